@@ -1,0 +1,48 @@
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Everything is built once, in this profile; plain `cargo build` and `cargo test` work as well.
+release := "--release --locked"
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Show it at work: a throw-away API server, and what `incluster` prints of it
+demo: setup
+    @cargo build --quiet {{release}} -p incluster -p testbed
+    @target/release/demo target/release/incluster
+
+# Run every test that needs no cluster
+test: setup
+    cargo test {{release}} --workspace
+
+# Check format, lints, documentation, and what the dependencies are
+lint: setup
+    cargo fmt --check
+    cargo clippy {{release}} --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
+    cargo fetch --quiet --locked
+    tools/cargo-deny.sh --offline check bans licenses sources
+
+# Put the components into dist/, and the binary at target/release/incluster
+dist: setup
+    cargo build {{release}} -p incluster
+    mkdir -p dist
+    cp target/guests/wasm32-wasip2/component/incluster_plugin.wasm dist/incluster-plugin.wasm
+    cp target/guests/wasm32-wasip2/component/incluster-command.wasm dist/incluster.wasm
+    ls -l dist
+
+# Test against a real kube-apiserver, or the cluster of KUBECONFIG
+test-real: setup
+    tests/kube-apiserver/run.sh
+
+# Measure what a sandbox costs
+bench: setup
+    cargo bench --locked -p incluster
+
+# What CI runs
+ci: lint test dist test-real
+
+# Make the target wasm32-wasip2 available
+setup:
+    @tools/wasm-target.sh

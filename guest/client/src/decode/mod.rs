@@ -1,0 +1,45 @@
+//! Bodies in, records out. A body is taken as its chunks arrive, and only one object's bytes are held at a time.
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod json;
+mod pod;
+mod pod_list;
+mod protobuf;
+pub(crate) mod schema;
+pub(crate) mod transcode;
+
+pub use pod_list::PodListDecoder;
+
+use crate::types::Error;
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `application/json`.
+    Json,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
+}
+
+/// No object is larger: 16 MiB. etcd stores at most 1.5 MiB of one, unless it was configured otherwise.
+pub const MAX_OBJECT_BYTES: usize = 16 << 20;
+
+/// A part of a list, as its body is taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// What kind of list it is: `kind`.
+    Kind(&'a [u8]),
+    /// The list's `metadata`, encoded.
+    Metadata(&'a [u8]),
+    /// One of `items`, encoded.
+    Item(&'a [u8]),
+}
+
+pub(crate) fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::MalformedResponse(what.to_string())
+}
+
+pub(crate) fn object_too_large() -> Error {
+    Error::LimitExceeded(format!("an object has more than {MAX_OBJECT_BYTES} bytes"))
+}

@@ -1,0 +1,273 @@
+//! Requests are values: the path and query that the API server is asked for, and what it may answer with.
+
+use crate::dns;
+use crate::types::{Error, ListOptions, ResourceVersionMatch};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// A GET request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What follows the server's authority: absolute and percent-encoded.
+    pub path_and_query: String,
+    /// The header `Accept`.
+    pub accept: &'static str,
+}
+
+impl Request {
+    /// The path alone, for messages.
+    pub fn path(&self) -> &str {
+        self.path_and_query.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Protobuf, or JSON where the server has no protobuf. Failures come in the same encodings.
+pub const PROTOBUF_OR_JSON: &str = "application/vnd.kubernetes.protobuf,application/json";
+/// JSON alone.
+pub const JSON: &str = "application/json";
+/// The table that the server would have printed.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/// What RFC 3986 (section 2.3) calls unreserved may stand for itself; all else in a query's value is encoded.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `GET /api/v1/namespaces/{namespace}/pods`.
+pub fn list_namespaced_pods(namespace: &str, options: &ListOptions, accept: &'static str) -> Result<Request, Error> {
+    if !dns::is_label(namespace) {
+        return Err(Error::InvalidArgument(format!(
+            "namespace {namespace:?} is not a DNS-1123 label (a-z, 0-9 and -, 1 to 63 characters)"
+        )));
+    }
+    let mut query = Query(format!("/api/v1/namespaces/{namespace}/pods"));
+    query.text("labelSelector", &options.label_selector);
+    query.text("fieldSelector", &options.field_selector);
+    query.number("limit", options.limit);
+    query.text("continue", &options.continue_token);
+    query.text("resourceVersion", &options.resource_version);
+    if let Some(versions) = options.resource_version_match {
+        query.add(
+            "resourceVersionMatch",
+            match versions {
+                ResourceVersionMatch::Exact => "Exact",
+                ResourceVersionMatch::NotOlderThan => "NotOlderThan",
+            },
+        );
+    }
+    query.number("timeoutSeconds", options.timeout_seconds);
+    Ok(Request { path_and_query: query.0, accept })
+}
+
+/// The request for a table: the same, without the pods themselves in its rows.
+pub fn table_of_namespaced_pods(namespace: &str, options: &ListOptions) -> Result<Request, Error> {
+    let list = list_namespaced_pods(namespace, options, TABLE)?;
+    let mut query = Query(list.path_and_query);
+    query.add("includeObject", "None");
+    Ok(Request { path_and_query: query.0, accept: TABLE })
+}
+
+/// A GET of any API path, once it is certain that it means what it says.
+pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
+    let refuse = |why: &str| Err(Error::InvalidArgument(format!("path {path_and_query:?} {why}")));
+    let (path, query) = match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path_and_query, None),
+    };
+    if !path_and_query.bytes().all(is_path_or_query_byte) {
+        return refuse("has a character that a URL's path and query cannot have unencoded");
+    }
+    let Some(segments) = path.strip_prefix('/') else {
+        return refuse("does not begin with /");
+    };
+    for (index, segment) in segments.split('/').enumerate() {
+        let Some(decoded) = decode(segment) else {
+            return refuse("has a % that begins no UTF-8 character");
+        };
+        if index == 0 && !matches!(segment, "api" | "apis") {
+            return refuse("is not below /api or /apis");
+        }
+        if matches!(&*decoded, "" | "." | "..") {
+            return refuse("has a segment that is empty, . or ..");
+        }
+        if decoded.contains(|c: char| matches!(c, '/' | '\\' | '%') || c.is_control()) {
+            return refuse("has an encoded slash, backslash, percent or control character in a segment");
+        }
+    }
+    for pair in query.unwrap_or_default().split('&') {
+        let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
+        match decode(&key) {
+            None => return refuse("has a % that begins no UTF-8 character"),
+            Some(key) if key.eq_ignore_ascii_case("watch") => return refuse("asks for a watch, which would not end"),
+            Some(_) => {}
+        }
+    }
+    Ok(Request { path_and_query: path_and_query.into(), accept: JSON })
+}
+
+/// The bytes of RFC 3986's `path-abempty` and `query`.
+fn is_path_or_query_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+fn decode(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let escapes_are_whole = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'%')
+        .all(|(at, _)| matches!(bytes.get(at + 1..at + 3), Some(digits) if digits.iter().all(u8::is_ascii_hexdigit)));
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    escapes_are_whole.then(|| decoded.into_owned())
+}
+
+/// A path that parameters are added to.
+struct Query(String);
+
+impl Query {
+    fn add(&mut self, key: &str, value: &str) {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(key);
+        self.0.push('=');
+        self.0.extend(utf8_percent_encode(value, QUERY_VALUE));
+    }
+
+    fn text(&mut self, key: &str, value: &Option<String>) {
+        if let Some(value) = value.as_deref().filter(|v| !v.is_empty()) {
+            self.add(key, value);
+        }
+    }
+
+    fn number(&mut self, key: &str, value: Option<u32>) {
+        if let Some(value) = value {
+            self.add(key, &value.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn no_options() -> ListOptions {
+        ListOptions {
+            label_selector: None,
+            field_selector: None,
+            limit: None,
+            continue_token: None,
+            resource_version: None,
+            resource_version_match: None,
+            timeout_seconds: None,
+        }
+    }
+
+    fn list(namespace: &str, options: &ListOptions) -> Result<String, Error> {
+        list_namespaced_pods(namespace, options, JSON).map(|r| r.path_and_query)
+    }
+
+    #[test]
+    fn no_options_no_query() {
+        assert_eq!(list("shop", &no_options()).unwrap(), "/api/v1/namespaces/shop/pods");
+    }
+
+    #[test]
+    fn every_option_is_spelled_as_kubernetes_spells_it() {
+        let options = ListOptions {
+            label_selector: Some("app=web,tier in (edge, cache),!old".into()),
+            field_selector: Some("status.phase!=Running".into()),
+            limit: Some(500),
+            continue_token: Some("eyJ2IjoibWV0YSJ9==".into()),
+            resource_version: Some("10487".into()),
+            resource_version_match: Some(ResourceVersionMatch::Exact),
+            timeout_seconds: Some(30),
+        };
+        assert_eq!(
+            list("shop", &options).unwrap(),
+            "/api/v1/namespaces/shop/pods\
+             ?labelSelector=app%3Dweb%2Ctier%20in%20%28edge%2C%20cache%29%2C%21old\
+             &fieldSelector=status.phase%21%3DRunning&limit=500&continue=eyJ2IjoibWV0YSJ9%3D%3D\
+             &resourceVersion=10487&resourceVersionMatch=Exact&timeoutSeconds=30"
+        );
+        let newer = ListOptions { resource_version_match: Some(ResourceVersionMatch::NotOlderThan), ..no_options() };
+        assert!(list("shop", &newer).unwrap().ends_with("?resourceVersionMatch=NotOlderThan"));
+    }
+
+    #[test]
+    fn no_parameter_can_be_smuggled_into_another() {
+        let options = ListOptions { label_selector: Some("a=b&watch=true#\r\n ?%26ä".into()), ..no_options() };
+        assert_eq!(
+            list("shop", &options).unwrap(),
+            "/api/v1/namespaces/shop/pods?labelSelector=a%3Db%26watch%3Dtrue%23%0D%0A%20%3F%2526%C3%A4"
+        );
+    }
+
+    #[test]
+    fn no_path_can_be_smuggled_into_a_namespace() {
+        for namespace in ["../other", "a/b", "a%2Fb", "", &"a".repeat(64), "a?x", "a#x", "a b", "A"] {
+            assert!(matches!(list(namespace, &no_options()), Err(Error::InvalidArgument(_))), "{namespace:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_has_no_objects() {
+        let options = ListOptions { limit: Some(1), ..no_options() };
+        let table = table_of_namespaced_pods("shop", &options).unwrap();
+        assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=None");
+        assert_eq!(table.path(), "/api/v1/namespaces/shop/pods");
+    }
+
+    #[test]
+    fn get_json_takes_api_paths() {
+        for path in [
+            "/api",
+            "/apis",
+            "/api/v1/namespaces/shop/pods/web-0",
+            "/apis/apps/v1/namespaces/shop/deployments?limit=5&labelSelector=a%3Db",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node",
+        ] {
+            assert_eq!(get_json(path).unwrap().path_and_query, path);
+        }
+    }
+
+    #[test]
+    fn get_json_takes_nothing_else() {
+        for path in [
+            "",
+            "api",
+            "/",
+            "/version",
+            "/healthz",
+            "/apix",
+            "/API/v1",
+            "//api",
+            "/api/",
+            "/api//v1",
+            "/api/../metrics",
+            "/api/./v1",
+            "/api/%2e%2e/metrics",
+            "/api/.%2E/x",
+            "/api/a%2fb",
+            "/api/a%2Fb",
+            "/api/a%5cb",
+            "/api/a\\b",
+            "/api/a%00",
+            "/api/%252e%252e/x",
+            "/%61pi/v1",
+            "/api/%",
+            "/api/%4",
+            "/api/%zz",
+            "/api/%ff",
+            "/api#x",
+            "/api?x#y",
+            "/api?a b",
+            "/api?a\r\nX: y",
+            "/api/ä",
+            "https://other/api",
+            "@other/api",
+            "/api?watch=true",
+            "/api?watch",
+            "/api?limit=1&w%61tch=1",
+            "/api?WATCH=1",
+            "/api?%",
+        ] {
+            assert!(matches!(get_json(path), Err(Error::InvalidArgument(_))), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What an answer is, from its status line and headers, and what a failure says.
+
+use crate::decode::transcode::from_json;
+use crate::decode::{Encoding, schema};
+use crate::types::{Error, Status, StatusCause, StatusDetails, TransportError};
+use prost::Message as _;
+
+/// An answer without its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The HTTP status code.
+    pub status: u16,
+    /// The header `Content-Type`.
+    pub content_type: Option<String>,
+    /// The header `Content-Encoding`.
+    pub content_encoding: Option<String>,
+    /// The header `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The header `Location`.
+    pub location: Option<String>,
+}
+
+/// So much of a failure's body is read: 64 KiB. A `Status` is far smaller.
+pub const MAX_FAILURE_BYTES: usize = 64 << 10;
+
+/// So much of a body that is not a `Status` is quoted: 512 bytes.
+const MAX_QUOTED_BYTES: usize = 512;
+
+/// Whether the body that follows is the answer that was asked for, and in which encoding. A failure's body is still to be
+/// read, for [`failure`].
+pub fn success(head: &Head) -> Result<Option<Encoding>, Error> {
+    match head.status {
+        200 => {}
+        300..=399 => {
+            let to = head.location.as_deref().unwrap_or("nowhere");
+            return Err(Error::Transport(TransportError::Redirected(format!("{} to {to:?}", head.status))));
+        }
+        400..=599 => return Ok(None),
+        other => return Err(Error::MalformedResponse(format!("HTTP status {other} does not answer a GET"))),
+    }
+    if let Some(coding) = head.content_encoding.as_deref().filter(|c| !c.eq_ignore_ascii_case("identity")) {
+        return Err(Error::MalformedResponse(format!("content-encoding {coding:?} was not asked for")));
+    }
+    match encoding(head) {
+        Some(encoding) => Ok(Some(encoding)),
+        None => {
+            let given = head.content_type.as_deref().unwrap_or_default();
+            Err(Error::MalformedResponse(format!("content-type {given:?} is neither protobuf nor JSON")))
+        }
+    }
+}
+
+fn encoding(head: &Head) -> Option<Encoding> {
+    let essence = head.content_type.as_deref()?.split(';').next()?.trim();
+    [("application/json", Encoding::Json), ("application/vnd.kubernetes.protobuf", Encoding::Protobuf)]
+        .into_iter()
+        .find_map(|(name, encoding)| essence.eq_ignore_ascii_case(name).then_some(encoding))
+}
+
+/// A failure from its head and the beginning of its body: a `Status` in either encoding, or whatever a proxy sent.
+pub fn failure(head: &Head, body: &[u8]) -> Status {
+    let decoded = match encoding(head) {
+        Some(Encoding::Protobuf) => protobuf_status(body),
+        Some(Encoding::Json) => from_json(body).ok(),
+        None => None,
+    };
+    let mut status = match decoded.filter(|s: &schema::Status| s.status.is_some() || s.message.is_some()) {
+        Some(status) => status_record(status, head.status),
+        None => Status { code: head.status, reason: None, message: quote(body), details: None, retry_after_seconds: None },
+    };
+    let seconds = head.retry_after.as_deref().and_then(|value| value.trim().parse().ok());
+    status.retry_after_seconds = seconds.or(status.retry_after_seconds);
+    status
+}
+
+fn protobuf_status(body: &[u8]) -> Option<schema::Status> {
+    let unknown = schema::Unknown::decode(body.strip_prefix(schema::MAGIC)?).ok()?;
+    schema::Status::decode(&*unknown.raw).ok()
+}
+
+/// The HTTP status code is the one that counts: it is what a proxy sees, too.
+fn status_record(status: schema::Status, code: u16) -> Status {
+    let details = status.details.unwrap_or_default();
+    let causes: Vec<_> = details
+        .causes
+        .into_iter()
+        .map(|c| StatusCause { reason: present(c.reason), message: present(c.message), field: present(c.field) })
+        .collect();
+    let retry_after_seconds = details.retry_after_seconds.and_then(|s| u32::try_from(s).ok()).filter(|s| *s > 0);
+    let details = StatusDetails {
+        name: present(details.name),
+        group: present(details.group),
+        kind: present(details.kind),
+        uid: present(details.uid),
+        causes,
+    };
+    let says_something = details.name.is_some()
+        || details.group.is_some()
+        || details.kind.is_some()
+        || details.uid.is_some()
+        || !details.causes.is_empty();
+    Status {
+        code,
+        reason: present(status.reason),
+        message: status.message.unwrap_or_default(),
+        details: says_something.then_some(details),
+        retry_after_seconds,
+    }
+}
+
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
+}
+
+/// The beginning of a body that is not a `Status`, in one line of printable text.
+fn quote(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTED_BYTES)]);
+    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::fixtures::Exchange;
+
+    fn recorded(name: &str) -> Status {
+        let exchange = Exchange::read(name);
+        assert_eq!(success(&exchange.head), Ok(None));
+        failure(&exchange.head, &exchange.body)
+    }
+
+    fn plain(code: u16, content_type: &str, body: &str) -> Status {
+        failure(&Head { status: code, content_type: Some(content_type.into()), ..Head::default() }, body.as_bytes())
+    }
+
+    #[test]
+    fn both_encodings_say_the_same() {
+        let json = recorded("list-forbidden");
+        assert_eq!((json.code, json.reason.as_deref()), (403, Some("Forbidden")));
+        assert!(json.message.starts_with("pods is forbidden: User \"system:serviceaccount:shop:lister\" cannot list"));
+        assert_eq!(json.details.as_ref().unwrap().kind.as_deref(), Some("pods"));
+        assert_eq!(json, recorded("list-forbidden-protobuf"));
+    }
+
+    #[test]
+    fn causes_are_kept() {
+        let gone = recorded("list-rv-exact-0");
+        let cause = &gone.details.unwrap().causes[0];
+        assert_eq!((gone.code, gone.reason.as_deref()), (422, Some("Invalid")));
+        assert_eq!(cause.reason.as_deref(), Some("FieldValueForbidden"));
+        assert_eq!(cause.field.as_deref(), Some("resourceVersionMatch"));
+    }
+
+    #[test]
+    fn seconds_to_wait_come_from_header_or_body() {
+        let mut head = Head { status: 504, content_type: Some("application/json".into()), ..Head::default() };
+        let body = br#"{"status":"Failure","details":{"retryAfterSeconds":3}}"#;
+        assert_eq!(failure(&head, body).retry_after_seconds, Some(3));
+        head.retry_after = Some("7".into());
+        assert_eq!(failure(&head, body).retry_after_seconds, Some(7));
+        head.retry_after = Some("Mon, 23 Nov 2026 19:04:12 GMT".into());
+        assert_eq!(failure(&head, body).retry_after_seconds, Some(3));
+        head.retry_after = None;
+        assert_eq!(failure(&head, br#"{"status":"Failure","details":{"retryAfterSeconds":-3}}"#).retry_after_seconds, None);
+    }
+
+    #[test]
+    fn what_is_no_status_is_quoted() {
+        let text = plain(429, "text/plain", "Too many requests,\n\tplease try again later.\x1b[31m\n");
+        assert_eq!(text.message, "Too many requests, please try again later. [31m");
+        assert_eq!((text.code, text.reason), (429, None));
+        assert_eq!(plain(403, "text/html", "<html>Forbidden</html>").message, "<html>Forbidden</html>");
+        assert_eq!(plain(502, "application/json", "<html>").message, "<html>");
+        assert_eq!(plain(502, "application/json", "{}").message, "{}");
+        assert_eq!(plain(503, "application/vnd.kubernetes.protobuf", "k8s?").message, "k8s?");
+        assert_eq!(plain(500, "text/plain", "").message, "");
+        assert!(plain(500, "text/plain", &"ä".repeat(9999)).message.len() < 2 * MAX_QUOTED_BYTES);
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_taken() {
+        let head = |status, content_type: &str| Head {
+            status,
+            content_type: (!content_type.is_empty()).then(|| content_type.into()),
+            ..Head::default()
+        };
+        assert_eq!(success(&head(200, "application/json")), Ok(Some(Encoding::Json)));
+        assert_eq!(success(&head(200, "Application/JSON; charset=utf-8")), Ok(Some(Encoding::Json)));
+        assert_eq!(success(&head(200, "application/vnd.kubernetes.protobuf")), Ok(Some(Encoding::Protobuf)));
+        for bad in [head(200, "text/html"), head(200, ""), head(200, "application/jsonp"), head(204, ""), head(101, "")] {
+            assert!(matches!(success(&bad), Err(Error::MalformedResponse(_))), "{bad:?}");
+        }
+        let gzip = Head { content_encoding: Some("gzip".into()), ..head(200, "application/json") };
+        assert!(matches!(success(&gzip), Err(Error::MalformedResponse(_))));
+        let moved = Head { location: Some("https://evil/".into()), ..head(302, "") };
+        assert!(matches!(success(&moved), Err(Error::Transport(TransportError::Redirected(to))) if to.contains("evil")));
+    }
+}

@@ -1,0 +1,225 @@
+//! Sends a request over wasi:http. The one place of the client that does I/O with the API server.
+
+use crate::config::Server;
+use crate::request::Request;
+use crate::response::Head;
+use crate::token::Token;
+use crate::types::{Error, TransportError};
+use std::time::Duration;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, RequestOptions, Scheme, http_error_code,
+};
+use wasip2::io::streams::{InputStream, StreamError};
+
+/// So much is read at once. Large reads are few crossings of the sandbox's boundary.
+const CHUNK_BYTES: u64 = 256 << 10;
+
+/// What the client asks the host for; a host may be stricter. A host that sets no deadlines of its own, such as the
+/// wasmtime CLI, would wait ten minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer's body, to be read as it arrives.
+pub struct Body {
+    // Dropped in this order: WASI wants a stream to go before its body.
+    stream: InputStream,
+    _body: IncomingBody,
+}
+
+/// Sends a GET request, with the token, and returns the answer's head.
+pub fn get(server: &Server, token: &Token, request: &Request) -> Result<(Head, Body), Error> {
+    let headers = Fields::from_list(&[
+        ("accept".into(), request.accept.into()),
+        ("authorization".into(), token.authorization().into()),
+        ("user-agent".into(), concat!("incluster/", env!("CARGO_PKG_VERSION")).into()),
+    ])
+    .map_err(|_| other("the host does not take the request's headers"))?;
+
+    let outgoing = OutgoingRequest::new(headers);
+    let accepted = outgoing.set_method(&Method::Get).is_ok()
+        && outgoing.set_scheme(Some(&Scheme::Https)).is_ok()
+        && outgoing.set_authority(Some(server.authority())).is_ok()
+        && outgoing.set_path_with_query(Some(&request.path_and_query)).is_ok();
+    if !accepted {
+        return Err(other("the host does not take the request's URL"));
+    }
+    let pending = outgoing_handler::handle(outgoing, Some(options())).map_err(|code| error(code, request))?;
+    pending.subscribe().block();
+    let answer = pending.get().and_then(Result::ok).ok_or_else(|| other("the host gave no answer"))?;
+    let response = answer.map_err(|code| error(code, request))?;
+    let head = head(&response);
+    let body = response.consume().map_err(|()| other("the host gave no body"))?;
+    let stream = body.stream().map_err(|()| other("the host gave no body"))?;
+    Ok((head, Body { stream, _body: body }))
+}
+
+impl Body {
+    /// The next chunk; `None` at the end.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        match self.stream.blocking_read(CHUNK_BYTES) {
+            Ok(chunk) => Ok(Some(chunk)),
+            Err(StreamError::Closed) => Ok(None),
+            Err(StreamError::LastOperationFailed(e)) => Err(match http_error_code(&e) {
+                Some(code) => transport_error(code),
+                None => stream_error(&e.to_debug_string()),
+            }),
+        }
+    }
+
+    /// The whole body, if it has at most `limit` bytes. What goes beyond is left unread.
+    pub fn up_to(mut self, limit: usize) -> Result<(Vec<u8>, bool), Error> {
+        let mut whole = Vec::new();
+        while let Some(chunk) = self.chunk()? {
+            let room = limit - whole.len();
+            whole.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Ok((whole, false));
+            }
+        }
+        Ok((whole, true))
+    }
+}
+
+fn options() -> RequestOptions {
+    let options = RequestOptions::new();
+    let nanoseconds = |d: Duration| Some(d.as_nanos() as u64);
+    // A host that knows no such option says so; its own deadlines apply then.
+    let _ = options.set_connect_timeout(nanoseconds(CONNECT_TIMEOUT));
+    let _ = options.set_first_byte_timeout(nanoseconds(FIRST_BYTE_TIMEOUT));
+    let _ = options.set_between_bytes_timeout(nanoseconds(BETWEEN_BYTES_TIMEOUT));
+    options
+}
+
+fn head(response: &IncomingResponse) -> Head {
+    let headers = response.headers();
+    let header = |name: &str| headers.get(name).into_iter().next().map(|v| String::from_utf8_lossy(&v).into_owned());
+    Head {
+        status: response.status(),
+        content_type: header("content-type"),
+        content_encoding: header("content-encoding"),
+        retry_after: header("retry-after"),
+        location: header("location"),
+    }
+}
+
+fn other(what: &str) -> Error {
+    Error::Transport(TransportError::Other(what.into()))
+}
+
+fn error(code: ErrorCode, request: &Request) -> Error {
+    match code {
+        ErrorCode::HttpRequestDenied => Error::Denied(format!("the host does not permit GET {}", request.path())),
+        code => transport_error(code),
+    }
+}
+
+/// The case of a wasi:http error code.
+fn transport_error(code: ErrorCode) -> Error {
+    use TransportError::*;
+    let none = String::new();
+    Error::Transport(match code {
+        ErrorCode::DnsTimeout => NameNotResolved("the name server did not answer in time".into()),
+        ErrorCode::DnsError(payload) => NameNotResolved(payload.rcode.unwrap_or_default()),
+        ErrorCode::DestinationNotFound => NameNotResolved(none),
+        ErrorCode::ConnectionRefused => ConnectionRefused(none),
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => Unreachable(none),
+        ErrorCode::DestinationIpProhibited => Unreachable("the host prohibits the address".into()),
+        ErrorCode::ConnectionTimeout => Timeout("connecting".into()),
+        ErrorCode::HttpResponseTimeout => Timeout("first byte".into()),
+        ErrorCode::ConnectionReadTimeout => Timeout("between bytes".into()),
+        ErrorCode::ConnectionWriteTimeout => Timeout("sending".into()),
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpResponseIncomplete => ConnectionLost(none),
+        ErrorCode::TlsCertificateError => Certificate(none),
+        ErrorCode::TlsProtocolError => Tls(none),
+        ErrorCode::TlsAlertReceived(alert) => Tls(alert.alert_message.unwrap_or_default()),
+        ErrorCode::HttpProtocolError
+        | ErrorCode::HttpUpgradeFailed
+        | ErrorCode::HttpResponseContentCoding(_)
+        | ErrorCode::HttpResponseTransferCoding(_) => HttpProtocol(none),
+        ErrorCode::HttpResponseBodySize(limit) => return limit_exceeded("the body", limit),
+        ErrorCode::HttpResponseHeaderSectionSize(limit) | ErrorCode::HttpResponseTrailerSectionSize(limit) => {
+            return limit_exceeded("the header section", limit.map(u64::from));
+        }
+        ErrorCode::HttpResponseHeaderSize(field) | ErrorCode::HttpResponseTrailerSize(field) => {
+            return limit_exceeded("a header", field.field_size.map(u64::from));
+        }
+        ErrorCode::InternalError(Some(text)) => return detailed(&text).unwrap_or_else(|| other(&text)),
+        ErrorCode::InternalError(None) => Other("an error inside the host".into()),
+        ErrorCode::ConnectionLimitReached => Other("the host's limit of connections is reached".into()),
+        ErrorCode::ConfigurationError => Other("the host's configuration is wrong".into()),
+        ErrorCode::LoopDetected => Other("the request went in a loop".into()),
+        ErrorCode::HttpRequestDenied
+        | ErrorCode::HttpRequestLengthRequired
+        | ErrorCode::HttpRequestBodySize(_)
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestUriInvalid
+        | ErrorCode::HttpRequestUriTooLong
+        | ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_) => Other("the host does not take the request".into()),
+    })
+}
+
+/// `internal-error` is the only code with room for a text of the host's: the incluster host uses it for details, which it
+/// begins with the name of the code that applies.
+fn detailed(text: &str) -> Option<Error> {
+    let (code, detail) = text.split_once(": ")?;
+    let case = match code {
+        "HTTP-response-body-size" => return Some(limit_exceeded("the body", detail.parse().ok())),
+        "TLS-certificate-error" => TransportError::Certificate,
+        "TLS-protocol-error" => TransportError::Tls,
+        "connection-terminated" => TransportError::ConnectionLost,
+        "connection-timeout" | "connection-read-timeout" => TransportError::Timeout,
+        "HTTP-protocol-error" => TransportError::HttpProtocol,
+        _ => return None,
+    };
+    Some(Error::Transport(case(detail.into())))
+}
+
+/// A body's error for which the host has no code: wasmtime 48 never has one. What it says begins as its `internal-error`s do.
+fn stream_error(text: &str) -> Error {
+    let detailed = text.strip_prefix("internal error: ").and_then(detailed);
+    detailed.unwrap_or_else(|| Error::Transport(TransportError::ConnectionLost(text.into())))
+}
+
+fn limit_exceeded(what: &str, limit: Option<u64>) -> Error {
+    Error::LimitExceeded(match limit {
+        Some(limit) => format!("{what} of the answer has more than the {limit} bytes that the host allows"),
+        None => format!("{what} of the answer has more bytes than the host allows"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_details_find_their_case() {
+        let internal = |text: &str| transport_error(ErrorCode::InternalError(Some(text.into())));
+        assert_eq!(
+            internal("TLS-certificate-error: expired: since yesterday"),
+            Error::Transport(TransportError::Certificate("expired: since yesterday".into()))
+        );
+        assert_eq!(internal("out of memory"), Error::Transport(TransportError::Other("out of memory".into())));
+        let pause = Error::Transport(TransportError::Timeout("between bytes".into()));
+        assert_eq!(stream_error("internal error: connection-read-timeout: between bytes"), pause);
+        let lost = Error::Transport(TransportError::ConnectionLost("hyper error: x".into()));
+        assert_eq!(stream_error("hyper error: x"), lost);
+    }
+
+    #[test]
+    fn a_denial_is_not_a_transport_error() {
+        let request = Request { path_and_query: "/api/v1/secrets?limit=1".into(), accept: "" };
+        let denied = error(ErrorCode::HttpRequestDenied, &request);
+        assert_eq!(denied, Error::Denied("the host does not permit GET /api/v1/secrets".into()));
+    }
+
+    #[test]
+    fn a_limit_says_which() {
+        let Error::LimitExceeded(text) = transport_error(ErrorCode::HttpResponseBodySize(Some(1000))) else { panic!() };
+        assert!(text.contains("1000 bytes"), "{text}");
+    }
+}

@@ -1,0 +1,115 @@
+//! `incluster config`: what a pod has been given, without its secrets.
+
+use crate::failure::Failure;
+use incluster_client::token::Token;
+use incluster_client::{Client, SERVICE_ACCOUNT_DIR, files};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+pub fn run(out: &mut dyn Write) -> Result<(), Failure> {
+    let client = Client::load_incluster_config().map_err(Failure::Config)?;
+    let ca = files::read(&format!("{SERVICE_ACCOUNT_DIR}/ca.crt")).map_err(Failure::Config)?;
+    let now = SystemTime::now();
+    let mut line = |name: &str, value: &str| writeln!(out, "{name:<12}{value}");
+    line("Server:", &client.server().to_string())?;
+    line("Namespace:", client.namespace().unwrap_or("unknown: there is no file namespace"))?;
+    for (name, value) in token_lines(client.token(), now) {
+        line(name, &value)?;
+    }
+    for ca in certificates(&ca, now) {
+        line("CA:", &ca)?;
+    }
+    Ok(())
+}
+
+fn token_lines(token: &Token, now: SystemTime) -> Vec<(&'static str, String)> {
+    let Some(claims) = token.claims() else {
+        return vec![("Token:", "opaque: what it is for and when it expires only the API server knows".into())];
+    };
+    let expiry = match claims.exp.and_then(|exp| u64::try_from(exp).ok()) {
+        Some(exp) => expiry(Duration::from_secs(exp), now),
+        None => "does not expire".into(),
+    };
+    let mut lines = vec![("Token:", expiry)];
+    lines.extend(claims.sub.map(|sub| ("Subject:", printable(&sub))));
+    lines.extend(claims.aud.as_slice().iter().map(|audience| ("Audience:", printable(audience))));
+    lines
+}
+
+/// One text for each certificate of a bundle.
+fn certificates(pem: &[u8], now: SystemTime) -> Vec<String> {
+    let describe = |der: CertificateDer<'_>| {
+        let certificate = Certificate::from_der(&der).map_err(|e| e.to_string())?;
+        let certificate = certificate.tbs_certificate();
+        let not_after = certificate.validity().not_after.to_unix_duration();
+        Ok::<_, String>(format!("{}, {}", printable(&certificate.subject().to_string()), expiry(not_after, now)))
+    };
+    CertificateDer::pem_slice_iter(pem)
+        .map(|der| {
+            der.map_err(|e| e.to_string()).and_then(describe).unwrap_or_else(|e| format!("not a certificate: {}", printable(&e)))
+        })
+        .collect()
+}
+
+fn expiry(since_1970: Duration, now: SystemTime) -> String {
+    let Some(at) = SystemTime::UNIX_EPOCH.checked_add(since_1970).filter(|_| since_1970.as_secs() < 253_402_300_800) else {
+        return "expires after the year 9999".into();
+    };
+    let date = humantime::format_rfc3339_seconds(at);
+    match at.duration_since(now) {
+        Ok(left) => format!("expires {date}, in {}", about(left)),
+        Err(past) => format!("expired {date}, {} ago", about(past.duration())),
+    }
+}
+
+/// A length of time, in the units in which a person would say it.
+fn about(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn expiry_is_told_from_now() {
+        assert_eq!(expiry(Duration::from_secs(7200), at(0)), "expires 1970-01-01T02:00:00Z, in 2 h");
+        assert_eq!(expiry(Duration::from_secs(60), at(200)), "expired 1970-01-01T00:01:00Z, 2 min ago");
+        assert_eq!(expiry(Duration::from_secs(u64::MAX), at(0)), "expires after the year 9999");
+    }
+
+    #[test]
+    fn a_token_is_described_and_not_shown() {
+        let opaque = Token::parse("/t", b"s3cr3t").unwrap();
+        assert!(!format!("{:?}", token_lines(&opaque, at(0))).contains("s3cr3t"));
+        // {"sub":"system:serviceaccount:a:b\n","aud":["x","y"]}
+        let jwt = b"e30.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiXG4iLCJhdWQiOlsieCIsInkiXX0.c2ln";
+        let lines = token_lines(&Token::parse("/t", jwt).unwrap(), at(0));
+        let expected =
+            [("Token:", "does not expire"), ("Subject:", "system:serviceaccount:a:b "), ("Audience:", "x"), ("Audience:", "y")];
+        assert_eq!(lines, expected.map(|(name, value)| (name, value.to_string())));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_said_so() {
+        let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(certificates(pem, at(0))[0].starts_with("not a certificate: "));
+    }
+}

@@ -1,0 +1,56 @@
+//! What a failed command says, in one line.
+
+use incluster_client::request::Request;
+use incluster_client::types::{ConfigError, Error};
+use incluster_client::{Client, describe};
+use std::fmt;
+use std::io;
+
+/// Why a command failed.
+pub enum Failure {
+    /// The configuration could not be loaded.
+    Config(ConfigError),
+    /// Nothing could be asked for.
+    Argument(Error),
+    /// The API server did not give what was asked for.
+    Request { doing: String, url: String, error: Error, check: String },
+    /// The output could not be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// A request's failure. `permission` is what a 403 says is missing.
+    pub fn of_request(client: &Client, doing: String, request: &Request, permission: &str, error: Error) -> Failure {
+        let check = match &error {
+            Error::Api(status) if status.code == 403 => {
+                let subject = client.token().claims().and_then(|claims| claims.sub);
+                let subject = subject.as_deref().unwrap_or("this service account");
+                format!("bind a Role that allows {permission} to {subject}")
+            }
+            error => describe::check(error).into(),
+        };
+        Failure::Request { doing, url: format!("{}{}", client.server(), request.path()), error, check }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(error) => {
+                let error = Error::Config(error.clone());
+                write!(f, "failed to load the in-cluster configuration: {}; {}", describe::cause(&error), describe::check(&error))
+            }
+            Failure::Argument(error) => write!(f, "{}; {}", describe::cause(error), describe::check(error)),
+            Failure::Request { doing, url, error, check } => {
+                write!(f, "failed to {doing}: GET {url}: {}; {check}", describe::cause(error))
+            }
+            Failure::Output(error) => write!(f, "failed to write the output: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}

@@ -1,0 +1,18 @@
+//! What compiled code depends on: shared by `build.rs`, which compiles the components, and the engine, which runs them.
+
+use wasmtime::Config;
+
+/// Says everything itself that a cargo feature of wasmtime, turned on by another crate of the embedder's, or an environment
+/// variable would otherwise decide: code compiled at build time must fit the engine in every build.
+pub(crate) fn configuration() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
+        .concurrency_support(false)
+        .gc_support(false)
+        .memory_may_move(false);
+    config
+}

@@ -1,0 +1,166 @@
+//! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
+
+use crate::egress::Egress;
+use crate::limits::Limits;
+use crate::runtime::TICK;
+use crate::{Cluster, Error};
+use std::sync::{Arc, Mutex, MutexGuard};
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::cli::{StdinStream, StdoutStream};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Where a guest finds its service account, as in every pod.
+pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The state of one sandbox, for a [`Store`]. One sandbox is for one cluster and one identity.
+pub struct Ctx {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    egress: Egress,
+    table: ResourceTable,
+    limits: Limits,
+    exceeded: Arc<Mutex<Option<Error>>>,
+}
+
+/// Access to the [`Ctx`] in a store's data, for [`add_to_linker`](crate::add_to_linker).
+pub trait View: Send {
+    /// The sandbox's state.
+    fn incluster(&mut self) -> &mut Ctx;
+}
+
+impl View for Ctx {
+    fn incluster(&mut self) -> &mut Ctx {
+        self
+    }
+}
+
+impl Ctx {
+    /// A builder for a sandbox with this cluster's identity.
+    pub fn builder(cluster: &Cluster) -> CtxBuilder<'_> {
+        CtxBuilder { cluster, wasi: WasiCtxBuilder::new() }
+    }
+}
+
+/// Builds a [`Ctx`]. What it is not told to give, the guest does not have: no environment, arguments, standard input, files,
+/// sockets, or clock resolution beyond WASI's.
+pub struct CtxBuilder<'a> {
+    cluster: &'a Cluster,
+    wasi: WasiCtxBuilder,
+}
+
+impl CtxBuilder<'_> {
+    /// The guest's command line, its own name first. None by default.
+    pub fn args(mut self, args: &[impl AsRef<str>]) -> Self {
+        self.wasi.args(args);
+        self
+    }
+
+    /// Where the guest's standard output goes. Nowhere by default.
+    pub fn stdout(mut self, stdout: impl StdoutStream + 'static) -> Self {
+        self.wasi.stdout(stdout);
+        self
+    }
+
+    /// Where the guest's standard error goes. Nowhere by default.
+    pub fn stderr(mut self, stderr: impl StdoutStream + 'static) -> Self {
+        self.wasi.stderr(stderr);
+        self
+    }
+
+    /// Where the guest's standard input comes from. It is empty by default.
+    pub fn stdin(mut self, stdin: impl StdinStream + 'static) -> Self {
+        self.wasi.stdin(stdin);
+        self
+    }
+
+    /// Opens the service account's folder, if there is one.
+    pub fn build(mut self) -> Result<Ctx, Error> {
+        let Cluster { server, service_account_dir, limits, .. } = self.cluster;
+        self.wasi
+            .env("KUBERNETES_SERVICE_HOST", server.host())
+            .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
+            // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
+            .allow_blocking_current_thread(true)
+            .allow_tcp(false)
+            .allow_udp(false);
+        // Without the folder the guest finds no files, and has a typed error for that.
+        if service_account_dir.exists() {
+            let opened = self.wasi.preopened_dir(service_account_dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
+            opened.map_err(|source| Error::ServiceAccount { path: service_account_dir.clone(), source })?;
+        }
+        Ok(Ctx {
+            wasi: self.wasi.build(),
+            http: WasiHttpCtx::new(),
+            egress: self.cluster.egress.clone(),
+            table: ResourceTable::new(),
+            limits: limits.clone(),
+            exceeded: Arc::default(),
+        })
+    }
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Ctx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
+    }
+}
+
+/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables and computing time. Call it on each new store.
+pub fn limit<T: View>(store: &mut Store<T>) {
+    let ctx = store.data_mut().incluster();
+    let (budget, exceeded) = (ctx.limits.cpu_time, ctx.exceeded.clone());
+    let ticks = budget.as_nanos().div_ceil(TICK.as_nanos());
+    let mut used = 0;
+    store.limiter(|data| data.incluster());
+    store.set_epoch_deadline(1);
+    // The deadline is only looked at while guest code runs, so that waits do not count.
+    store.epoch_deadline_callback(move |_| {
+        used += 1;
+        if used > ticks {
+            set(&exceeded, Error::CpuTime(budget));
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+}
+
+/// Why guest code ended without an answer: the limit that it exceeded, else a trap.
+pub(crate) fn ended(ctx: &Ctx, trap: wasmtime::Error) -> Error {
+    lock(&ctx.exceeded).take().unwrap_or(Error::Trap(trap))
+}
+
+impl ResourceLimiter for Ctx {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.permit(desired, self.limits.memory)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.permit(desired, self.limits.table_elements)
+    }
+}
+
+impl Ctx {
+    /// A guest that may not grow aborts: what it was refused tells that from a bug.
+    fn permit(&self, desired: usize, limit: usize) -> wasmtime::Result<bool> {
+        if desired > limit {
+            set(&self.exceeded, Error::Memory(limit));
+        }
+        Ok(desired <= limit)
+    }
+}
+
+fn set(slot: &Mutex<Option<Error>>, error: Error) {
+    lock(slot).get_or_insert(error);
+}
+
+fn lock(slot: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
+    slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,90 @@
+//! Makes connections to the API server: TCP, then TLS, each under its deadline.
+
+use super::trust::{Trust, TrustError};
+use crate::{Limits, Server};
+use http::Uri;
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+/// Connects to the one server, whatever the URL says: the door has compared it already.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<Inner>);
+
+struct Inner {
+    server: Server,
+    trust: Trust,
+    connect: Duration,
+    handshake: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// Name resolution or TCP failed.
+    Tcp(io::Error),
+    /// Name resolution or TCP took too long.
+    TcpTimeout,
+    /// There is nothing to trust.
+    Trust(TrustError),
+    /// TLS failed.
+    Tls(io::Error),
+    /// TLS took too long.
+    TlsTimeout,
+}
+
+impl Connector {
+    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &Limits) -> Connector {
+        let Limits { connect, handshake, .. } = *limits;
+        Connector(Arc::new(Inner { server, trust: Trust::new(ca_path), connect, handshake }))
+    }
+}
+
+impl Inner {
+    async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+        // Before the connection: without anything to trust, the server need not hear of us.
+        let connector = TlsConnector::from(self.trust.config().map_err(ConnectError::Trust)?);
+        let tcp = match timeout(self.connect, TcpStream::connect((self.server.host(), self.server.port()))).await {
+            Ok(tcp) => tcp.map_err(ConnectError::Tcp)?,
+            Err(_) => return Err(ConnectError::TcpTimeout),
+        };
+        tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+        match timeout(self.handshake, connector.connect(self.server.name().clone(), TokioIo::new(TokioIo::new(tcp)))).await {
+            Ok(tls) => Ok(MaybeHttpsStream::Https(TokioIo::new(tls.map_err(ConnectError::Tls)?))),
+            Err(_) => Err(ConnectError::TlsTimeout),
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(async move { inner.connect().await })
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for ConnectError {}

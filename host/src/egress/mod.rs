@@ -1,0 +1,160 @@
+//! The sandbox's one door to the network.
+//!
+//! A guest's `wasi:http` request leaves only if it is what the client sends: a GET, over https, to the API server's own
+//! authority, with credentials, and without headers that the client has no use for. Everything else is denied here, before
+//! a connection is even looked for. Redirects are not followed: they go back to the guest, which refuses them.
+
+mod body;
+mod connect;
+mod failure;
+mod trust;
+
+use crate::{Limits, Server};
+use body::LimitedBody;
+use bytes::Bytes;
+use connect::Connector;
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::timeout;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// Flow-control windows that a list of thousands of pods does not wait for.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// An unused connection is kept for so long, a little less than load balancers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// What a request may carry: what the client needs.
+const HEADERS: [header::HeaderName; 4] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT];
+
+/// The door to one API server. Clones share the pool of connections.
+#[derive(Clone)]
+pub(crate) struct Egress {
+    server: Server,
+    limits: Limits,
+    client: Client<Connector, Empty<Bytes>>,
+}
+
+impl Egress {
+    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: Limits) -> Egress {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .build(Connector::new(server.clone(), ca_path, &limits));
+        Egress { server, limits, client }
+    }
+
+    /// The request that may leave, made anew from what the guest's asks for.
+    fn admit(&self, request: &http::request::Parts) -> Result<Request<Empty<Bytes>>, Error> {
+        let uri = &request.uri;
+        let to_server = uri.scheme_str() == Some("https") && uri.authority().is_some_and(|a| self.server.is(a.as_str()));
+        if request.method != Method::GET || !to_server || !is_authenticated(&request.headers) {
+            return Err(Error::HttpRequestDenied);
+        }
+        if request.headers.keys().any(|name| !HEADERS.contains(name)) {
+            return Err(Error::HttpRequestDenied);
+        }
+        let mut admitted = Request::new(Empty::new());
+        *admitted.uri_mut() = uri.clone();
+        *admitted.headers_mut() = request.headers.clone();
+        // Shown by no Debug, and kept out of HTTP/2's compression tables.
+        if let Some(token) = admitted.headers_mut().get_mut(header::AUTHORIZATION) {
+            token.set_sensitive(true);
+        }
+        Ok(admitted)
+    }
+
+    async fn send(self, request: Request<Empty<Bytes>>, options: RequestOptions) -> Result<Response<WasiBody>, Error> {
+        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
+        let Limits { first_byte, between_bytes, response_bytes, connect, handshake, .. } = self.limits;
+        // A connection may have to be made first, which has deadlines of its own.
+        let deadline = connect + handshake + at_most(first_byte, options.first_byte_timeout);
+        let response = match timeout(deadline, self.client.request(request)).await {
+            Ok(response) => response.map_err(|e| failure::of_request(&e, &self.server))?,
+            Err(_) => return Err(Error::HttpResponseTimeout),
+        };
+        let pause = at_most(between_bytes, options.between_bytes_timeout);
+        Ok(response.map(|body| LimitedBody::new(body, response_bytes, pause).boxed_unsync()))
+    }
+}
+
+/// One header `Authorization`, and a bearer token in it.
+fn is_authenticated(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let bearer = values.next().and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+    bearer.is_some_and(|token| !token.trim_ascii().is_empty()) && values.next().is_none()
+}
+
+impl WasiHttpHooks for Egress {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Processing), Error>> + Send> {
+        let (parts, _no_body_leaves) = request.into_parts();
+        let admitted = self.admit(&parts);
+        if admitted.is_err() {
+            tracing::warn!(method = %parts.method, authority = ?parts.uri.authority(), path = parts.uri.path(), "request denied");
+        }
+        let egress = self.clone();
+        Box::new(async move {
+            let response = egress.send(admitted?, options.unwrap_or_default()).await?;
+            Ok((response, Box::new(std::future::ready(Ok(()))) as Processing))
+        })
+    }
+}
+
+type Processing = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(request: http::request::Builder) -> bool {
+        let server = Server::new("10.0.0.1", 443).unwrap();
+        let egress = Egress::new(server, "ca.crt".into(), Limits::default());
+        egress.admit(&request.body(()).unwrap().into_parts().0).is_ok()
+    }
+
+    fn good() -> http::request::Builder {
+        Request::get("https://10.0.0.1:443/api/v1/pods?limit=1").header("authorization", "Bearer x").header("accept", "a")
+    }
+
+    #[test]
+    fn what_the_client_sends_may_leave() {
+        assert!(admit(good()));
+        assert!(admit(good().uri("https://10.0.0.1/api")));
+    }
+
+    #[test]
+    fn nothing_else_may() {
+        for uri in ["http://10.0.0.1:443/api", "https://10.0.0.2/api", "https://10.0.0.1:8443/", "https://x@10.0.0.1/", "/api"] {
+            assert!(!admit(good().uri(uri)), "{uri}");
+        }
+        for method in ["POST", "DELETE", "CONNECT", "HEAD", "OPTIONS", "get"] {
+            assert!(!admit(good().method(method)), "{method}");
+        }
+        for header in ["impersonate-user", "cookie", "proxy-authorization", "x-forwarded-for", "range", "expect", "upgrade"] {
+            assert!(!admit(good().header(header, "x")), "{header}");
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_without_credentials() {
+        let bare = || Request::get("https://10.0.0.1/api");
+        assert!(!admit(bare()));
+        for value in ["", "Bearer", "Bearer ", "Bearer   ", "bearer x", "Basic eDp5"] {
+            assert!(!admit(bare().header("authorization", value)), "{value:?}");
+        }
+        assert!(!admit(good().header("authorization", "Bearer y")));
+    }
+}

@@ -1,0 +1,89 @@
+//! In-cluster Kubernetes access for WebAssembly plugins.
+//!
+//! This crate is the host: it runs the client component in a sandbox that has one folder to read, the service account's, and
+//! one door to the network, which leads to the API server over TLS that trusts the cluster's CA and no other.
+//!
+//! ```text
+//!  your program          │ sandbox                         │ this crate                    │ network
+//!  Cluster ──► call ─────┼─► client component (wasm) ──────┼─► egress: policy, TLS, pool ──┼─► API server
+//!                        │   token, requests, decoding     │   ca.crt, deadlines, limits   │
+//! ```
+//!
+//! # One call
+//!
+//! ```no_run
+//! # async fn list() -> Result<(), incluster::Error> {
+//! use incluster::Cluster;
+//! use incluster::types::ListOptions;
+//!
+//! let cluster = Cluster::in_cluster()?;
+//! let options = ListOptions { label_selector: Some("app=web".into()), ..ListOptions::ALL };
+//! for pod in cluster.list_namespaced_pods("default", &options).await?.items {
+//!     println!("{} {:?}", pod.metadata.name, pod.status.pod_ips);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A linker and a store of your own
+//!
+//! ```no_run
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! use incluster::{Cluster, Ctx, Runtime, Server, View, bindings};
+//! use wasmtime::{Store, component::Linker};
+//!
+//! struct State {
+//!     incluster: Ctx,
+//!     // and whatever else your host functions need
+//! }
+//!
+//! impl View for State {
+//!     fn incluster(&mut self) -> &mut Ctx {
+//!         &mut self.incluster
+//!     }
+//! }
+//!
+//! let runtime = Runtime::new()?;
+//! let server = Server::parse("https://10.96.0.1")?;
+//! let cluster = Cluster::new(&runtime, server, incluster::SERVICE_ACCOUNT_DIR.into())?;
+//!
+//! let mut linker = Linker::<State>::new(runtime.engine());
+//! incluster::add_to_linker(&mut linker)?;
+//!
+//! let mut store = Store::new(runtime.engine(), State { incluster: Ctx::builder(&cluster).build()? });
+//! incluster::limit(&mut store);
+//! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
+//! let client = plugin.incluster_kubernetes_client();
+//! let config = client.call_load_incluster_config(&mut store).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod bindings;
+mod cluster;
+mod command;
+mod compile;
+mod ctx;
+#[path = "../../guest/client/src/describe.rs"]
+mod describe;
+mod egress;
+mod error;
+mod limits;
+mod linker;
+mod runtime;
+mod server;
+
+/// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
+pub use bindings::exports::incluster::kubernetes::types;
+pub use cluster::Cluster;
+pub use ctx::{Ctx, CtxBuilder, SERVICE_ACCOUNT_DIR, View, limit};
+pub use error::Error;
+pub use limits::Limits;
+pub use linker::add_to_linker;
+pub use runtime::{COMMAND, PLUGIN, Runtime};
+pub use server::Server;
+
+/// The README's examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,193 @@
+//! The `incluster` binary.
+
+use std::process::Stdio;
+use testbed::{Answer, Ca, PodApi, Recording, TOKEN, Testbed};
+use tokio::process::Command;
+
+struct Output {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the binary with nothing in its environment.
+async fn incluster(args: &[&str]) -> Output {
+    run(Command::new(env!("CARGO_BIN_EXE_incluster")).args(args).env_clear()).await
+}
+
+async fn run(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Output { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+async fn in_testbed(testbed: &Testbed, args: &[&str]) -> Output {
+    let (url, dir) = (testbed.server.url(), testbed.volume.path().to_str().unwrap());
+    let output = incluster(&[&["--server", &url, "--service-account-dir", dir], args].concat()).await;
+    let secret = TOKEN.rsplit('.').next().unwrap();
+    assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
+    output
+}
+
+#[tokio::test]
+async fn pods_in_every_format() {
+    let testbed = Testbed::start().await;
+    let table = in_testbed(&testbed, &["pods"]).await;
+    assert_eq!((table.status, &*table.stderr), (0, ""));
+    assert!(
+        table.stdout.starts_with("NAME                         READY   STATUS             RESTARTS   AGE\n"),
+        "{}",
+        table.stdout
+    );
+    assert_eq!(table.stdout.lines().count(), 8);
+    let wide = in_testbed(&testbed, &["pods", "-n", "shop", "-o", "wide"]).await.stdout;
+    assert!(
+        wide.lines()
+            .next()
+            .unwrap()
+            .ends_with("IP         NODE                                     NOMINATED NODE   READINESS GATES")
+    );
+    let names = in_testbed(&testbed, &["pods", "-o", "name"]).await.stdout;
+    assert!(names.starts_with("pod/catalog-46f22f2a56-9e90c4\n"));
+
+    let json: serde_json::Value = serde_json::from_str(&in_testbed(&testbed, &["pods", "-o", "json"]).await.stdout).unwrap();
+    let recorded: serde_json::Value = serde_json::from_slice(&Recording::read("list-json").answer.body).unwrap();
+    assert_eq!(json["items"][3]["spec"], recorded["items"][3]["spec"]);
+    let yaml = in_testbed(&testbed, &["pods", "-o", "yaml"]).await.stdout;
+    assert!(yaml.starts_with("apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n"));
+}
+
+#[tokio::test]
+async fn options_reach_the_server() {
+    let testbed = Testbed::start().await;
+    in_testbed(&testbed, &["pods", "-l", "a=b", "--field-selector", "c=d", "--limit", "2"]).await;
+    in_testbed(&testbed, &["pods", "-n", "empty", "-o", "json"]).await;
+    let requests = testbed.server.requests();
+    let query = "?labelSelector=a%3Db&fieldSelector=c%3Dd&limit=2&includeObject=None";
+    assert_eq!(requests[0].path_and_query, format!("/api/v1/namespaces/shop/pods{query}"));
+    assert_eq!(requests[1].path_and_query, "/api/v1/namespaces/empty/pods");
+}
+
+#[tokio::test]
+async fn the_namespace_defaults_to_the_pods_own_then_to_default() {
+    let testbed = Testbed::start().await;
+    in_testbed(&testbed, &["pods"]).await;
+    testbed.volume.remove("namespace");
+    in_testbed(&testbed, &["pods"]).await;
+    let paths: Vec<_> = testbed.server.requests().iter().map(|r| r.path().to_string()).collect();
+    assert_eq!(paths, ["/api/v1/namespaces/shop/pods", "/api/v1/namespaces/default/pods"]);
+}
+
+#[tokio::test]
+async fn an_empty_namespace_and_a_limit_are_said() {
+    let empty = r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions":[],"rows":[]}"#;
+    let testbed = Testbed::serving(move |_| Answer::new(200, empty).header("content-type", "application/json")).await;
+    let output = in_testbed(&testbed, &["pods"]).await;
+    assert_eq!((output.status, &*output.stdout, &*output.stderr), (0, "", "No resources found in shop namespace.\n"));
+    let more = empty.replace("\"metadata\":{}", r#""metadata":{"continue":"x","remainingItemCount":4990}"#);
+    let testbed = Testbed::serving(move |_| Answer::new(200, more.clone()).header("content-type", "application/json")).await;
+    assert!(in_testbed(&testbed, &["pods", "--limit", "1"]).await.stderr.contains("4990 more pods"));
+}
+
+#[tokio::test]
+async fn config_shows_no_secret() {
+    let testbed = Testbed::start().await;
+    let output = in_testbed(&testbed, &["config"]).await;
+    assert_eq!((output.status, &*output.stderr), (0, ""));
+    for line in [
+        &format!("Server:     {}\n", testbed.server.url()),
+        "Namespace:  shop\n",
+        "Token:      expires 2100-01-01T00:00:00Z, in ",
+        "Subject:    system:serviceaccount:shop:lister\n",
+        "Audience:   https://kubernetes.default.svc\n",
+        "CA:         CN=kubernetes-ca, expires ",
+    ] {
+        assert!(output.stdout.contains(line), "{line} in {}", output.stdout);
+    }
+    assert_eq!(testbed.server.connections(), 0);
+}
+
+/// One line that says what failed, where, why, and what to check.
+async fn fails(testbed: &Testbed, args: &[&str], says: &[&str]) {
+    let output = in_testbed(testbed, args).await;
+    assert_eq!((output.status, &*output.stdout), (1, ""), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    for part in says {
+        assert!(output.stderr.contains(part), "{part} in {}", output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn failures_are_one_line_that_a_person_can_act_on() {
+    let testbed = Testbed::start().await;
+    let url = format!("GET {}/api/v1/namespaces/other/pods: 403 Forbidden: pods is forbidden", testbed.server.url());
+    let role = "bind a Role that allows verb \"list\" on \"pods\" in namespace \"other\" to system:serviceaccount:shop:lister";
+    fails(&testbed, &["pods", "-n", "other"], &["incluster: failed to list pods in namespace \"other\": ", &url, role]).await;
+
+    testbed.volume.set("token", b"stale");
+    fails(&testbed, &["pods"], &["401 Unauthorized", "check that the service account's token is fresh"]).await;
+
+    testbed.volume.set("ca.crt", Ca::new("another").pem().as_bytes());
+    let certificate = format!("the certificate that {} presents was not issued by a CA in ca.crt", testbed.server.url());
+    fails(&testbed, &["pods"], &[&certificate, "check that ca.crt is this cluster's"]).await;
+
+    testbed.volume.remove("token");
+    let missing = "there is no file /var/run/secrets/kubernetes.io/serviceaccount/token";
+    fails(&testbed, &["config"], &["failed to load the in-cluster configuration", missing, "automountServiceAccountToken"]).await;
+
+    let html = Testbed::serving(|_| Answer::new(403, "<html>\n<b>Forbidden</b>").header("content-type", "text/html")).await;
+    fails(&html, &["pods"], &["403: <html> <b>Forbidden</b>"]).await;
+}
+
+#[tokio::test]
+async fn wrong_usage_is_status_2_and_sends_nothing() {
+    let testbed = Testbed::start().await;
+    for (args, says) in [
+        (&["pods", "--all"][..], "invalid option '--all'"),
+        (&["pods", "-n", "../other"], "--namespace takes a DNS-1123 label"),
+        (&["nodes"], "there is no command \"nodes\""),
+        (&[], "no command given"),
+    ] {
+        let output = in_testbed(&testbed, args).await;
+        assert_eq!((output.status, &*output.stdout), (2, ""), "{args:?}");
+        assert!(output.stderr.contains(says) && output.stderr.ends_with("see incluster --help\n"), "{}", output.stderr);
+    }
+    assert_eq!(testbed.server.connections(), 0);
+    let output = incluster(&["--service-account-dir", "/no/such/folder", "pods"]).await;
+    assert_eq!((output.status, output.stderr.contains("no such folder")), (2, true));
+}
+
+#[tokio::test]
+async fn outside_a_pod() {
+    let help = incluster(&["--help"]).await;
+    assert_eq!((help.status, &*help.stderr), (0, ""));
+    for part in ["Usage: incluster pods", "--field-selector", "--service-account-dir", "Exit status"] {
+        assert!(help.stdout.contains(part), "{part}");
+    }
+    let version = incluster(&["--version"]).await;
+    assert_eq!((version.status, &*version.stdout), (0, "incluster 0.1.0\n"));
+    let output = incluster(&["pods"]).await;
+    assert_eq!(output.status, 1);
+    assert_eq!(output.stderr, "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_HOST is not set\n");
+    let output = incluster(&["--server", "http://127.0.0.1", "pods"]).await;
+    assert_eq!((output.status, output.stderr.contains("is not the address of an API server")), (1, true));
+}
+
+/// In a pod, everything comes from the environment and the usual folder; here from two variables and an option.
+#[tokio::test]
+async fn the_environment_names_the_server() {
+    let testbed = Testbed::serving(PodApi::answer).await;
+    let address = testbed.server.address();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
+    command
+        .env_clear()
+        .env("KUBERNETES_SERVICE_HOST", address.ip().to_string())
+        .env("KUBERNETES_SERVICE_PORT", address.port().to_string());
+    command.arg("--service-account-dir").arg(testbed.volume.path()).arg("pods");
+    assert_eq!(run(&mut command).await.status, 0);
+    command.env("KUBERNETES_SERVICE_PORT", "tcp://10.0.0.1:443");
+    assert_eq!(
+        run(&mut command).await.stderr,
+        "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_PORT is not a port\n"
+    );
+}

@@ -1,0 +1,52 @@
+//! What the components import and export, and how large they are.
+
+use std::collections::BTreeSet;
+use wasmparser::{Parser, Payload};
+
+/// The outermost component's imports and exports.
+fn interfaces(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut imports, mut exports, mut depth) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.unwrap() {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_string()));
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                exports.extend(section.into_iter().map(|export| export.unwrap().name.name.to_string()));
+            }
+            _ => {}
+        }
+    }
+    (imports, exports)
+}
+
+/// Whether these are interfaces of WASI 0.2 that any host of plugins has; sockets are not among them.
+fn is_common_wasi(import: &str) -> bool {
+    let packages = ["wasi:io/", "wasi:clocks/", "wasi:cli/", "wasi:filesystem/", "wasi:http/", "wasi:random/"];
+    packages.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
+}
+
+#[test]
+fn the_plugin_imports_wasi_and_exports_the_client() {
+    let (imports, exports) = interfaces(incluster::PLUGIN);
+    let others: Vec<_> = imports.iter().filter(|import| !is_common_wasi(import)).collect();
+    assert!(others.is_empty() && !imports.is_empty(), "{others:?}");
+    let exports: Vec<_> = exports.iter().map(String::as_str).collect();
+    // A world that exports an interface exports the types that it uses, or would have to import them.
+    assert_eq!(exports, ["incluster:kubernetes/client@0.1.0", "incluster:kubernetes/types@0.1.0"]);
+}
+
+#[test]
+fn the_command_imports_wasi_and_exports_run() {
+    let (imports, exports) = interfaces(incluster::COMMAND);
+    assert!(!imports.is_empty() && imports.iter().all(|import| is_common_wasi(import)), "{imports:?}");
+    let exports: Vec<_> = exports.into_iter().collect();
+    assert!(matches!(&exports[..], [run] if run.starts_with("wasi:cli/run@0.2.")), "{exports:?}");
+}
+
+#[test]
+fn the_plugin_is_small() {
+    assert!(incluster::PLUGIN.len() <= 300_000, "{} bytes", incluster::PLUGIN.len());
+}

@@ -1,0 +1,105 @@
+//! What a pod may get wrong, through the real component.
+
+use crate::{RUNTIME, cluster, cluster_at, list_shop};
+use incluster::types::{ConfigError, Error};
+use incluster::{Cluster, Server};
+use std::path::PathBuf;
+use testbed::{TOKEN, Testbed};
+
+const DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+fn path(file: &str) -> String {
+    format!("{DIR}/{file}")
+}
+
+/// The error that a volume with this file makes. Nothing may be sent.
+async fn with_file(name: &str, content: &[u8]) -> ConfigError {
+    let testbed = Testbed::start().await;
+    testbed.volume.set(name, content);
+    let answer = list_shop(&cluster(&testbed)).await;
+    assert_eq!(testbed.server.connections(), 0);
+    config_error(answer)
+}
+
+fn config_error<T: std::fmt::Debug>(answer: Result<T, Error>) -> ConfigError {
+    match answer {
+        Err(Error::Config(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn tokens() {
+    for content in [&b""[..], b"\n", b" \t\n"] {
+        assert_eq!(with_file("token", content).await, ConfigError::FileEmpty(path("token")));
+    }
+    for content in [&b"a\nb"[..], b"\x7fELF\x00", b"\xff\xfe", "tök".as_bytes()] {
+        assert_eq!(with_file("token", content).await, ConfigError::InvalidToken(path("token")));
+    }
+    assert_eq!(with_file("token", &vec![b'a'; (1 << 20) + 1]).await, ConfigError::FileTooLarge(path("token")));
+}
+
+#[tokio::test]
+async fn a_token_is_trimmed() {
+    let testbed = Testbed::start().await;
+    testbed.volume.set("token", format!(" {TOKEN}\r\n").as_bytes());
+    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+}
+
+#[tokio::test]
+async fn certificates() {
+    assert_eq!(with_file("ca.crt", b"\n").await, ConfigError::FileEmpty(path("ca.crt")));
+    assert_eq!(with_file("ca.crt", b"\xff").await, ConfigError::FileNotText(path("ca.crt")));
+    assert_eq!(with_file("ca.crt", b"-----BEGIN CERTIFICATE-----\nAA").await, ConfigError::NoCertificate(path("ca.crt")));
+}
+
+#[tokio::test]
+async fn namespaces() {
+    assert_eq!(with_file("namespace", b"").await, ConfigError::FileEmpty(path("namespace")));
+    assert_eq!(with_file("namespace", b"../other").await, ConfigError::InvalidNamespace(path("namespace")));
+    assert_eq!(with_file("namespace", b"\xff").await, ConfigError::FileNotText(path("namespace")));
+}
+
+#[tokio::test]
+async fn files_that_are_missing_or_no_files() {
+    for name in ["token", "ca.crt"] {
+        let testbed = Testbed::start().await;
+        testbed.volume.remove(name);
+        assert_eq!(config_error(list_shop(&cluster(&testbed)).await), ConfigError::FileMissing(path(name)));
+        std::fs::create_dir(testbed.volume.path().join(name)).unwrap();
+        assert!(
+            matches!(config_error(list_shop(&cluster(&testbed)).await), ConfigError::FileUnreadable(f) if f.path == path(name))
+        );
+        assert_eq!(testbed.server.connections(), 0);
+    }
+}
+
+#[tokio::test]
+async fn no_folder_at_all() {
+    let server = Server::new("127.0.0.1", 1).unwrap();
+    let cluster = Cluster::new(&RUNTIME, server, PathBuf::from("/no/such/folder")).unwrap();
+    assert_eq!(config_error(list_shop(&cluster).await), ConfigError::FileMissing(path("token")));
+}
+
+/// A link out of the volume is not followed: the sandbox has this folder and nothing else.
+#[tokio::test]
+async fn links_that_lead_out_of_the_volume() {
+    let testbed = Testbed::start().await;
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(outside.path(), TOKEN).unwrap();
+    testbed.volume.remove("token");
+    for target in [outside.path().to_path_buf(), PathBuf::from("../../../../../../../../etc/hostname")] {
+        std::os::unix::fs::symlink(target, testbed.volume.path().join("token")).unwrap();
+        let error = config_error(list_shop(&cluster(&testbed)).await);
+        assert!(matches!(&error, ConfigError::FileUnreadable(f) if f.path == path("token")), "{error:?}");
+        std::fs::remove_file(testbed.volume.path().join("token")).unwrap();
+    }
+    assert_eq!(testbed.server.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_ipv6_server_is_passed_on_in_brackets() {
+    let testbed = Testbed::start().await;
+    let server = cluster_at("https://[fd00::1]:6443", &testbed);
+    assert_eq!(server.server().to_string(), "https://[fd00::1]:6443");
+}

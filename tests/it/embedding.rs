@@ -1,0 +1,68 @@
+//! A linker and a store of the embedder's own.
+
+use crate::{RUNTIME, cluster};
+use incluster::bindings::Plugin;
+use incluster::types::{ConfigError, ListOptions};
+use incluster::{Ctx, View};
+use testbed::Testbed;
+use wasmtime::Store;
+use wasmtime::component::Linker;
+
+struct State {
+    incluster: Ctx,
+}
+
+impl View for State {
+    fn incluster(&mut self) -> &mut Ctx {
+        &mut self.incluster
+    }
+}
+
+async fn instantiate(testbed: &Testbed) -> (Plugin, Store<State>) {
+    let mut linker = Linker::<State>::new(RUNTIME.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    let ctx = Ctx::builder(&cluster(testbed)).build().unwrap();
+    let mut store = Store::new(RUNTIME.engine(), State { incluster: ctx });
+    incluster::limit(&mut store);
+    let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin().unwrap(), &linker).await.unwrap();
+    (plugin, store)
+}
+
+#[tokio::test]
+async fn one_instance_can_make_many_calls() {
+    let testbed = Testbed::start().await;
+    let (plugin, mut store) = instantiate(&testbed).await;
+    let client = plugin.incluster_kubernetes_client();
+    let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
+    assert_eq!(client.config().call_server(&mut store, config).await.unwrap(), testbed.server.url());
+    assert_eq!(client.config().call_namespace(&mut store, config).await.unwrap().as_deref(), Some("shop"));
+    for _ in 0..10 {
+        let list = client.call_list_namespaced_pods(&mut store, config, "shop", &ListOptions::ALL).await.unwrap().unwrap();
+        assert_eq!(list.items.len(), 7);
+    }
+    assert_eq!((testbed.server.connections(), testbed.server.requests().len()), (1, 10));
+}
+
+#[tokio::test]
+async fn many_calls_at_once_each_in_a_sandbox_of_its_own() {
+    let testbed = Testbed::start().await;
+    let cluster = cluster(&testbed);
+    let calls: Vec<_> = (0..300)
+        .map(|_| {
+            let cluster = cluster.clone();
+            tokio::spawn(async move { cluster.list_namespaced_pods("shop", &ListOptions::ALL).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().items.len(), 7);
+    }
+}
+
+#[tokio::test]
+async fn configuration_errors_are_typed_here_too() {
+    let testbed = Testbed::start().await;
+    testbed.volume.set("token", b"");
+    let (plugin, mut store) = instantiate(&testbed).await;
+    let loaded = plugin.incluster_kubernetes_client().call_load_incluster_config(&mut store).await.unwrap();
+    assert!(matches!(loaded, Err(ConfigError::FileEmpty(_))));
+}

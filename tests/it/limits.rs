@@ -1,0 +1,119 @@
+//! What ends a call that takes too much.
+
+use crate::{cluster, kubernetes};
+use incluster::types::{Error, ListOptions, TransportError};
+use incluster::{Cluster, Error as HostError, Limits};
+use std::time::Duration;
+use testbed::{Answer, Ca, Recording, Server, TOKEN, Testbed, Volume};
+use tokio::io::AsyncReadExt;
+
+const SHORT: Duration = Duration::from_millis(50);
+
+async fn list(cluster: &Cluster) -> Result<usize, HostError> {
+    cluster.list_namespaced_pods("shop", &ListOptions::ALL).await.map(|list| list.items.len())
+}
+
+/// A list of many pods.
+fn long_list(pods: usize) -> Answer {
+    let recorded: serde_json::Value = serde_json::from_slice(&Recording::read("list-json").answer.body).unwrap();
+    let pod = recorded["items"][0].to_string();
+    let body = format!(r#"{{"kind":"PodList","metadata":{{}},"items":[{}]}}"#, vec![pod; pods].join(","));
+    Answer::new(200, body).header("content-type", "application/json")
+}
+
+#[tokio::test]
+async fn response_bytes() {
+    let answer = long_list(100);
+    let bytes = answer.body.len() as u64;
+    let testbed = Testbed::serving(move |_| answer.clone()).await;
+    let limited = |response_bytes| cluster(&testbed).with_limits(Limits { response_bytes, ..Limits::default() });
+    assert_eq!(list(&limited(bytes)).await.unwrap(), 100);
+    match kubernetes(list(&limited(bytes - 1)).await) {
+        Err(Error::LimitExceeded(text)) => assert!(text.contains(&(bytes - 1).to_string()), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn memory() {
+    let answer = long_list(2000);
+    let testbed = Testbed::serving(move |_| answer.clone()).await;
+    let memory = 4 << 20;
+    let limited = cluster(&testbed).with_limits(Limits { memory, ..Limits::default() });
+    let ended = list(&limited).await.unwrap_err();
+    assert!(matches!(ended, HostError::Memory(limit) if limit == memory), "{ended:?}");
+    assert_eq!(list(&cluster(&testbed)).await.unwrap(), 2000);
+}
+
+#[tokio::test]
+async fn cpu_time() {
+    let answer = long_list(5000);
+    let testbed = Testbed::serving(move |_| answer.clone()).await;
+    let cpu_time = Duration::from_millis(10);
+    let limited = cluster(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let ended = list(&limited).await.unwrap_err();
+    assert!(matches!(ended, HostError::CpuTime(limit) if limit == cpu_time), "{ended:?}");
+}
+
+/// Headers and half a body, then nothing.
+#[tokio::test]
+async fn between_bytes() {
+    let testbed = Testbed::serving(|_| {
+        let half = Recording::read("list-json").answer;
+        Answer { stalls: true, ..half }
+    })
+    .await;
+    let limited = cluster(&testbed).with_limits(Limits { between_bytes: SHORT, ..Limits::default() });
+    match kubernetes(list(&limited).await) {
+        Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "between bytes"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A server that accepts, and is silent.
+async fn silent() -> Testbed {
+    let server = Server::start_raw(|mut stream| async move {
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await.is_ok_and(|n| n > 0) {}
+    })
+    .await;
+    let ca = Ca::new("ca");
+    let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+    Testbed { ca, server, volume }
+}
+
+#[tokio::test]
+async fn handshake() {
+    let testbed = silent().await;
+    let limited = cluster(&testbed).with_limits(Limits { handshake: SHORT, ..Limits::default() });
+    match kubernetes(list(&limited).await) {
+        Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "TLS handshake"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn wall_time() {
+    let testbed = silent().await;
+    let limited = cluster(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
+    assert!(matches!(list(&limited).await, Err(HostError::WallTime(limit)) if limit == SHORT));
+}
+
+/// A server that answers the handshake, and no request: its thread waits until the test is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn first_byte() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let testbed = Testbed::serving(move |_| {
+        let _ = held.lock().unwrap().recv();
+        Answer::new(200, "")
+    })
+    .await;
+    let limits = Limits { first_byte: SHORT, connect: SHORT, handshake: SHORT, ..Limits::default() };
+    let outcome = kubernetes(list(&cluster(&testbed).with_limits(limits)).await);
+    drop(release);
+    match outcome {
+        Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "first byte"),
+        other => panic!("{other:?}"),
+    }
+}

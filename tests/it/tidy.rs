@@ -1,0 +1,69 @@
+//! The repository itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The files that git knows or would take, that end like this.
+fn files(ending: &str) -> Vec<(String, String)> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git");
+    let names = String::from_utf8(listed.stdout).expect("names");
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).ok().map(|text| (name.to_string(), text));
+    let found: Vec<_> = names.lines().filter(|name| name.ends_with(ending)).filter_map(read).collect();
+    assert!(!found.is_empty(), "no {ending} files");
+    found
+}
+
+#[test]
+fn no_source_file_is_long() {
+    for (name, text) in files(".rs") {
+        assert!(text.lines().count() <= 400, "{name} has {} lines", text.lines().count());
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    for (name, text) in
+        files(".rs").into_iter().chain(files(".wit")).chain(files(".md")).filter(|(name, _)| !name.ends_with("tidy.rs"))
+    {
+        for mark in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore"] {
+            assert!(!text.contains(mark), "{name} has {mark}");
+        }
+    }
+}
+
+/// Every item of the contract says what it is.
+#[test]
+fn the_contract_is_documented() {
+    for (name, text) in files(".wit") {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (place, line) in lines.iter().enumerate() {
+            let declares = !line.is_empty() && !line.starts_with("//") && !line.starts_with(['}', '@']);
+            let is_plain = ["package ", "use ", "include ", "import ", "export "].iter().any(|word| line.starts_with(word));
+            if declares && !is_plain {
+                assert!(place > 0 && lines[place - 1].starts_with("///"), "{name}:{}: {line} has no doc comment", place + 1);
+            }
+        }
+    }
+}
+
+/// The README's Rust and WIT are compiled: the Rust as a doctest of the crate, which includes the README.
+#[test]
+fn the_readme_names_only_recipes_that_exist() {
+    let (_, justfile) = files("Justfile").remove(0);
+    for (name, text) in files(".md") {
+        for (place, _) in text.match_indices("./justw ") {
+            let recipe: String =
+                text[place + "./justw ".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
+            let declared = justfile.lines().any(|line| line.split([' ', ':']).next() == Some(&*recipe));
+            assert!(declared || recipe.is_empty() || recipe.starts_with("--"), "{name}: ./justw {recipe}");
+        }
+    }
+}

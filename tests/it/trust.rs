@@ -1,0 +1,137 @@
+//! Which servers are talked to, and which hear nothing.
+
+use crate::{cluster, cluster_at, list_shop};
+use incluster::types::{Error, TransportError};
+use testbed::{Ca, Identity, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+/// A server with this identity, and a client that trusts this bundle.
+async fn testbed(identity: Identity, bundle: &str) -> Testbed {
+    let server = Server::start(identity, Protocol::Any, PodApi::answer).await;
+    Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, bundle, "shop") }
+}
+
+async fn accepted(identity: Identity, bundle: &str) {
+    let testbed = testbed(identity, bundle).await;
+    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+}
+
+/// Refused as untrusted, with this in the text, and not one request.
+async fn refused(identity: Identity, bundle: &str, says: &str) {
+    let testbed = testbed(identity, bundle).await;
+    match list_shop(&cluster(&testbed)).await {
+        Err(Error::Transport(TransportError::Certificate(why))) => assert!(why.contains(says), "{why}"),
+        other => panic!("{says}: {other:?}"),
+    }
+    assert_eq!(testbed.server.requests().len(), 0);
+}
+
+const HERE: &[&str] = &["127.0.0.1"];
+
+#[tokio::test]
+async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
+    let (ca, other) = (Ca::new("kubernetes-ca"), Ca::new("kubernetes-ca"));
+    refused(other.identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
+    refused(Ca::new("another").identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
+    refused(ca.expired_identity(HERE), &ca.pem(), "expired at 20").await;
+    refused(ca.future_identity(HERE), &ca.pem(), "is not valid before 20").await;
+    refused(ca.identity(&["10.0.0.1", "kubernetes"]), &ca.pem(), "is not for 127.0.0.1, but for").await;
+    refused(ca.identity(&["localhost"]), &ca.pem(), "is not for 127.0.0.1, but for").await;
+    refused(ca.identity(&[]), &ca.pem(), "127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn a_bundle_is_as_good_as_its_good_certificates() {
+    let (ca, old) = (Ca::new("new"), Ca::new("old"));
+    accepted(ca.identity(HERE), &format!("# comment\n{}\n{}", old.pem(), ca.pem())).await;
+    let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    accepted(ca.identity(HERE), &format!("{broken}{}{broken}", ca.pem())).await;
+    refused(ca.identity(HERE), broken, "ca.crt has no usable certificate").await;
+}
+
+#[tokio::test]
+async fn a_ca_needs_no_key_identifiers() {
+    let ca = Ca::without_key_identifiers("eks");
+    accepted(ca.identity(HERE), &ca.pem()).await;
+    refused(Ca::without_key_identifiers("eks").identity(HERE), &ca.pem(), "ca.crt").await;
+}
+
+#[tokio::test]
+async fn names_and_addresses_of_every_kind() {
+    let ca = Ca::new("ca");
+    let testbed = testbed(ca.identity(&["localhost"]), &ca.pem()).await;
+    let by_name = cluster_at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
+    assert!(list_shop(&by_name).await.is_ok());
+    assert!(list_shop(&cluster(&testbed)).await.is_err());
+
+    let server = Server::start_at("[::1]:0", ca.identity(&["::1"]), Protocol::Any, PodApi::answer).await;
+    let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &ca.pem(), "shop") };
+    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert!(cluster(&testbed).server().to_string().starts_with("https://[::1]:"));
+}
+
+#[tokio::test]
+async fn without_a_ca_there_is_not_even_a_connection() {
+    let ca = Ca::new("ca");
+    let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
+    for content in [&b""[..], b"text", &vec![b' '; 2 << 20]] {
+        testbed.volume.set("ca.crt", content);
+        let answer = list_shop(&cluster(&testbed)).await;
+        assert!(matches!(&answer, Err(Error::Config(_))), "{answer:?}");
+    }
+    testbed.volume.set("ca.crt", ca.pem().as_bytes());
+    assert_eq!(testbed.server.connections(), 0);
+    assert!(list_shop(&cluster(&testbed)).await.is_ok());
+}
+
+/// A server without TLS, which reports what it was sent.
+async fn plain(answer: &'static [u8]) -> (Server, mpsc::UnboundedReceiver<Vec<u8>>) {
+    let (heard, hearing) = mpsc::unbounded_channel();
+    let server = Server::start_raw(move |mut stream| {
+        let heard = heard.clone();
+        async move {
+            let mut first = vec![0; 65536];
+            let n = stream.read(&mut first).await.unwrap_or(0);
+            first.truncate(n);
+            let _ = heard.send(first);
+            let _ = stream.write_all(answer).await;
+        }
+    })
+    .await;
+    (server, hearing)
+}
+
+#[tokio::test]
+async fn plain_http_hears_no_request() {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}";
+    let (server, mut hearing) = plain(answer).await;
+    let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
+    let error = list_shop(&cluster(&testbed)).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::Tls(_))), "{error:?}");
+    let heard = hearing.recv().await.unwrap();
+    assert_eq!(heard[0], 0x16, "a TLS handshake");
+    for secret in [TOKEN.as_bytes(), b"GET ", b"/api/v1", b"Bearer"] {
+        assert!(!heard.windows(secret.len()).any(|w| w == secret));
+    }
+}
+
+#[tokio::test]
+async fn nothing_there() {
+    let ca = Ca::new("ca");
+    let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
+    let refused = cluster_at("https://127.0.0.1:1", &testbed);
+    let error = list_shop(&refused).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::ConnectionRefused(_))), "{error:?}");
+    let nameless = cluster_at("https://no-such-host.invalid", &testbed);
+    let error = list_shop(&nameless).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::NameNotResolved(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_told_from_one_that_is_not_tls() {
+    let (server, _hearing) = plain(b"").await;
+    let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
+    let error = list_shop(&cluster(&testbed)).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::ConnectionLost(_))), "{error:?}");
+}

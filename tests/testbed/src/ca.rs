@@ -1,0 +1,84 @@
+//! Certificates.
+
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::{Duration, OffsetDateTime};
+
+/// A certificate authority.
+pub struct Ca {
+    params: CertificateParams,
+    key: KeyPair,
+    pem: String,
+}
+
+/// A server's certificate and its key.
+pub struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+impl Ca {
+    /// A CA as Kubernetes makes them.
+    pub fn new(name: &str) -> Ca {
+        Ca::with(name, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    /// A CA whose certificate has no key identifiers, as some managed clusters have.
+    pub fn without_key_identifiers(name: &str) -> Ca {
+        Ca::with(name, |params| {
+            // A CA by its basic constraints alone: SEQUENCE { BOOLEAN TRUE }.
+            let mut basic_constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
+            basic_constraints.set_criticality(true);
+            params.custom_extensions.push(basic_constraints);
+        })
+    }
+
+    fn with(name: &str, make: impl FnOnce(&mut CertificateParams)) -> Ca {
+        let mut params = params(name, &[]);
+        make(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a CA").pem();
+        Ca { params, key, pem }
+    }
+
+    /// The CA's certificate, as it stands in ca.crt.
+    pub fn pem(&self) -> String {
+        self.pem.clone()
+    }
+
+    /// A server's certificate for these addresses and names, valid now.
+    pub fn identity(&self, names: &[&str]) -> Identity {
+        self.identity_valid(names, -Duration::HOUR, Duration::DAY)
+    }
+
+    /// A certificate that has expired.
+    pub fn expired_identity(&self, names: &[&str]) -> Identity {
+        self.identity_valid(names, -Duration::DAY, -Duration::HOUR)
+    }
+
+    /// A certificate that is not valid yet.
+    pub fn future_identity(&self, names: &[&str]) -> Identity {
+        self.identity_valid(names, Duration::HOUR, Duration::DAY)
+    }
+
+    fn identity_valid(&self, names: &[&str], from: Duration, to: Duration) -> Identity {
+        let mut params = params("kube-apiserver", names);
+        let now = OffsetDateTime::now_utc();
+        (params.not_before, params.not_after) = (now + from, now + to);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().expect("a key");
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        Identity {
+            certificate: certificate.der().clone(),
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        }
+    }
+}
+
+fn params(name: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
