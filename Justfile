@@ -28,9 +28,8 @@ lint: setup
 dist: setup
     cargo build {{release}} -p incluster
     mkdir -p dist
-    cp target/guests/wasm32-wasip2/component/incluster_plugin.wasm dist/incluster-plugin.wasm
-    cp target/guests/wasm32-wasip2/component/incluster-command.wasm dist/incluster.wasm
-    ls -l dist
+    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
+    ls -l dist target/release/incluster
 
 # Test against a real kube-apiserver, or the cluster of KUBECONFIG
 test-real: setup
@@ -38,7 +37,7 @@ test-real: setup
 
 # Measure what a sandbox costs
 bench: setup
-    cargo bench --locked -p incluster
+    cargo bench --locked -p incluster --bench sandbox
 
 # What CI runs
 ci: lint test dist test-real

@@ -107,22 +107,3 @@ pub(crate) fn pre_instantiate(runtime: &Runtime, component: &Component) -> Resul
     let mut linker = Linker::new(runtime.engine());
     add_to_linker(&mut linker).and_then(|()| linker.instantiate_pre(component)).map_err(Error::Runtime)
 }
-
-impl ListOptions {
-    /// All that there is, as of now.
-    pub const ALL: ListOptions = ListOptions {
-        label_selector: None,
-        field_selector: None,
-        limit: None,
-        continue_token: None,
-        resource_version: None,
-        resource_version_match: None,
-        timeout_seconds: None,
-    };
-}
-
-impl Default for ListOptions {
-    fn default() -> Self {
-        ListOptions::ALL
-    }
-}

@@ -1,7 +1,7 @@
 //! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
 
 use crate::egress::Egress;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_RESOURCES};
 use crate::runtime::TICK;
 use crate::{Cluster, Error};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -90,11 +90,13 @@ impl CtxBuilder<'_> {
             let opened = self.wasi.preopened_dir(service_account_dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
             opened.map_err(|source| Error::ServiceAccount { path: service_account_dir.clone(), source })?;
         }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
         Ok(Ctx {
             wasi: self.wasi.build(),
             http: WasiHttpCtx::new(),
             egress: self.cluster.egress.clone(),
-            table: ResourceTable::new(),
+            table,
             limits: limits.clone(),
             exceeded: Arc::default(),
         })

@@ -70,6 +70,8 @@ mod egress;
 mod error;
 mod limits;
 mod linker;
+#[path = "../../guest/client/src/list_options.rs"]
+mod list_options;
 mod runtime;
 mod server;
 

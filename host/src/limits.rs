@@ -5,6 +5,10 @@ use std::time::Duration;
 /// As many sandboxes exist at once; further calls wait for one to end.
 pub(crate) const MAX_INSTANCES: u32 = 100;
 
+/// As many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot grow the host. A client needs
+/// about ten; a guest that asks for more traps.
+pub(crate) const MAX_RESOURCES: usize = 1_000;
+
 /// What one call may use before it ends with an error. Every limit ends that call alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -1,11 +1,12 @@
 //! What ends a call that takes too much.
 
-use crate::{cluster, kubernetes};
+use crate::{cluster, cluster_at, kubernetes};
 use incluster::types::{Error, ListOptions, TransportError};
 use incluster::{Cluster, Error as HostError, Limits};
 use std::time::Duration;
 use testbed::{Answer, Ca, Recording, Server, TOKEN, Testbed, Volume};
 use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -80,6 +81,23 @@ async fn silent() -> Testbed {
     let ca = Ca::new("ca");
     let volume = Volume::new(TOKEN, &ca.pem(), "shop");
     Testbed { ca, server, volume }
+}
+
+/// A listener that nobody accepts from, and whose queue is full: a further connection is neither made nor refused.
+#[tokio::test]
+async fn connect() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Linux queues one more than it is told.
+    let _queue = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+    let testbed = Testbed::start().await;
+    let there = cluster_at(&format!("https://{address}"), &testbed);
+    match kubernetes(list(&there.with_limits(Limits { connect: SHORT, ..Limits::default() })).await) {
+        Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "connecting"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

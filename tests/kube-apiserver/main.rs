@@ -162,6 +162,31 @@ async fn refusals() {
     assert_eq!(status(list(lone).await).code, 422);
 }
 
+/// As the README says: the component runs in the stock wasmtime CLI, which trusts the public web's CAs and no others.
+#[test]
+fn the_wasmtime_cli_runs_the_command() {
+    let volume = volume(&variable("REAL_TOKEN"));
+    let component = volume.path().join("incluster.wasm");
+    fs::write(&component, incluster::COMMAND).unwrap();
+    let url = variable("REAL_SERVER");
+    let (host, port) = url.strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
+    let run = |command: &str| {
+        Command::new(variable("WASMTIME"))
+            .args(["run", "-S", "http", "--env", "KUBERNETES_SERVICE_HOST", "--env", "KUBERNETES_SERVICE_PORT", "--dir"])
+            .arg(format!("{}::{}", volume.path().display(), incluster::SERVICE_ACCOUNT_DIR))
+            .arg(&component)
+            .arg(command)
+            .env("KUBERNETES_SERVICE_HOST", host)
+            .env("KUBERNETES_SERVICE_PORT", port)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(succeeded(run("config")), incluster(&["config"]));
+    let untrusted = run("pods");
+    assert_eq!(untrusted.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&untrusted.stderr).contains("the TLS handshake failed"));
+}
+
 /// The budget for listing 5,000 large pods in one answer: 250 MB for the whole process.
 const BUDGET_KB: u64 = 250_000;
 

@@ -17,6 +17,7 @@ pub mod decode;
 pub mod describe;
 pub mod dns;
 pub mod files;
+mod list_options;
 pub mod request;
 pub mod response;
 pub mod token;

@@ -146,25 +146,13 @@ impl Query {
 mod tests {
     use super::*;
 
-    pub fn no_options() -> ListOptions {
-        ListOptions {
-            label_selector: None,
-            field_selector: None,
-            limit: None,
-            continue_token: None,
-            resource_version: None,
-            resource_version_match: None,
-            timeout_seconds: None,
-        }
-    }
-
     fn list(namespace: &str, options: &ListOptions) -> Result<String, Error> {
         list_namespaced_pods(namespace, options, JSON).map(|r| r.path_and_query)
     }
 
     #[test]
     fn no_options_no_query() {
-        assert_eq!(list("shop", &no_options()).unwrap(), "/api/v1/namespaces/shop/pods");
+        assert_eq!(list("shop", &ListOptions::ALL).unwrap(), "/api/v1/namespaces/shop/pods");
     }
 
     #[test]
@@ -185,13 +173,13 @@ mod tests {
              &fieldSelector=status.phase%21%3DRunning&limit=500&continue=eyJ2IjoibWV0YSJ9%3D%3D\
              &resourceVersion=10487&resourceVersionMatch=Exact&timeoutSeconds=30"
         );
-        let newer = ListOptions { resource_version_match: Some(ResourceVersionMatch::NotOlderThan), ..no_options() };
+        let newer = ListOptions { resource_version_match: Some(ResourceVersionMatch::NotOlderThan), ..ListOptions::ALL };
         assert!(list("shop", &newer).unwrap().ends_with("?resourceVersionMatch=NotOlderThan"));
     }
 
     #[test]
     fn no_parameter_can_be_smuggled_into_another() {
-        let options = ListOptions { label_selector: Some("a=b&watch=true#\r\n ?%26ä".into()), ..no_options() };
+        let options = ListOptions { label_selector: Some("a=b&watch=true#\r\n ?%26ä".into()), ..ListOptions::ALL };
         assert_eq!(
             list("shop", &options).unwrap(),
             "/api/v1/namespaces/shop/pods?labelSelector=a%3Db%26watch%3Dtrue%23%0D%0A%20%3F%2526%C3%A4"
@@ -201,13 +189,13 @@ mod tests {
     #[test]
     fn no_path_can_be_smuggled_into_a_namespace() {
         for namespace in ["../other", "a/b", "a%2Fb", "", &"a".repeat(64), "a?x", "a#x", "a b", "A"] {
-            assert!(matches!(list(namespace, &no_options()), Err(Error::InvalidArgument(_))), "{namespace:?}");
+            assert!(matches!(list(namespace, &ListOptions::ALL), Err(Error::InvalidArgument(_))), "{namespace:?}");
         }
     }
 
     #[test]
     fn a_table_has_no_objects() {
-        let options = ListOptions { limit: Some(1), ..no_options() };
+        let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
         let table = table_of_namespaced_pods("shop", &options).unwrap();
         assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=None");
         assert_eq!(table.path(), "/api/v1/namespaces/shop/pods");

@@ -73,19 +73,7 @@ fn config(mut parser: Parser) -> Result<Command, Error> {
 }
 
 fn pods(mut parser: Parser) -> Result<Command, Error> {
-    let mut pods = Pods {
-        namespace: None,
-        options: ListOptions {
-            label_selector: None,
-            field_selector: None,
-            limit: None,
-            continue_token: None,
-            resource_version: None,
-            resource_version_match: None,
-            timeout_seconds: None,
-        },
-        output: Output::Table,
-    };
+    let mut pods = Pods { namespace: None, options: ListOptions::ALL, output: Output::Table };
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("namespace") | Arg::Short('n') => pods.namespace = Some(parser.value()?.parse_with(namespace)?),

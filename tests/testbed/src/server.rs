@@ -154,6 +154,8 @@ impl Server {
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     seen.connections.fetch_add(1, Ordering::SeqCst);
+                    // As Go's servers do; otherwise each answer would wait for the client's delayed acknowledgement.
+                    stream.set_nodelay(true).expect("a socket");
                     tokio::spawn(serve(seen.clone(), stream));
                 }
             }
