@@ -75,8 +75,7 @@ impl Cluster {
         call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> wasmtime::Result<Result<T, crate::types::Error>>,
     ) -> Result<T, Error> {
         let run = async {
-            // Never closed, so that there is always a permit to wait for.
-            let _permit = self.runtime.instances.acquire().await;
+            let _permit = self.runtime.admit().await;
             let mut store = self.store(Ctx::builder(self).build()?);
             let answer: wasmtime::Result<_> = async {
                 let plugin = self.plugin.instantiate_async(&mut store).await?;

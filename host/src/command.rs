@@ -15,8 +15,7 @@ impl Cluster {
             Ctx::builder(self).args(&args).stdout(wasmtime_wasi::cli::stdout()).stderr(wasmtime_wasi::cli::stderr()).build()?;
         let pre = pre_instantiate(&self.runtime, &self.runtime.command()?)?;
         let pre = CommandPre::new(pre).map_err(Error::Runtime)?;
-        // Never closed, so that there is always a permit to wait for.
-        let _permit = self.runtime.instances.acquire().await;
+        let _permit = self.runtime.admit().await;
         let mut store = self.store(ctx);
         let run: wasmtime::Result<_> = async {
             let command = pre.instantiate_async(&mut store).await?;

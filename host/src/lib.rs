@@ -50,6 +50,8 @@
 //! let mut linker = Linker::<State>::new(runtime.engine());
 //! incluster::add_to_linker(&mut linker)?;
 //!
+//! // Room in the pool, for as long as the store exists.
+//! let _permit = runtime.admit().await;
 //! let mut store = Store::new(runtime.engine(), State { incluster: Ctx::builder(&cluster).build()? });
 //! incluster::limit(&mut store);
 //! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
@@ -82,7 +84,7 @@ pub use ctx::{Ctx, CtxBuilder, SERVICE_ACCOUNT_DIR, View, limit};
 pub use error::Error;
 pub use limits::Limits;
 pub use linker::add_to_linker;
-pub use runtime::{COMMAND, PLUGIN, Runtime};
+pub use runtime::{COMMAND, PLUGIN, Permit, Runtime};
 pub use server::Server;
 
 /// The README's examples are compiled.

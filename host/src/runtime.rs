@@ -5,7 +5,7 @@ use crate::{Error, compile};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -25,8 +25,14 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct Runtime {
     engine: Engine,
-    /// As many calls at once as the pool has room for; more wait.
-    pub(crate) instances: Arc<Semaphore>,
+    instances: Arc<Semaphore>,
+}
+
+/// Room for one sandbox in a [`Runtime`]'s pool, until it is dropped.
+#[must_use = "the room is given back when this is dropped"]
+pub struct Permit {
+    /// `None` if the semaphore were closed, which it never is.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Runtime {
@@ -51,6 +57,12 @@ impl Runtime {
     /// The engine, for linkers and stores of an embedder's own.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Waits for room in the pool, which has 100 places. Whoever makes a store of their own takes a permit first, and drops it
+    /// after the store: instantiation fails in a full pool. The calls of a [`Cluster`](crate::Cluster) do so themselves.
+    pub async fn admit(&self) -> Permit {
+        Permit { _permit: self.instances.clone().acquire_owned().await.ok() }
     }
 
     /// `incluster-plugin.wasm`, compiled for [`Runtime::engine`].

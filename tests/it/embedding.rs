@@ -3,7 +3,7 @@
 use crate::{RUNTIME, cluster};
 use incluster::bindings::Plugin;
 use incluster::types::{ConfigError, ListOptions};
-use incluster::{Ctx, View};
+use incluster::{Ctx, Permit, View};
 use testbed::Testbed;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -18,20 +18,22 @@ impl View for State {
     }
 }
 
-async fn instantiate(testbed: &Testbed) -> (Plugin, Store<State>) {
+/// The permit is first, so that it is dropped last.
+async fn instantiate(testbed: &Testbed) -> (Permit, Plugin, Store<State>) {
+    let permit = RUNTIME.admit().await;
     let mut linker = Linker::<State>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
     let ctx = Ctx::builder(&cluster(testbed)).build().unwrap();
     let mut store = Store::new(RUNTIME.engine(), State { incluster: ctx });
     incluster::limit(&mut store);
     let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin().unwrap(), &linker).await.unwrap();
-    (plugin, store)
+    (permit, plugin, store)
 }
 
 #[tokio::test]
 async fn one_instance_can_make_many_calls() {
     let testbed = Testbed::start().await;
-    let (plugin, mut store) = instantiate(&testbed).await;
+    let (_permit, plugin, mut store) = instantiate(&testbed).await;
     let client = plugin.incluster_kubernetes_client();
     let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
     assert_eq!(client.config().call_server(&mut store, config).await.unwrap(), testbed.server.url());
@@ -62,7 +64,7 @@ async fn many_calls_at_once_each_in_a_sandbox_of_its_own() {
 async fn configuration_errors_are_typed_here_too() {
     let testbed = Testbed::start().await;
     testbed.volume.set("token", b"");
-    let (plugin, mut store) = instantiate(&testbed).await;
+    let (_permit, plugin, mut store) = instantiate(&testbed).await;
     let loaded = plugin.incluster_kubernetes_client().call_load_incluster_config(&mut store).await.unwrap();
     assert!(matches!(loaded, Err(ConfigError::FileEmpty(_))));
 }
