@@ -51,6 +51,11 @@ impl Cluster {
         &self.server
     }
 
+    /// What one call may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Lists the pods of a namespace in one request: `client.list-namespaced-pods`.
     pub async fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
         self.call(async |client, mut store, config| {
@@ -87,10 +92,9 @@ impl Cluster {
                 call(client, &mut store, config).await
             }
             .await;
-            answer.map_err(|trap| ended(store.data(), trap))?.map_err(Error::Kubernetes)
+            answer.map_err(|trap| ended(store.data_mut(), trap))?.map_err(Error::Kubernetes)
         };
-        let limit = self.limits.wall_time;
-        tokio::time::timeout(limit, run).await.unwrap_or(Err(Error::WallTime(limit)))
+        self.limits.run(run).await?
     }
 
     pub(crate) fn store(&self, ctx: Ctx) -> Store<Ctx> {

@@ -15,20 +15,23 @@ impl Cluster {
             Ctx::builder(self).args(&args).stdout(wasmtime_wasi::cli::stdout()).stderr(wasmtime_wasi::cli::stderr()).build()?;
         let pre = pre_instantiate(&self.runtime, &self.runtime.command()?)?;
         let pre = CommandPre::new(pre).map_err(Error::Runtime)?;
-        let _permit = self.runtime.admit().await;
-        let mut store = self.store(ctx);
-        let run: wasmtime::Result<_> = async {
-            let command = pre.instantiate_async(&mut store).await?;
-            command.wasi_cli_run().call_run(&mut store).await
-        }
-        .await;
-        match run {
-            Ok(Ok(())) => Ok(0),
-            Ok(Err(())) => Ok(1),
-            Err(error) => match error.downcast_ref::<I32Exit>() {
-                Some(exit) => Ok(exit.0),
-                None => Err(ended(store.data(), error)),
-            },
-        }
+        let run = async {
+            let _permit = self.runtime.admit().await;
+            let mut store = self.store(ctx);
+            let run: wasmtime::Result<_> = async {
+                let command = pre.instantiate_async(&mut store).await?;
+                command.wasi_cli_run().call_run(&mut store).await
+            }
+            .await;
+            match run {
+                Ok(Ok(())) => Ok(0),
+                Ok(Err(())) => Ok(1),
+                Err(error) => match error.downcast_ref::<I32Exit>() {
+                    Some(exit) => Ok(exit.0),
+                    None => Err(ended(store.data_mut(), error)),
+                },
+            }
+        };
+        self.limits.run(run).await?
     }
 }

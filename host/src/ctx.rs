@@ -1,12 +1,12 @@
 //! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
 
 use crate::egress::Egress;
-use crate::limits::{Limits, MAX_RESOURCES};
-use crate::runtime::TICK;
+use crate::limits::{Limits, MAX_FIELDS_BYTES, MAX_RESOURCES};
 use crate::{Cluster, Error};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::fs;
+use std::path::Path;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -21,7 +21,7 @@ pub struct Ctx {
     egress: Egress,
     table: ResourceTable,
     limits: Limits,
-    exceeded: Arc<Mutex<Option<Error>>>,
+    exceeded: Option<Error>,
 }
 
 /// Access to the [`Ctx`] in a store's data, for [`add_to_linker`](crate::add_to_linker).
@@ -82,7 +82,7 @@ impl CtxBuilder<'_> {
             .env("KUBERNETES_SERVICE_HOST", server.host())
             .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
             // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
-            .allow_blocking_current_thread(true)
+            .allow_blocking_current_thread(reads_at_once(service_account_dir))
             .allow_tcp(false)
             .allow_udp(false);
         // Without the folder the guest finds no files, and has a typed error for that.
@@ -90,15 +90,17 @@ impl CtxBuilder<'_> {
             let opened = self.wasi.preopened_dir(service_account_dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
             opened.map_err(|source| Error::ServiceAccount { path: service_account_dir.clone(), source })?;
         }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Ok(Ctx {
             wasi: self.wasi.build(),
-            http: WasiHttpCtx::new(),
+            http,
             egress: self.cluster.egress.clone(),
             table,
             limits: limits.clone(),
-            exceeded: Arc::default(),
+            exceeded: None,
         })
     }
 }
@@ -115,28 +117,20 @@ impl WasiHttpView for Ctx {
     }
 }
 
-/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables and computing time. Call it on each new store.
+/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what is copied out of the guest; and lets guest code
+/// yield every 10 ms. Call it on each new store, and make calls under [`Limits::run`], which ends those that take too long.
 pub fn limit<T: View>(store: &mut Store<T>) {
-    let ctx = store.data_mut().incluster();
-    let (budget, exceeded) = (ctx.limits.cpu_time, ctx.exceeded.clone());
-    let ticks = budget.as_nanos().div_ceil(TICK.as_nanos());
-    let mut used = 0;
+    let memory = store.data_mut().incluster().limits.memory;
     store.limiter(|data| data.incluster());
+    // A guest has no more to hand over than its memory.
+    store.set_hostcall_fuel(memory);
     store.set_epoch_deadline(1);
-    // The deadline is only looked at while guest code runs, so that waits do not count.
-    store.epoch_deadline_callback(move |_| {
-        used += 1;
-        if used > ticks {
-            set(&exceeded, Error::CpuTime(budget));
-            return Ok(UpdateDeadline::Interrupt);
-        }
-        Ok(UpdateDeadline::Yield(1))
-    });
+    store.epoch_deadline_async_yield_and_update(1);
 }
 
 /// Why guest code ended without an answer: the limit that it exceeded, else a trap.
-pub(crate) fn ended(ctx: &Ctx, trap: wasmtime::Error) -> Error {
-    lock(&ctx.exceeded).take().unwrap_or(Error::Trap(trap))
+pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
+    ctx.exceeded.take().unwrap_or(Error::Trap(trap))
 }
 
 impl ResourceLimiter for Ctx {
@@ -151,18 +145,18 @@ impl ResourceLimiter for Ctx {
 
 impl Ctx {
     /// A guest that may not grow aborts: what it was refused tells that from a bug.
-    fn permit(&self, desired: usize, limit: usize) -> wasmtime::Result<bool> {
+    fn permit(&mut self, desired: usize, limit: usize) -> wasmtime::Result<bool> {
         if desired > limit {
-            set(&self.exceeded, Error::Memory(limit));
+            self.exceeded.get_or_insert(Error::Memory(limit));
         }
         Ok(desired <= limit)
     }
 }
 
-fn set(slot: &Mutex<Option<Error>>, error: Error) {
-    lock(slot).get_or_insert(error);
-}
-
-fn lock(slot: &Mutex<Option<Error>>) -> MutexGuard<'_, Option<Error>> {
-    slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// Whether reading the volume cannot wait for somebody: what is there, is a file or a folder, and no pipe or device.
+fn reads_at_once(service_account_dir: &Path) -> bool {
+    ["token", "ca.crt", "namespace"].iter().all(|name| match fs::metadata(service_account_dir.join(name)) {
+        Ok(found) => found.is_file() || found.is_dir(),
+        Err(_) => true,
+    })
 }

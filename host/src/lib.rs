@@ -56,7 +56,7 @@
 //! incluster::limit(&mut store);
 //! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
 //! let client = plugin.incluster_kubernetes_client();
-//! let config = client.call_load_incluster_config(&mut store).await?;
+//! let config = cluster.limits().run(client.call_load_incluster_config(&mut store)).await??;
 //! # Ok(())
 //! # }
 //! ```

@@ -1,22 +1,33 @@
 //! What one call may use.
 
-use std::time::Duration;
+use crate::Error;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 /// As many sandboxes exist at once; further calls wait for one to end.
 pub(crate) const MAX_INSTANCES: u32 = 100;
 
 /// As many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot grow the host. A client needs
 /// about ten; a guest that asks for more traps.
-pub(crate) const MAX_RESOURCES: usize = 1_000;
+pub(crate) const MAX_RESOURCES: usize = 64;
+
+/// The size of one set of headers, as wasmtime counts it.
+pub(crate) const MAX_FIELDS_BYTES: usize = 32 << 10;
+
+/// What tables have room for in the pool.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// What one call may use before it ends with an error. Every limit ends that call alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The guest's linear memory, in bytes. 256 MiB by default: a list of 5,000 large pods needs about a third of it.
     pub memory: usize,
-    /// The elements of the guest's tables. 20,000 by default.
+    /// The elements of the guest's tables. 20,000 by default, and at most: the pool has no room for more.
     pub table_elements: usize,
-    /// How long guest code may compute, not counting waits; measured in steps of 10 ms. 10 s by default.
+    /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default. It is
+    /// looked at every 10 ms.
     pub cpu_time: Duration,
     /// How long the whole call may take, waits included. 120 s by default.
     pub wall_time: Duration,
@@ -26,7 +37,8 @@ pub struct Limits {
     pub connect: Duration,
     /// The TLS handshake. 10 s by default.
     pub handshake: Duration,
-    /// From sending the request to the response's head. 60 s by default, as the API server's own limit for lists.
+    /// From asking for a connection to the response's head, on top of `connect` and `handshake`. 60 s by default, as the
+    /// API server's own limit for lists.
     pub first_byte: Duration,
     /// Between two pieces of a response's body. 30 s by default.
     pub between_bytes: Duration,
@@ -36,7 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             memory: 256 << 20,
-            table_elements: 20_000,
+            table_elements: MAX_TABLE_ELEMENTS,
             cpu_time: Duration::from_secs(10),
             wall_time: Duration::from_secs(120),
             response_bytes: 256 << 20,
@@ -45,5 +57,26 @@ impl Default for Limits {
             first_byte: Duration::from_secs(60),
             between_bytes: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// Runs a call under `wall_time` and `cpu_time`. The calls of a [`Cluster`](crate::Cluster) do so themselves; it is for
+    /// whoever has a store of their own.
+    pub async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        let mut call = pin!(call);
+        let mut computed = Duration::ZERO;
+        // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
+        let metered = poll_fn(|cx| {
+            let begun = Instant::now();
+            let polled = call.as_mut().poll(cx);
+            computed = computed.saturating_add(begun.elapsed());
+            match polled {
+                Poll::Ready(value) => Poll::Ready(Ok(value)),
+                Poll::Pending if computed > self.cpu_time => Poll::Ready(Err(Error::CpuTime(self.cpu_time))),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(self.wall_time, metered).await.unwrap_or(Err(Error::WallTime(self.wall_time)))
     }
 }

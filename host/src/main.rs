@@ -11,6 +11,7 @@ use args::Command;
 use incluster::types;
 use incluster::{Cluster, Error, Runtime, SERVICE_ACCOUNT_DIR, Server};
 use lexopt::{Arg, Parser, ValueExt};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ Where the command runs, for use outside a pod (before COMMAND):
 ";
 
 struct Options {
-    server: Option<String>,
+    server: Option<Server>,
     service_account_dir: PathBuf,
     /// What the component is to be given.
     args: Vec<String>,
@@ -43,7 +44,8 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(status) => {
             if help {
-                print!("\n{HOST_OPTIONS}");
+                // Whoever reads it may have gone.
+                let _ = write!(std::io::stdout(), "\n{HOST_OPTIONS}");
             }
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
@@ -61,7 +63,10 @@ fn parse(mut parser: Parser) -> Result<Options, lexopt::Error> {
     let mut args = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("server") => server = Some(parser.value()?.string()?),
+            Arg::Long("server") => {
+                let url = parser.value()?.string()?;
+                server = Some(Server::parse(&url).map_err(|e| e.to_string())?);
+            }
             Arg::Long("service-account-dir") => {
                 service_account_dir = parser.value()?.into();
                 if !service_account_dir.is_dir() {
@@ -86,8 +91,8 @@ fn parse(mut parser: Parser) -> Result<Options, lexopt::Error> {
 }
 
 async fn run(options: Options) -> Result<i32, Error> {
-    let server = match (&options.server, &options.command) {
-        (Some(url), _) => Server::parse(url)?,
+    let server = match (options.server, &options.command) {
+        (Some(server), _) => server,
         // These must not need a pod.
         (None, Command::Help | Command::Version) => Server::new("localhost", 443)?,
         (None, _) => Server::from_environment()?,

@@ -1,6 +1,6 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
-use crate::limits::MAX_INSTANCES;
+use crate::limits::{MAX_INSTANCES, MAX_TABLE_ELEMENTS};
 use crate::{Error, compile};
 use std::sync::Arc;
 use std::thread;
@@ -18,8 +18,8 @@ pub const COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.w
 static PRECOMPILED_PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.cwasm"));
 static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.cwasm"));
 
-/// How often running guests are looked at: the grain of [`Limits::cpu_time`](crate::Limits::cpu_time).
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// How often running guests yield: the grain of [`Limits::cpu_time`](crate::Limits::cpu_time).
+const TICK: Duration = Duration::from_millis(10);
 
 /// The engine, its memory pool and its clock. Make one and clone it: a clone is the same runtime.
 #[derive(Clone)]
@@ -95,6 +95,6 @@ fn pool() -> PoolingAllocationConfig {
         .max_memories_per_component(1)
         .max_tables_per_component(2)
         .max_memory_size(4 << 30)
-        .table_elements(20_000);
+        .table_elements(MAX_TABLE_ELEMENTS);
     pool
 }

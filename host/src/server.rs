@@ -3,6 +3,7 @@
 use crate::Error;
 use rustls_pki_types::ServerName;
 use std::fmt;
+use std::net::IpAddr;
 
 /// The API server's address: an IP address or a DNS name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,9 @@ impl Server {
     /// An address in parts. `host` is an IP address, IPv6 with or without brackets, or a DNS name; it is also what the
     /// server's certificate must be for.
     pub fn new(host: &str, port: u16) -> Result<Server, Error> {
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).to_ascii_lowercase();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        // An address has many spellings; the guest sends this one.
+        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
         match ServerName::try_from(host.clone()) {
             Ok(name) if port != 0 => Ok(Server { host, port, name }),
             _ => Err(Error::Server(format!("{host}:{port}"))),
@@ -33,7 +36,7 @@ impl Server {
             return Err(invalid());
         }
         let port = match authority.as_str().rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| invalid())?,
+            Some((_, port)) if !port.ends_with(']') => parse_port(port).ok_or_else(invalid)?,
             _ => 443,
         };
         Server::new(authority.host(), port).map_err(|_| invalid())
@@ -49,7 +52,7 @@ impl Server {
         let host = variable("KUBERNETES_SERVICE_HOST")?;
         let port = variable("KUBERNETES_SERVICE_PORT")?;
         let invalid = |name, problem| Error::Environment { variable: name, problem };
-        let port = port.parse().map_err(|_| invalid("KUBERNETES_SERVICE_PORT", "is not a port"))?;
+        let port = parse_port(&port).ok_or(invalid("KUBERNETES_SERVICE_PORT", "is not a port"))?;
         Server::new(&host, port).map_err(|_| invalid("KUBERNETES_SERVICE_HOST", "is neither an IP address nor a DNS name"))
     }
 
@@ -74,6 +77,12 @@ impl Server {
     }
 }
 
+/// 1 to 65535, in digits alone.
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);
@@ -92,6 +101,7 @@ mod tests {
             ("https://10.0.0.1:6443/", "https://10.0.0.1:6443"),
             ("https://[FD00::1]:6443", "https://[fd00::1]:6443"),
             ("https://[::1]", "https://[::1]:443"),
+            ("https://[0:0:0:0:0:0:0:1]", "https://[::1]:443"),
             ("https://Kubernetes.default.svc", "https://kubernetes.default.svc:443"),
         ] {
             assert_eq!(Server::parse(url).unwrap().to_string(), shown);
@@ -103,6 +113,8 @@ mod tests {
             "https://",
             "https://:443",
             "https://a:0",
+            "https://a:+443",
+            "https://a:0443",
             "https://a:65536",
             "https://a:x",
             "https://a/b",

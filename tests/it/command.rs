@@ -170,7 +170,7 @@ async fn outside_a_pod() {
     assert_eq!(output.status, 1);
     assert_eq!(output.stderr, "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_HOST is not set\n");
     let output = incluster(&["--server", "http://127.0.0.1", "pods"]).await;
-    assert_eq!((output.status, output.stderr.contains("is not the address of an API server")), (1, true));
+    assert_eq!((output.status, output.stderr.contains("is not the address of an API server")), (2, true));
 }
 
 /// In a pod, everything comes from the environment and the usual folder; here from two variables and an option.

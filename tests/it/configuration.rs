@@ -1,6 +1,6 @@
 //! What a pod may get wrong, through the real component.
 
-use crate::{RUNTIME, cluster, cluster_at, list_shop};
+use crate::{RUNTIME, cluster, list_shop};
 use incluster::types::{ConfigError, Error};
 use incluster::{Cluster, Server};
 use std::path::PathBuf;
@@ -95,11 +95,4 @@ async fn links_that_lead_out_of_the_volume() {
         std::fs::remove_file(testbed.volume.path().join("token")).unwrap();
     }
     assert_eq!(testbed.server.connections(), 0);
-}
-
-#[tokio::test]
-async fn an_ipv6_server_is_passed_on_in_brackets() {
-    let testbed = Testbed::start().await;
-    let server = cluster_at("https://[fd00::1]:6443", &testbed);
-    assert_eq!(server.server().to_string(), "https://[fd00::1]:6443");
 }

@@ -56,6 +56,50 @@ async fn cpu_time() {
     assert!(matches!(ended, HostError::CpuTime(limit) if limit == cpu_time), "{ended:?}");
 }
 
+/// A guest that waits does not compute: with a budget of a few ticks, it gets through a body that comes in drops.
+#[tokio::test]
+async fn waits_are_no_cpu_time() {
+    let testbed = Testbed::serving(|_| Answer { drips: true, ..Recording::read("list-json").answer }).await;
+    let cpu_time = Duration::from_millis(100);
+    let limited = cluster(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let begun = std::time::Instant::now();
+    assert_eq!(list(&limited).await.unwrap(), 7);
+    assert!(begun.elapsed() > 3 * cpu_time, "the body came in drops");
+}
+
+/// A pipe in the volume, to which nobody writes, does not stop the host.
+#[tokio::test]
+async fn a_pipe_in_the_volume() {
+    for name in ["token", "ca.crt", "namespace"] {
+        let testbed = Testbed::start().await;
+        testbed.volume.remove(name);
+        let pipe = testbed.volume.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let limited = cluster(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
+        assert!(matches!(list(&limited).await, Err(HostError::WallTime(_))));
+        // Lets go of the thread that waits for the pipe, so that this process can end.
+        drop(std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+        assert_eq!(testbed.server.connections(), 0);
+    }
+}
+
+/// Durations that mean none.
+#[tokio::test]
+async fn no_limits() {
+    let testbed = Testbed::start().await;
+    let none = Duration::MAX;
+    let limits = Limits {
+        connect: none,
+        handshake: none,
+        first_byte: none,
+        between_bytes: none,
+        wall_time: none,
+        cpu_time: none,
+        ..Limits::default()
+    };
+    assert_eq!(list(&cluster(&testbed).with_limits(limits)).await.unwrap(), 7);
+}
+
 /// Headers and half a body, then nothing.
 #[tokio::test]
 async fn between_bytes() {
@@ -127,7 +171,8 @@ async fn first_byte() {
         Answer::new(200, "")
     })
     .await;
-    let limits = Limits { first_byte: SHORT, connect: SHORT, handshake: SHORT, ..Limits::default() };
+    let second = Duration::from_secs(1);
+    let limits = Limits { first_byte: SHORT, connect: second, handshake: second, ..Limits::default() };
     let outcome = kubernetes(list(&cluster(&testbed).with_limits(limits)).await);
     drop(release);
     match outcome {

@@ -4,7 +4,7 @@ use crate::{cluster, cluster_at};
 use incluster::types::ListOptions;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use testbed::{Answer, TOKEN, Testbed};
+use testbed::{Answer, Ca, Request, TOKEN, Testbed};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
@@ -35,35 +35,55 @@ fn has_secret(text: &str) -> bool {
     text.contains(signature) || text.contains(&TOKEN[..40]) || text.contains("Bearer ey")
 }
 
+/// A server that sends back what it was sent, wherever an answer has room for it.
+fn echo(request: &Request) -> Answer {
+    let sent = request.header("authorization").unwrap_or_default();
+    let json = |body: String| Answer::new(200, body).header("content-type", "application/json");
+    match request.path().split('/').nth(4).unwrap_or_default() {
+        "text" => Answer::new(403, format!("you sent authorization: {sent}")).header("content-type", "text/plain"),
+        "status" => Answer { status: 500, ..json(format!(r#"{{"status":"Failure","message":"{sent}","reason":"{sent}"}}"#)) },
+        "protobuf" => {
+            let message = [&[3 << 3 | 2, 200, 2][..], format!("{sent:>328}").as_bytes()].concat();
+            assert_eq!(message.len(), 331);
+            let body = [b"k8s\0", &[2 << 3 | 2, 0xcb, 2][..], &message].concat();
+            Answer::new(500, body).header("content-type", "application/vnd.kubernetes.protobuf")
+        }
+        "redirect" => Answer::new(302, "").header("location", &format!("https://127.0.0.1/?{sent}")),
+        "type" => Answer::new(200, "").header("content-type", sent),
+        "kind" => json(format!(r#"{{"kind":"{sent}"}}"#)),
+        "time" => json(format!(r#"{{"kind":"PodList","items":[{{"metadata":{{"creationTimestamp":"{sent}"}}}}]}}"#)),
+        _ => Answer::new(500, format!("{:?}", request.headers)),
+    }
+}
+
 /// Everything that can go right or wrong, with all of the process's logs at their loudest.
 #[tokio::test]
 async fn the_token_is_in_no_log_error_or_debug() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    // The only test that sets one; others only add to what is searched.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    // This test's thread runs all of it: the server, the client and the guest.
+    let _logged = tracing::subscriber::set_default(subscriber);
 
     let mut texts = Vec::new();
     let good = Testbed::start().await;
-    let echo = Testbed::serving(|request| {
-        let echo = request.header("authorization").unwrap_or_default().to_string();
-        Answer::new(500, format!("you sent {}", echo.len()))
-    })
-    .await;
-    for testbed in [&good, &echo] {
-        for namespace in ["shop", "other", "../x"] {
+    for testbed in [&good, &Testbed::serving(echo).await] {
+        for namespace in ["shop", "other", "../x", "text", "status", "protobuf", "redirect", "type", "kind", "time"] {
             texts.push(format!("{:?}", cluster(testbed).list_namespaced_pods(namespace, &ListOptions::ALL).await.err()));
         }
-        texts.push(format!("{:?}", cluster(testbed).get_json("/version").await));
-        texts.push(format!("{:?}", cluster(testbed).get_json("/api/v1/nodes").await));
+        for path in ["/version", "/api/v1/nodes", "/api/v1/namespaces/text/pods"] {
+            let error = cluster(testbed).get_json(path).await.unwrap_err();
+            texts.extend([format!("{error:?}"), error.to_string()]);
+        }
     }
     texts.push(format!("{:?}", cluster_at("https://127.0.0.1:1", &good).get_json("/api").await));
-    good.volume.set("ca.crt", echo.ca.pem().as_bytes());
-    texts.push(format!("{:?}", cluster(&good).get_json("/api").await));
-    good.volume.set("token", format!("{TOKEN}\nsecond line").as_bytes());
-    texts.push(format!("{:?}", cluster(&good).get_json("/api").await));
-    good.volume.set("token", format!("{TOKEN}\u{0}").as_bytes());
-    texts.push(format!("{:?}", cluster(&good).get_json("/api").await));
+    for (file, content) in [
+        ("ca.crt", Ca::new("another").pem().into_bytes()),
+        ("token", format!("{TOKEN}\nsecond line").into_bytes()),
+        ("token", format!("{TOKEN}\0").into_bytes()),
+    ] {
+        good.volume.set(file, &content);
+        texts.push(format!("{:?}", cluster(&good).get_json("/api").await));
+    }
 
     for text in &texts {
         assert!(!has_secret(text), "{text}");

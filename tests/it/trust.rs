@@ -65,6 +65,10 @@ async fn names_and_addresses_of_every_kind() {
     assert!(list_shop(&by_name).await.is_ok());
     assert!(list_shop(&cluster(&testbed)).await.is_err());
 
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("IPv6 is not tested: this machine has no ::1");
+        return;
+    }
     let server = Server::start_at("[::1]:0", ca.identity(&["::1"]), Protocol::Any, PodApi::answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &ca.pem(), "shop") };
     assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);

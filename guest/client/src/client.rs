@@ -2,6 +2,7 @@
 
 use crate::config::{self, HOST_VARIABLE, PORT_VARIABLE, Server};
 use crate::decode::{Encoding, PodListDecoder};
+use crate::redact::redact;
 use crate::request::{self, Request};
 use crate::response::{self, MAX_FAILURE_BYTES};
 use crate::token::Token;
@@ -64,10 +65,17 @@ impl Client {
     pub fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
         let mut answer = self.get(&request::list_namespaced_pods(namespace, options, request::PROTOBUF_OR_JSON)?)?;
         let mut decoder = PodListDecoder::new(answer.encoding);
-        while let Some(chunk) = answer.body.chunk()? {
-            decoder.push(&chunk)?;
-        }
-        decoder.finish()
+        let decoded = loop {
+            match answer.body.chunk() {
+                Ok(Some(chunk)) => match decoder.push(&chunk) {
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                },
+                Ok(None) => break decoder.finish(),
+                Err(error) => break Err(error),
+            }
+        };
+        decoded.map_err(|error| self.redact(error))
     }
 
     /// What the API server has at a path, as JSON.
@@ -81,7 +89,7 @@ impl Client {
         if answer.encoding != Encoding::Json {
             return Err(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into()));
         }
-        match answer.body.up_to(MAX_JSON_BYTES)? {
+        match answer.body.up_to(MAX_JSON_BYTES).map_err(|error| self.redact(error))? {
             (json, true) => Ok(json),
             (_, false) => {
                 Err(Error::LimitExceeded(format!("the answer has more than {MAX_JSON_BYTES} bytes; ask for less with limit")))
@@ -91,6 +99,15 @@ impl Client {
 
     /// Sends a request, and reads the answer if it is a failure.
     pub fn get(&self, request: &Request) -> Result<Answer, Error> {
+        self.send(request).map_err(|error| self.redact(error))
+    }
+
+    /// The error without the token, which a server may have sent back.
+    pub fn redact(&self, error: Error) -> Error {
+        redact(&self.token, error)
+    }
+
+    fn send(&self, request: &Request) -> Result<Answer, Error> {
         let (head, body) = transport::get(&self.server, &self.token, request)?;
         match response::success(&head)? {
             Some(encoding) => Ok(Answer { encoding, body }),

@@ -4,7 +4,7 @@ use crate::types::{ConfigError, Error, Status, TransportError};
 
 /// What went wrong, in one line of printable text.
 pub fn cause(error: &Error) -> String {
-    one_line(match error {
+    one_line(&match error {
         Error::Api(status) => api(status),
         Error::Config(error) => config(error),
         Error::Transport(error) => transport(error),
@@ -100,7 +100,7 @@ fn transport(error: &TransportError) -> String {
 }
 
 /// Servers and files can put anything into a text; a terminal must not act on it.
-fn one_line(text: String) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

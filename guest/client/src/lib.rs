@@ -18,6 +18,7 @@ pub mod describe;
 pub mod dns;
 pub mod files;
 mod list_options;
+mod redact;
 pub mod request;
 pub mod response;
 pub mod token;

@@ -91,7 +91,13 @@ pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
             return refuse("has an encoded slash, backslash, percent or control character in a segment");
         }
     }
-    for pair in query.unwrap_or_default().split('&') {
+    // Older servers take these prefixes as watches, too: /api/v1/watch/… and /apis/GROUP/VERSION/watch/….
+    let after_version = if path.starts_with("/apis/") { 4 } else { 3 };
+    if path.split('/').nth(after_version).and_then(decode).as_deref() == Some("watch") {
+        return refuse("is a watch, which would not end");
+    }
+    // Older servers take ; for &.
+    for pair in query.unwrap_or_default().split(['&', ';']) {
         let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
         match decode(&key) {
             None => return refuse("has a % that begins no UTF-8 character"),
@@ -254,6 +260,10 @@ mod tests {
             "/api?limit=1&w%61tch=1",
             "/api?WATCH=1",
             "/api?%",
+            "/api/v1/watch/pods",
+            "/apis/apps/v1/watch/deployments",
+            "/api/v1/w%61tch",
+            "/api?x=1;watch=1",
         ] {
             assert!(matches!(get_json(path), Err(Error::InvalidArgument(_))), "{path:?}");
         }

@@ -26,6 +26,13 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
+    /// Replaces the token in a text.
+    pub(crate) fn take_out_of(&self, text: &mut String) {
+        if text.contains(&self.0) {
+            *text = text.replace(&self.0, "(redacted)");
+        }
+    }
+
     /// What the token says of itself, when it is a JWT (RFC 7519). Nothing here verifies it: that is the API server's
     /// to do.
     pub fn claims(&self) -> Option<Claims> {

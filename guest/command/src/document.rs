@@ -146,7 +146,15 @@ fn pretty(value: &Value) -> Result<String, Error> {
     let mut text = Vec::new();
     let written = value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")));
     let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(text).map_err(|e| e.to_string()));
-    text.map_err(|e| Error::MalformedResponse(format!("an item that JSON cannot hold: {e}")))
+    let text = text.map_err(|e| Error::MalformedResponse(format!("an item that JSON cannot hold: {e}")))?;
+    // serde_json escapes the control characters that JSON must escape; a terminal acts on some more.
+    Ok(match text.contains(|c| matches!(c, '\u{7f}'..='\u{9f}')) {
+        false => text,
+        true => text
+            .chars()
+            .map(|c| if matches!(c, '\u{7f}'..='\u{9f}') { format!("\\u{:04x}", c as u32) } else { c.into() })
+            .collect(),
+    })
 }
 
 fn yaml(value: &Value) -> Result<String, Error> {
@@ -181,6 +189,15 @@ mod tests {
         assert_eq!(json["items"][0]["metadata"]["annotations"]["v"], "1.20");
         assert!(json["items"][0]["metadata"].get("managedFields").is_none());
         assert_eq!(json["items"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn no_text_acts_on_a_terminal() {
+        let body = "{\"kind\":\"PodList\",\"items\":[{\"a\":\"x\u{9b}31m\u{7f}\u{85}\\u001b[2J\"}]}";
+        for format in [Format::Json, Format::Yaml] {
+            let (text, _) = printed(format, body, 9).unwrap();
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        }
     }
 
     #[test]

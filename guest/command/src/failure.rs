@@ -29,22 +29,29 @@ impl Failure {
             }
             error => describe::check(error).into(),
         };
-        Failure::Request { doing, url: format!("{}{}", client.server(), request.path()), error, check }
+        let (url, error) = (format!("{}{}", client.server(), request.path()), client.redact(error));
+        Failure::Request { doing, url, error, check }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&describe::one_line(&self.text()))
+    }
+}
+
+impl Failure {
+    fn text(&self) -> String {
         match self {
             Failure::Config(error) => {
                 let error = Error::Config(error.clone());
-                write!(f, "failed to load the in-cluster configuration: {}; {}", describe::cause(&error), describe::check(&error))
+                format!("failed to load the in-cluster configuration: {}; {}", describe::cause(&error), describe::check(&error))
             }
-            Failure::Argument(error) => write!(f, "{}; {}", describe::cause(error), describe::check(error)),
+            Failure::Argument(error) => format!("{}; {}", describe::cause(error), describe::check(error)),
             Failure::Request { doing, url, error, check } => {
-                write!(f, "failed to {doing}: GET {url}: {}; {check}", describe::cause(error))
+                format!("failed to {doing}: GET {url}: {}; {check}", describe::cause(error))
             }
-            Failure::Output(error) => write!(f, "failed to write the output: {error}"),
+            Failure::Output(error) => format!("failed to write the output: {error}"),
         }
     }
 }

@@ -34,8 +34,9 @@ impl Body for LimitedBody {
             ready!(self.deadline.as_mut().poll(cx));
             return Poll::Ready(Some(Err(failure::body_too_slow())));
         };
-        let next = Instant::now() + self.pause;
-        self.deadline.as_mut().reset(next);
+        if let Some(next) = Instant::now().checked_add(self.pause) {
+            self.deadline.as_mut().reset(next);
+        }
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -29,6 +29,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// An unused connection is kept for so long, a little less than load balancers keep theirs.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// A connection whose other end has gone without a word is found out, and given up, in this time together.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// What a request may carry: what the client needs.
 const HEADERS: [header::HeaderName; 4] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT];
 
@@ -46,6 +50,8 @@ impl Egress {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .build(Connector::new(server.clone(), ca_path, &limits));
@@ -62,9 +68,12 @@ impl Egress {
         if request.headers.keys().any(|name| !HEADERS.contains(name)) {
             return Err(Error::HttpRequestDenied);
         }
+        let path_and_query = uri.path_and_query().map_or("/", |p| p.as_str());
         let mut admitted = Request::new(Empty::new());
-        *admitted.uri_mut() = uri.clone();
+        // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
+        *admitted.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         *admitted.headers_mut() = request.headers.clone();
+        admitted.headers_mut().remove(header::HOST);
         // Shown by no Debug, and kept out of HTTP/2's compression tables.
         if let Some(token) = admitted.headers_mut().get_mut(header::AUTHORIZATION) {
             token.set_sensitive(true);
@@ -76,7 +85,7 @@ impl Egress {
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
         let Limits { first_byte, between_bytes, response_bytes, connect, handshake, .. } = self.limits;
         // A connection may have to be made first, which has deadlines of its own.
-        let deadline = connect + handshake + at_most(first_byte, options.first_byte_timeout);
+        let deadline = connect.saturating_add(handshake).saturating_add(at_most(first_byte, options.first_byte_timeout));
         let response = match timeout(deadline, self.client.request(request)).await {
             Ok(response) => response.map_err(|e| failure::of_request(&e, &self.server))?,
             Err(_) => return Err(Error::HttpResponseTimeout),
@@ -119,10 +128,14 @@ type Processing = Box<dyn Future<Output = Result<(), Error>> + Send>;
 mod tests {
     use super::*;
 
-    fn admit(request: http::request::Builder) -> bool {
+    fn admitted(request: http::request::Builder) -> Option<Request<Empty<Bytes>>> {
         let server = Server::new("10.0.0.1", 443).unwrap();
         let egress = Egress::new(server, "ca.crt".into(), Limits::default());
-        egress.admit(&request.body(()).unwrap().into_parts().0).is_ok()
+        egress.admit(&request.body(()).unwrap().into_parts().0).ok()
+    }
+
+    fn admit(request: http::request::Builder) -> bool {
+        admitted(request).is_some()
     }
 
     fn good() -> http::request::Builder {
@@ -132,7 +145,10 @@ mod tests {
     #[test]
     fn what_the_client_sends_may_leave() {
         assert!(admit(good()));
-        assert!(admit(good().uri("https://10.0.0.1/api")));
+        let other_spelling = admitted(good().uri("https://10.0.0.1/api").header("host", "evil")).unwrap();
+        assert_eq!(other_spelling.uri(), "https://10.0.0.1:443/api");
+        assert_eq!(other_spelling.headers().get("host"), None);
+        assert!(other_spelling.headers()["authorization"].is_sensitive());
     }
 
     #[test]

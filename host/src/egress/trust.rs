@@ -3,9 +3,10 @@
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fs, io};
 
 /// No bundle is larger: 1 MiB.
 const MAX_BUNDLE_BYTES: u64 = 1 << 20;
@@ -51,11 +52,16 @@ impl Trust {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    let size = fs::metadata(path).map_err(TrustError::Unreadable)?.len();
-    if size > MAX_BUNDLE_BYTES {
-        return Err(TrustError::TooLarge);
+    // Opening a pipe would wait for somebody to write.
+    if !fs::metadata(path).map_err(TrustError::Unreadable)?.is_file() {
+        return Err(TrustError::Unreadable(io::Error::other("it is not a file")));
     }
-    fs::read(path).map_err(TrustError::Unreadable)
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut content));
+    match read.map_err(TrustError::Unreadable)? as u64 {
+        n if n > MAX_BUNDLE_BYTES => Err(TrustError::TooLarge),
+        _ => Ok(content),
+    }
 }
 
 /// The bundle's CAs. A certificate that cannot be used is passed over with a warning, as long as there is a good one.

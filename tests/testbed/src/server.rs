@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -55,12 +56,14 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether the body goes on after that, with nothing, for ever.
     pub stalls: bool,
+    /// Whether the body comes in drops: a hundred pieces, 10 ms apart.
+    pub drips: bool,
 }
 
 impl Answer {
     /// An answer without headers.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body: body.into(), stalls: false }
+        Answer { status, headers: HeaderMap::new(), body: body.into(), stalls: false, drips: false }
     }
 
     /// Adds a header.
@@ -201,9 +204,18 @@ async fn respond(
         headers: request.headers().clone(),
         version: request.version(),
     };
-    let Answer { status, headers, body, stalls } = answer(&request);
+    let Answer { status, headers, body, stalls, drips } = answer(&request);
     seen.requests.lock().unwrap().push(request);
     let body = match stalls {
+        false if drips => {
+            let pieces: Vec<Bytes> = body.chunks(body.len() / 100 + 1).map(Bytes::copy_from_slice).collect();
+            let pace = tokio::time::interval(Duration::from_millis(10));
+            let drops = stream::unfold((pace, pieces.into_iter()), |(mut pace, mut pieces)| async {
+                pace.tick().await;
+                pieces.next().map(|piece| (Ok(Frame::data(piece)), (pace, pieces)))
+            });
+            BodyExt::boxed(StreamBody::new(Box::pin(drops)))
+        }
         false => Full::new(body).boxed(),
         true => {
             let first = stream::once(std::future::ready(Ok(Frame::data(body))));

@@ -6,6 +6,7 @@
 use super::{MAX_OBJECT_BYTES, Part, malformed, object_too_large};
 use crate::types::Error;
 use memchr::memchr2;
+use serde::de::IgnoredAny;
 
 /// No key of a list's outermost object is longer.
 const MAX_KEY_BYTES: usize = 256;
@@ -17,6 +18,8 @@ pub struct Splitter {
     key: Vec<u8>,
     /// The beginning of a value that goes on in the next chunk.
     held: Vec<u8>,
+    /// Whether the items have been seen.
+    items: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ enum InString {
 
 impl Default for Splitter {
     fn default() -> Self {
-        Splitter { place: Place::Start, key: Vec::new(), held: Vec::new() }
+        Splitter { place: Place::Start, key: Vec::new(), held: Vec::new(), items: false }
     }
 }
 
@@ -92,7 +95,13 @@ impl Splitter {
                 (Place::Key, 1)
             }
             (Place::Colon, b':') => (Place::BeforeValue, 1),
-            (Place::BeforeValue, b'[') if self.key == b"items" => (Place::FirstItemOrEnd, 1),
+            (Place::BeforeValue, b'[') if self.key == b"items" && self.items => {
+                return Err(malformed("the JSON list has items twice"));
+            }
+            (Place::BeforeValue, b'[') if self.key == b"items" => {
+                self.items = true;
+                (Place::FirstItemOrEnd, 1)
+            }
             (Place::BeforeValue, _) => (Place::Value(begin), 0),
             (Place::AfterValue, b',') => (Place::KeyQuote, 1),
             (Place::FirstItemOrEnd | Place::AfterItem, b']') => (Place::AfterValue, 1),
@@ -153,9 +162,14 @@ impl Splitter {
             b"kind" => on(Part::Kind(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))),
             b"metadata" => on(Part::Metadata(value)),
             b"items" => Err(malformed("the list's items are not an array")),
-            _ => Ok(()),
+            // Not wanted, but it has to be JSON.
+            _ => check(value),
         }
     }
+}
+
+fn check(json: &[u8]) -> Result<(), Error> {
+    serde_json::from_slice::<IgnoredAny>(json).map(drop).map_err(|e| malformed(format!("the list: {e}")))
 }
 
 /// Scans from `at` for the end of a value: `None` and the place after it, or the state at the chunk's end.
@@ -270,6 +284,10 @@ mod tests {
             r#"{"a":1,}"#,
             "{,}",
             r#"{"a":"b"#,
+            r#"{"x":garbage,"items":[]}"#,
+            r#"{"x":12{nonsense},"items":[]}"#,
+            r#"{"x":[},"items":[]}"#,
+            r#"{"items":[],"items":[]}"#,
             "<html>",
             "k8s\0",
         ] {

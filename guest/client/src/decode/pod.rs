@@ -142,7 +142,7 @@ fn container_state(state: schema::ContainerState) -> Option<ContainerState> {
 }
 
 fn seconds(time: Option<schema::Time>) -> Option<i64> {
-    time.and_then(|t| t.seconds)
+    time.and_then(|t| t.seconds).filter(|seconds| *seconds >= 0)
 }
 
 fn present(text: Option<String>) -> Option<String> {
