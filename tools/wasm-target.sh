@@ -2,10 +2,12 @@
 # Makes rustc's target wasm32-wasip2 available: by rustup, else from Debian's packages. Does nothing when it is there.
 set -euo pipefail
 target=wasm32-wasip2
+# Without a network, rustup would try to install what is missing, and fail, before rustc ever runs.
+export RUSTUP_AUTO_INSTALL=0
 sysroot=$(rustc --print sysroot)
 libdir=$sysroot/lib/rustlib/$target/lib
 
-# The marker is the last thing that the way by Debian's packages writes.
+# std is the last that the way by Debian's packages puts there.
 if compgen -G "$libdir/libstd-*.rlib" >/dev/null; then
   exit 0
 fi
@@ -29,10 +31,17 @@ finish() {
   [ -z "$linked" ] || rm -rf "$linked"
 }
 trap finish EXIT
+# Away from the repository's rust-toolchain.toml, it must still be the same toolchain.
+if command -v rustup >/dev/null; then
+  RUSTUP_TOOLCHAIN=$(rustup show active-toolchain | cut -d' ' -f1)
+  export RUSTUP_TOOLCHAIN
+fi
 cd "$work"
 
 # A view of one Debian suite that leaves the system's own apt setup alone; the mirror is the one it already uses.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | sort -u | head -n 1)
+find_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | sort -u | head -n 1 || true; }
+mirror=$(find_mirror)
+[ -n "$mirror" ] || { apt-get -qq update && mirror=$(find_mirror); } || true
 [ -n "$mirror" ] || fail "apt has no Debian mirror"
 mkdir -p lists/partial
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" >sources.list
@@ -52,7 +61,7 @@ library=$sysroot/lib/rustlib/src/rust/library
 if [ ! -e "$library" ]; then
   mkdir -p "$(dirname "$library")"
   linked=$library
-  ln -s "$work/debian/usr/src/rustc-$version/library" "$library"
+  ln -sfn "$work/debian/usr/src/rustc-$version/library" "$library"
 fi
 mkdir -p "$libdir/self-contained"
 cp debian/usr/lib/$target/{crt1-command.o,crt1-reactor.o,libc.a} "$libdir/self-contained/"
@@ -63,5 +72,7 @@ cd empty
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR="$work/target" \
   cargo build --quiet --release -Zbuild-std=std,panic_abort --target "$target" || fail "its std could not be built"
 rm -f "$work/target/$target/release/deps"/libempty-*.rlib
-cp "$work/target/$target/release/deps"/*.rlib "$libdir/"
+built=$work/target/$target/release/deps
+find "$built" -name '*.rlib' ! -name 'libstd-*' -exec cp -t "$libdir" {} +
+cp "$built"/libstd-*.rlib "$libdir/"
 echo "setup: built the target $target from Debian's packages" >&2

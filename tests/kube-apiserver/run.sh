@@ -14,11 +14,12 @@ fi
 mkdir -p "$cache"
 work=$(mktemp -d)
 server=
+created=
 finish() {
   if [ -n "$server" ]; then
     kill "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
-  else
+  elif [ -n "$created" ]; then
     kubectl delete namespace "$namespace" "$namespace-load" --wait=false >/dev/null 2>&1 || true
   fi
   rm -rf "$work"
@@ -48,10 +49,12 @@ P
   "$tools/start-kube-apiserver.sh" "$cache/kube-apiserver" "$work/server" "$port" >"$work/server.log" 2>&1 &
   server=$!
   export KUBECONFIG=$work/server/kubeconfig
-  until grep -q '^ready' "$work/server.log"; do
+  for _ in $(seq 600); do
+    ! grep -q '^ready' "$work/server.log" || break
     kill -0 "$server" 2>/dev/null || { cat "$work/server.log" >&2; exit 1; }
     sleep 0.2
   done
+  grep -q '^ready' "$work/server.log" || { echo "test-real: the API server did not start in two minutes" >&2; exit 1; }
 fi
 
 config() { kubectl config view --raw --minify --output "jsonpath={.clusters[0].cluster.$1}"; }
@@ -65,6 +68,7 @@ REAL_CA=$work/ca.crt
 REAL_NAMESPACE=$namespace
 export REAL_SERVER REAL_CA REAL_NAMESPACE
 
+created=yes
 {
   for name in "$namespace" "$namespace-load"; do
     kubectl create namespace "$name"
@@ -78,6 +82,7 @@ export REAL_SERVER REAL_CA REAL_NAMESPACE
 } >/dev/null
 seed() {
   local address=${REAL_SERVER#https://}
+  [[ $address =~ :[0-9]+$ ]] || address=$address:443
   python3 "$tools/seed_pods.py" "${address%:*}" "${address##*:}" "$REAL_CA" "$(kubectl --namespace "$1" create token seeder)" "$1" "$2" |
     { grep -x 'errors 0 \[\]' >/dev/null || { echo "test-real: seeding $1 failed" >&2; return 1; }; }
 }
