@@ -35,6 +35,14 @@ dist: setup
 test-real: setup
     tests/kube-apiserver/run.sh
 
+# Many callers for SECONDS while everything goes wrong, and the memory of long lists; SOAK_SEED=N repeats the faults
+soak SECONDS="600": setup soak-memory
+    cargo test {{release}} -p incluster --test soak -- {{SECONDS}}
+
+# Compare the memory of paging through 5,000 and 50,000 pods
+soak-memory: setup
+    cargo test {{release}} -p incluster --test soak -- memory
+
 # Measure what a sandbox costs
 bench: setup
     cargo bench --locked -p incluster --bench sandbox

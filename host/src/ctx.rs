@@ -8,7 +8,7 @@ use std::path::Path;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Where a guest finds its service account, as in every pod.
@@ -72,6 +72,12 @@ impl CtxBuilder<'_> {
     /// Where the guest's standard input comes from. It is empty by default.
     pub fn stdin(mut self, stdin: impl StdinStream + 'static) -> Self {
         self.wasi.stdin(stdin);
+        self
+    }
+
+    /// The guest's clocks. The host's by default.
+    pub fn clocks(mut self, wall: impl HostWallClock + 'static, monotonic: impl HostMonotonicClock + 'static) -> Self {
+        self.wasi.wall_clock(wall).monotonic_clock(monotonic);
         self
     }
 

@@ -66,16 +66,17 @@ mod cluster;
 mod command;
 mod compile;
 mod ctx;
+#[path = "../../guest/client/src/defaults.rs"]
+mod defaults;
 #[path = "../../guest/client/src/describe.rs"]
 mod describe;
 mod egress;
 mod error;
 mod limits;
 mod linker;
-#[path = "../../guest/client/src/list_options.rs"]
-mod list_options;
 mod runtime;
 mod server;
+mod session;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
@@ -86,6 +87,7 @@ pub use limits::Limits;
 pub use linker::add_to_linker;
 pub use runtime::{COMMAND, PLUGIN, Permit, Runtime};
 pub use server::Server;
+pub use session::{PodPages, PodWatch};
 
 /// The README's examples are compiled.
 #[cfg(doctest)]

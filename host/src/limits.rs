@@ -29,9 +29,9 @@ pub struct Limits {
     /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default. It is
     /// looked at every 10 ms.
     pub cpu_time: Duration,
-    /// How long the whole call may take, waits included. 120 s by default.
+    /// How long the whole call may take, waits included. 120 s by default. To wait for a watch's next event is not limited.
     pub wall_time: Duration,
-    /// The bytes of one response's body. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
+    /// The bytes of one response's body, unless it is a watch's. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
     pub response_bytes: u64,
     /// Resolving the name and connecting by TCP. 10 s by default.
     pub connect: Duration,
@@ -42,6 +42,9 @@ pub struct Limits {
     pub first_byte: Duration,
     /// Between two pieces of a response's body. 30 s by default.
     pub between_bytes: Duration,
+    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute. 300 s by
+    /// default.
+    pub watch_pause: Duration,
 }
 
 impl Default for Limits {
@@ -56,6 +59,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             first_byte: Duration::from_secs(60),
             between_bytes: Duration::from_secs(30),
+            watch_pause: Duration::from_secs(300),
         }
     }
 }

@@ -9,11 +9,12 @@ mod dns;
 
 use args::Command;
 use incluster::types;
-use incluster::{Cluster, Error, Runtime, SERVICE_ACCOUNT_DIR, Server};
+use incluster::{Cluster, Error, Limits, Runtime, SERVICE_ACCOUNT_DIR, Server};
 use lexopt::{Arg, Parser, ValueExt};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const HOST_OPTIONS: &str = "\
 Where the command runs, for use outside a pod (before COMMAND):
@@ -97,5 +98,8 @@ async fn run(options: Options) -> Result<i32, Error> {
         (None, Command::Help | Command::Version) => Server::new("localhost", 443)?,
         (None, _) => Server::from_environment()?,
     };
-    Cluster::new(&Runtime::new()?, server, options.service_account_dir)?.run_command(&options.args).await
+    // Whoever runs it can interrupt it.
+    let limits = Limits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..Limits::default() };
+    let cluster = Cluster::new(&Runtime::new()?, server, options.service_account_dir)?.with_limits(limits);
+    cluster.run_command(&options.args).await
 }

@@ -142,8 +142,8 @@ mod protobuf {
             encoded.extend(field(4, &cause));
         }
         encoded.extend(number(5, &details["retryAfterSeconds"]));
-        let mut body: Vec<u8> =
-            [("status", 2), ("message", 3), ("reason", 4)].into_iter().flat_map(|(name, n)| text(n, &status[name])).collect();
+        let mut body = field(1, &text(3, &status["metadata"]["continue"]));
+        body.extend([("status", 2), ("message", 3), ("reason", 4)].into_iter().flat_map(|(name, n)| text(n, &status[name])));
         body.extend(field(5, &encoded));
         body.extend(number(6, &status["code"]));
         [b"k8s\0".to_vec(), field(1, &[field(1, b"v1"), field(2, b"Status")].concat()), field(2, &body)].concat()

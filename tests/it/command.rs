@@ -1,13 +1,13 @@
 //! The `incluster` binary.
 
 use std::process::Stdio;
-use testbed::{Answer, Ca, PodApi, Recording, TOKEN, Testbed};
+use testbed::{Answer, Ca, PodApi, PodStore, Recording, TOKEN, Testbed};
 use tokio::process::Command;
 
-struct Output {
-    status: i32,
-    stdout: String,
-    stderr: String,
+pub struct Output {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs the binary with nothing in its environment.
@@ -21,9 +21,16 @@ async fn run(command: &mut Command) -> Output {
     Output { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-async fn in_testbed(testbed: &Testbed, args: &[&str]) -> Output {
-    let (url, dir) = (testbed.server.url(), testbed.volume.path().to_str().unwrap());
-    let output = incluster(&[&["--server", &url, "--service-account-dir", dir], args].concat()).await;
+/// The binary, told of this testbed.
+pub fn incluster_at(testbed: &Testbed, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
+    command.env_clear().stdin(Stdio::null()).args(["--server", &testbed.server.url()]);
+    command.arg("--service-account-dir").arg(testbed.volume.path()).args(args);
+    command
+}
+
+pub async fn in_testbed(testbed: &Testbed, args: &[&str]) -> Output {
+    let output = run(&mut incluster_at(testbed, args)).await;
     let secret = TOKEN.rsplit('.').next().unwrap();
     assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
     output
@@ -65,7 +72,7 @@ async fn options_reach_the_server() {
     let requests = testbed.server.requests();
     let query = "?labelSelector=a%3Db&fieldSelector=c%3Dd&limit=2&includeObject=None";
     assert_eq!(requests[0].path_and_query, format!("/api/v1/namespaces/shop/pods{query}"));
-    assert_eq!(requests[1].path_and_query, "/api/v1/namespaces/empty/pods");
+    assert_eq!(requests[1].path_and_query, "/api/v1/namespaces/empty/pods?limit=500");
 }
 
 #[tokio::test]
@@ -84,9 +91,12 @@ async fn an_empty_namespace_and_a_limit_are_said() {
     let testbed = Testbed::serving(move |_| Answer::new(200, empty).header("content-type", "application/json")).await;
     let output = in_testbed(&testbed, &["pods"]).await;
     assert_eq!((output.status, &*output.stdout, &*output.stderr), (0, "", "No resources found in shop namespace.\n"));
-    let more = empty.replace("\"metadata\":{}", r#""metadata":{"continue":"x","remainingItemCount":4990}"#);
-    let testbed = Testbed::serving(move |_| Answer::new(200, more.clone()).header("content-type", "application/json")).await;
-    assert!(in_testbed(&testbed, &["pods", "--limit", "1"]).await.stderr.contains("4990 more pods"));
+    let testbed = Testbed::serving(PodStore::with_pods(7).handler()).await;
+    for args in [&["pods", "--limit", "5"][..], &["pods", "--limit", "5", "--chunk-size", "3"], &["pods", "--limit=5", "-ojson"]]
+    {
+        let output = in_testbed(&testbed, args).await;
+        assert_eq!((output.status, &*output.stderr), (0, "incluster: there are 2 more pods than --limit let through\n"));
+    }
 }
 
 #[tokio::test]

@@ -49,8 +49,12 @@ async fn a_token_is_trimmed() {
 #[tokio::test]
 async fn certificates() {
     assert_eq!(with_file("ca.crt", b"\n").await, ConfigError::FileEmpty(path("ca.crt")));
-    assert_eq!(with_file("ca.crt", b"\xff").await, ConfigError::FileNotText(path("ca.crt")));
-    assert_eq!(with_file("ca.crt", b"-----BEGIN CERTIFICATE-----\nAA").await, ConfigError::NoCertificate(path("ca.crt")));
+    for content in
+        [&b"\xff"[..], b"text", b"-----BEGIN CERTIFICATE-----\nAA", b"-----BEGIN CERT-----\nAAAA\n-----END CERT-----\n"]
+    {
+        assert_eq!(with_file("ca.crt", content).await, ConfigError::NoCertificate(path("ca.crt")));
+    }
+    assert_eq!(with_file("ca.crt", &vec![b' '; (1 << 20) + 1]).await, ConfigError::FileTooLarge(path("ca.crt")));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The token is sent to the API server, and appears nowhere else.
 
 use crate::{cluster, cluster_at};
-use incluster::types::ListOptions;
+use incluster::types::{ListOptions, PagingOptions, WatchOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use testbed::{Answer, Ca, Request, TOKEN, Testbed};
@@ -51,6 +51,9 @@ fn echo(request: &Request) -> Answer {
         "redirect" => Answer::new(302, "").header("location", &format!("https://127.0.0.1/?{sent}")),
         "type" => Answer::new(200, "").header("content-type", sent),
         "kind" => json(format!(r#"{{"kind":"{sent}"}}"#)),
+        "event" => json(format!(r#"{{"type":"ERROR","object":{{"kind":"Status","message":"{sent}","code":403}}}}"#)),
+        "expired" => json(format!(r#"{{"type":"ERROR","object":{{"kind":"Status","message":"{sent}","code":410}}}}"#)),
+        "type-of-event" => json(format!(r#"{{"type":"{sent}","object":{{"kind":"Pod"}}}}"#)),
         "time" => json(format!(r#"{{"kind":"PodList","items":[{{"metadata":{{"creationTimestamp":"{sent}"}}}}]}}"#)),
         _ => Answer::new(500, format!("{:?}", request.headers)),
     }
@@ -69,6 +72,18 @@ async fn the_token_is_in_no_log_error_or_debug() {
     for testbed in [&good, &Testbed::serving(echo).await] {
         for namespace in ["shop", "other", "../x", "text", "status", "protobuf", "redirect", "type", "kind", "time"] {
             texts.push(format!("{:?}", cluster(testbed).list_namespaced_pods(namespace, &ListOptions::ALL).await.err()));
+            let pages = cluster(testbed).page_namespaced_pods(namespace, &ListOptions::ALL, &PagingOptions::DEFAULT).await;
+            if let Ok(mut pages) = pages {
+                texts.push(format!("{:?}", pages.next().await.err()));
+            }
+        }
+        let namespaces = ["event", "expired", "type-of-event", "text", "status", "protobuf", "redirect", "type"];
+        for namespace in namespaces.into_iter().filter(|_| !std::ptr::eq(testbed, &good)) {
+            let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
+            let mut watch = cluster(testbed).watch_namespaced_pods(namespace, &options).await.unwrap();
+            let event = format!("{:?}", watch.next().await);
+            assert!(event.contains("(redacted)"), "{namespace}: {event}");
+            texts.push(event);
         }
         for path in ["/version", "/api/v1/nodes", "/api/v1/namespaces/text/pods"] {
             let error = cluster(testbed).get_json(path).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! Which servers are talked to, and which hear nothing.
 
 use crate::{cluster, cluster_at, list_shop};
-use incluster::types::{Error, TransportError};
+use incluster::types::{ConfigError, Error, TransportError};
 use testbed::{Ca, Identity, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -47,7 +47,9 @@ async fn a_bundle_is_as_good_as_its_good_certificates() {
     accepted(ca.identity(HERE), &format!("# comment\n{}\n{}", old.pem(), ca.pem())).await;
     let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     accepted(ca.identity(HERE), &format!("{broken}{}{broken}", ca.pem())).await;
-    refused(ca.identity(HERE), broken, "ca.crt has no usable certificate").await;
+    let testbed = testbed(ca.identity(HERE), broken).await;
+    assert!(matches!(list_shop(&cluster(&testbed)).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
+    assert_eq!(testbed.server.connections(), 0);
 }
 
 #[tokio::test]

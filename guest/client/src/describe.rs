@@ -79,6 +79,7 @@ fn config(error: &ConfigError) -> String {
         ConfigError::FileTooLarge(path) => format!("the file {path} has more than 1 MiB"),
         ConfigError::InvalidToken(path) => format!("the file {path} has a character that no bearer token has"),
         ConfigError::NoCertificate(path) => format!("the file {path} has no PEM certificate"),
+        ConfigError::TokenExpired(file) => format!("the last token has expired, and there is no other: {}", file.reason),
         ConfigError::InvalidNamespace(path) => format!("the file {path} has no namespace (a DNS-1123 label) in it"),
     }
 }

@@ -7,8 +7,24 @@ use std::io::{self, ErrorKind, Read};
 /// No token, certificate bundle or namespace is larger: 1 MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// kubelet renews a volume by a new folder, and removes the old one, perhaps while we are on our way through it to a file.
+/// So often a file that is not there is looked for; it takes microseconds.
+const LOOKS: usize = 5;
+
 /// The whole content of a file.
 pub fn read(path: &str) -> Result<Vec<u8>, ConfigError> {
+    let is_missing = |read: &Result<_, _>| matches!(read, Err(ConfigError::FileMissing(_)));
+    let mut read = read_once(path);
+    for _ in 1..LOOKS {
+        if !is_missing(&read) {
+            break;
+        }
+        read = read_once(path);
+    }
+    read
+}
+
+fn read_once(path: &str) -> Result<Vec<u8>, ConfigError> {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut content));
     match read {

@@ -9,7 +9,7 @@ pub fn redact(token: &Token, mut error: Error) -> Error {
     match &mut error {
         Error::Api(status) => texts(status).for_each(&mut take_out),
         Error::Config(error) => match error {
-            ConfigError::FileUnreadable(file) => take_out(&mut file.reason),
+            ConfigError::FileUnreadable(file) | ConfigError::TokenExpired(file) => take_out(&mut file.reason),
             ConfigError::EnvironmentMissing(text)
             | ConfigError::EnvironmentEmpty(text)
             | ConfigError::InvalidHost(text)
@@ -46,7 +46,7 @@ fn texts(status: &mut Status) -> impl Iterator<Item = &mut String> {
         let causes = details.causes.iter_mut().flat_map(|cause| [&mut cause.reason, &mut cause.message, &mut cause.field]);
         [&mut details.name, &mut details.group, &mut details.kind, &mut details.uid].into_iter().chain(causes).flatten()
     });
-    std::iter::once(&mut status.message).chain(&mut status.reason).chain(details)
+    std::iter::once(&mut status.message).chain(&mut status.reason).chain(&mut status.continue_token).chain(details)
 }
 
 #[cfg(test)]
@@ -70,10 +70,11 @@ mod tests {
                 causes: vec![StatusCause { reason: text(), message: text(), field: text() }],
             }),
             retry_after_seconds: None,
+            continue_token: text(),
         });
         let redacted = format!("{:?}", redact(&token, error));
         assert!(!redacted.contains("s3cr3t"), "{redacted}");
-        assert_eq!(redacted.matches("Bearer (redacted), (redacted)").count(), 9);
+        assert_eq!(redacted.matches("Bearer (redacted), (redacted)").count(), 10);
     }
 
     #[test]

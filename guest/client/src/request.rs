@@ -1,7 +1,7 @@
 //! Requests are values: the path and query that the API server is asked for, and what it may answer with.
 
 use crate::dns;
-use crate::types::{Error, ListOptions, ResourceVersionMatch};
+use crate::types::{Error, ListOptions, ResourceVersionMatch, WatchOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// A GET request.
@@ -11,6 +11,8 @@ pub struct Request {
     pub path_and_query: String,
     /// The header `Accept`.
     pub accept: &'static str,
+    /// Whether the answer has no end.
+    pub is_watch: bool,
 }
 
 impl Request {
@@ -30,13 +32,19 @@ pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,applicatio
 /// What RFC 3986 (section 2.3) calls unreserved may stand for itself; all else in a query's value is encoded.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Refuses what is no namespace.
+pub fn check_namespace(namespace: &str) -> Result<(), Error> {
+    match dns::is_label(namespace) {
+        true => Ok(()),
+        false => Err(Error::InvalidArgument(format!(
+            "namespace {namespace:?} is not a DNS-1123 label (a-z, 0-9 and -, 1 to 63 characters)"
+        ))),
+    }
+}
+
 /// `GET /api/v1/namespaces/{namespace}/pods`.
 pub fn list_namespaced_pods(namespace: &str, options: &ListOptions, accept: &'static str) -> Result<Request, Error> {
-    if !dns::is_label(namespace) {
-        return Err(Error::InvalidArgument(format!(
-            "namespace {namespace:?} is not a DNS-1123 label (a-z, 0-9 and -, 1 to 63 characters)"
-        )));
-    }
+    check_namespace(namespace)?;
     let mut query = Query(format!("/api/v1/namespaces/{namespace}/pods"));
     query.text("labelSelector", &options.label_selector);
     query.text("fieldSelector", &options.field_selector);
@@ -53,15 +61,42 @@ pub fn list_namespaced_pods(namespace: &str, options: &ListOptions, accept: &'st
         );
     }
     query.number("timeoutSeconds", options.timeout_seconds);
-    Ok(Request { path_and_query: query.0, accept })
+    Ok(Request { path_and_query: query.0, accept, is_watch: false })
 }
 
-/// The request for a table: the same, without the pods themselves in its rows.
-pub fn table_of_namespaced_pods(namespace: &str, options: &ListOptions) -> Result<Request, Error> {
-    let list = list_namespaced_pods(namespace, options, TABLE)?;
-    let mut query = Query(list.path_and_query);
+/// `GET /api/v1/namespaces/{namespace}/pods?watch=true`, for as many seconds. From the pods that there are, or from a
+/// resource version.
+pub fn watch_namespaced_pods(
+    namespace: &str,
+    options: &WatchOptions,
+    from: Option<&str>,
+    seconds: Option<u32>,
+    accept: &'static str,
+) -> Result<Request, Error> {
+    let selection = ListOptions {
+        label_selector: options.label_selector.clone(),
+        field_selector: options.field_selector.clone(),
+        ..ListOptions::ALL
+    };
+    let mut query = Query(list_namespaced_pods(namespace, &selection, accept)?.path_and_query);
+    query.add("watch", "true");
+    query.add("allowWatchBookmarks", "true");
+    match from {
+        Some(version) => query.add("resourceVersion", version),
+        None => {
+            query.add("sendInitialEvents", "true");
+            query.add("resourceVersionMatch", "NotOlderThan");
+        }
+    }
+    query.number("timeoutSeconds", seconds);
+    Ok(Request { path_and_query: query.0, accept, is_watch: true })
+}
+
+/// The same request for the table that the server would have printed, without the pods themselves in its rows.
+pub fn as_table(request: Request) -> Request {
+    let mut query = Query(request.path_and_query);
     query.add("includeObject", "None");
-    Ok(Request { path_and_query: query.0, accept: TABLE })
+    Request { path_and_query: query.0, accept: TABLE, ..request }
 }
 
 /// A GET of any API path, once it is certain that it means what it says.
@@ -105,7 +140,7 @@ pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
             Some(_) => {}
         }
     }
-    Ok(Request { path_and_query: path_and_query.into(), accept: JSON })
+    Ok(Request { path_and_query: path_and_query.into(), accept: JSON, is_watch: false })
 }
 
 /// The bytes of RFC 3986's `path-abempty` and `query`.
@@ -202,9 +237,27 @@ mod tests {
     #[test]
     fn a_table_has_no_objects() {
         let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
-        let table = table_of_namespaced_pods("shop", &options).unwrap();
+        let table = as_table(list_namespaced_pods("shop", &options, JSON).unwrap());
         assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=None");
         assert_eq!(table.path(), "/api/v1/namespaces/shop/pods");
+    }
+
+    #[test]
+    fn a_watch_begins_with_a_resource_version_or_with_the_pods_that_there_are() {
+        let options =
+            WatchOptions { label_selector: Some("a=b".into()), field_selector: Some("c=d".into()), ..WatchOptions::ALL };
+        let from = |version, seconds| watch_namespaced_pods("shop", &options, version, seconds, JSON).unwrap();
+        let selectors = "/api/v1/namespaces/shop/pods?labelSelector=a%3Db&fieldSelector=c%3Dd";
+        assert_eq!(
+            from(Some("7"), Some(30)).path_and_query,
+            format!("{selectors}&watch=true&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=30")
+        );
+        assert_eq!(
+            from(None, None).path_and_query,
+            format!("{selectors}&watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan")
+        );
+        assert!(from(None, None).is_watch);
+        assert!(watch_namespaced_pods("../other", &options, None, None, JSON).is_err());
     }
 
     #[test]

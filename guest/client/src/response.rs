@@ -4,6 +4,7 @@ use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, schema};
 use crate::types::{Error, Status, StatusCause, StatusDetails, TransportError};
 use prost::Message as _;
+use std::time::SystemTime;
 
 /// An answer without its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Head {
     pub retry_after: Option<String>,
     /// The header `Location`.
     pub location: Option<String>,
+    /// The header `Date`: the server's clock.
+    pub date: Option<String>,
 }
 
 /// So much of a failure's body is read: 64 KiB. A `Status` is far smaller.
@@ -58,7 +61,7 @@ fn encoding(head: &Head) -> Option<Encoding> {
 }
 
 /// A failure from its head and the beginning of its body: a `Status` in either encoding, or whatever a proxy sent.
-pub fn failure(head: &Head, body: &[u8]) -> Status {
+pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Status {
     let decoded = match encoding(head) {
         Some(Encoding::Protobuf) => protobuf_status(body),
         Some(Encoding::Json) => from_json(body).ok(),
@@ -66,16 +69,41 @@ pub fn failure(head: &Head, body: &[u8]) -> Status {
     };
     let mut status = match decoded.filter(|s: &schema::Status| s.status.is_some() || s.message.is_some()) {
         Some(status) => status_record(status, head.status),
-        None => Status { code: head.status, reason: None, message: quote(body), details: None, retry_after_seconds: None },
+        None => Status {
+            code: head.status,
+            reason: None,
+            message: quote(body),
+            details: None,
+            retry_after_seconds: None,
+            continue_token: None,
+        },
     };
-    let seconds = head.retry_after.as_deref().and_then(|value| value.trim().parse().ok());
-    status.retry_after_seconds = seconds.or(status.retry_after_seconds);
+    status.retry_after_seconds = retry_after(head, now).or(status.retry_after_seconds);
     status
+}
+
+/// The seconds that the header `Retry-After` means (RFC 9110, section 10.2.3). A date is compared with the server's own
+/// clock, when it tells it, as ours may be another.
+fn retry_after(head: &Head, now: SystemTime) -> Option<u32> {
+    let value = head.retry_after.as_deref()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(seconds);
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let now = head.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    let wait = date.duration_since(now).unwrap_or_default();
+    u32::try_from(wait.as_millis().div_ceil(1000)).ok()
 }
 
 fn protobuf_status(body: &[u8]) -> Option<schema::Status> {
     let unknown = schema::Unknown::decode(body.strip_prefix(schema::MAGIC)?).ok()?;
     schema::Status::decode(&*unknown.raw).ok()
+}
+
+/// The failure that a watch's event reports, after the answer began well.
+pub(crate) fn event_status(status: schema::Status) -> Status {
+    let code = status.code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+    status_record(status, code)
 }
 
 /// The HTTP status code is the one that counts: it is what a proxy sees, too.
@@ -105,6 +133,7 @@ fn status_record(status: schema::Status, code: u16) -> Status {
         message: status.message.unwrap_or_default(),
         details: says_something.then_some(details),
         retry_after_seconds,
+        continue_token: present(status.metadata.and_then(|metadata| metadata.r#continue)),
     }
 }
 
@@ -123,15 +152,20 @@ fn quote(body: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::decode::fixtures::Exchange;
+    use std::time::Duration;
 
     fn recorded(name: &str) -> Status {
         let exchange = Exchange::read(name);
         assert_eq!(success(&exchange.head), Ok(None));
-        failure(&exchange.head, &exchange.body)
+        failure(&exchange.head, &exchange.body, SystemTime::UNIX_EPOCH)
     }
 
     fn plain(code: u16, content_type: &str, body: &str) -> Status {
-        failure(&Head { status: code, content_type: Some(content_type.into()), ..Head::default() }, body.as_bytes())
+        failure(
+            &Head { status: code, content_type: Some(content_type.into()), ..Head::default() },
+            body.as_bytes(),
+            SystemTime::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -156,13 +190,32 @@ mod tests {
     fn seconds_to_wait_come_from_header_or_body() {
         let mut head = Head { status: 504, content_type: Some("application/json".into()), ..Head::default() };
         let body = br#"{"status":"Failure","details":{"retryAfterSeconds":3}}"#;
-        assert_eq!(failure(&head, body).retry_after_seconds, Some(3));
+        let seconds = |head: &Head, body: &[u8]| failure(head, body, SystemTime::UNIX_EPOCH).retry_after_seconds;
+        assert_eq!(seconds(&head, body), Some(3));
         head.retry_after = Some("7".into());
-        assert_eq!(failure(&head, body).retry_after_seconds, Some(7));
-        head.retry_after = Some("Mon, 23 Nov 2026 19:04:12 GMT".into());
-        assert_eq!(failure(&head, body).retry_after_seconds, Some(3));
+        assert_eq!(seconds(&head, body), Some(7));
+        for nonsense in ["soon", "-7", "", "7.5", "99999999999", "Mon, 23 Nov 2026"] {
+            head.retry_after = Some(nonsense.into());
+            assert_eq!(seconds(&head, body), Some(3), "{nonsense}");
+        }
         head.retry_after = None;
-        assert_eq!(failure(&head, br#"{"status":"Failure","details":{"retryAfterSeconds":-3}}"#).retry_after_seconds, None);
+        assert_eq!(seconds(&head, br#"{"status":"Failure","details":{"retryAfterSeconds":-3}}"#), None);
+    }
+
+    #[test]
+    fn a_date_to_wait_for_is_told_from_the_servers_own_clock() {
+        let wait = |retry_after: &str, date: Option<&str>, now: u64| {
+            let (retry_after, date) = (Some(retry_after.into()), date.map(Into::into));
+            let head = Head { status: 503, retry_after, date, ..Head::default() };
+            failure(&head, b"", SystemTime::UNIX_EPOCH + Duration::from_secs(now)).retry_after_seconds
+        };
+        let until = "Mon, 23 Nov 2026 19:04:12 GMT";
+        let until_seconds = 1_795_460_652;
+        assert_eq!(wait(until, Some("Mon, 23 Nov 2026 19:04:05 GMT"), 0), Some(7));
+        assert_eq!(wait(until, None, until_seconds - 9), Some(9));
+        assert_eq!(wait(until, Some("yesterday"), until_seconds - 9), Some(9));
+        assert_eq!(wait(until, None, until_seconds + 9), Some(0));
+        assert_eq!(wait("Monday, 23-Nov-26 19:04:12 GMT", None, until_seconds - 1), Some(1));
     }
 
     #[test]

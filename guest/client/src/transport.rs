@@ -1,35 +1,46 @@
 //! Sends a request over wasi:http. The one place of the client that does I/O with the API server.
 
-use crate::config::Server;
+use crate::config::{self, Server};
 use crate::request::Request;
 use crate::response::Head;
 use crate::token::Token;
 use crate::types::{Error, TransportError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, RequestOptions, Scheme, http_error_code,
-};
+use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme, http_error_code};
+use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::{InputStream, StreamError};
 
 /// So much is read at once. Large reads are few crossings of the sandbox's boundary.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// What the client asks the host for; a host may be stricter. A host that sets no deadlines of its own, such as the
-/// wasmtime CLI, would wait ten minutes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the client waits; a host may be stricter. A host that sets no deadlines of its own, such as the wasmtime CLI,
+/// would wait ten minutes. They are not `request-options`: wasmtime 48 keeps those of each request for as long as the sandbox
+/// lives, so that one which makes many requests would run out of resources.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(80);
 const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A watch is quiet for longer: its server sends bookmarks, about one a minute.
+const BETWEEN_EVENTS_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// No answer but a watch's is larger: 1 GiB. A host may be stricter; the wasmtime CLI sets no limit at all.
+const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// An answer's body, to be read as it arrives.
 pub struct Body {
-    // Dropped in this order: WASI wants a stream to go before its body.
+    // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its body.
+    ready: Pollable,
     stream: InputStream,
     _body: IncomingBody,
+    deadline: Option<Instant>,
+    pause: Duration,
+    left: u64,
 }
 
-/// Sends a GET request, with the token, and returns the answer's head.
-pub fn get(server: &Server, token: &Token, request: &Request) -> Result<(Head, Body), Error> {
+/// Sends a GET request, with the token, and returns the answer's head. Without an answer at the deadline, it gives up; so does
+/// the reading of the body, unless the answer is a watch, which may go on until `body_deadline`.
+pub fn get(server: &Server, token: &Token, request: &Request, times: &Times) -> Result<(Head, Body), Error> {
     let headers = Fields::from_list(&[
         ("accept".into(), request.accept.into()),
         ("authorization".into(), token.authorization().into()),
@@ -45,27 +56,72 @@ pub fn get(server: &Server, token: &Token, request: &Request) -> Result<(Head, B
     if !accepted {
         return Err(other("the host does not take the request's URL"));
     }
-    let pending = outgoing_handler::handle(outgoing, Some(options())).map_err(|code| error(code, request))?;
-    pending.subscribe().block();
+    let pending = outgoing_handler::handle(outgoing, None).map_err(|code| error(code, request))?;
+    let ready = pending.subscribe();
+    wait(&ready, Some(times.head), FIRST_BYTE_TIMEOUT, "first byte")?;
+    drop(ready);
     let answer = pending.get().and_then(Result::ok).ok_or_else(|| other("the host gave no answer"))?;
     let response = answer.map_err(|code| error(code, request))?;
     let head = head(&response);
     let body = response.consume().map_err(|()| other("the host gave no body"))?;
     let stream = body.stream().map_err(|()| other("the host gave no body"))?;
-    Ok((head, Body { stream, _body: body }))
+    let (left, pause) = match request.is_watch {
+        true => (u64::MAX, BETWEEN_EVENTS_TIMEOUT),
+        false => (MAX_BODY_BYTES, BETWEEN_BYTES_TIMEOUT),
+    };
+    Ok((head, Body { ready: stream.subscribe(), stream, _body: body, deadline: times.body, pause, left }))
+}
+
+/// Until when to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For the answer's head.
+    pub head: Instant,
+    /// For the end of its body; `None` is for ever.
+    pub body: Option<Instant>,
+}
+
+/// Waits for so long, but not longer than until the deadline. What is both ready and too late for the deadline, is too late.
+fn wait(ready: &Pollable, deadline: Option<Instant>, time: Duration, phase: &str) -> Result<(), Error> {
+    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let (time, is_last) = match left {
+        Some(left) if left <= time => (left, true),
+        _ => (time, false),
+    };
+    let timer = monotonic_clock::subscribe_duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let happened = poll(&[ready, &timer]);
+    match (happened.contains(&0), happened.contains(&1)) {
+        (_, true) if is_last => Err(Error::Transport(TransportError::Timeout("the whole call".into()))),
+        (false, true) => Err(Error::Transport(TransportError::Timeout(phase.into()))),
+        _ => Ok(()),
+    }
 }
 
 impl Body {
     /// The next chunk; `None` at the end.
     pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        match self.stream.blocking_read(CHUNK_BYTES) {
-            Ok(chunk) => Ok(Some(chunk)),
-            Err(StreamError::Closed) => Ok(None),
-            Err(StreamError::LastOperationFailed(e)) => Err(match http_error_code(&e) {
-                Some(code) => transport_error(code),
-                None => stream_error(&e.to_debug_string()),
-            }),
+        loop {
+            match self.stream.read(CHUNK_BYTES) {
+                Ok(chunk) if !chunk.is_empty() => return self.count(chunk).map(Some),
+                Ok(_) => {}
+                Err(StreamError::Closed) => return Ok(None),
+                Err(StreamError::LastOperationFailed(e)) => {
+                    return Err(match http_error_code(&e) {
+                        Some(code) => transport_error(code),
+                        None => stream_error(&e.to_debug_string()),
+                    });
+                }
+            }
+            wait(&self.ready, self.deadline, self.pause, "between bytes")?;
         }
+    }
+
+    fn count(&mut self, chunk: Vec<u8>) -> Result<Vec<u8>, Error> {
+        match self.left.checked_sub(chunk.len() as u64) {
+            Some(left) => self.left = left,
+            None => return Err(limit_exceeded("the body", Some(MAX_BODY_BYTES))),
+        }
+        Ok(chunk)
     }
 
     /// The whole body, if it has at most `limit` bytes. What goes beyond is left unread.
@@ -82,16 +138,6 @@ impl Body {
     }
 }
 
-fn options() -> RequestOptions {
-    let options = RequestOptions::new();
-    let nanoseconds = |d: Duration| Some(d.as_nanos() as u64);
-    // A host that knows no such option says so; its own deadlines apply then.
-    let _ = options.set_connect_timeout(nanoseconds(CONNECT_TIMEOUT));
-    let _ = options.set_first_byte_timeout(nanoseconds(FIRST_BYTE_TIMEOUT));
-    let _ = options.set_between_bytes_timeout(nanoseconds(BETWEEN_BYTES_TIMEOUT));
-    options
-}
-
 fn head(response: &IncomingResponse) -> Head {
     let headers = response.headers();
     let header = |name: &str| headers.get(name).into_iter().next().map(|v| String::from_utf8_lossy(&v).into_owned());
@@ -101,6 +147,7 @@ fn head(response: &IncomingResponse) -> Head {
         content_encoding: header("content-encoding"),
         retry_after: header("retry-after"),
         location: header("location"),
+        date: header("date"),
     }
 }
 
@@ -164,10 +211,14 @@ fn transport_error(code: ErrorCode) -> Error {
 }
 
 /// `internal-error` is the only code with room for a text of the host's: the incluster host uses it for details, which it
-/// begins with the name of the code that applies.
+/// begins with the name of the code that applies. A case of `config-error` goes by its own name.
 fn detailed(text: &str) -> Option<Error> {
     let (code, detail) = text.split_once(": ")?;
+    if let Some(error) = config::ca_error(code, detail) {
+        return Some(Error::Config(error));
+    }
     let case = match code {
+        "HTTP-response-header-section-size" => return Some(limit_exceeded("the header section", detail.parse().ok())),
         "HTTP-response-body-size" => return Some(limit_exceeded("the body", detail.parse().ok())),
         "TLS-certificate-error" => TransportError::Certificate,
         "TLS-protocol-error" => TransportError::Tls,
@@ -212,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_denial_is_not_a_transport_error() {
-        let request = Request { path_and_query: "/api/v1/secrets?limit=1".into(), accept: "" };
+        let request = Request { path_and_query: "/api/v1/secrets?limit=1".into(), accept: "", is_watch: false };
         let denied = error(ErrorCode::HttpRequestDenied, &request);
         assert_eq!(denied, Error::Denied("the host does not permit GET /api/v1/secrets".into()));
     }

@@ -1,7 +1,7 @@
 //! The command line. The host compiles this file, too: WASI 0.2 has no exit status but 0 and 1, and wrong usage is 2.
 
 use crate::dns;
-use crate::types::ListOptions;
+use crate::types::{ListOptions, RetryPolicy};
 use lexopt::{Arg, Error, Parser, ValueExt};
 
 pub const HELP: &str = "\
@@ -19,7 +19,11 @@ Options of pods:
   -l, --selector SELECTOR    Only pods with these labels, for example app=web,tier!=edge
       --field-selector S     Only pods with these fields, for example status.phase=Running
       --limit N              At most N pods, 1 or more; a note says how many were left out
+      --chunk-size N         Ask for N pods at a time [default: 500]
   -o, --output FORMAT        table, wide, json, yaml or name [default: table]
+  -w, --watch                Then go on with the pods that change, until interrupted; for table, wide and name
+      --attempts N           Send a request at most N times while the server is busy or away [default: 6]
+      --timeout SECONDS      Give up a request, with all its attempts, after so long [default: 90]
 
 Options:
   -h, --help                 Show this help
@@ -41,6 +45,9 @@ pub struct Pods {
     pub namespace: Option<String>,
     pub options: ListOptions,
     pub output: Output,
+    pub watch: bool,
+    pub retry_policy: RetryPolicy,
+    pub chunk_size: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +80,39 @@ fn config(mut parser: Parser) -> Result<Command, Error> {
 }
 
 fn pods(mut parser: Parser) -> Result<Command, Error> {
-    let mut pods = Pods { namespace: None, options: ListOptions::ALL, output: Output::Table };
+    let mut pods = Pods {
+        namespace: None,
+        options: ListOptions::ALL,
+        output: Output::Table,
+        watch: false,
+        retry_policy: RetryPolicy::DEFAULT,
+        chunk_size: None,
+    };
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("namespace") | Arg::Short('n') => pods.namespace = Some(parser.value()?.parse_with(namespace)?),
             Arg::Long("selector") | Arg::Short('l') => pods.options.label_selector = Some(parser.value()?.string()?),
             Arg::Long("field-selector") => pods.options.field_selector = Some(parser.value()?.string()?),
-            Arg::Long("limit") => pods.options.limit = Some(parser.value()?.parse_with(limit)?),
+            Arg::Long("limit") => pods.options.limit = Some(parser.value()?.parse_with(|n| positive("--limit", n))?),
+            Arg::Long("chunk-size") => {
+                pods.chunk_size = Some(parser.value()?.parse_with(|n| positive("--chunk-size", n))?);
+            }
+            Arg::Long("watch") | Arg::Short('w') => pods.watch = true,
+            Arg::Long("attempts") => pods.retry_policy.attempts = parser.value()?.parse_with(|n| positive("--attempts", n))?,
+            Arg::Long("timeout") => {
+                let seconds = parser.value()?.parse_with(|n| positive("--timeout", n))?;
+                pods.retry_policy.deadline_milliseconds = seconds.saturating_mul(1000);
+            }
             Arg::Long("output") | Arg::Short('o') => pods.output = parser.value()?.parse_with(output)?,
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             other => return Err(other.unexpected()),
         }
+    }
+    if pods.watch && matches!(pods.output, Output::Json | Output::Yaml) {
+        return Err("--watch goes with --output table, wide and name".into());
+    }
+    if pods.watch && pods.options.limit.is_some() {
+        return Err("--watch shows all changes, and goes without --limit".into());
     }
     Ok(Command::Pods(pods))
 }
@@ -95,10 +124,10 @@ fn namespace(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn limit(text: &str) -> Result<u32, &'static str> {
+fn positive(option: &str, text: &str) -> Result<u32, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("--limit takes a number of pods, 1 or more"),
-        Ok(limit) => Ok(limit),
+        Ok(0) | Err(_) => Err(format!("{option} takes a number, 1 or more")),
+        Ok(number) => Ok(number),
     }
 }
 
@@ -130,6 +159,11 @@ mod tests {
         assert_eq!(pods.options.field_selector.as_deref(), Some("a=b"));
         assert_eq!(pods.options.limit, Some(3));
         assert_eq!(pods.output, Output::Wide);
+        assert_eq!((pods.watch, pods.retry_policy, pods.chunk_size), (false, RetryPolicy::DEFAULT, None));
+        let args = ["pods", "-w", "--attempts=2", "--timeout", "7", "--chunk-size", "100"];
+        let Ok(Command::Pods(pods)) = parse_args(&args) else { panic!() };
+        let policy = RetryPolicy { attempts: 2, deadline_milliseconds: 7000 };
+        assert_eq!((pods.watch, pods.retry_policy, pods.chunk_size), (true, policy, Some(100)));
     }
 
     #[test]
@@ -142,7 +176,10 @@ mod tests {
             (&["pods", "-n"], "missing argument for option '-n'"),
             (&["pods", "-n", "../other"], "--namespace takes a DNS-1123 label"),
             (&["pods", "-o", "xml"], "--output takes table, wide, json, yaml or name"),
-            (&["pods", "--limit", "0"], "--limit takes a number of pods, 1 or more"),
+            (&["pods", "--limit", "0"], "--limit takes a number, 1 or more"),
+            (&["pods", "--attempts", "x"], "--attempts takes a number, 1 or more"),
+            (&["pods", "-w", "-o", "json"], "--watch goes with --output table, wide and name"),
+            (&["pods", "-w", "--limit", "1"], "without --limit"),
             (&["config", "x"], "unexpected argument \"x\""),
         ] {
             let error = parse_args(args).unwrap_err();

@@ -17,7 +17,7 @@ pub fn run(out: &mut dyn Write) -> Result<(), Failure> {
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<12}{value}");
     line("Server:", &client.server().to_string())?;
     line("Namespace:", client.namespace().unwrap_or("unknown: there is no file namespace"))?;
-    for (name, value) in token_lines(client.token(), now) {
+    for (name, value) in token_lines(&client.token(), now) {
         line(name, &value)?;
     }
     for ca in certificates(&ca, now) {

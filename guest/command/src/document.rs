@@ -1,11 +1,13 @@
 //! Prints a list as one JSON or YAML document, as `kubectl get -o json` and `-o yaml` do: an item at a time, with every
 //! field but `managedFields`.
 
+use crate::pods::Page;
 use incluster_client::decode::{Part, json};
 use incluster_client::types::Error;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
+use std::mem;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -13,11 +15,8 @@ pub enum Format {
     Yaml,
 }
 
-/// Turns a list's body, as it arrives, into a document.
-pub struct Document {
-    splitter: json::Splitter,
-    list: List,
-}
+/// Turns a list's pages into a document.
+pub struct Document(List);
 
 struct List {
     format: Format,
@@ -29,33 +28,48 @@ struct List {
 
 impl Document {
     pub fn new(format: Format) -> Document {
-        let list = List { format, kind: String::new(), metadata: Value::Null, items: 0, out: Vec::new() };
-        Document { splitter: json::Splitter::default(), list }
+        Document(List { format, kind: String::new(), metadata: Value::Null, items: 0, out: Vec::new() })
     }
 
-    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.splitter.push(chunk, &mut |part| match part {
+    /// The text of a page's items, as many as there is room for.
+    pub fn page(&mut self, json: &[u8], room: usize) -> Result<Page, Error> {
+        let list = &mut self.0;
+        list.kind.clear();
+        list.metadata = Value::Null;
+        let (mut shown, mut cut) = (0, 0);
+        let mut splitter = json::Splitter::default();
+        splitter.push(json, &mut |part| match part {
             Part::Kind(kind) => {
-                self.list.kind = String::from_utf8_lossy(kind).into_owned();
+                list.kind = String::from_utf8_lossy(kind).into_owned();
                 Ok(())
             }
             Part::Metadata(json) => {
-                self.list.metadata = parse(json, "metadata")?;
+                list.metadata = parse(json, "metadata")?;
                 Ok(())
             }
-            Part::Item(json) => self.list.item(json),
-        })
+            Part::Item(_) if shown == room => {
+                cut += 1;
+                Ok(())
+            }
+            Part::Item(json) => {
+                shown += 1;
+                list.item(json)
+            }
+        })?;
+        splitter.finish()?;
+        if list.kind != "PodList" {
+            return Err(Error::MalformedResponse(format!("expected a PodList, got kind {:?}", list.kind)));
+        }
+        let metadata = &list.metadata;
+        let continue_token = metadata["continue"].as_str().filter(|token| !token.is_empty()).map(Into::into);
+        let remaining = metadata["remainingItemCount"].as_u64();
+        Ok(Page { text: mem::take(&mut list.out), shown, cut, continue_token, remaining })
     }
 
-    /// Ends the document. Returns what a limit left out: `Some(None)` when the server does not say how many.
-    pub fn finish(&mut self) -> Result<Option<Option<u64>>, Error> {
-        self.splitter.finish()?;
-        self.list.end()
-    }
-
-    /// What is ready to be written.
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.list.out)
+    /// The end of the document.
+    pub fn end(&mut self) -> Result<Vec<u8>, Error> {
+        self.0.end()?;
+        Ok(mem::take(&mut self.0.out))
     }
 }
 
@@ -103,10 +117,7 @@ impl List {
         }
     }
 
-    fn end(&mut self) -> Result<Option<Option<u64>>, Error> {
-        if self.kind != "PodList" {
-            return Err(Error::MalformedResponse(format!("expected a PodList, got kind {:?}", self.kind)));
-        }
+    fn end(&mut self) -> Result<(), Error> {
         let metadata = match &self.metadata {
             Value::Null => Value::Object(Default::default()),
             metadata => metadata.clone(),
@@ -129,8 +140,7 @@ impl List {
                 self.out.extend(yaml(&rest)?.into_bytes());
             }
         }
-        let more = metadata["continue"].as_str().is_some_and(|token| !token.is_empty());
-        Ok(more.then(|| metadata["remainingItemCount"].as_u64()))
+        Ok(())
     }
 }
 
@@ -165,11 +175,18 @@ fn yaml(value: &Value) -> Result<String, Error> {
 mod tests {
     use super::*;
 
-    fn printed(format: Format, body: &str, size: usize) -> Result<(String, Option<Option<u64>>), Error> {
+    /// The document of these pages, and the last of them.
+    fn printed(format: Format, pages: &[&str]) -> Result<(String, Page), Error> {
         let mut document = Document::new(format);
-        body.as_bytes().chunks(size).try_for_each(|chunk| document.push(chunk))?;
-        let left_out = document.finish()?;
-        Ok((String::from_utf8(document.take()).unwrap(), left_out))
+        let mut text = Vec::new();
+        let mut last = None;
+        for page in pages {
+            let page = document.page(page.as_bytes(), usize::MAX)?;
+            text.extend_from_slice(&page.text);
+            last = Some(page);
+        }
+        text.extend(document.end()?);
+        Ok((String::from_utf8(text).unwrap(), last.unwrap()))
     }
 
     const LIST: &str = r#"{"kind":"PodList","metadata":{"resourceVersion":"7","continue":"c","remainingItemCount":2},"items":[
@@ -177,11 +194,11 @@ mod tests {
 
     #[test]
     fn both_formats_hold_the_same() {
-        let (json, left_out) = printed(Format::Json, LIST, 5).unwrap();
-        let (yaml, _) = printed(Format::Yaml, LIST, 5).unwrap();
+        let (json, page) = printed(Format::Json, &[LIST]).unwrap();
+        let (yaml, _) = printed(Format::Yaml, &[LIST]).unwrap();
         let json: Value = serde_json::from_str(&json).unwrap();
         let yaml: Value = yaml_serde::from_str(&yaml).unwrap();
-        assert_eq!(left_out, Some(Some(2)));
+        assert_eq!((page.shown, page.continue_token.as_deref(), page.remaining), (2, Some("c"), Some(2)));
         assert_eq!(json, yaml);
         assert_eq!((&json["kind"], &json["apiVersion"]), (&"List".into(), &"v1".into()));
         assert_eq!((&json["items"][0]["kind"], &json["items"][0]["apiVersion"]), (&"Pod".into(), &"v1".into()));
@@ -192,10 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn pages_make_one_document() {
+        for format in [Format::Json, Format::Yaml] {
+            let (text, _) = printed(format, &[LIST, LIST]).unwrap();
+            let document: Value = yaml_serde::from_str(&text).unwrap();
+            assert_eq!(document["items"].as_array().unwrap().len(), 4);
+            assert_eq!(document["items"][0], document["items"][2]);
+        }
+        let page = Document::new(Format::Json).page(LIST.as_bytes(), 1).unwrap();
+        assert_eq!((page.shown, page.cut), (1, 1));
+    }
+
+    #[test]
     fn no_text_acts_on_a_terminal() {
         let body = "{\"kind\":\"PodList\",\"items\":[{\"a\":\"x\u{9b}31m\u{7f}\u{85}\\u001b[2J\"}]}";
         for format in [Format::Json, Format::Yaml] {
-            let (text, _) = printed(format, body, 9).unwrap();
+            let (text, _) = printed(format, &[body]).unwrap();
             assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
         }
     }
@@ -203,10 +232,10 @@ mod tests {
     #[test]
     fn an_empty_list_is_a_document() {
         let body = r#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":null}"#;
-        let (json, left_out) = printed(Format::Json, body, 9).unwrap();
-        let (yaml, _) = printed(Format::Yaml, body, 9).unwrap();
+        let (json, page) = printed(Format::Json, &[body]).unwrap();
+        let (yaml, _) = printed(Format::Yaml, &[body]).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), yaml_serde::from_str::<Value>(&yaml).unwrap());
-        assert_eq!(left_out, None);
+        assert_eq!((page.shown, page.continue_token), (0, None));
     }
 
     #[test]
@@ -214,7 +243,7 @@ mod tests {
         for body in
             [r#"{"kind":"NodeList","items":[]}"#, r#"{"kind":"PodList","items":[7]}"#, r#"{"kind":"PodList","metadata":7}"#, "{"]
         {
-            assert!(matches!(printed(Format::Json, body, 9), Err(Error::MalformedResponse(_))), "{body}");
+            assert!(matches!(printed(Format::Json, &[body]), Err(Error::MalformedResponse(_))), "{body}");
         }
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod document;
 mod failure;
 mod pods;
+mod progress;
 mod table;
 
 use args::Command;

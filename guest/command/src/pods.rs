@@ -1,68 +1,163 @@
-//! `incluster pods`.
+//! `incluster pods`: page by page, and then change by change.
 
 use crate::args::{Output, Pods};
 use crate::document::{Document, Format};
 use crate::failure::Failure;
-use crate::table::{Columns, Table};
+use crate::progress::Progress;
+use crate::table::{Columns, Printer, Table, table_event};
 use incluster_client::request::{self, Request};
-use incluster_client::types::Error;
-use incluster_client::{Client, decode};
+use incluster_client::types::{Error, ListOptions, OnExpired, PagingOptions, WatchOptions};
+use incluster_client::{Change, Changes, Client, Pager};
 use std::io::Write;
 
 pub fn run(pods: &Pods, out: &mut dyn Write) -> Result<(), Failure> {
     let client = Client::load_incluster_config().map_err(Failure::Config)?;
+    client.set_retry_policy(pods.retry_policy);
     let namespace = pods.namespace.as_deref().or(client.namespace()).unwrap_or("default");
-    let request = match pods.output {
-        Output::Json | Output::Yaml => request::list_namespaced_pods(namespace, &pods.options, request::JSON),
-        Output::Table | Output::Wide | Output::Name => request::table_of_namespaced_pods(namespace, &pods.options),
-    };
-    let request = request.map_err(Failure::Argument)?;
-    let failure = |error| {
-        let permission = format!("verb \"list\" on \"pods\" in namespace {namespace:?}");
-        Failure::of_request(&client, format!("list pods in namespace {namespace:?}"), &request, &permission, error)
-    };
-
-    let left_out = match pods.output {
-        Output::Json => document(&client, &request, Format::Json, out, failure)?,
-        Output::Yaml => document(&client, &request, Format::Yaml, out, failure)?,
-        Output::Table | Output::Wide | Output::Name => {
-            let json = client.get_whole(&request).map_err(failure)?;
-            let table = Table::from_json(&json).map_err(failure)?;
-            match pods.output {
-                Output::Name => table.names().try_for_each(|name| writeln!(out, "pod/{name}"))?,
-                _ if table.is_empty() => eprintln!("No resources found in {namespace} namespace."),
-                Output::Wide => table.print(Columns::All, out)?,
-                _ => table.print(Columns::Important, out)?,
-            }
-            table.left_out()
-        }
-    };
-    match left_out {
-        None => {}
-        Some(None) => eprintln!("incluster: there are more pods than --limit let through"),
-        Some(Some(n)) => eprintln!("incluster: there are {n} more pods than --limit let through"),
+    let list = List { client: &client, namespace, pods };
+    match pods.output {
+        Output::Json => list.document(Format::Json, out),
+        Output::Yaml => list.document(Format::Yaml, out),
+        Output::Table => list.table(Columns::Important, out),
+        Output::Wide => list.table(Columns::All, out),
+        Output::Name => list.table(Columns::Name, out),
     }
-    Ok(())
 }
 
-/// Prints the list as it arrives: one pod is held at a time. Returns what `--limit` left out.
-fn document(
-    client: &Client,
-    request: &Request,
-    format: Format,
-    out: &mut dyn Write,
-    failure: impl Fn(Error) -> Failure,
-) -> Result<Option<Option<u64>>, Failure> {
-    let mut answer = client.get(request).map_err(&failure)?;
-    if answer.encoding != decode::Encoding::Json {
-        return Err(failure(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into())));
+/// A page that was asked for, as it is to be printed.
+pub struct Page {
+    /// Its text.
+    pub text: Vec<u8>,
+    /// How many pods that shows.
+    pub shown: usize,
+    /// How many pods of the page there was no room for.
+    pub cut: usize,
+    /// The token to go on with.
+    pub continue_token: Option<String>,
+    /// How many pods follow, if the server says.
+    pub remaining: Option<u64>,
+}
+
+/// Makes of a page's JSON what is to be printed, if there is room for so many pods.
+type ReadPage<'a> = dyn FnMut(&[u8], usize) -> Result<Page, Error> + 'a;
+
+/// What is to be listed.
+struct List<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    pods: &'a Pods,
+}
+
+impl List<'_> {
+    fn table(&self, columns: Columns, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut printer = Printer::new(columns);
+        loop {
+            let mut version = String::new();
+            let read = &mut |json: &[u8], room| {
+                let table = Table::from_json(json)?;
+                version = table.resource_version().into();
+                Ok(printer.page(&table, room))
+            };
+            let shown = self.pages(request::as_table, read, out)?;
+            if !self.pods.watch {
+                if shown == 0 && columns != Columns::Name {
+                    eprintln!("No resources found in {} namespace.", self.namespace);
+                }
+                return Ok(());
+            }
+            out.flush()?;
+            self.changes(version, &mut printer, out)?;
+            eprintln!("incluster: the server has forgotten the changes that come next: listing again");
+        }
     }
-    let mut document = Document::new(format);
-    while let Some(chunk) = answer.body.chunk().map_err(&failure)? {
-        document.push(&chunk).map_err(&failure)?;
-        out.write_all(&document.take())?;
+
+    /// Prints one document of all pages.
+    fn document(&self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut document = Document::new(format);
+        self.pages(|request| request, &mut |json, room| document.page(json, room), out)?;
+        out.write_all(&document.end().map_err(Failure::Argument)?)?;
+        Ok(())
     }
-    let left_out = document.finish().map_err(&failure)?;
-    out.write_all(&document.take())?;
-    Ok(left_out)
+
+    /// Prints page after page, as they arrive. Returns how many pods that were.
+    fn pages(&self, form: fn(Request) -> Request, read: &mut ReadPage<'_>, out: &mut dyn Write) -> Result<usize, Failure> {
+        let limit = self.pods.options.limit;
+        let page_size = self.pods.chunk_size.unwrap_or(500).min(limit.unwrap_or(u32::MAX));
+        let options = ListOptions { limit: Some(page_size), ..self.pods.options.clone() };
+        let paging = PagingOptions { on_expired: Some(OnExpired::Resume), ..PagingOptions::DEFAULT };
+        let mut pager = Pager::new(&options, &paging);
+        let mut progress = Progress::on_terminal();
+        let mut shown = 0;
+        let room = |shown| limit.map_or(usize::MAX, |limit| limit as usize - shown);
+        while let Some(options) = pager.next().map_err(Failure::Argument)? {
+            let request = request::list_namespaced_pods(self.namespace, options, request::JSON).map_err(Failure::Argument)?;
+            let request = form(request);
+            let fail = |error| self.failure("list", &request, error);
+            let json = match self.client.get_whole(&request) {
+                Err(Error::Api(status)) if status.code == 410 => {
+                    pager.expired(status).map_err(fail)?;
+                    progress.clear();
+                    eprintln!(
+                        "incluster: the list expired while it was read: what follows is as of now, and pods that changed meanwhile may be missing"
+                    );
+                    continue;
+                }
+                json => json.map_err(fail)?,
+            };
+            let page = read(&json, room(shown)).map_err(fail)?;
+            pager.page(page.continue_token.as_deref()).map_err(fail)?;
+            shown += page.shown;
+            progress.clear();
+            out.write_all(&page.text)?;
+            if room(shown) == 0 && (page.cut > 0 || page.continue_token.is_some()) {
+                out.flush()?;
+                match page.remaining {
+                    None if page.continue_token.is_some() => eprintln!("incluster: there are more pods than --limit let through"),
+                    remaining => {
+                        let left_out = page.cut as u64 + remaining.unwrap_or(0);
+                        eprintln!("incluster: there are {left_out} more pods than --limit let through");
+                    }
+                }
+                break;
+            }
+            if page.continue_token.is_some() {
+                out.flush()?;
+                progress.show(shown, page.remaining);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Prints what changes after a resource version, until the server has forgotten what comes next.
+    fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<(), Failure> {
+        let options = WatchOptions {
+            label_selector: self.pods.options.label_selector.clone(),
+            field_selector: self.pods.options.field_selector.clone(),
+            ..WatchOptions::ALL
+        };
+        let make = {
+            let namespace = self.namespace.to_string();
+            move |from: Option<&str>, seconds| {
+                request::watch_namespaced_pods(&namespace, &options, from, seconds, request::JSON).map(request::as_table)
+            }
+        };
+        let first = make(Some(&version), None).map_err(Failure::Argument)?;
+        let mut changes = Changes::new(self.client, Some(version), None, Box::new(make), table_event);
+        loop {
+            match changes.next_change().map_err(|error| self.failure("watch", &first, error))? {
+                Some(Change::Object(_, table)) => {
+                    out.write_all(&printer.page(&table, usize::MAX).text)?;
+                    out.flush()?;
+                }
+                Some(Change::Bookmark(_) | Change::Synced(_)) => {}
+                Some(Change::Expired(_)) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn failure(&self, verb: &str, request: &Request, error: Error) -> Failure {
+        let namespace = self.namespace;
+        let permission = format!("verb {verb:?} on \"pods\" in namespace {namespace:?}");
+        Failure::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, error)
+    }
 }

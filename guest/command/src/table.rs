@@ -1,9 +1,10 @@
 //! Prints the server's own table, as `kubectl get` does.
 
+use crate::pods::Page;
+use incluster_client::decode::{Encoding, Event, change_kind, pod_event};
 use incluster_client::types::Error;
 use serde::Deserialize;
 use serde_json::Value;
-use std::io::{self, Write};
 
 /// `meta.k8s.io/v1.Table`.
 #[derive(Deserialize)]
@@ -12,7 +13,7 @@ pub struct Table {
     kind: String,
     #[serde(default)]
     metadata: Metadata,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     column_definitions: Vec<Column>,
     #[serde(default, deserialize_with = "nullable")]
     rows: Vec<Row>,
@@ -21,11 +22,12 @@ pub struct Table {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Metadata {
+    resource_version: String,
     r#continue: String,
     remaining_item_count: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Column {
     name: String,
     #[serde(default)]
@@ -42,6 +44,8 @@ struct Row {
 /// Which columns to print.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
+    /// The name alone, as `kubectl get -o name` does.
+    Name,
     /// Those of priority 0.
     Important,
     /// All.
@@ -55,48 +59,112 @@ const MIN_WIDTH: usize = 6;
 impl Table {
     pub fn from_json(json: &[u8]) -> Result<Table, Error> {
         let table: Table = serde_json::from_slice(json).map_err(|e| Error::MalformedResponse(format!("the table: {e}")))?;
-        match &*table.kind {
-            "Table" => Ok(table),
+        table.checked()
+    }
+
+    fn checked(self) -> Result<Table, Error> {
+        match &*self.kind {
+            "Table" => Ok(self),
             kind => Err(Error::MalformedResponse(format!("expected a Table, got kind {kind:?}"))),
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// The state that the table shows.
+    pub fn resource_version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
+/// An event of a watch for tables.
+pub fn table_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Table>, Error> {
+    #[derive(Deserialize)]
+    struct TableEvent {
+        r#type: String,
+        object: Table,
+    }
+    if encoding == Encoding::Json
+        && let Ok(TableEvent { r#type, object }) = serde_json::from_slice(frame)
+        && object.kind == "Table"
+    {
+        let resource_version = object.metadata.resource_version.clone();
+        return match change_kind(&r#type) {
+            Some(kind) => Ok(Event::Object { kind, resource_version, object }),
+            None if r#type == "BOOKMARK" => Ok(Event::Bookmark { resource_version, initial_events_end: false }),
+            None => Err(Error::MalformedResponse(format!("the watch has an event of type {:?}", r#type))),
+        };
+    }
+    // Some servers put only the pods into tables, and send the rest as it is.
+    match pod_event(encoding, frame)? {
+        Event::Bookmark { resource_version, initial_events_end } => Ok(Event::Bookmark { resource_version, initial_events_end }),
+        Event::Object { .. } | Event::Cut => Err(Error::MalformedResponse("the watch is not one for tables".into())),
+    }
+}
+
+/// Prints tables one below the other. Columns never get narrower, as kubectl's do not.
+pub struct Printer {
+    columns: Columns,
+    /// A watch defines its columns once.
+    definitions: Vec<Column>,
+    widths: Vec<usize>,
+}
+
+impl Printer {
+    pub fn new(columns: Columns) -> Printer {
+        Printer { columns, definitions: Vec::new(), widths: Vec::new() }
     }
 
-    /// What a limit left out: `Some(None)` when the server does not say how many.
-    pub fn left_out(&self) -> Option<Option<u64>> {
-        (!self.metadata.r#continue.is_empty()).then_some(self.metadata.remaining_item_count)
-    }
-
-    /// The cells of the column that holds the names.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        let column = self.column_definitions.iter().position(|c| c.format == "name").unwrap_or(0);
-        self.rows.iter().filter_map(move |row| row.cells.get(column).map(text))
-    }
-
-    pub fn print(&self, columns: Columns, out: &mut dyn Write) -> io::Result<()> {
-        let chosen: Vec<usize> = (0..self.column_definitions.len())
-            .filter(|&i| columns == Columns::All || self.column_definitions[i].priority == 0)
-            .collect();
-        let header: Vec<String> = chosen.iter().map(|&i| self.column_definitions[i].name.to_uppercase()).collect();
-        let mut lines = vec![header];
-        for row in &self.rows {
+    /// The text of a table's rows, as many as there is room for; before the first ones, the header.
+    pub fn page(&mut self, table: &Table, room: usize) -> Page {
+        let mut lines = Vec::new();
+        let is_first = self.widths.is_empty();
+        if self.definitions.is_empty() {
+            self.definitions.clone_from(&table.column_definitions);
+        }
+        let chosen = self.chosen();
+        if is_first && self.columns != Columns::Name && !table.rows.is_empty() {
+            lines.push(chosen.iter().map(|&i| self.definitions[i].name.to_uppercase()).collect());
+        }
+        let shown = table.rows.len().min(room);
+        for row in &table.rows[..shown] {
             lines.push(chosen.iter().map(|&i| row.cells.get(i).map(text).unwrap_or_default()).collect());
         }
-        let width =
-            |column: usize| lines.iter().map(|line| line[column].chars().count() + PADDING).max().unwrap_or(0).max(MIN_WIDTH);
-        let widths: Vec<usize> = (0..chosen.len()).map(width).collect();
-        for line in &lines {
-            for (place, cell) in line.iter().enumerate() {
-                match line.len() - place {
-                    1 => writeln!(out, "{cell}")?,
-                    _ => write!(out, "{cell:width$}", width = widths[place])?,
-                }
+        Page {
+            text: self.print(&lines),
+            shown,
+            cut: table.rows.len() - shown,
+            continue_token: Some(table.metadata.r#continue.clone()).filter(|token| !token.is_empty()),
+            remaining: table.metadata.remaining_item_count,
+        }
+    }
+
+    fn chosen(&self) -> Vec<usize> {
+        let all = 0..self.definitions.len();
+        match self.columns {
+            Columns::Name => vec![self.definitions.iter().position(|c| c.format == "name").unwrap_or(0)],
+            Columns::Important => all.filter(|&i| self.definitions[i].priority == 0).collect(),
+            Columns::All => all.collect(),
+        }
+    }
+
+    fn print(&mut self, lines: &[Vec<String>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for line in lines {
+            self.widths.resize(line.len(), MIN_WIDTH);
+            for (width, cell) in self.widths.iter_mut().zip(line) {
+                *width = (*width).max(cell.chars().count() + PADDING);
             }
         }
-        Ok(())
+        for line in lines {
+            for (place, cell) in line.iter().enumerate() {
+                let prefix = if self.columns == Columns::Name { "pod/" } else { "" };
+                let text = match line.len() - place {
+                    1 => format!("{prefix}{cell}\n"),
+                    _ => format!("{cell:width$}", width = self.widths[place]),
+                };
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+        out
     }
 }
 
@@ -134,9 +202,7 @@ mod tests {
     }
 
     fn printed(columns: Columns) -> String {
-        let mut out = Vec::new();
-        recorded().print(columns, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        String::from_utf8(Printer::new(columns).page(&recorded(), usize::MAX).text).unwrap()
     }
 
     #[test]
@@ -163,8 +229,37 @@ mod tests {
 
     #[test]
     fn names() {
-        let names: String = recorded().names().map(|name| format!("pod/{name}\n")).collect();
-        assert_eq!(names, kubectl("kubectl get pods -n shop -o name\n"));
+        assert_eq!(printed(Columns::Name), kubectl("kubectl get pods -n shop -o name\n"));
+    }
+
+    #[test]
+    fn a_second_page_has_no_header_and_no_narrower_columns() {
+        let mut printer = Printer::new(Columns::Important);
+        let first = String::from_utf8(printer.page(&recorded(), 2).text).unwrap();
+        assert_eq!(first.lines().count(), 3);
+        let second = printer.page(&recorded(), usize::MAX);
+        assert_eq!((second.shown, second.cut), (7, 0));
+        let second = String::from_utf8(second.text).unwrap();
+        assert_eq!(second.lines().next(), first.lines().nth(1));
+        assert_eq!(Printer::new(Columns::All).page(&recorded(), 3).cut, 4);
+    }
+
+    #[test]
+    fn events() {
+        let row = r#"{"cells":["web-0"]}"#;
+        let table = |kind: &str| {
+            format!(r#"{{"type":"ADDED","object":{{"kind":"{kind}","metadata":{{"resourceVersion":"7"}},"rows":[{row}]}}}}"#)
+        };
+        let event = |json: &str| table_event(Encoding::Json, json.as_bytes());
+        assert!(matches!(event(&table("Table")), Ok(Event::Object { resource_version, .. }) if resource_version == "7"));
+        assert!(matches!(event(&table("PodList")), Err(Error::MalformedResponse(_))));
+        let bookmark = table("Table").replace("ADDED", "BOOKMARK");
+        assert!(matches!(event(&bookmark), Ok(Event::Bookmark { resource_version, .. }) if resource_version == "7"));
+        let bookmark = r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"8"}}}"#;
+        assert!(matches!(event(bookmark), Ok(Event::Bookmark { resource_version, .. }) if resource_version == "8"));
+        let gone = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":410}}"#;
+        assert!(matches!(event(gone), Err(Error::Api(status)) if status.code == 410));
+        assert!(event("{").is_err());
     }
 
     #[test]
@@ -180,6 +275,6 @@ mod tests {
         for json in ["", "[]", r#"{"kind":"PodList"}"#, r#"{"kind":"Table","rows":7}"#] {
             assert!(matches!(Table::from_json(json.as_bytes()), Err(Error::MalformedResponse(_))), "{json}");
         }
-        assert!(Table::from_json(br#"{"kind":"Table","rows":null}"#).unwrap().is_empty());
+        assert!(Table::from_json(br#"{"kind":"Table","rows":null}"#).unwrap().rows.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! A response's body that ends at its limits.
 
 use super::failure;
+use super::telemetry::Answered;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,11 +18,17 @@ pub(crate) struct LimitedBody {
     left: u64,
     pause: Duration,
     deadline: Pin<Box<Sleep>>,
+    answered: Answered,
 }
 
 impl LimitedBody {
-    pub(crate) fn new(incoming: Incoming, limit: u64, pause: Duration) -> LimitedBody {
-        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)) }
+    pub(crate) fn new(incoming: Incoming, limit: u64, pause: Duration, answered: Answered) -> LimitedBody {
+        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)), answered }
+    }
+
+    fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.answered.broken(&error);
+        Poll::Ready(Some(Err(error)))
     }
 }
 
@@ -32,25 +39,32 @@ impl Body for LimitedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Poll::Ready(frame) = pin!(&mut self.incoming).poll_frame(cx) else {
             ready!(self.deadline.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(failure::body_too_slow())));
+            return self.broken(failure::body_too_slow());
         };
         if let Some(next) = Instant::now().checked_add(self.pause) {
             self.deadline.as_mut().reset(next);
         }
-        Poll::Ready(match frame {
+        match frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.answered.received(bytes);
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
                         self.left = left;
-                        Some(Ok(frame))
+                        Poll::Ready(Some(Ok(frame)))
                     }
-                    None => Some(Err(failure::body_too_large(self.limit))),
+                    None => {
+                        let limit = self.limit;
+                        self.broken(failure::body_too_large(limit))
+                    }
                 }
             }
-            Some(Err(error)) => Some(Err(failure::of_http(&error))),
-            None => None,
-        })
+            Some(Err(error)) => self.broken(failure::of_http(&error)),
+            None => {
+                self.answered.complete();
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

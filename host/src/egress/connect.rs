@@ -5,6 +5,7 @@ use crate::{Limits, Server};
 use http::Uri;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -53,7 +54,22 @@ impl Connector {
 impl Inner {
     async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
         // Before the connection: without anything to trust, the server need not hear of us.
-        let connector = TlsConnector::from(self.trust.config().map_err(ConnectError::Trust)?);
+        let config = self.trust.config().map_err(ConnectError::Trust)?;
+        match self.connect_with(config.clone()).await {
+            // The cluster's CA may have been rotated since ca.crt was read.
+            Err(ConnectError::Tls(error)) if is_untrusted(&error) => {
+                let now = self.trust.config().map_err(ConnectError::Trust)?;
+                match Arc::ptr_eq(&config, &now) {
+                    true => Err(ConnectError::Tls(error)),
+                    false => self.connect_with(now).await,
+                }
+            }
+            connected => connected,
+        }
+    }
+
+    async fn connect_with(&self, config: Arc<ClientConfig>) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+        let connector = TlsConnector::from(config);
         let tcp = match timeout(self.connect, TcpStream::connect((self.server.host(), self.server.port()))).await {
             Ok(tcp) => tcp.map_err(ConnectError::Tcp)?,
             Err(_) => return Err(ConnectError::TcpTimeout),
@@ -64,6 +80,11 @@ impl Inner {
             Err(_) => Err(ConnectError::TlsTimeout),
         }
     }
+}
+
+fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 impl Service<Uri> for Connector {

@@ -32,10 +32,28 @@ pub(crate) fn of_http(error: &hyper::Error) -> Error {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return detailed("connection-terminated", "closed by the server");
     }
+    if error.is_parse_too_large() {
+        return detailed("HTTP-response-header-section-size", "");
+    }
+    if let Some(h2) = find::<h2::Error>(error) {
+        return of_h2(h2);
+    }
     match find::<io::Error>(error) {
         Some(io) if reset(io) => detailed("connection-terminated", &io.to_string()),
         _ => detailed("HTTP-protocol-error", &innermost(error)),
     }
+}
+
+fn of_h2(error: &h2::Error) -> Error {
+    let code = match error.reason() {
+        // The server goes away, takes no more requests, or has lost what is behind it.
+        Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
+            "connection-terminated"
+        }
+        None if error.is_io() => "connection-terminated",
+        _ => "HTTP-protocol-error",
+    };
+    detailed(code, &error.to_string())
 }
 
 /// A response that has more bytes than this.
@@ -52,7 +70,7 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
     match error {
         ConnectError::TcpTimeout => detailed("connection-timeout", "connecting"),
         ConnectError::TlsTimeout => detailed("connection-timeout", "TLS handshake"),
-        ConnectError::Trust(error) => detailed("TLS-certificate-error", &of_trust(error)),
+        ConnectError::Trust(error) => of_trust(error),
         ConnectError::Tls(io) => of_tls(io, server),
         ConnectError::Tcp(io) => match io.kind() {
             ErrorKind::ConnectionRefused => Error::ConnectionRefused,
@@ -68,12 +86,15 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
     }
 }
 
-fn of_trust(error: &TrustError) -> String {
+/// By the names of the cases of `config-error` in `wit/`.
+fn of_trust(error: &TrustError) -> Error {
     match error {
-        TrustError::Unreadable(io) => format!("ca.crt cannot be read: {io}"),
-        TrustError::TooLarge => "ca.crt has more than 1 MiB".into(),
-        TrustError::NoCertificate => "ca.crt has no usable certificate, so that nothing can be trusted".into(),
-        TrustError::Tls(error) => format!("TLS cannot be set up: {error}"),
+        TrustError::Unreadable(io) if io.kind() == ErrorKind::NotFound => detailed("file-missing", ""),
+        TrustError::Unreadable(io) => detailed("file-unreadable", &io.to_string()),
+        TrustError::TooLarge => detailed("file-too-large", ""),
+        TrustError::Empty => detailed("file-empty", ""),
+        TrustError::NoCertificate | TrustError::Half => detailed("no-certificate", ""),
+        TrustError::Tls(error) => detailed("TLS-protocol-error", &format!("TLS cannot be set up: {error}")),
     }
 }
 

@@ -7,6 +7,7 @@
 mod body;
 mod connect;
 mod failure;
+mod telemetry;
 mod trust;
 
 use crate::{Limits, Server};
@@ -18,8 +19,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use telemetry::{Exchange, Tokens};
 use tokio::time::timeout;
+use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Flow-control windows that a list of thousands of pods does not wait for.
@@ -42,6 +46,9 @@ pub(crate) struct Egress {
     server: Server,
     limits: Limits,
     client: Client<Connector, Empty<Bytes>>,
+    tokens: Arc<Tokens>,
+    /// What this sandbox asked for last, and how often in a row.
+    last: Option<(String, u32)>,
 }
 
 impl Egress {
@@ -55,7 +62,7 @@ impl Egress {
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .build(Connector::new(server.clone(), ca_path, &limits));
-        Egress { server, limits, client }
+        Egress { server, limits, client, tokens: Arc::default(), last: None }
     }
 
     /// The request that may leave, made anew from what the guest's asks for.
@@ -81,18 +88,50 @@ impl Egress {
         Ok(admitted)
     }
 
-    async fn send(self, request: Request<Empty<Bytes>>, options: RequestOptions) -> Result<Response<WasiBody>, Error> {
+    /// Which attempt at the same thing a request is, counted from 1.
+    fn attempt(&mut self, request: &http::request::Parts) -> u32 {
+        let asked = request.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let attempt = match self.last.take() {
+            Some((last, attempts)) if last == asked => attempts.saturating_add(1),
+            _ => 1,
+        };
+        self.last = Some((asked, attempt));
+        attempt
+    }
+
+    async fn send(
+        self,
+        request: Request<Empty<Bytes>>,
+        options: RequestOptions,
+        exchange: Exchange,
+    ) -> Result<Response<WasiBody>, Error> {
+        self.tokens.seen(request.headers());
+        let is_watch = is_watch(request.uri());
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
-        let Limits { first_byte, between_bytes, response_bytes, connect, handshake, .. } = self.limits;
+        let Limits { first_byte, between_bytes, watch_pause, response_bytes, connect, handshake, .. } = self.limits;
         // A connection may have to be made first, which has deadlines of its own.
         let deadline = connect.saturating_add(handshake).saturating_add(at_most(first_byte, options.first_byte_timeout));
-        let response = match timeout(deadline, self.client.request(request)).await {
-            Ok(response) => response.map_err(|e| failure::of_request(&e, &self.server))?,
-            Err(_) => return Err(Error::HttpResponseTimeout),
+        let answer = match timeout(deadline, self.client.request(request)).await {
+            Ok(answer) => answer.map_err(|e| failure::of_request(&e, &self.server)),
+            Err(_) => Err(Error::HttpResponseTimeout),
         };
-        let pause = at_most(between_bytes, options.between_bytes_timeout);
-        Ok(response.map(|body| LimitedBody::new(body, response_bytes, pause).boxed_unsync()))
+        let answered = exchange.answered(answer.as_ref().map(Response::status));
+        // A watch is quiet while nothing happens, and goes on for as long as somebody reads it.
+        let (pause, bytes) = match is_watch {
+            true => (watch_pause, u64::MAX),
+            false => (between_bytes, response_bytes),
+        };
+        let pause = at_most(pause, options.between_bytes_timeout);
+        Ok(answer?.map(|body| LimitedBody::new(body, bytes, pause, answered).boxed_unsync()))
     }
+}
+
+/// Whether the answer has no end: as the API server reads the query, where more than one spelling is true.
+fn is_watch(uri: &http::Uri) -> bool {
+    let parameters = uri.query().unwrap_or_default().split('&');
+    parameters
+        .map(|p| p.split_once('=').unwrap_or((p, "")))
+        .any(|(name, value)| name == "watch" && !matches!(value, "false" | "0"))
 }
 
 /// One header `Authorization`, and a bearer token in it.
@@ -111,14 +150,21 @@ impl WasiHttpHooks for Egress {
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Processing), Error>> + Send> {
         let (parts, _no_body_leaves) = request.into_parts();
         let admitted = self.admit(&parts);
-        if admitted.is_err() {
-            tracing::warn!(method = %parts.method, authority = ?parts.uri.authority(), path = parts.uri.path(), "request denied");
-        }
+        let exchange = Exchange::begin(&parts, self.attempt(&parts));
         let egress = self.clone();
-        Box::new(async move {
-            let response = egress.send(admitted?, options.unwrap_or_default()).await?;
+        let span = exchange.span();
+        let answer = async move {
+            let response = match admitted {
+                Ok(request) => egress.send(request, options.unwrap_or_default(), exchange).await?,
+                Err(denied) => {
+                    tracing::warn!(authority = ?parts.uri.authority(), "request denied");
+                    exchange.answered(Err(&denied));
+                    return Err(denied);
+                }
+            };
             Ok((response, Box::new(std::future::ready(Ok(()))) as Processing))
-        })
+        };
+        Box::new(answer.instrument(span))
     }
 }
 
@@ -161,6 +207,21 @@ mod tests {
         }
         for header in ["impersonate-user", "cookie", "proxy-authorization", "x-forwarded-for", "range", "expect", "upgrade"] {
             assert!(!admit(good().header(header, "x")), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_watch_is_told_from_a_list() {
+        for (query, expected) in [
+            ("?watch=true", true),
+            ("?limit=1&watch=1", true),
+            ("?watch", true),
+            ("?watch=false", false),
+            ("?watch=0", false),
+            ("?labelSelector=watch%3Dtrue", false),
+            ("", false),
+        ] {
+            assert_eq!(is_watch(&format!("https://10.0.0.1/api/v1/pods{query}").parse().unwrap()), expected, "{query}");
         }
     }
 

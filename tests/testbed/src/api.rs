@@ -1,7 +1,8 @@
 //! What a real API server answered, for the namespace `shop` and its seven pods.
 
+use crate::answer::Answer;
 use crate::recording::Recording;
-use crate::server::{Answer, Request};
+use crate::request::Request;
 
 /// The token that [`PodApi`] accepts: a JWT like a real one, of which nobody has the key.
 pub const TOKEN: &str = concat!(
@@ -20,6 +21,11 @@ impl PodApi {
         if request.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
             return Recording::read("list-unauthorized").answer;
         }
+        PodApi::recorded(request)
+    }
+
+    /// Answers whoever it is.
+    pub(crate) fn recorded(request: &Request) -> Answer {
         let accept = request.header("accept").unwrap_or_default();
         let protobuf = accept.starts_with("application/vnd.kubernetes.protobuf");
         let name = match request.path() {
@@ -27,6 +33,7 @@ impl PodApi {
             "/api/v1/namespaces/shop/pods" if protobuf => "list-protobuf",
             "/api/v1/namespaces/shop/pods" => "list-json",
             "/api/v1/namespaces/empty/pods" => "list-empty-namespace",
+            "/api/v1/namespaces/other/pods" if request.is_watch() => "watch-forbidden",
             "/api/v1/namespaces/other/pods" if protobuf => "list-forbidden-protobuf",
             "/api/v1/namespaces/other/pods" => "list-forbidden",
             _ => "path-not-found",

@@ -4,16 +4,28 @@
 //! It is for tests and the demo: where it cannot go on, it panics.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod answer;
 mod api;
 mod ca;
+#[cfg(test)]
+mod client;
+mod fault;
 mod recording;
+mod request;
 mod server;
+mod store;
+mod tls;
 mod volume;
 
+pub use answer::{Answer, Chunk, Chunks};
 pub use api::{PodApi, TOKEN};
 pub use ca::{Ca, Identity};
+pub use fault::Fault;
 pub use recording::Recording;
-pub use server::{Answer, Protocol, Request, Server};
+pub use request::Request;
+pub use server::Server;
+pub use store::PodStore;
+pub use tls::Protocol;
 pub use volume::Volume;
 
 /// An API server with the recorded pods, its CA, and a volume with a token that it accepts.
@@ -36,6 +48,16 @@ impl Testbed {
     pub async fn serving(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
         let ca = Ca::new("kubernetes-ca");
         let server = Server::start(ca.identity(&["127.0.0.1"]), Protocol::Any, answer).await;
+        let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+        Testbed { ca, server, volume }
+    }
+
+    /// Serves what `answer` says, which may take its time.
+    pub async fn serving_async<F: Future<Output = Answer> + Send + 'static>(
+        answer: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Testbed {
+        let ca = Ca::new("kubernetes-ca");
+        let server = Server::start_async(ca.identity(&["127.0.0.1"]), Protocol::Any, answer).await;
         let volume = Volume::new(TOKEN, &ca.pem(), "shop");
         Testbed { ca, server, volume }
     }

@@ -1,6 +1,6 @@
 //! Recorded answers of a real API server.
 
-use crate::server::Answer;
+use crate::answer::Answer;
 use serde_json::Value;
 
 /// An exchange from `tests/fixtures/`.

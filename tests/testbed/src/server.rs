@@ -1,100 +1,35 @@
 //! The server.
 
+#[cfg(test)]
+mod tests;
+
+use crate::answer::Answer;
 use crate::ca::Identity;
-use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use crate::request::Request;
+use crate::tls::{Protocol, Tls};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
-/// A request that arrived. Its body is not kept: the client has none.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// The path and query, as they were on the wire.
-    pub path_and_query: String,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The version of HTTP.
-    pub version: http::Version,
-}
-
-impl Request {
-    /// The path.
-    pub fn path(&self) -> &str {
-        self.path_and_query.split('?').next().unwrap_or_default()
-    }
-
-    /// A header's first value.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-}
-
-/// What to answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The HTTP status code.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-    /// Whether the body goes on after that, with nothing, for ever.
-    pub stalls: bool,
-    /// Whether the body comes in drops: a hundred pieces, 10 ms apart.
-    pub drips: bool,
-}
-
-impl Answer {
-    /// An answer without headers.
-    pub fn new(status: u16, body: impl Into<Bytes>) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body: body.into(), stalls: false, drips: false }
-    }
-
-    /// Adds a header.
-    pub fn header(mut self, name: &str, value: &str) -> Answer {
-        let name: HeaderName = name.parse().expect("a header's name");
-        self.headers.append(name, HeaderValue::from_str(value).expect("a header's value"));
-        self
-    }
-}
-
-/// Which versions of HTTP the server offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/2 and HTTP/1.1.
-    Any,
-    /// HTTP/1.1 alone.
-    Http1,
-}
-
-/// A running server. It stops when it is dropped.
+/// A running server. It stops when it is dropped, and its connections end.
 pub struct Server {
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     seen: Arc<Seen>,
     accepting: JoinHandle<()>,
 }
 
-#[derive(Default)]
-struct Seen {
-    connections: AtomicUsize,
-    requests: Mutex<Vec<Request>>,
-}
+/// What a server says to a request, or why it resets the stream.
+pub(crate) type Said = Result<Answer, h2::Reason>;
+
+pub(crate) type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Said> + Send>> + Send + Sync>;
 
 impl Server {
     /// Serves on 127.0.0.1, on a port of its own.
@@ -113,57 +48,47 @@ impl Server {
         protocol: Protocol,
         answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Server {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![identity.certificate], identity.key)
-            .expect("an identity");
-        tls.alpn_protocols = match protocol {
-            Protocol::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            Protocol::Http1 => vec![b"http/1.1".to_vec()],
-        };
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let answer: Arc<dyn Fn(&Request) -> Answer + Send + Sync> = Arc::new(answer);
-        Server::accepting(address, move |seen, stream| {
-            let (acceptor, answer) = (acceptor.clone(), answer.clone());
-            async move {
-                // A client that does not trust us ends the handshake: that is its right.
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(move |request| respond(seen.clone(), answer.clone(), request));
-                let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-            }
-        })
-        .await
+        Server::handling(address, identity, protocol, at_once(answer)).await
+    }
+
+    /// Serves on 127.0.0.1, on a port of its own, with answers that may be waited for.
+    pub async fn start_async<F: Future<Output = Answer> + Send + 'static>(
+        identity: Identity,
+        protocol: Protocol,
+        answer: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Server {
+        let handler: Handler = Arc::new(move |request| {
+            let answer = answer(request);
+            Box::pin(async move { Ok(answer.await) })
+        });
+        Server::handling("127.0.0.1:0", identity, protocol, handler).await
     }
 
     /// Serves bare connections, for what is not HTTP over TLS.
     pub async fn start_raw<F: Future<Output = ()> + Send + 'static>(
         serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
     ) -> Server {
-        Server::accepting("127.0.0.1:0", move |_, stream| serve(stream)).await
+        Server::accepting("127.0.0.1:0", None, move |_, stream| serve(stream)).await
     }
 
-    async fn accepting<F: Future<Output = ()> + Send + 'static>(
+    async fn handling(address: &str, identity: Identity, protocol: Protocol, handler: Handler) -> Server {
+        let tls = Tls::new(identity);
+        Server::accepting(address, Some(tls.clone()), move |seen, stream| {
+            serve(seen, stream, tls.clone(), protocol, handler.clone())
+        })
+        .await
+    }
+
+    pub(crate) async fn accepting<F: Future<Output = ()> + Send + 'static>(
         address: &str,
+        tls: Option<Arc<Tls>>,
         serve: impl Fn(Arc<Seen>, TcpStream) -> F + Send + Sync + 'static,
     ) -> Server {
         let listener = TcpListener::bind(address).await.expect("an address to listen on");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen::default());
-        let accepting = tokio::spawn({
-            let seen = seen.clone();
-            async move {
-                while let Ok((stream, _)) = listener.accept().await {
-                    seen.connections.fetch_add(1, Ordering::SeqCst);
-                    // As Go's servers do; otherwise each answer would wait for the client's delayed acknowledgement.
-                    stream.set_nodelay(true).expect("a socket");
-                    tokio::spawn(serve(seen.clone(), stream));
-                }
-            }
-        });
-        Server { address, seen, accepting }
+        let accepting = tokio::spawn(accept(listener, seen.clone(), serve));
+        Server { address, tls, seen, accepting }
     }
 
     /// Where it listens.
@@ -178,12 +103,57 @@ impl Server {
 
     /// The requests that arrived.
     pub fn requests(&self) -> Vec<Request> {
-        self.seen.requests.lock().unwrap().clone()
+        self.seen.requests.borrow().clone()
+    }
+
+    /// Takes away the requests that arrived, so that a server which runs for long does not keep them all.
+    pub fn take_requests(&self) -> Vec<Request> {
+        self.seen.requests.send_replace(Vec::new())
+    }
+
+    /// Waits until so many requests have arrived.
+    pub async fn until_requests(&self, count: usize) {
+        let _ = self.seen.requests.subscribe().wait_for(|requests| requests.len() >= count).await;
     }
 
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
-        self.seen.connections.load(Ordering::SeqCst)
+        *self.seen.connections.borrow()
+    }
+
+    /// Waits until so many connections were accepted.
+    pub async fn until_connections(&self, count: usize) {
+        let _ = self.seen.connections.subscribe().wait_for(|connections| *connections >= count).await;
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        *self.seen.open.borrow()
+    }
+
+    /// Waits until exactly so many connections are open.
+    pub async fn until_open_connections(&self, count: usize) {
+        let _ = self.seen.open.subscribe().wait_for(|open| *open == count).await;
+    }
+
+    /// Shows another identity in each further handshake. No session of an earlier handshake can be resumed.
+    ///
+    /// # Panics
+    ///
+    /// If the server was started raw.
+    pub fn rotate(&self, identity: Identity) {
+        self.tls.as_ref().expect("a server with TLS").rotate(identity);
+    }
+
+    /// Breaks all open connections, and goes on listening.
+    pub fn hang_up(&self) {
+        self.seen.hang_up.notify_one();
+    }
+
+    /// Stops, and waits until the address is free to be listened on again.
+    pub async fn stop(mut self) {
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
     }
 }
 
@@ -193,37 +163,77 @@ impl Drop for Server {
     }
 }
 
-async fn respond(
+/// What a server has seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    connections: watch::Sender<usize>,
+    open: watch::Sender<usize>,
+    requests: watch::Sender<Vec<Request>>,
+    hang_up: Notify,
+}
+
+impl Seen {
+    pub(crate) fn request(&self, request: Request) {
+        self.requests.send_modify(|requests| requests.push(request));
+    }
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open(Arc<Seen>);
+
+impl Open {
+    fn new(seen: Arc<Seen>) -> Open {
+        seen.connections.send_modify(|connections| *connections += 1);
+        seen.open.send_modify(|open| *open += 1);
+        Open(seen)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+async fn accept<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
     seen: Arc<Seen>,
-    answer: Arc<dyn Fn(&Request) -> Answer + Send + Sync>,
-    request: http::Request<Incoming>,
-) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    let request = Request {
-        method: request.method().clone(),
-        path_and_query: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
-        headers: request.headers().clone(),
-        version: request.version(),
-    };
-    let Answer { status, headers, body, stalls, drips } = answer(&request);
-    seen.requests.lock().unwrap().push(request);
-    let body = match stalls {
-        false if drips => {
-            let pieces: Vec<Bytes> = body.chunks(body.len() / 100 + 1).map(Bytes::copy_from_slice).collect();
-            let pace = tokio::time::interval(Duration::from_millis(10));
-            let drops = stream::unfold((pace, pieces.into_iter()), |(mut pace, mut pieces)| async {
-                pace.tick().await;
-                pieces.next().map(|piece| (Ok(Frame::data(piece)), (pace, pieces)))
-            });
-            BodyExt::boxed(StreamBody::new(Box::pin(drops)))
+    serve: impl Fn(Arc<Seen>, TcpStream) -> F + Send + Sync + 'static,
+) {
+    // Owned here, so that they end with the server.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { return };
+                // As Go's servers do; otherwise each answer would wait for the client's delayed acknowledgement.
+                stream.set_nodelay(true).expect("a socket");
+                let (open, serving) = (Open::new(seen.clone()), serve(seen.clone(), stream));
+                connections.spawn(async move {
+                    serving.await;
+                    drop(open);
+                });
+            }
+            () = seen.hang_up.notified() => connections.abort_all(),
+            Some(_) = connections.join_next() => {}
         }
-        false => Full::new(body).boxed(),
-        true => {
-            let first = stream::once(std::future::ready(Ok(Frame::data(body))));
-            StreamBody::new(first.chain(stream::pending())).boxed()
-        }
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status.try_into().expect("a status");
-    *response.headers_mut() = headers;
-    Ok(response)
+    }
+}
+
+/// A handler that never waits.
+pub(crate) fn at_once(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Handler {
+    Arc::new(move |request| Box::pin(std::future::ready(Ok(answer(&request)))))
+}
+
+/// Serves HTTP over TLS.
+pub(crate) async fn serve(seen: Arc<Seen>, stream: TcpStream, tls: Arc<Tls>, protocol: Protocol, handler: Handler) {
+    // A client that does not trust us ends the handshake: that is its right.
+    let Ok(stream) = tls.accept(stream, protocol).await else { return };
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let request = Request::of(&request);
+        seen.request(request.clone());
+        let said = handler(request);
+        async move { said.await.map(Answer::into_response).map_err(h2::Error::from) }
+    });
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }

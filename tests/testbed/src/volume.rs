@@ -1,22 +1,27 @@
 //! A service account's volume, laid out and swapped as kubelet does it.
 
-use std::cell::Cell;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 /// A folder with `token`, `ca.crt` and `namespace`, each a link through `..data` into a timestamped folder.
 pub struct Volume {
     dir: TempDir,
-    generation: Cell<u32>,
+    /// How often it was swapped. Whoever holds it is the only one who swaps.
+    generation: Mutex<u32>,
 }
 
 impl Volume {
     /// A volume with these contents.
     pub fn new(token: &str, ca: &str, namespace: &str) -> Volume {
-        let volume = Volume { dir: TempDir::new().expect("a folder"), generation: Cell::new(0) };
-        volume.swap(&[("token", token.as_bytes()), ("ca.crt", ca.as_bytes()), ("namespace", namespace.as_bytes())]);
+        let volume = Volume { dir: TempDir::new().expect("a folder"), generation: Mutex::new(0) };
+        let files = [("token", token), ("ca.crt", ca), ("namespace", namespace)];
+        volume.swap(&mut volume.generation.lock().unwrap(), &files.map(|(name, text)| (name.into(), text.into())));
         volume
     }
 
@@ -27,39 +32,72 @@ impl Volume {
 
     /// Replaces a file's content, with all others as they are.
     pub fn set(&self, name: &str, content: &[u8]) {
+        self.set_many(&[(name, content)]);
+    }
+
+    /// Replaces the contents of several files in one swap, with all others as they are.
+    pub fn set_many(&self, changes: &[(&str, &[u8])]) {
+        let mut generation = self.generation.lock().unwrap();
         let mut files = self.files();
-        files.retain(|(file, _)| file != name);
-        files.push((name.into(), content.into()));
-        self.swap(&files.iter().map(|(name, content)| (&**name, &**content)).collect::<Vec<_>>());
+        files.retain(|(file, _)| changes.iter().all(|(name, _)| file != name));
+        files.extend(changes.iter().map(|(name, content)| (name.to_string(), content.to_vec())));
+        self.swap(&mut generation, &files);
+    }
+
+    /// Truncates and writes the file behind the links, without a swap, as a careless tool would: a reader may see it
+    /// empty or half written.
+    pub fn write_in_place(&self, name: &str, content: &[u8]) {
+        fs::write(self.at("..data").join(name), content).expect("the file");
     }
 
     /// Leaves a file out.
     pub fn remove(&self, name: &str) {
-        fs::remove_file(self.path().join(name)).expect("the file's link");
-        fs::remove_file(self.path().join("..data").join(name)).expect("the file");
+        fs::remove_file(self.at(name)).expect("the file's link");
+        fs::remove_file(self.at("..data").join(name)).expect("the file");
+    }
+
+    /// Puts an empty folder where the file's link was.
+    pub fn replace_by_directory(&self, name: &str) {
+        fs::remove_file(self.at(name)).expect("the file's link");
+        fs::create_dir(self.at(name)).expect("a folder");
+    }
+
+    /// Lets the file's link lead nowhere.
+    pub fn replace_by_dangling_link(&self, name: &str) {
+        fs::remove_file(self.at(name)).expect("the file's link");
+        symlink("..data/nowhere", self.at(name)).expect("a link");
+    }
+
+    /// Puts the file's link back, whatever is in its place.
+    pub fn restore_link(&self, name: &str) {
+        let _ = fs::remove_file(self.at(name)).or_else(|_| fs::remove_dir(self.at(name)));
+        symlink(Path::new("..data").join(name), self.at(name)).expect("a link");
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
     }
 
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let entries = fs::read_dir(self.path().join("..data")).expect("..data");
+        let entries = fs::read_dir(self.at("..data")).expect("..data");
         let files = entries.map(|entry| entry.expect("an entry"));
         files.map(|f| (f.file_name().to_string_lossy().into_owned(), fs::read(f.path()).expect("a file"))).collect()
     }
 
     /// kubelet's order: a new folder, a new `..data` renamed over the old one, the links, and the old folder goes.
-    fn swap(&self, files: &[(&str, &[u8])]) {
-        let at = |name: &str| self.path().join(name);
-        let old = fs::read_link(at("..data")).ok();
-        self.generation.set(self.generation.get() + 1);
-        let new = format!("..2026_11_23_18_20_01.{}", self.generation.get());
-        fs::create_dir(at(&new)).expect("a folder");
+    fn swap(&self, generation: &mut u32, files: &[(String, Vec<u8>)]) {
+        let old = fs::read_link(self.at("..data")).ok();
+        *generation += 1;
+        let new = format!("..2026_11_23_18_20_01.{generation}");
+        fs::create_dir(self.at(&new)).expect("a folder");
         for (name, content) in files {
-            fs::write(at(&new).join(name), content).expect("a file");
+            fs::write(self.at(&new).join(name), content).expect("a file");
         }
-        symlink(&new, at("..data_tmp")).expect("a link");
-        fs::rename(at("..data_tmp"), at("..data")).expect("the swap");
+        symlink(&new, self.at("..data_tmp")).expect("a link");
+        fs::rename(self.at("..data_tmp"), self.at("..data")).expect("the swap");
         for (name, _) in files {
-            if fs::symlink_metadata(at(name)).is_err() {
-                symlink(Path::new("..data").join(name), at(name)).expect("a link");
+            if fs::symlink_metadata(self.at(name)).is_err() {
+                symlink(Path::new("..data").join(name), self.at(name)).expect("a link");
             }
         }
         if let Some(old) = old {

@@ -32,6 +32,7 @@ impl Exchange {
                 content_encoding: header("Content-Encoding"),
                 retry_after: header("Retry-After"),
                 location: header("Location"),
+                date: header("Date"),
             },
             body,
         }

@@ -3,7 +3,7 @@
 //! Only the list's outermost object is understood here: its keys, and where each value ends. What a value means is left
 //! to serde_json, one value at a time.
 
-use super::{MAX_OBJECT_BYTES, Part, malformed, object_too_large};
+use super::{MAX_DEPTH, MAX_OBJECT_BYTES, Part, malformed, object_too_large, too_deep};
 use crate::types::Error;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
@@ -41,7 +41,7 @@ enum Place {
 
 /// How far into a value we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Value {
+pub(super) struct Value {
     depth: u32,
     string: InString,
 }
@@ -51,6 +51,11 @@ enum InString {
     No,
     Yes,
     Escaped,
+}
+
+impl Value {
+    /// Before its first byte.
+    pub(super) const BEGIN: Value = Value { depth: 0, string: InString::No };
 }
 
 impl Default for Splitter {
@@ -68,7 +73,7 @@ impl Splitter {
                 Place::Value(value) => at = self.value(chunk, at, value, false, on)?,
                 Place::Item(value) => at = self.value(chunk, at, value, true, on)?,
                 Place::Key => at = self.read_key(chunk, at)?,
-                _ if chunk[at].is_ascii_whitespace() => at += 1,
+                _ if matches!(chunk[at], b' ' | b'\t' | b'\r' | b'\n') => at += 1,
                 _ => at = self.punctuation(chunk[at], at)?,
             }
         }
@@ -86,7 +91,7 @@ impl Splitter {
 
     /// One byte between keys and values. Returns where to go on: at the byte itself, where a value begins with it.
     fn punctuation(&mut self, byte: u8, at: usize) -> Result<usize, Error> {
-        let begin = Value { depth: 0, string: InString::No };
+        let begin = Value::BEGIN;
         let (next, consumed) = match (self.place, byte) {
             (Place::Start, b'{') => (Place::FirstKeyOrEnd, 1),
             (Place::FirstKeyOrEnd | Place::AfterValue, b'}') => (Place::End, 1),
@@ -117,7 +122,8 @@ impl Splitter {
         let rest = &chunk[from..];
         let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         self.key.extend_from_slice(&rest[..end]);
-        if self.key.len() > MAX_KEY_BYTES || rest.get(end) == Some(&b'\\') {
+        let is_text = || !self.key.iter().any(u8::is_ascii_control) && std::str::from_utf8(&self.key).is_ok();
+        if self.key.len() > MAX_KEY_BYTES || rest.get(end) == Some(&b'\\') || end < rest.len() && !is_text() {
             return Err(malformed("the JSON list has a key that no list has"));
         }
         if end < rest.len() {
@@ -136,7 +142,7 @@ impl Splitter {
         on: &mut dyn FnMut(Part<'_>) -> Result<(), Error>,
     ) -> Result<usize, Error> {
         let begun = !self.held.is_empty();
-        let (end, state) = scan(chunk, from, value, begun);
+        let (end, state) = scan(chunk, from, value, begun)?;
         let bytes = &chunk[from..end];
         if self.held.len() + bytes.len() > MAX_OBJECT_BYTES {
             return Err(object_too_large());
@@ -159,9 +165,12 @@ impl Splitter {
         match &*self.key {
             _ if item => on(Part::Item(value)),
             _ if value == b"null" => Ok(()),
-            b"kind" => on(Part::Kind(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))),
             b"metadata" => on(Part::Metadata(value)),
             b"items" => Err(malformed("the list's items are not an array")),
+            b"kind" => {
+                check(value)?;
+                on(Part::Kind(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value)))
+            }
             // Not wanted, but it has to be JSON.
             _ => check(value),
         }
@@ -173,41 +182,42 @@ fn check(json: &[u8]) -> Result<(), Error> {
 }
 
 /// Scans from `at` for the end of a value: `None` and the place after it, or the state at the chunk's end.
-fn scan(chunk: &[u8], mut at: usize, mut value: Value, mut begun: bool) -> (usize, Option<Value>) {
+pub(super) fn scan(chunk: &[u8], mut at: usize, mut value: Value, mut begun: bool) -> Result<(usize, Option<Value>), Error> {
     while at < chunk.len() {
         let byte = chunk[at];
         match value.string {
             InString::Escaped => value.string = InString::Yes,
             InString::Yes => match memchr2(b'"', b'\\', &chunk[at..]) {
-                None => return (chunk.len(), Some(value)),
+                None => return Ok((chunk.len(), Some(value))),
                 Some(skip) => {
                     at += skip;
                     let closes = chunk[at] == b'"';
                     value.string = if closes { InString::No } else { InString::Escaped };
                     if closes && value.depth == 0 {
-                        return (at + 1, None);
+                        return Ok((at + 1, None));
                     }
                 }
             },
             InString::No => match byte {
                 // A string or container after a scalar, at the top: not ours to accept, serde_json will refuse it.
                 b'"' => value.string = InString::Yes,
-                b'{' | b'[' => value.depth = value.depth.saturating_add(1),
-                b'}' | b']' | b',' if value.depth == 0 => return (at, None),
+                b'{' | b'[' if value.depth == MAX_DEPTH => return Err(too_deep()),
+                b'{' | b'[' => value.depth += 1,
+                b'}' | b']' | b',' if value.depth == 0 => return Ok((at, None)),
                 b'}' | b']' => {
                     value.depth -= 1;
                     if value.depth == 0 {
-                        return (at + 1, None);
+                        return Ok((at + 1, None));
                     }
                 }
-                b' ' | b'\t' | b'\r' | b'\n' if value.depth == 0 && begun => return (at, None),
+                b' ' | b'\t' | b'\r' | b'\n' if value.depth == 0 && begun => return Ok((at, None)),
                 _ => {}
             },
         }
         begun = true;
         at += 1;
     }
-    (at, Some(value))
+    Ok((at, Some(value)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Bodies in, records out. A body is taken as its chunks arrive, and only one object's bytes are held at a time.
 
+mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod frames;
 pub mod json;
 mod pod;
 mod pod_list;
@@ -9,6 +11,8 @@ mod protobuf;
 pub(crate) mod schema;
 pub(crate) mod transcode;
 
+pub use event::{Event, change_kind, pod_event};
+pub use frames::Frames;
 pub use pod_list::PodListDecoder;
 
 use crate::types::Error;
@@ -25,6 +29,12 @@ pub enum Encoding {
 /// No object is larger: 16 MiB. etcd stores at most 1.5 MiB of one, unless it was configured otherwise.
 pub const MAX_OBJECT_BYTES: usize = 16 << 20;
 
+/// No answer has more items: 100,000, which is 20 times what one etcd request returns at its usual limits.
+pub const MAX_ITEMS: usize = 100_000;
+
+/// No JSON is nested deeper. Kubernetes's own objects reach about 20.
+pub const MAX_DEPTH: u32 = 100;
+
 /// A part of a list, as its body is taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part<'a> {
@@ -38,6 +48,10 @@ pub enum Part<'a> {
 
 pub(crate) fn malformed(what: impl std::fmt::Display) -> Error {
     Error::MalformedResponse(what.to_string())
+}
+
+pub(crate) fn too_deep() -> Error {
+    Error::LimitExceeded(format!("the JSON is nested deeper than {MAX_DEPTH}"))
 }
 
 pub(crate) fn object_too_large() -> Error {

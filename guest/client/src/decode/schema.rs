@@ -185,10 +185,12 @@ messages! {
         6 "finishedAt" finished_at: Time,
     }
     Status {
+        1 "metadata" metadata: One<ListMeta>,
         2 "status" status: Text,
         3 "message" message: Text,
         4 "reason" reason: Text,
         5 "details" details: One<StatusDetails>,
+        6 "code" code: Int32,
     }
     StatusDetails {
         1 "name" name: Text,
@@ -197,6 +199,14 @@ messages! {
         4 "causes" causes: Many<StatusCause>,
         5 "retryAfterSeconds" retry_after_seconds: Int32,
         6 "uid" uid: Text,
+    }
+    /// A watch's event in JSON, as far as it says what its object is.
+    TypedEvent {
+        1 "type" r#type: Text,
+        2 "object" object: One<TypedObject>,
+    }
+    TypedObject {
+        2 "kind" kind: Text,
     }
     StatusCause {
         1 "reason" reason: Text,
@@ -215,6 +225,8 @@ pub struct Time {
 /// What wraps every protobuf body.
 #[derive(Clone, PartialEq, Message)]
 pub struct Unknown {
+    #[prost(message, required, tag = 1)]
+    pub type_meta: TypeMeta,
     #[prost(bytes = "vec", tag = 2)]
     pub raw: Vec<u8>,
 }
@@ -224,4 +236,20 @@ pub struct Unknown {
 pub struct TypeMeta {
     #[prost(string, tag = 2)]
     pub kind: String,
+}
+
+/// A watch's event in protobuf.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchEvent {
+    #[prost(string, tag = 1)]
+    pub r#type: String,
+    #[prost(message, required, tag = 2)]
+    pub object: RawExtension,
+}
+
+/// An object in a `runtime.Unknown` of its own, as in a body.
+#[derive(Clone, PartialEq, Message)]
+pub struct RawExtension {
+    #[prost(bytes = "vec", tag = 1)]
+    pub raw: Vec<u8>,
 }

@@ -16,7 +16,7 @@ pub trait Schema: Message + Default {
 pub struct Field {
     /// Its JSON name.
     pub json: &'static str,
-    /// Its protobuf number.
+    /// Its protobuf number. 0, which protobuf does not use, is for a field that stands for the whole message.
     pub number: u32,
     /// What it is.
     pub kind: Kind,
@@ -45,9 +45,18 @@ pub enum Kind {
 
 /// Decodes a message from JSON. Unknown fields are skipped; `null` is the same as absent.
 pub fn from_json<M: Schema>(json: &[u8]) -> Result<M, String> {
+    decode(M::FIELDS, json)
+}
+
+/// Decodes the message that is a watch event's `object`.
+pub fn from_json_event<M: Schema>(json: &[u8]) -> Result<M, String> {
+    decode(const { &[Field { json: "object", number: 0, kind: Kind::One(M::FIELDS) }] }, json)
+}
+
+fn decode<M: Message + Default>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
     let mut protobuf = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let object = Value { kind: Kind::One(M::FIELDS), number: None, out: &mut protobuf };
+    let object = Value { kind: Kind::One(fields), number: None, out: &mut protobuf };
     object.deserialize(&mut deserializer).map_err(|e| e.to_string())?;
     deserializer.end().map_err(|e| e.to_string())?;
     M::decode(&*protobuf).map_err(|e| e.to_string())
@@ -178,7 +187,8 @@ impl<'de> Visitor<'de> for Value<'_> {
                 while let Some(field) = map.next_key_seed(Name(fields))? {
                     match field {
                         Some(Field { number, kind, .. }) => {
-                            map.next_value_seed(Value { kind: *kind, number: Some(*number), out })?
+                            let number = (*number > 0).then_some(*number);
+                            map.next_value_seed(Value { kind: *kind, number, out })?
                         }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }

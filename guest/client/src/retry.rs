@@ -1,0 +1,133 @@
+//! Which failures are worth another try, and when.
+
+use crate::types::{Error, TransportError};
+use std::time::Duration;
+
+/// The longest first wait; each further one may be twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// No wait is longer, unless the server asks for it.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Whether the same request may fare better: `Some` with how long the server wants to be left alone, if it says.
+///
+/// A certificate that is not trusted, a redirect or a refusal will be the same the next time.
+pub fn worth_it(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Api(status) if matches!(status.code, 429 | 500 | 502 | 503 | 504) => {
+            Some(Duration::from_secs(status.retry_after_seconds.unwrap_or(0).into()))
+        }
+        Error::Transport(
+            TransportError::NameNotResolved(_)
+            | TransportError::ConnectionRefused(_)
+            | TransportError::Unreachable(_)
+            | TransportError::Timeout(_)
+            | TransportError::ConnectionLost(_),
+        ) => Some(Duration::ZERO),
+        _ => None,
+    }
+}
+
+/// The wait after so many attempts: exponential, with full jitter from a random number, so that callers that failed
+/// together do not come back together.
+pub fn backoff(attempts: u32, random: u64) -> Duration {
+    let longest = FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_WAIT);
+    Duration::from_micros(random % (longest.as_micros() as u64 + 1))
+}
+
+/// The error, with how often and how long it was tried at its end.
+pub fn gave_up(mut error: Error, attempts: u32, elapsed: Duration) -> Error {
+    if attempts > 1
+        && let Some(text) = text(&mut error)
+    {
+        let tenths = elapsed.as_millis() / 100;
+        let begin = if text.is_empty() { "" } else { "; " };
+        *text = format!("{text}{begin}tried {attempts} times in {}.{} s", tenths / 10, tenths % 10);
+    }
+    error
+}
+
+fn text(error: &mut Error) -> Option<&mut String> {
+    match error {
+        Error::Api(status) => Some(&mut status.message),
+        Error::Transport(
+            TransportError::NameNotResolved(text)
+            | TransportError::ConnectionRefused(text)
+            | TransportError::Unreachable(text)
+            | TransportError::Timeout(text)
+            | TransportError::ConnectionLost(text)
+            | TransportError::Certificate(text)
+            | TransportError::Tls(text)
+            | TransportError::HttpProtocol(text)
+            | TransportError::Redirected(text)
+            | TransportError::Other(text),
+        ) => Some(text),
+        Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
+            Some(text)
+        }
+        Error::Config(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Status;
+
+    fn status(code: u16, retry_after_seconds: Option<u32>) -> Error {
+        let message = "busy".into();
+        Error::Api(Status { code, reason: None, message, details: None, retry_after_seconds, continue_token: None })
+    }
+
+    #[test]
+    fn a_busy_server_is_asked_again_and_others_are_not() {
+        for code in [429, 500, 502, 503, 504] {
+            assert_eq!(worth_it(&status(code, None)), Some(Duration::ZERO), "{code}");
+            assert_eq!(worth_it(&status(code, Some(7))), Some(Duration::from_secs(7)), "{code}");
+        }
+        for code in [400, 401, 403, 404, 405, 406, 409, 410, 422, 501, 505] {
+            assert_eq!(worth_it(&status(code, Some(1))), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_made_again_unless_it_is_not_to_be_trusted() {
+        let text = String::new;
+        for lost in [TransportError::ConnectionRefused(text()), TransportError::ConnectionLost(text())] {
+            assert!(worth_it(&Error::Transport(lost)).is_some());
+        }
+        for final_one in [
+            TransportError::Certificate(text()),
+            TransportError::Tls(text()),
+            TransportError::HttpProtocol(text()),
+            TransportError::Redirected(text()),
+            TransportError::Other(text()),
+        ] {
+            assert_eq!(worth_it(&Error::Transport(final_one)), None);
+        }
+        for error in [Error::Denied(text()), Error::MalformedResponse(text()), Error::LimitExceeded(text())] {
+            assert_eq!(worth_it(&error), None);
+        }
+    }
+
+    #[test]
+    fn waits_are_random_up_to_a_bound_that_doubles() {
+        for (attempts, longest) in [(1, 200), (2, 400), (3, 800), (6, 6_400), (7, 10_000), (u32::MAX, 10_000)] {
+            let longest = Duration::from_millis(longest);
+            let waits: Vec<_> = (0..1000_u64).map(|n| backoff(attempts, n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+            assert!(waits.iter().all(|wait| *wait <= longest), "{attempts}");
+            assert!(waits.iter().any(|wait| *wait < longest / 10), "{attempts}");
+            assert!(waits.iter().any(|wait| *wait > longest * 9 / 10), "{attempts}");
+        }
+    }
+
+    #[test]
+    fn the_last_error_says_how_often_and_how_long() {
+        let Error::Api(status) = gave_up(status(503, None), 6, Duration::from_millis(3270)) else { panic!() };
+        assert_eq!(status.message, "busy; tried 6 times in 3.2 s");
+        let refused = || Error::Transport(TransportError::ConnectionRefused(String::new()));
+        let Error::Transport(TransportError::ConnectionRefused(text)) = gave_up(refused(), 2, Duration::ZERO) else { panic!() };
+        assert_eq!(text, "tried 2 times in 0.0 s");
+        assert_eq!(gave_up(refused(), 1, Duration::ZERO), refused());
+    }
+}

@@ -1,0 +1,157 @@
+//! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
+
+use http::{HeaderMap, StatusCode, header};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
+use wasmtime_wasi_http::Error;
+
+/// A request on its way.
+pub(crate) struct Exchange {
+    span: Span,
+    begun: Instant,
+}
+
+/// A request that was answered: its end is told when this is dropped.
+pub(crate) struct Answered {
+    exchange: Exchange,
+    bytes: u64,
+    /// `None` until the body is over.
+    outcome: Option<&'static str>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(request: &http::request::Parts, attempt: u32) -> Exchange {
+        let span = tracing::info_span!(
+            "kubernetes_request",
+            method = %request.method,
+            path = request.uri.path(),
+            attempt,
+            status = Empty,
+            bytes = Empty,
+        );
+        if attempt > 1 {
+            metrics::counter!("incluster_retries_total").increment(1);
+        }
+        Exchange { span, begun: Instant::now() }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Takes the answer's head.
+    pub(crate) fn answered(self, head: Result<StatusCode, &Error>) -> Answered {
+        let _entered = self.span.clone().entered();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let outcome = match head {
+            Ok(status) => {
+                self.span.record("status", status.as_u16());
+                tracing::debug!(seconds, "answered");
+                of_status(status)
+            }
+            Err(error) => {
+                let outcome = of_error(error);
+                tracing::warn!(seconds, outcome, error = %text(error), "failed");
+                outcome
+            }
+        };
+        metrics::counter!("incluster_requests_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("incluster_first_byte_seconds", "outcome" => outcome).record(seconds);
+        Answered { exchange: self, bytes: 0, outcome: head.is_err().then_some(outcome) }
+    }
+}
+
+impl Answered {
+    /// Counts bytes of the body.
+    pub(crate) fn received(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The body has come to its end.
+    pub(crate) fn complete(&mut self) {
+        self.outcome.get_or_insert("complete");
+    }
+
+    /// The body broke off.
+    pub(crate) fn broken(&mut self, error: &Error) {
+        let outcome = of_error(error);
+        let _entered = self.exchange.span.clone().entered();
+        tracing::warn!(outcome, error = %text(error), "the response broke off");
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        let _entered = self.exchange.span.clone().entered();
+        let seconds = self.exchange.begun.elapsed().as_secs_f64();
+        // Whoever asked has seen enough, or has gone.
+        let outcome = self.outcome.unwrap_or("dropped");
+        self.exchange.span.record("bytes", self.bytes);
+        tracing::debug!(seconds, bytes = self.bytes, outcome, "done");
+        metrics::counter!("incluster_response_bytes_total").increment(self.bytes);
+        metrics::histogram!("incluster_request_seconds", "outcome" => outcome).record(seconds);
+    }
+}
+
+fn of_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "success",
+        300..=399 => "redirect",
+        401 => "unauthorized",
+        403 => "forbidden",
+        410 => "expired",
+        429 => "too_many_requests",
+        400..=499 => "client_error",
+        _ => "server_error",
+    }
+}
+
+fn of_error(error: &Error) -> &'static str {
+    match error {
+        Error::HttpRequestDenied => "denied",
+        Error::HttpResponseTimeout => "timeout",
+        Error::ConnectionRefused => "refused",
+        Error::InternalError(Some(text)) => match text.split(": ").next().unwrap_or_default() {
+            "connection-timeout" | "connection-read-timeout" => "timeout",
+            "connection-terminated" | "connection-failed" => "connection_lost",
+            "TLS-certificate-error" => "certificate",
+            "TLS-protocol-error" => "tls",
+            "HTTP-response-body-size" | "HTTP-response-header-section-size" => "limit",
+            code if code.starts_with("file-") || code == "no-certificate" => "ca_crt",
+            _ => "other",
+        },
+        Error::DnsError { .. } => "dns",
+        Error::DestinationIpUnroutable => "unreachable",
+        _ => "other",
+    }
+}
+
+fn text(error: &Error) -> String {
+    match error {
+        Error::InternalError(Some(text)) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Notices when the token changes, without keeping it.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    hashing: RandomState,
+    last: Mutex<Option<u64>>,
+}
+
+impl Tokens {
+    pub(crate) fn seen(&self, headers: &HeaderMap) {
+        let now = headers.get(header::AUTHORIZATION).map(|token| self.hashing.hash_one(token.as_bytes()));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some() && *last != now {
+            tracing::info!("the service account's token has changed");
+            metrics::counter!("incluster_token_changes_total").increment(1);
+        }
+        *last = now;
+    }
+}

@@ -1,0 +1,98 @@
+//! What is dropped is freed: connection, instance and all.
+
+use crate::cluster;
+use incluster::Runtime;
+use incluster::types::{ListOptions, PagingOptions, WatchOptions};
+use std::time::Duration;
+use testbed::{Answer, Chunk, PodStore, Recording, Testbed};
+use tokio::sync::mpsc;
+
+/// A server whose answers begin, and go on when the test says so.
+async fn slow() -> (Testbed, mpsc::UnboundedReceiver<mpsc::UnboundedSender<Chunk>>) {
+    let (asked, asking) = mpsc::unbounded_channel();
+    let testbed = Testbed::serving(move |_| {
+        let recorded = Recording::read("list-json").answer;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(Chunk::Data(recorded.body.slice(..1000))).unwrap();
+        asked.send(sender).unwrap();
+        Answer { headers: recorded.headers, ..Answer::streaming(200, receiver) }
+    })
+    .await;
+    (testbed, asking)
+}
+
+#[tokio::test]
+async fn a_dropped_list_frees_its_stream() {
+    let (testbed, mut asking) = slow().await;
+    let cluster = cluster(&testbed);
+    let body = tokio::select! {
+        biased;
+        list = cluster.list_namespaced_pods("shop", &ListOptions::ALL) => panic!("{list:?}"),
+        body = asking.recv() => body.unwrap(),
+    };
+    // Ends when the server notices that nobody reads.
+    body.closed().await;
+}
+
+#[tokio::test]
+async fn dropped_pages_and_watches_free_theirs() {
+    let (testbed, mut asking) = slow().await;
+    let cluster = cluster(&testbed);
+    let mut pages = cluster.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
+    let body = tokio::select! {
+        biased;
+        page = pages.next() => panic!("{page:?}"),
+        body = asking.recv() => body.unwrap(),
+    };
+    assert!(!body.is_closed());
+    drop(pages);
+    body.closed().await;
+
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let options = WatchOptions { resource_version: Some(store.resource_version()), ..WatchOptions::ALL };
+    let mut watch = crate::cluster(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
+    tokio::select! {
+        biased;
+        event = watch.next() => panic!("{event:?}"),
+        () = store.until_open_watches(1) => {}
+    }
+    drop(watch);
+    store.until_open_watches(0).await;
+}
+
+/// The pool has 100 places: were they not given back, the 101st call would wait for ever.
+#[tokio::test]
+async fn a_dropped_call_gives_its_place_back_at_once() {
+    let runtime = Runtime::new().unwrap();
+    let (testbed, mut asking) = slow().await;
+    let server = incluster::Server::parse(&testbed.server.url()).unwrap();
+    let cluster = incluster::Cluster::new(&runtime, server, testbed.volume.path().into()).unwrap();
+    for _ in 0..2 {
+        let mut calls: Vec<_> = (0..100).map(|_| Box::pin(cluster.list_namespaced_pods("shop", &ListOptions::ALL))).collect();
+        let mut begun = 0;
+        while begun < 100 {
+            tokio::select! {
+                biased;
+                (list, ..) = futures_util::future::select_all(&mut calls) => panic!("{list:?}"),
+                body = asking.recv() => begun += usize::from(body.is_some()),
+            }
+        }
+        let full = tokio::time::timeout(Duration::ZERO, runtime.admit()).await;
+        assert!(full.is_err(), "all places are taken");
+        drop(calls);
+        let permits = futures_util::future::join_all((0..100).map(|_| runtime.admit()));
+        assert_eq!(tokio::time::timeout(Duration::ZERO, permits).await.map(|p| p.len()).ok(), Some(100));
+    }
+}
+
+/// A connection that nobody uses any more is not kept open for ever by a cluster that is gone.
+#[tokio::test]
+async fn a_dropped_cluster_closes_its_connections() {
+    let testbed = Testbed::start().await;
+    let cluster = cluster(&testbed);
+    crate::list_shop(&cluster).await.unwrap();
+    assert_eq!(testbed.server.open_connections(), 1);
+    drop(cluster);
+    testbed.server.until_open_connections(0).await;
+}

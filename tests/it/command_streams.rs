@@ -1,0 +1,158 @@
+//! The `incluster` binary, where its output comes bit by bit.
+
+use crate::command::{in_testbed, incluster_at};
+use std::process::Stdio;
+use std::sync::Arc;
+use testbed::{Answer, PodStore, Testbed};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::Notify;
+
+fn spawn(testbed: &Testbed, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = incluster_at(testbed, args).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+    lines.next_line().await.unwrap().expect("a line")
+}
+
+fn names(store: &PodStore) -> String {
+    store.state().keys().map(|name| format!("pod/{name}\n")).collect()
+}
+
+#[tokio::test]
+async fn a_long_list_is_asked_for_page_by_page() {
+    let store = PodStore::with_pods(1200);
+    let testbed = Testbed::serving(store.handler()).await;
+    let output = in_testbed(&testbed, &["pods", "-o", "name"]).await;
+    assert_eq!((output.status, &*output.stderr), (0, ""));
+    assert_eq!(output.stdout, names(&store));
+    let limits: Vec<_> = testbed.server.requests().iter().map(|request| request.query("limit")).collect();
+    assert_eq!(limits, vec![Some("500".to_string()); 3]);
+
+    let output = in_testbed(&testbed, &["pods", "-o", "json", "--chunk-size", "1000"]).await;
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(json["items"].as_array().unwrap().len(), 1200);
+    let table = in_testbed(&testbed, &["pods"]).await.stdout;
+    assert_eq!(table.lines().count(), 1201);
+    assert_eq!(table.lines().filter(|line| line.starts_with("NAME ")).count(), 1);
+}
+
+#[tokio::test]
+async fn pages_are_printed_as_they_arrive() {
+    let store = PodStore::with_pods(20);
+    let release = Arc::new(Notify::new());
+    let handler = {
+        let (store, release) = (store.clone(), release.clone());
+        move |request: testbed::Request| {
+            let (store, release) = (store.clone(), release.clone());
+            async move {
+                if request.query("continue").is_some() {
+                    release.notified().await;
+                }
+                store.answer(&request)
+            }
+        }
+    };
+    let testbed = Testbed::serving_async(handler).await;
+    let (mut child, mut lines) = spawn(&testbed, &["pods", "--chunk-size", "12"]);
+    for _ in 0..13 {
+        line(&mut lines).await;
+    }
+    release.notify_one();
+    for _ in 13..21 {
+        line(&mut lines).await;
+    }
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_list_that_expires_under_way_goes_on_and_says_so() {
+    let store = PodStore::with_pods(20);
+    let handler = {
+        let store = store.clone();
+        move |request: &testbed::Request| {
+            if request.query("continue").is_some() && testbed_is_at_its_first_continue(&store) {
+                store.compact();
+            }
+            store.answer(request)
+        }
+    };
+    let testbed = Testbed::serving(handler).await;
+    let output = in_testbed(&testbed, &["pods", "-o", "name", "--chunk-size", "8"]).await;
+    assert_eq!((output.status, &*output.stdout), (0, &*names(&store)));
+    assert_eq!(output.stderr.matches("the list expired while it was read").count(), 1, "{}", output.stderr);
+}
+
+/// The version does not move but by the compaction.
+fn testbed_is_at_its_first_continue(store: &PodStore) -> bool {
+    store.resource_version() == PodStore::with_pods(20).resource_version()
+}
+
+#[tokio::test]
+async fn a_terminal_shows_how_far_a_long_list_is() {
+    let testbed = Testbed::serving(PodStore::with_pods(1200).handler()).await;
+    let plain = incluster_at(&testbed, &["pods", "-o", "name"]);
+    let words: Vec<_> = std::iter::once(plain.as_std().get_program()).chain(plain.as_std().get_args()).collect();
+    let command = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    // A terminal of its own, which shows both of the program's outputs.
+    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().await.unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["500 of 1200 pods (41 %)\r\u{1b}[K", "1000 of 1200 pods (83 %)\r\u{1b}[K", "pod/web-01199"] {
+        assert!(shown.contains(part), "{part:?} in {shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_prints_what_changes_in_columns_that_stay() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let (_child, mut lines) = spawn(&testbed, &["pods", "--watch"]);
+    let header = line(&mut lines).await;
+    for _ in 0..7 {
+        line(&mut lines).await;
+    }
+    store.until_open_watches(1).await;
+    store.add("a");
+    let added = line(&mut lines).await;
+    assert_eq!(added.find("0/").or(added.find("1/")).or(added.find("2/")), header.find("READY"), "{header}\n{added}");
+    store.set_phase("a", "Failed");
+    assert!(line(&mut lines).await.contains("Failed"));
+    store.bookmark();
+    store.drop_watches();
+    store.delete("a");
+    assert!(line(&mut lines).await.starts_with("a "));
+    let watches = testbed.server.requests().into_iter().filter(|request| request.query("watch").is_some());
+    assert!(watches.clone().count() >= 2);
+    assert!(watches.into_iter().all(|request| request.query("includeObject").as_deref() == Some("None")));
+}
+
+#[tokio::test]
+async fn a_watch_that_expires_lists_again() {
+    let store = PodStore::with_pods(2);
+    let testbed = Testbed::serving(store.handler()).await;
+    let (_child, mut lines) = spawn(&testbed, &["pods", "--watch", "-o", "name"]);
+    assert_eq!(line(&mut lines).await, "pod/web-00000");
+    assert_eq!(line(&mut lines).await, "pod/web-00001");
+    store.until_open_watches(1).await;
+    store.compact();
+    store.drop_watches();
+    assert_eq!(line(&mut lines).await, "pod/web-00000");
+    assert_eq!(line(&mut lines).await, "pod/web-00001");
+    store.until_open_watches(1).await;
+    store.add("new");
+    assert_eq!(line(&mut lines).await, "pod/new");
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_as_often_as_said() {
+    let testbed = Testbed::serving(|_| Answer::new(503, "busy")).await;
+    let output = in_testbed(&testbed, &["pods", "--attempts", "2"]).await;
+    assert!(output.stderr.contains("503: busy; tried 2 times in 0."), "{}", output.stderr);
+    assert_eq!((output.status, testbed.server.requests().len()), (1, 2));
+    let busy = Testbed::serving(|_| Answer::new(429, "busy").header("retry-after", "5")).await;
+    let output = in_testbed(&busy, &["pods", "--timeout", "3"]).await;
+    assert_eq!((output.status, busy.server.requests().len()), (1, 1));
+}

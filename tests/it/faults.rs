@@ -1,0 +1,378 @@
+//! The fault matrix: one row a test, each for a list, a list by pages, and a watch. A row says what error a fault that stays
+//! becomes, and whether a fault that passes is ridden out.
+
+use crate::{cluster, kubernetes};
+use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, TransportError, WatchOptions};
+use incluster::{Cluster, Limits};
+use std::time::Duration;
+use testbed::{Answer, Fault, PodStore, Testbed};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    List,
+    Page,
+    Watch,
+}
+
+const CALLS: [Call; 3] = [Call::List, Call::Page, Call::Watch];
+
+/// A phase's deadline in these tests, and a call's.
+const PHASE: Duration = Duration::from_millis(250);
+const CALL: Duration = Duration::from_millis(2500);
+
+fn impatient(testbed: &Testbed) -> Cluster {
+    let limits = Limits {
+        connect: PHASE,
+        handshake: PHASE,
+        first_byte: PHASE,
+        between_bytes: PHASE,
+        watch_pause: PHASE,
+        ..Limits::default()
+    };
+    let policy = RetryPolicy { attempts: 2, deadline_milliseconds: CALL.as_millis() as u32 };
+    cluster(testbed).with_limits(limits).with_retry_policy(policy)
+}
+
+/// How many pods the call found.
+async fn outcome(cluster: &Cluster, call: Call) -> Result<usize, Error> {
+    match call {
+        Call::List => kubernetes(cluster.list_namespaced_pods("shop", &ListOptions::ALL).await).map(|list| list.items.len()),
+        Call::Page => {
+            let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
+            let mut pages = cluster.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
+            let mut pods = 0;
+            while let Some(page) = kubernetes(pages.next().await)? {
+                pods += page.items.len();
+            }
+            Ok(pods)
+        }
+        Call::Watch => {
+            let mut watch = cluster.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+            let mut pods = 0;
+            loop {
+                match kubernetes(watch.next().await)?.unwrap() {
+                    PodEvent::Changed(_) => pods += 1,
+                    PodEvent::Synced(_) => return Ok(pods),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+type Expected = fn(&Error, Call) -> bool;
+
+/// A fault that is ridden out when it passes; else, the last error says how often it was tried.
+async fn passes(fault: Fault, expected: Expected) {
+    passes_for(&CALLS, fault, expected).await;
+}
+
+async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
+    for &call in calls {
+        let testbed = Testbed::faulty_then(fault.clone(), 1, PodStore::recorded().handler()).await;
+        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+        let testbed = Testbed::faulty(fault.clone()).await;
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(expected(&error, call), "{call:?}: {error:?}");
+        assert!(format!("{error:?}").contains(" 2 times in "), "{call:?}: {error:?}");
+    }
+}
+
+/// A fault that would be the same the next time: it is not tried again.
+async fn stays(fault: Fault, expected: Expected) {
+    for call in CALLS {
+        let testbed = Testbed::faulty(fault.clone()).await;
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(expected(&error, call), "{call:?}: {error:?}");
+        assert_eq!(testbed.server.connections(), 1, "{call:?}");
+    }
+}
+
+/// An answer that is given once, or always.
+async fn answer_passes(answer: Answer, expected: Expected) {
+    for call in CALLS {
+        let store = PodStore::recorded();
+        store.fail_next(1, answer.clone());
+        let testbed = Testbed::serving(store.handler()).await;
+        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+        store.fail_next(2, answer.clone());
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(expected(&error, call), "{call:?}: {error:?}");
+        assert!(format!("{error:?}").contains("tried 2 times in "), "{call:?}: {error:?}");
+        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+    }
+}
+
+async fn answer_stays(answer: Answer, expected: Expected) {
+    for call in CALLS {
+        let answer = answer.clone();
+        let testbed = Testbed::serving(move |_| answer.clone()).await;
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(expected(&error, call), "{call:?}: {error:?}");
+        assert_eq!(testbed.server.requests().len(), 1, "{call:?}");
+    }
+}
+
+fn lost(error: &Error, _: Call) -> bool {
+    matches!(error, Error::Transport(TransportError::ConnectionLost(_)))
+}
+
+/// A watch has no end to wait for: what it says is that it has ended too often.
+fn timeout(error: &Error, call: Call) -> bool {
+    matches!(error, Error::Transport(TransportError::Timeout(_))) || call == Call::Watch && lost(error, call)
+}
+
+fn malformed(error: &Error, _: Call) -> bool {
+    matches!(error, Error::MalformedResponse(_))
+}
+
+fn not_http(error: &Error, _: Call) -> bool {
+    matches!(error, Error::Transport(TransportError::HttpProtocol(_)))
+}
+
+fn limit(error: &Error, _: Call) -> bool {
+    matches!(error, Error::LimitExceeded(_))
+}
+
+fn json(body: impl Into<bytes::Bytes>) -> Answer {
+    Answer::new(200, body).header("content-type", "application/json")
+}
+
+fn protobuf(body: impl Into<bytes::Bytes>) -> Answer {
+    Answer::new(200, body).header("content-type", "application/vnd.kubernetes.protobuf")
+}
+
+/// A response's head, and the beginning of its body.
+fn raw(headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}\r\n\r\n{body}").into_bytes()
+}
+
+#[tokio::test]
+async fn connection_refused() {
+    for call in CALLS {
+        let testbed = Testbed::start().await;
+        let impatient = impatient(&testbed);
+        testbed.server.stop().await;
+        let error = outcome(&impatient, call).await.unwrap_err();
+        let Error::Transport(TransportError::ConnectionRefused(text)) = &error else { panic!("{error:?}") };
+        assert!(text.contains("tried 2 times in "), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn connection_reset() {
+    passes(Fault::Reset, lost).await;
+    passes(Fault::ResetAfterRequest, lost).await;
+}
+
+#[tokio::test]
+async fn closed_before_the_answer() {
+    passes(Fault::CloseAfterRequest, lost).await;
+}
+
+#[tokio::test]
+async fn tls_alert() {
+    stays(
+        Fault::TlsAlert,
+        |error, _| matches!(error, Error::Transport(TransportError::Tls(text)) if text.contains("HandshakeFailure")),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn http_2_goaway() {
+    passes(Fault::GoAway, lost).await;
+}
+
+#[tokio::test]
+async fn http_2_refused_stream() {
+    passes(Fault::RefusedStream, lost).await;
+}
+
+#[tokio::test]
+async fn http_2_stream_reset_in_the_body() {
+    // For watches, `watching.rs` cuts the stream everywhere.
+    passes_for(&[Call::List, Call::Page], Fault::StreamReset, lost).await;
+}
+
+#[tokio::test]
+async fn truncated_body() {
+    passes(Fault::Raw(raw("Content-Length: 1000", r#"{"kind":"PodList","items":["#)), lost).await;
+}
+
+#[tokio::test]
+async fn truncated_chunk() {
+    passes(Fault::Raw(raw("Transfer-Encoding: chunked", "400\r\n{\"kind\":\"PodList\",")), lost).await;
+}
+
+#[tokio::test]
+async fn wrong_content_length() {
+    stays(Fault::Raw(raw("Content-Length: -7", "{}")), not_http).await;
+    stays(Fault::Raw(raw("Content-Length: 2\r\nContent-Length: 3", "{}")), not_http).await;
+}
+
+#[tokio::test]
+async fn a_header_of_10_megabytes() {
+    let header = format!("X-Large: {}", "a".repeat(10 << 20));
+    stays(Fault::Raw(raw(&header, "{}")), limit).await;
+}
+
+#[tokio::test]
+async fn no_http_at_all() {
+    stays(Fault::Raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), not_http).await;
+}
+
+#[tokio::test]
+async fn silence_after_accepting() {
+    passes(Fault::Silent, timeout).await;
+}
+
+#[tokio::test]
+async fn half_a_handshake() {
+    passes(Fault::HalfHandshake, timeout).await;
+}
+
+#[tokio::test]
+async fn no_head() {
+    passes(Fault::NoHead, timeout).await;
+}
+
+#[tokio::test]
+async fn half_a_head() {
+    passes(Fault::HalfHead, timeout).await;
+}
+
+#[tokio::test]
+async fn half_a_body_then_nothing() {
+    passes(Fault::RawThenStall(raw("Content-Length: 1000", r#"{"kind":"PodList","items":["#)), timeout).await;
+}
+
+/// No phase is late, and yet the whole is: the call ends at its own deadline.
+#[tokio::test]
+async fn a_byte_at_a_time() {
+    let body = raw("Content-Length: 100000", &" ".repeat(100_000));
+    for call in [Call::List, Call::Page] {
+        let testbed = Testbed::faulty(Fault::Drip(body.clone())).await;
+        let begun = std::time::Instant::now();
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let Error::Transport(TransportError::Timeout(text)) = &error else { panic!("{error:?}") };
+        assert_eq!(text, "the whole call");
+        assert!(begun.elapsed() < 2 * CALL, "{:?}", begun.elapsed());
+    }
+    let testbed = Testbed::faulty(Fault::Drip(body)).await;
+    let options = WatchOptions { timeout_seconds: Some(1), resource_version: Some("1".into()), ..WatchOptions::ALL };
+    let mut watch = impatient(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
+    assert_eq!(kubernetes(watch.next().await), Ok(None));
+}
+
+#[tokio::test]
+async fn too_many_requests_as_plain_text() {
+    let answer = Answer::new(429, "Too many requests, please try again later.\n").header("content-type", "text/plain");
+    answer_passes(answer, |error, _| matches!(error, Error::Api(status) if status.code == 429)).await;
+}
+
+#[tokio::test]
+async fn too_many_requests_until_a_date() {
+    // A second from now by the server's clock, which is another than ours.
+    let answer = Answer::new(429, "busy")
+        .header("date", "Mon, 23 Nov 2020 19:04:12 GMT")
+        .header("retry-after", "Mon, 23 Nov 2020 19:04:13 GMT");
+    let begun = std::time::Instant::now();
+    answer_passes(answer, |error, _| matches!(error, Error::Api(status) if status.retry_after_seconds == Some(1))).await;
+    assert!(begun.elapsed() >= Duration::from_secs(6), "each was left alone for a second");
+}
+
+#[tokio::test]
+async fn server_errors() {
+    let status = |code: u16, reason: &str| {
+        let body = format!(
+            r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"m","reason":"{reason}","code":{code}}}"#
+        );
+        Answer::new(code, body).header("content-type", "application/json")
+    };
+    answer_passes(status(500, "InternalError"), |e, _| matches!(e, Error::Api(s) if s.code == 500)).await;
+    answer_passes(
+        status(503, "ServiceUnavailable").header("retry-after", "0"),
+        |e, _| matches!(e, Error::Api(s) if s.code == 503),
+    )
+    .await;
+    answer_passes(status(504, "Timeout"), |e, _| matches!(e, Error::Api(s) if s.code == 504)).await;
+    answer_passes(Answer::new(502, "<html>Bad Gateway"), |e, _| matches!(e, Error::Api(s) if s.code == 502)).await;
+}
+
+#[tokio::test]
+async fn a_wait_longer_than_the_call_may_take_is_not_begun() {
+    let answer = Answer::new(503, "busy").header("retry-after", "3600");
+    answer_stays(answer, |e, _| matches!(e, Error::Api(s) if s.retry_after_seconds == Some(3600))).await;
+}
+
+#[tokio::test]
+async fn forbidden_by_a_proxy() {
+    let answer = Answer::new(403, "<html><h1>403 Forbidden</h1></html>").header("content-type", "text/html");
+    answer_stays(answer, |e, _| matches!(e, Error::Api(s) if s.code == 403 && s.message.contains("<h1>"))).await;
+}
+
+#[tokio::test]
+async fn a_redirect() {
+    let answer = Answer::new(307, "").header("location", "https://127.0.0.1/");
+    answer_stays(answer, |e, _| matches!(e, Error::Transport(TransportError::Redirected(_)))).await;
+}
+
+#[tokio::test]
+async fn garbage_protobuf() {
+    let garbage: Vec<u8> = (0..=255).cycle().take(3000).collect();
+    answer_stays(protobuf([b"k8s\0", &garbage[..]].concat()), |e, call| malformed(e, call) || limit(e, call)).await;
+    // As a frame of a watch, this is one of 255 bytes.
+    answer_stays(protobuf([&[0, 0, 0, 255][..], &garbage].concat()), malformed).await;
+}
+
+#[tokio::test]
+async fn protobuf_of_another_kind() {
+    let unknown = b"k8s\0\x0a\x0e\x0a\x02v1\x12\x08NodeList\x12\x00";
+    let event = [b"\x0a\x05ADDED\x12\x18\x0a\x16", &unknown[..]].concat();
+    let frame = [&(event.len() as u32).to_be_bytes()[..], &event].concat();
+    for call in CALLS {
+        let body = if call == Call::Watch { frame.clone() } else { unknown.to_vec() };
+        let testbed = Testbed::serving(move |_| protobuf(body.clone())).await;
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(matches!(&error, Error::MalformedResponse(text) if text.contains("NodeList")), "{call:?}: {error:?}");
+    }
+}
+
+/// The body ends as it should, in the middle of a character.
+#[tokio::test]
+async fn json_cut_in_the_middle_of_a_character() {
+    let body = r#"{"kind":"PodList","items":[{"metadata":{"name":"ä"#.as_bytes();
+    for call in [Call::List, Call::Page] {
+        let body = body[..body.len() - 1].to_vec();
+        let testbed = Testbed::serving(move |_| json(body.clone())).await;
+        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        assert!(malformed(&error, call), "{error:?}");
+    }
+    let broken = [br#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":""#, &b"\xc3"[..], br#""}}}"#].concat();
+    let testbed = Testbed::serving(move |_| json(broken.clone())).await;
+    assert!(malformed(&outcome(&impatient(&testbed), Call::Watch).await.unwrap_err(), Call::Watch));
+}
+
+#[tokio::test]
+async fn deeply_nested_json() {
+    let body = format!(r#"{{"kind":"PodList","items":[{{"spec":{}"#, "[".repeat(1_000_000));
+    answer_stays(json(body), limit).await;
+}
+
+#[tokio::test]
+async fn gzip_though_not_asked_for() {
+    answer_stays(json(&b"\x1f\x8b\x08\x00"[..]).header("content-encoding", "gzip"), malformed).await;
+}
+
+#[tokio::test]
+async fn a_status_that_says_it_is_no_failure() {
+    let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"m","reason":"Expired","code":410}"#;
+    answer_stays(json(status), malformed).await;
+}
+
+#[tokio::test]
+async fn a_pod_without_end() {
+    let body = format!(r#"{{"kind":"PodList","items":[{{"metadata":{{"name":"{}"#, "a".repeat(17 << 20));
+    answer_stays(json(body), limit).await;
+}

@@ -1,0 +1,109 @@
+//! What the host tells of its requests.
+
+use crate::{cluster, list_shop};
+use incluster::types::{ListOptions, RetryPolicy};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
+
+/// Counters by name and label, and how many values each histogram has.
+fn figures(recorder: &metrics_util::debugging::Snapshotter) -> BTreeMap<String, u64> {
+    let figure = |(key, _, _, value): (metrics_util::CompositeKey, _, _, DebugValue)| {
+        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_string()).collect();
+        let name = [&[key.key().name().to_string()], &labels[..]].concat().join(" ");
+        let figure = match value {
+            DebugValue::Counter(n) => n,
+            DebugValue::Histogram(values) => values.len() as u64,
+            DebugValue::Gauge(_) => 0,
+        };
+        (name, figure)
+    };
+    recorder.snapshot().into_vec().into_iter().map(figure).collect()
+}
+
+/// On this test's own thread, so that no other test's requests are counted.
+#[tokio::test]
+async fn counters() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let cluster = cluster(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
+    list_shop(&cluster).await.unwrap();
+    store.fail_next(1, Answer::new(503, "busy"));
+    list_shop(&cluster).await.unwrap();
+    assert!(cluster.list_namespaced_pods("other", &ListOptions::ALL).await.is_err());
+    store.accept_token("another");
+    testbed.volume.set("token", b"another");
+    testbed.volume.set("ca.crt", Ca::new("another").pem().as_bytes());
+    list_shop(&cluster).await.unwrap();
+    testbed.server.stop().await;
+    assert!(list_shop(&cluster).await.is_err());
+    drop(cluster);
+
+    let figures = figures(&snapshotter);
+    let is = |name: &str, expected: u64| assert_eq!(figures.get(name), Some(&expected), "{name} in {figures:#?}");
+    is("incluster_requests_total success", 3);
+    is("incluster_requests_total server_error", 1);
+    is("incluster_requests_total forbidden", 1);
+    is("incluster_retries_total", 3);
+    is("incluster_token_changes_total", 1);
+    is("incluster_ca_reloads_total changed", 1);
+    is("incluster_first_byte_seconds success", 3);
+    is("incluster_request_seconds complete", 5);
+    assert!(figures["incluster_response_bytes_total"] > 3 * 50_000, "{figures:#?}");
+    assert!(figures.keys().any(|name| name == "incluster_requests_total refused"), "{figures:#?}");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_span_for_each_request_without_query_and_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    store.fail_next(1, Answer::new(429, "busy"));
+    let options = ListOptions { label_selector: Some("confidential=yes".into()), ..ListOptions::ALL };
+    let patient = cluster(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
+    patient.list_namespaced_pods("shop", &options).await.unwrap();
+
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("kubernetes_request{")).collect();
+    let path = "kubernetes_request{method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
+    for part in [
+        format!("{path}1 status=429}}"),
+        format!("{path}2 status=200}}"),
+        format!("{path}2 status=200 bytes="),
+        "done seconds=0.".into(),
+        "outcome=\"complete\"".into(),
+    ] {
+        assert!(lines.iter().any(|line| line.contains(&part)), "{part} in {lines:#?}");
+    }
+    let ours = lines.iter().filter(|line| line.contains("incluster"));
+    for line in ours {
+        assert!(!line.contains("confidential") && !line.contains(TOKEN), "{line}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Watches.
+
+use crate::{cluster, kubernetes};
+use incluster::types::{ChangeKind, Error, ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::{Cluster, PodWatch};
+use std::collections::BTreeMap;
+use testbed::{PodStore, Request, Testbed};
+
+fn patient(testbed: &Testbed) -> Cluster {
+    cluster(testbed).with_retry_policy(RetryPolicy { attempts: 6, deadline_milliseconds: 20_000 })
+}
+
+async fn watch(testbed: &Testbed, from: Option<String>) -> PodWatch {
+    let options = WatchOptions { resource_version: from, ..WatchOptions::ALL };
+    patient(testbed).watch_namespaced_pods("shop", &options).await.unwrap()
+}
+
+async fn next(watch: &mut PodWatch) -> PodEvent {
+    kubernetes(watch.next().await).unwrap().expect("an event")
+}
+
+/// What an event says, in short.
+fn short(event: &PodEvent) -> String {
+    match event {
+        PodEvent::Changed(change) => format!("{:?} {}", change.kind, change.pod.metadata.name),
+        PodEvent::Synced(_) => "synced".into(),
+        PodEvent::Bookmark(_) => "bookmark".into(),
+        PodEvent::Expired(_) => "expired".into(),
+    }
+}
+
+/// The same server for clients that do not take protobuf.
+fn json_only(store: &PodStore) -> impl Fn(&Request) -> testbed::Answer + Send + Sync + 'static {
+    let store = store.clone();
+    move |request| store.answer(&request.clone().with("accept", "application/json"))
+}
+
+#[tokio::test]
+async fn changes_after_a_list_in_both_encodings() {
+    for protobuf in [true, false] {
+        let store = PodStore::with_pods(3);
+        let testbed = match protobuf {
+            true => Testbed::serving(store.handler()).await,
+            false => Testbed::serving(json_only(&store)).await,
+        };
+        let list = kubernetes(cluster(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap();
+        let mut watch = watch(&testbed, Some(list.resource_version)).await;
+        store.add("new");
+        store.modify("new", "a", "b");
+        store.delete("web-00001");
+        let PodEvent::Changed(added) = next(&mut watch).await else { panic!() };
+        assert_eq!((added.kind, &*added.pod.metadata.name), (ChangeKind::Added, "new"));
+        let PodEvent::Changed(modified) = next(&mut watch).await else { panic!() };
+        assert_eq!(modified.kind, ChangeKind::Modified);
+        assert!(modified.pod.metadata.labels.contains(&("a".into(), "b".into())));
+        let PodEvent::Changed(deleted) = next(&mut watch).await else { panic!() };
+        assert_eq!((deleted.kind, &*deleted.pod.metadata.name), (ChangeKind::Deleted, "web-00001"));
+        store.bookmark();
+        assert_eq!(next(&mut watch).await, PodEvent::Bookmark(store.resource_version()));
+        let request = testbed.server.requests().pop().unwrap();
+        assert_eq!(request.query("allowWatchBookmarks").as_deref(), Some("true"));
+    }
+}
+
+/// New servers send what there is as events; older ones are asked for a list.
+#[tokio::test]
+async fn the_pods_that_there_are_come_first() {
+    for knows in [true, false] {
+        let store = PodStore::with_pods(3);
+        store.know_initial_events(knows);
+        let testbed = Testbed::serving(store.handler()).await;
+        let mut watch = watch(&testbed, None).await;
+        let mut events = Vec::new();
+        for _ in 0..4 {
+            events.push(short(&next(&mut watch).await));
+        }
+        assert_eq!(
+            events,
+            ["ChangeKind::Added web-00000", "ChangeKind::Added web-00001", "ChangeKind::Added web-00002", "synced"]
+        );
+        store.add("new");
+        assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
+        let lists = testbed.server.requests().iter().filter(|request| request.query("watch").is_none()).count();
+        assert_eq!(lists, usize::from(!knows));
+    }
+}
+
+/// Whatever the connection does, the events are those that there were: none is missing, and none comes twice.
+#[tokio::test]
+async fn a_connection_that_ends_anywhere_loses_and_repeats_nothing() {
+    for protobuf in [true, false] {
+        let store = PodStore::with_pods(2);
+        let testbed = match protobuf {
+            true => Testbed::serving(store.handler()).await,
+            false => Testbed::serving(json_only(&store)).await,
+        };
+        let mut watch = watch(&testbed, Some(store.resource_version())).await;
+        let mut known = BTreeMap::new();
+        for round in 0..60 {
+            // In the length, at the frame's end, and anywhere between.
+            store.cut_watches_after(round * 311);
+            let name = format!("pod-{round}");
+            store.add(&name);
+            store.modify(&name, "round", "1");
+            for kind in [ChangeKind::Added, ChangeKind::Modified] {
+                let PodEvent::Changed(change) = next(&mut watch).await else { panic!() };
+                assert_eq!((change.kind, &change.pod.metadata.name), (kind, &name));
+                known.insert(name.clone(), change.pod.metadata.resource_version);
+            }
+            match round % 3 {
+                0 => store.drop_watches(),
+                1 => store.close_watches(),
+                _ => testbed.server.hang_up(),
+            }
+        }
+        let mut state = store.state();
+        state.retain(|name, _| name.starts_with("pod-"));
+        assert_eq!(known, state);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_the_server_has_forgotten_says_so_and_ends() {
+    let store = PodStore::with_pods(3);
+    let testbed = Testbed::serving(store.handler()).await;
+    let old = store.resource_version();
+    store.compact();
+    let mut watch = watch(&testbed, Some(old)).await;
+    let PodEvent::Expired(message) = next(&mut watch).await else { panic!() };
+    assert!(message.contains("too old resource version"), "{message}");
+    assert_eq!(kubernetes(watch.next().await), Ok(None));
+    assert_eq!(testbed.server.requests().len(), 1);
+}
+
+/// Among the pods that there are, there is no place to go on from: the caller is told to begin again.
+#[tokio::test]
+async fn a_watch_that_breaks_before_it_is_synced_begins_again() {
+    let store = PodStore::with_pods(3);
+    let testbed = Testbed::serving(store.handler()).await;
+    store.cut_watches_after(30_000);
+    let mut watch = watch(&testbed, None).await;
+    let mut last = next(&mut watch).await;
+    while let PodEvent::Changed(_) = last {
+        last = next(&mut watch).await;
+    }
+    assert_eq!(short(&last), "expired");
+    assert_eq!(kubernetes(watch.next().await), Ok(None));
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_time_is_over() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let options = WatchOptions {
+        timeout_seconds: Some(1),
+        resource_version: Some(store.resource_version()),
+        label_selector: Some("a=b".into()),
+        ..WatchOptions::ALL
+    };
+    let mut watch = patient(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
+    assert_eq!(kubernetes(watch.next().await), Ok(None));
+    assert_eq!(kubernetes(watch.next().await), Ok(None));
+    let requests = testbed.server.requests();
+    assert_eq!(requests[0].query("timeoutSeconds").as_deref(), Some("1"));
+    assert_eq!(requests[0].query("labelSelector").as_deref(), Some("a=b"));
+}
+
+#[tokio::test]
+async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
+    let testbed = Testbed::serving(|_| testbed::Answer::new(200, "").header("content-type", "application/json")).await;
+    let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
+    let cluster = cluster(&testbed).with_retry_policy(RetryPolicy { attempts: 3, deadline_milliseconds: 9000 });
+    let mut watch = cluster.watch_namespaced_pods("shop", &options).await.unwrap();
+    for round in 1..=2 {
+        let error = kubernetes(watch.next().await).unwrap_err();
+        assert!(format!("{error:?}").contains("3 times in a row without an event"), "{error:?}");
+        assert_eq!(testbed.server.requests().len(), 3 * round);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_error_and_the_watch_can_go_on() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let mut refused = patient(&testbed).watch_namespaced_pods("other", &WatchOptions::ALL).await.unwrap();
+    assert!(matches!(kubernetes(refused.next().await), Err(Error::Api(status)) if status.code == 403));
+
+    let mut watch = watch(&testbed, Some(store.resource_version())).await;
+    let forbidden = testbed::Answer::new(403, "no");
+    store.fail_next(1, forbidden);
+    assert!(matches!(kubernetes(watch.next().await), Err(Error::Api(status)) if status.code == 403));
+    store.add("new");
+    assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
+}
+
+/// `next` in a `select!` that another branch wins.
+#[tokio::test]
+async fn a_call_that_is_dropped_loses_no_event() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let mut watch = watch(&testbed, Some(store.resource_version())).await;
+    tokio::select! {
+        biased;
+        event = watch.next() => panic!("{event:?}"),
+        () = store.until_open_watches(1) => {}
+    }
+    store.add("new");
+    assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
+    assert_eq!(testbed.server.requests().len(), 1);
+}

@@ -1,0 +1,115 @@
+//! How much memory and how many file descriptors this process uses, second by second.
+
+use crate::figures::Figures;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+use testbed::Testbed;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The last third may use so much more than the one before it, and no more.
+const GROWTH_PERCENT: u64 = 10;
+const GROWTH_KB: u64 = 8 << 10;
+
+/// What may be open at the end beyond what was open at the beginning.
+const SPARE_DESCRIPTORS: usize = 3;
+
+/// How long connections may take to close.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One second: resident memory in kB, and open file descriptors.
+struct Sample {
+    rss: u64,
+    descriptors: usize,
+}
+
+pub struct Gauge {
+    samples: JoinHandle<(Samples, Figures)>,
+    stop: oneshot::Sender<()>,
+}
+
+pub struct Samples(Vec<Sample>);
+
+impl Gauge {
+    /// Takes what the server keeps of requests, too: it would be all that grows.
+    pub fn start(testbed: &Arc<Testbed>, mut figures: Figures) -> Gauge {
+        let testbed = testbed.clone();
+        let (stop, mut stopped) = oneshot::channel();
+        let samples = tokio::spawn(async move {
+            let mut samples = Vec::new();
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                tokio::select! {
+                    _ = seconds.tick() => samples.push(Sample { rss: rss(), descriptors: descriptors() }),
+                    _ = &mut stopped => {
+                        figures.take(&testbed);
+                        return (Samples(samples), figures);
+                    }
+                }
+                figures.take(&testbed);
+            }
+        });
+        Gauge { samples, stop }
+    }
+
+    pub async fn stop(self) -> (Samples, Figures) {
+        let _ = self.stop.send(());
+        self.samples.await.expect("samples")
+    }
+}
+
+impl Samples {
+    fn thirds(&self) -> impl Iterator<Item = &[Sample]> {
+        self.0.chunks((self.0.len().div_ceil(3)).max(1))
+    }
+
+    pub fn print(&self) {
+        for (third, name) in self.thirds().zip(["first", "middle", "last"]) {
+            let (min, median, max) = spread(third.iter().map(|sample| sample.rss));
+            let (fewest, usual, most) = spread(third.iter().map(|sample| sample.descriptors as u64));
+            println!(
+                "{name} third: RSS {min} / {median} / {max} kB (min / median / max), {fewest} / {usual} / {most} file descriptors"
+            );
+        }
+    }
+
+    /// Whether memory grew after the first third, in which everything warms up.
+    pub fn growth(&self) -> Option<String> {
+        let medians: Vec<u64> = self.thirds().map(|third| spread(third.iter().map(|sample| sample.rss)).1).collect();
+        let [_, middle, last] = medians[..] else { return Some("too short for three thirds".into()) };
+        let grew = last > middle + middle * GROWTH_PERCENT / 100 + GROWTH_KB;
+        grew.then(|| format!("memory grew from {middle} kB to {last} kB"))
+    }
+}
+
+/// Waits until the connections are closed, and compares what is open with what was open at the beginning.
+pub async fn all_closed(testbed: &Testbed, at_first: usize) -> Option<String> {
+    if tokio::time::timeout(PATIENCE, testbed.server.until_open_connections(0)).await.is_err() {
+        return Some(format!("{} connections are open after all callers have ended", testbed.server.open_connections()));
+    }
+    let at_last = descriptors();
+    println!("file descriptors: {at_first} at first, {at_last} at last");
+    (at_last > at_first + SPARE_DESCRIPTORS).then(|| format!("{at_last} file descriptors are open, {at_first} were at first"))
+}
+
+fn spread(values: impl Iterator<Item = u64>) -> (u64, u64, u64) {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    let at = |place: usize| values.get(place).copied().unwrap_or_default();
+    (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
+}
+
+fn rss() -> u64 {
+    of_status(&fs::read_to_string("/proc/self/status").expect("/proc"), "VmRSS:")
+}
+
+/// A figure of `/proc/…/status`, in kB.
+pub fn of_status(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the figure");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+pub fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("/proc").count()
+}

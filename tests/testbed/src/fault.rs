@@ -1,0 +1,217 @@
+//! Servers that misbehave below HTTP.
+
+mod go_away;
+#[cfg(test)]
+mod tests;
+
+use crate::answer::{Answer, Chunk, PACE};
+use crate::api::PodApi;
+use crate::ca::Ca;
+use crate::request::Request;
+use crate::server::{Handler, Seen, Server, at_once, serve};
+use crate::tls::{Protocol, Tls};
+use crate::{TOKEN, Testbed, Volume};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// What goes wrong. Where a request is read, it is HTTP/1.1, unless HTTP/2 is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Accepts, then resets the connection.
+    Reset,
+    /// Reads the request, then resets the connection.
+    ResetAfterRequest,
+    /// Reads the request, then ends TLS and the connection in good order, without an answer.
+    CloseAfterRequest,
+    /// Answers the ClientHello by the fatal alert `handshake_failure`.
+    TlsAlert,
+    /// Accepts, and says nothing.
+    Silent,
+    /// Says half of what a server says first in a handshake, then nothing.
+    HalfHandshake,
+    /// Reads the request, and says nothing.
+    NoHead,
+    /// Reads the request, says half of a response's head, then nothing.
+    HalfHead,
+    /// Reads the request, writes these bytes, then ends TLS and the connection in good order.
+    Raw(Vec<u8>),
+    /// Reads the request, writes these bytes, then nothing.
+    RawThenStall(Vec<u8>),
+    /// Reads the request, writes these bytes one by one, 10 ms apart, then ends TLS and the connection in good order.
+    Drip(Vec<u8>),
+    /// HTTP/2: answers the first request of a connection by GOAWAY, which says that no request was processed.
+    GoAway,
+    /// HTTP/2: resets the stream by REFUSED_STREAM.
+    RefusedStream,
+    /// HTTP/2: resets the stream by INTERNAL_ERROR after the head and half of the body.
+    StreamReset,
+}
+
+impl Fault {
+    /// Whether it is a request's, or else a connection's.
+    fn is_of_a_request(&self) -> bool {
+        matches!(self, Fault::RefusedStream | Fault::StreamReset)
+    }
+}
+
+impl Testbed {
+    /// A testbed whose server does nothing else.
+    pub async fn faulty(fault: Fault) -> Testbed {
+        Testbed::faulty_at_first(fault, usize::MAX).await
+    }
+
+    /// A testbed whose server does this to its first `count` connections, or requests if the fault is a stream's, and
+    /// then serves the recorded pods.
+    pub async fn faulty_at_first(fault: Fault, count: usize) -> Testbed {
+        Testbed::faulty_then(fault, count, PodApi::answer).await
+    }
+
+    /// The same, but then serves what `answer` says.
+    pub async fn faulty_then(fault: Fault, count: usize, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
+        let ca = Ca::new("kubernetes-ca");
+        let tls = Tls::new(ca.identity(&["127.0.0.1"]));
+        let left = Arc::new(Left(AtomicUsize::new(count)));
+        let handler = match fault.is_of_a_request() {
+            true => faulty_handler(fault.clone(), left.clone(), at_once(answer)),
+            false => at_once(answer),
+        };
+        let serving = tls.clone();
+        let server = Server::accepting("127.0.0.1:0", Some(tls), move |seen, stream| {
+            let (fault, tls, left, handler) = (fault.clone(), serving.clone(), left.clone(), handler.clone());
+            async move {
+                match fault.is_of_a_request() {
+                    true => serve(seen, stream, tls, Protocol::Http2, handler).await,
+                    // That the client ends it is no failure.
+                    false if left.take() => drop(commit(fault, &tls, &seen, stream).await),
+                    false => serve(seen, stream, tls, Protocol::Any, handler).await,
+                }
+            }
+        })
+        .await;
+        let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+        Testbed { ca, server, volume }
+    }
+}
+
+/// How many faults are left to commit.
+struct Left(AtomicUsize);
+
+impl Left {
+    fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+fn faulty_handler(fault: Fault, left: Arc<Left>, handler: Handler) -> Handler {
+    Arc::new(move |request| {
+        let said = handler(request);
+        match left.take() {
+            false => said,
+            true if fault == Fault::RefusedStream => Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM))),
+            true => Box::pin(async move { said.await.map(half) }),
+        }
+    })
+}
+
+fn half(mut answer: Answer) -> Answer {
+    answer.body.truncate(answer.body.len() / 2);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let _ = sender.send(Chunk::Abort);
+    Answer { chunks: Answer::streaming(answer.status, receiver).chunks, ..answer }
+}
+
+async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> io::Result<()> {
+    let (bytes, stalls) = match fault {
+        Fault::Reset => return stream.set_zero_linger(),
+        Fault::Silent => return drain(&mut stream).await,
+        Fault::TlsAlert => {
+            read_record(&mut stream).await?;
+            // A record of type alert, TLS 1.2, two bytes: fatal, handshake_failure.
+            stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await?;
+            return close(&mut stream).await;
+        }
+        Fault::HalfHandshake => {
+            let flight = first_flight(tls, &read_record(&mut stream).await?)?;
+            stream.write_all(&flight[..flight.len() / 2]).await?;
+            return drain(&mut stream).await;
+        }
+        Fault::GoAway => return go_away::go_away(tls.accept(stream, Protocol::Http2).await?, seen).await,
+        Fault::ResetAfterRequest => {
+            let mut stream = tls.accept(stream, Protocol::Http1).await?;
+            read_request(&mut stream, seen).await?;
+            return stream.get_ref().0.set_zero_linger();
+        }
+        Fault::Drip(bytes) => {
+            let mut stream = tls.accept(stream, Protocol::Http1).await?;
+            read_request(&mut stream, seen).await?;
+            return drip(&mut stream, &bytes).await;
+        }
+        Fault::CloseAfterRequest => (vec![], false),
+        Fault::NoHead => (vec![], true),
+        Fault::HalfHead => (b"HTTP/1.1 200 OK\r\nContent-Type: applica".to_vec(), true),
+        Fault::Raw(bytes) => (bytes, false),
+        Fault::RawThenStall(bytes) => (bytes, true),
+        Fault::RefusedStream | Fault::StreamReset => unreachable!("these are a handler's"),
+    };
+    let mut stream = tls.accept(stream, Protocol::Http1).await?;
+    read_request(&mut stream, seen).await?;
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    if stalls { drain(&mut stream).await } else { close(&mut stream).await }
+}
+
+async fn drip(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    let mut pace = tokio::time::interval(PACE);
+    for byte in bytes {
+        pace.tick().await;
+        stream.write_all(&[*byte]).await?;
+        stream.flush().await?;
+    }
+    close(stream).await
+}
+
+/// Ends our side, and waits for the client's: to close on bytes that were not read would reset the connection.
+async fn close(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.shutdown().await?;
+    drain(stream).await
+}
+
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
+
+/// One record of TLS: a type, a version, a length, and so many bytes.
+async fn read_record(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut record = vec![0; 5];
+    stream.read_exact(&mut record).await?;
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    record.resize(5 + length, 0);
+    stream.read_exact(&mut record[5..]).await?;
+    Ok(record)
+}
+
+/// What a server says to this ClientHello.
+fn first_flight(tls: &Tls, client_hello: &[u8]) -> io::Result<Vec<u8>> {
+    let mut connection = rustls::ServerConnection::new(tls.config(Protocol::Any)).map_err(io::Error::other)?;
+    connection.read_tls(&mut &*client_hello)?;
+    connection.process_new_packets().map_err(io::Error::other)?;
+    let mut flight = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut flight)?;
+    }
+    Ok(flight)
+}
+
+/// Reads the head of a request. It has no body.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin), seen: &Seen) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    seen.request(Request::parse(&String::from_utf8_lossy(&head)).expect("a request"));
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Pods that change: a small API in memory, with Kubernetes's semantics.
+
+mod encoding;
+mod failure;
+mod list;
+mod pod;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use crate::TOKEN;
+use crate::answer::{Answer, Chunk};
+use crate::api::PodApi;
+use crate::request::Request;
+use encoding::{Change, Encoding, Event};
+use failure::Failure;
+use pod::Pod;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch as channel;
+use watch::Watch;
+
+/// The pods of the namespace `shop`: lists, pages, tables and watches of them, in JSON and protobuf. Selectors are
+/// ignored. Other namespaces answer as they were recorded.
+///
+/// All clones are one store.
+#[derive(Clone)]
+pub struct PodStore {
+    state: Arc<Mutex<State>>,
+    open_watches: Arc<channel::Sender<usize>>,
+}
+
+struct State {
+    /// The latest resource version.
+    version: u64,
+    pods: BTreeMap<String, Arc<Pod>>,
+    history: Vec<Past>,
+    /// The oldest version from which the history is known.
+    oldest: u64,
+    /// Whether an expired token is answered with one that goes on.
+    resumable: bool,
+    models: Vec<Pod>,
+    /// How many pods were made from the models.
+    made: usize,
+    knows_initial_events: bool,
+    tokens: Vec<String>,
+    failures: VecDeque<Answer>,
+    watches: BTreeMap<u64, Watch>,
+    watches_so_far: u64,
+    cut_next_watch_after: Option<usize>,
+}
+
+/// A change, and what was there before it.
+struct Past {
+    change: Change,
+    pod: Arc<Pod>,
+    before: Option<Arc<Pod>>,
+}
+
+impl PodStore {
+    /// The seven recorded pods, at the recorded resource version.
+    pub fn recorded() -> PodStore {
+        let pods = pod::recorded();
+        PodStore::new(10487, pods.clone(), pods)
+    }
+
+    /// So many pods, `web-00000` and so on, made from the recorded ones.
+    pub fn with_pods(count: usize) -> PodStore {
+        let store = PodStore::new(10487, pod::recorded(), vec![]);
+        store.change(|state| {
+            for number in 0..count {
+                state.version += 1;
+                let pod = state.make(&format!("web-{number:05}"));
+                state.pods.insert(pod.name.clone(), pod.into());
+            }
+            state.oldest = state.version;
+        });
+        store
+    }
+
+    fn new(version: u64, models: Vec<Pod>, pods: Vec<Pod>) -> PodStore {
+        let state = State {
+            version,
+            pods: pods.into_iter().map(|pod| (pod.name.clone(), pod.into())).collect(),
+            history: vec![],
+            oldest: version,
+            resumable: true,
+            models,
+            made: 0,
+            knows_initial_events: true,
+            tokens: vec![TOKEN.into()],
+            failures: VecDeque::new(),
+            watches: BTreeMap::new(),
+            watches_so_far: 0,
+            cut_next_watch_after: None,
+        };
+        PodStore { state: Arc::new(Mutex::new(state)), open_watches: Arc::default() }
+    }
+
+    /// What `Testbed::serving` takes.
+    pub fn handler(&self) -> impl Fn(&Request) -> Answer + Clone + Send + Sync + 'static {
+        let store = self.clone();
+        move |request| store.answer(request)
+    }
+
+    /// Answers a request. It needs tokio's runtime if the request is a watch.
+    pub fn answer(&self, request: &Request) -> Answer {
+        let encoding = Encoding::asked_for(request);
+        self.change(|state| {
+            if let Some(failure) = state.failures.pop_front() {
+                return failure;
+            }
+            let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+            let answer = match request.path() {
+                _ if !state.tokens.iter().any(|accepted| token == Some(accepted)) => Err(Failure::unauthorized()),
+                "/api/v1/namespaces/shop/pods" if request.is_watch() => self.watch(state, request, encoding),
+                "/api/v1/namespaces/shop/pods" => state.list(request).map(|page| encoding.list(&page)),
+                _ => return PodApi::recorded(request),
+            };
+            answer.unwrap_or_else(|failure| encoding.failure(&failure))
+        })
+    }
+
+    /// Adds a pod.
+    pub fn add(&self, name: &str) {
+        self.change(|state| {
+            assert!(!state.pods.contains_key(name), "{name} is there");
+            state.version += 1;
+            let pod = state.make(name);
+            state.commit(Change::Added, pod);
+        });
+    }
+
+    /// Sets a pod's label.
+    pub fn modify(&self, name: &str, label: &str, value: &str) {
+        self.update(Change::Modified, name, |pod| drop(pod.labels.insert(label.into(), value.into())));
+    }
+
+    /// Sets a pod's phase.
+    pub fn set_phase(&self, name: &str, phase: &str) {
+        self.update(Change::Modified, name, |pod| pod.phase = phase.into());
+    }
+
+    /// Deletes a pod.
+    pub fn delete(&self, name: &str) {
+        self.update(Change::Deleted, name, |_| {});
+    }
+
+    /// Tells the watches that asked for bookmarks where they are.
+    pub fn bookmark(&self) {
+        self.change(|state| state.tell(&Event::Bookmark { version: state.version, ends_initial_events: false }));
+    }
+
+    /// Each pod's name and resource version, as they are.
+    pub fn state(&self) -> BTreeMap<String, String> {
+        self.change(|state| state.pods.values().map(|pod| (pod.name.clone(), pod.version.to_string())).collect())
+    }
+
+    /// The latest resource version.
+    pub fn resource_version(&self) -> String {
+        self.change(|state| state.version.to_string())
+    }
+
+    /// Forgets the past: each continue token and resource version so far is answered by 410. A token's answer carries
+    /// another token, which goes on from there with what is there now. Open watches go on.
+    pub fn compact(&self) {
+        self.forget(true);
+    }
+
+    /// Forgets the past, and says no token to go on with.
+    pub fn compact_without_token(&self) {
+        self.forget(false);
+    }
+
+    fn forget(&self, resumable: bool) {
+        self.change(|state| {
+            state.version += 1;
+            state.oldest = state.version;
+            state.history.clear();
+            state.resumable = resumable;
+        });
+    }
+
+    /// Breaks all open watches in mid body.
+    pub fn drop_watches(&self) {
+        self.change(|state| {
+            for watch in std::mem::take(&mut state.watches).into_values() {
+                let _ = watch.sender.send(Chunk::Abort);
+            }
+        });
+    }
+
+    /// Ends all open watches in good order.
+    pub fn close_watches(&self) {
+        self.change(|state| state.watches.clear());
+    }
+
+    /// Breaks the next watch to come after so many bytes of its body.
+    pub fn cut_watches_after(&self, bytes: usize) {
+        self.change(|state| state.cut_next_watch_after = Some(bytes));
+    }
+
+    /// How many watches are open.
+    pub fn open_watches(&self) -> usize {
+        *self.open_watches.borrow()
+    }
+
+    /// Waits until exactly so many watches are open.
+    pub async fn until_open_watches(&self, count: usize) {
+        let _ = self.open_watches.subscribe().wait_for(|open| *open == count).await;
+    }
+
+    /// Whether `sendInitialEvents` is known (as it is at first) or answered by 422.
+    pub fn know_initial_events(&self, knows: bool) {
+        self.change(|state| state.knows_initial_events = knows);
+    }
+
+    /// Accepts this token, and no other. At first it is [`TOKEN`].
+    pub fn accept_token(&self, token: &str) {
+        self.accept_tokens(&[token]);
+    }
+
+    /// Accepts these tokens, and no other.
+    pub fn accept_tokens(&self, tokens: &[&str]) {
+        self.change(|state| state.tokens = tokens.iter().map(ToString::to_string).collect());
+    }
+
+    /// Gives this answer to the next so many requests, whatever they ask for.
+    pub fn fail_next(&self, count: usize, answer: Answer) {
+        self.change(|state| state.failures.extend(std::iter::repeat_n(answer, count)));
+    }
+
+    fn update(&self, change: Change, name: &str, with: impl FnOnce(&mut Pod)) {
+        self.change(|state| {
+            let mut pod = Pod::clone(state.pods.get(name).unwrap_or_else(|| panic!("no pod {name}")));
+            state.version += 1;
+            pod.version = state.version;
+            with(&mut pod);
+            state.commit(change, pod);
+        });
+    }
+
+    fn change<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock().unwrap();
+        let result = with(&mut state);
+        self.open_watches.send_if_modified(|open| std::mem::replace(open, state.watches.len()) != state.watches.len());
+        result
+    }
+}
+
+impl State {
+    /// A new pod of the latest version.
+    fn make(&mut self, name: &str) -> Pod {
+        let mut pod = self.models[self.made % self.models.len()].clone();
+        self.made += 1;
+        pod.name = name.into();
+        pod.uid = format!("00000000-0000-4000-8000-{:012x}", self.made);
+        pod.version = self.version;
+        pod
+    }
+
+    fn commit(&mut self, change: Change, pod: Pod) {
+        let pod = Arc::new(pod);
+        let before = match change {
+            Change::Deleted => self.pods.remove(&pod.name),
+            Change::Added | Change::Modified => self.pods.insert(pod.name.clone(), pod.clone()),
+        };
+        self.tell(&Event::Pod(change, pod.clone()));
+        self.history.push(Past { change, pod, before });
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.watches.retain(|_, watch| watch.tell(event));
+    }
+}

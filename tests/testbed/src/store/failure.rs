@@ -1,0 +1,85 @@
+//! Failures, as Kubernetes's Status.
+
+use super::encoding::go_json;
+use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
+
+/// A Status of failure.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) code: u16,
+    reason: &'static str,
+    message: String,
+    /// A token that goes on with a list that has expired.
+    token: Option<String>,
+    /// A query parameter that is forbidden, and why.
+    forbidden: Option<(&'static str, String)>,
+}
+
+impl Failure {
+    pub(super) fn unauthorized() -> Failure {
+        Failure::new(401, "Unauthorized", "Unauthorized".into())
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Failure {
+        Failure::new(400, "BadRequest", message.into())
+    }
+
+    pub(super) fn expired(message: impl Into<String>) -> Failure {
+        Failure::new(410, "Expired", message.into())
+    }
+
+    /// Expired, with a token to go on with.
+    pub(super) fn expired_at(message: impl Into<String>, token: String) -> Failure {
+        Failure { token: Some(token), ..Failure::expired(message) }
+    }
+
+    pub(super) fn forbidden_option(option: &'static str, why: &str) -> Failure {
+        let why = format!("Forbidden: {why}");
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {option}: {why}");
+        Failure { forbidden: Some((option, why)), ..Failure::new(422, "Invalid", message) }
+    }
+
+    fn new(code: u16, reason: &'static str, message: String) -> Failure {
+        Failure { code, reason, message, token: None, forbidden: None }
+    }
+
+    /// In the server's order of members.
+    pub(super) fn json(&self) -> String {
+        let token = self.token.as_ref().map_or(String::new(), |token| format!(r#""continue":{}"#, go_json(&**token)));
+        let details = self.forbidden.as_ref().map_or(String::new(), |(option, why)| {
+            let cause = format!(r#"{{"reason":"FieldValueForbidden","message":{},"field":"{option}"}}"#, go_json(&**why));
+            format!(r#","details":{{"group":"meta.k8s.io","kind":"ListOptions","causes":[{cause}]}}"#)
+        });
+        format!(
+            r#"{{"kind":"Status","apiVersion":"v1","metadata":{{{token}}},"status":"Failure","message":{},"reason":"{}"{details},"code":{}}}"#,
+            go_json(&*self.message),
+            self.reason,
+            self.code
+        )
+    }
+
+    pub(super) fn protobuf(&self) -> meta::Status {
+        let text = |text: &str| Some(text.to_string());
+        let details = self.forbidden.as_ref().map(|(option, why)| meta::StatusDetails {
+            name: text(""),
+            group: text("meta.k8s.io"),
+            kind: text("ListOptions"),
+            uid: text(""),
+            causes: vec![meta::StatusCause { reason: text("FieldValueForbidden"), message: text(why), field: text(option) }],
+            retry_after_seconds: Some(0),
+        });
+        meta::Status {
+            metadata: Some(meta::ListMeta {
+                self_link: text(""),
+                resource_version: text(""),
+                r#continue: text(self.token.as_deref().unwrap_or_default()),
+                remaining_item_count: None,
+            }),
+            status: text("Failure"),
+            message: text(&self.message),
+            reason: text(self.reason),
+            details,
+            code: Some(self.code.into()),
+        }
+    }
+}

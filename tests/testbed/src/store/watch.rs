@@ -1,0 +1,134 @@
+//! Watches.
+
+use super::encoding::{Change, Encoding, Event};
+use super::failure::Failure;
+use super::{PodStore, State};
+use crate::answer::{Answer, Chunk};
+use crate::request::Request;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
+
+/// An open watch.
+pub(super) struct Watch {
+    encoding: Encoding,
+    bookmarks: bool,
+    first: bool,
+    /// How many bytes may still come, if it is to break.
+    left: Option<usize>,
+    pub(super) sender: UnboundedSender<Chunk>,
+    /// Dropped with the watch, which ends the task that waits for its end.
+    _open: oneshot::Sender<()>,
+}
+
+impl PodStore {
+    pub(super) fn watch(&self, state: &mut State, request: &Request, encoding: Encoding) -> Result<Answer, Failure> {
+        let seconds = request.query("timeoutSeconds").and_then(|text| text.parse().ok());
+        let events = state.events_before(request)?;
+        let fails = matches!(events.last(), Some(Event::Failure(_)));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (open, ended) = oneshot::channel();
+        let mut watch = Watch {
+            encoding,
+            bookmarks: request.wants_bookmarks(),
+            first: true,
+            left: state.cut_next_watch_after.take(),
+            sender: sender.clone(),
+            _open: open,
+        };
+        if events.iter().all(|event| watch.tell(event)) && !fails {
+            state.watches_so_far += 1;
+            let id = state.watches_so_far;
+            state.watches.insert(id, watch);
+            let store = self.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = sender.closed() => {}
+                    () = timeout(seconds) => {}
+                    _ = ended => {}
+                }
+                store.change(|state| state.watches.remove(&id));
+            });
+        }
+        Ok(encoding.headers(Answer::streaming(200, receiver), true))
+    }
+}
+
+impl State {
+    /// What a watch says before it waits: all pods, or what happened since.
+    fn events_before(&self, request: &Request) -> Result<Vec<Event>, Failure> {
+        let version = request.query("resourceVersion").unwrap_or_default();
+        let from_now = matches!(&*version, "" | "0");
+        let asked = self.asks_for_initial_events(request)?;
+        if asked.unwrap_or(from_now) {
+            let mut events: Vec<_> = self.pods.values().map(|pod| Event::Pod(Change::Added, pod.clone())).collect();
+            if asked.is_some() {
+                events.push(Event::Bookmark { version: self.version, ends_initial_events: true });
+            }
+            return Ok(events);
+        }
+        let version = if from_now { self.version } else { super::list::number(&version)? };
+        if version < self.oldest {
+            let failure = Failure::expired(format!("too old resource version: {version} ({})", self.oldest));
+            return Ok(vec![Event::Failure(Arc::new(failure))]);
+        }
+        let since = self.history.iter().filter(|past| past.pod.version > version);
+        Ok(since.map(|past| Event::Pod(past.change, past.pod.clone())).collect())
+    }
+
+    fn asks_for_initial_events(&self, request: &Request) -> Result<Option<bool>, Failure> {
+        let Some(asked) = request.query("sendInitialEvents") else { return Ok(None) };
+        if !self.knows_initial_events {
+            let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+            return Err(Failure::forbidden_option("sendInitialEvents", why));
+        }
+        if request.query("resourceVersionMatch").as_deref() != Some("NotOlderThan") {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            return Err(Failure::forbidden_option("resourceVersionMatch", why));
+        }
+        Ok(Some(asked == "true"))
+    }
+}
+
+impl Watch {
+    /// Says an event, and whether the watch is still open.
+    pub(super) fn tell(&mut self, event: &Event) -> bool {
+        if matches!(event, Event::Bookmark { .. }) && !self.bookmarks {
+            return true;
+        }
+        let mut bytes = self.encoding.event(event, self.first);
+        self.first = false;
+        let Some(left) = &mut self.left else { return self.sender.send(Chunk::Data(bytes)).is_ok() };
+        let breaks = bytes.len() >= *left;
+        bytes.truncate(*left);
+        *left -= bytes.len();
+        let _ = self.sender.send(Chunk::Data(bytes));
+        if breaks {
+            let _ = self.sender.send(Chunk::Abort);
+        }
+        !breaks
+    }
+}
+
+impl Request {
+    /// Whether it is a watch.
+    pub(crate) fn is_watch(&self) -> bool {
+        self.says_yes("watch")
+    }
+
+    fn wants_bookmarks(&self) -> bool {
+        self.says_yes("allowWatchBookmarks")
+    }
+
+    fn says_yes(&self, name: &str) -> bool {
+        matches!(self.query(name).as_deref(), Some("true" | "1"))
+    }
+}
+
+async fn timeout(seconds: Option<u64>) {
+    match seconds {
+        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,59 @@
+//! The server's side of TLS.
+
+use crate::ca::Identity;
+use rustls::ServerConfig;
+use std::sync::{Arc, RwLock};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Which versions of HTTP the server offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/2 and HTTP/1.1.
+    Any,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+}
+
+/// An identity that can be replaced while the server runs.
+pub(crate) struct Tls {
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    pub(crate) fn new(identity: Identity) -> Arc<Tls> {
+        Arc::new(Tls { config: RwLock::new(Arc::new(config(identity))) })
+    }
+
+    /// The new configuration knows no old session: a client that would resume one has to look at the new certificate.
+    pub(crate) fn rotate(&self, identity: Identity) {
+        *self.config.write().unwrap() = Arc::new(config(identity));
+    }
+
+    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config.read().unwrap());
+        config.alpn_protocols = match protocol {
+            Protocol::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+            Protocol::Http2 => vec![b"h2".to_vec()],
+        };
+        Arc::new(config)
+    }
+
+    pub(crate) async fn accept(&self, stream: TcpStream, protocol: Protocol) -> std::io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.config(protocol)).accept(stream).await
+    }
+}
+
+fn config(identity: Identity) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate], identity.key)
+        .expect("an identity")
+}
