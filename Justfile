@@ -43,12 +43,20 @@ soak SECONDS="600": setup soak-memory
 soak-memory: setup
     cargo test {{release}} -p incluster --test soak -- memory
 
+# Fuzz what reads bodies, requests and configuration: every target for 10 s, or its corpus alone where there is no nightly
+fuzz-smoke:
+    fuzz/run.sh smoke
+
+# Fuzz one TARGET of fuzz/fuzz_targets
+fuzz TARGET SECONDS="60":
+    fuzz/run.sh {{TARGET}} {{SECONDS}}
+
 # Measure what a sandbox costs
 bench: setup
     cargo bench --locked -p incluster --bench sandbox
 
 # What CI runs
-ci: lint test dist test-real
+ci: lint test fuzz-smoke dist (soak "30") test-real
 
 # Make the target wasm32-wasip2 available
 setup:

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// So many pods there are at first.
 pub const PODS: usize = 200;
@@ -21,8 +21,11 @@ const PACE: Duration = Duration::from_millis(10);
 /// One change in so many comes with a fault.
 const FAULTS: u8 = 10;
 
-/// How long a file stays damaged.
+/// How long a token stays damaged.
 const DAMAGE: Duration = Duration::from_millis(5);
+
+/// How long to wait for a connection that is made anew.
+const RECONNECTION: Duration = Duration::from_secs(1);
 
 pub struct Chaos {
     testbed: Arc<Testbed>,
@@ -207,10 +210,13 @@ impl Chaos {
     /// No caller may notice: what was good last stays.
     async fn damage_ca(&mut self) {
         let rest = if self.random.bool() { 0 } else { self.ca.len() / 2 };
-        self.testbed.volume.write_in_place("ca.crt", &self.ca.as_bytes()[..rest]);
-        self.ledger.doing(Deed::WatchesEnded, || self.testbed.server.hang_up());
-        tokio::time::sleep(DAMAGE).await;
-        self.testbed.volume.set("ca.crt", self.ca.as_bytes());
+        let (volume, server) = (&self.testbed.volume, &self.testbed.server);
+        volume.write_in_place("ca.crt", &self.ca.as_bytes()[..rest]);
+        let connections = server.connections();
+        self.ledger.doing(Deed::WatchesEnded, || server.hang_up());
+        // Somebody has looked at it meanwhile, unless all are waiting for something else.
+        let _ = timeout(RECONNECTION, server.until_connections(connections + 1)).await;
+        volume.set("ca.crt", self.ca.as_bytes());
         self.done.count("CAs damaged");
     }
 }

@@ -78,8 +78,13 @@ impl Ledger {
 
     /// Takes the error of a call that began then and ends now.
     pub fn failed(&self, call: Call, begun: Instant, error: &Error) {
+        self.failed_in_session(call, begun, begun, error);
+    }
+
+    /// The same for a call in a session, whose token may be as old as the session.
+    pub fn failed_in_session(&self, call: Call, session: Instant, begun: Instant, error: &Error) {
         let inner = &mut *self.0.lock().unwrap();
-        match inner.explain(call, begun, error) {
+        match inner.explain(call, session, begun, error) {
             Some(why) => *inner.explained.entry(why).or_default() += 1,
             None => inner.unexplained.push(format!("{call:?}: {error} ({error:?}), {:?} after it began", begun.elapsed())),
         }
@@ -104,9 +109,14 @@ impl Ledger {
 }
 
 impl Inner {
-    /// Why the contract allows the error, given what was done since the call began.
-    fn explain(&self, call: Call, begun: Instant, error: &Error) -> Option<&'static str> {
-        let since = |deed| self.deeds.iter().rev().filter(|(d, _, end)| *d == deed && end.is_none_or(|end| end >= begun)).count();
+    /// How much of this was done since then.
+    fn done_since(&self, then: Instant, deed: Deed) -> usize {
+        self.deeds.iter().filter(|(d, _, end)| *d == deed && end.is_none_or(|end| end >= then)).count()
+    }
+
+    /// Why the contract allows the error, given what was done since the session and the call began.
+    fn explain(&self, call: Call, session: Instant, begun: Instant, error: &Error) -> Option<&'static str> {
+        let since = |deed| self.done_since(begun, deed);
         let Error::Kubernetes(error) = error else { return None };
         match error {
             Kubernetes::Config(ConfigError::FileEmpty(path)) if path.ends_with("/token") => {
@@ -115,8 +125,10 @@ impl Inner {
             Kubernetes::Api(Status { code: 401, .. }) if since(Deed::TokenDamaged) > 0 => {
                 Some("the token's file was half a token")
             }
-            // The token is read again once a call.
-            Kubernetes::Api(Status { code: 401, .. }) => (since(Deed::Revoked) > 1).then_some("two tokens were revoked"),
+            // The token is read again once a call: one was refused before it or in it, and its successor in it.
+            Kubernetes::Api(Status { code: 401, .. }) => {
+                (since(Deed::Revoked) > 0 && self.done_since(session, Deed::Revoked) > 1).then_some("two tokens were revoked")
+            }
             Kubernetes::Api(Status { code: 410, .. }) => match call {
                 Call::Page(None | Some(OnExpired::Fail)) => (since(Deed::Compacted) > 0).then_some("expired, as chosen"),
                 Call::Page(Some(OnExpired::Resume)) => (since(Deed::CompactedForGood) > 0).then_some("expired, without a token"),

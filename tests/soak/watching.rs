@@ -41,6 +41,7 @@ pub async fn watches(mut caller: Caller) {
 
 /// One watch, from a list or from the pods that there are. `None` when it is over before the end.
 async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
+    let session = Instant::now();
     let mut known = Known::default();
     let mut options = WatchOptions::ALL;
     if caller.random.bool() {
@@ -72,7 +73,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
         let event = match next(caller, &mut watch, impatient).await {
             // It may be called again, and goes on after the last event.
             Err(error @ Error::Kubernetes(_)) => {
-                caller.ledger.failed(Call::Watch, begun, &error);
+                caller.ledger.failed_in_session(Call::Watch, session, begun, &error);
                 continue;
             }
             event => event?,

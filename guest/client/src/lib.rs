@@ -23,6 +23,8 @@ pub mod dns;
 pub mod files;
 mod pager;
 mod pages;
+#[cfg(test)]
+mod properties;
 mod redact;
 pub mod request;
 pub mod response;

@@ -23,6 +23,10 @@ pub(crate) fn of_request(error: &legacy::Error, server: &Server) -> Error {
     if let Some(error) = find::<hyper::Error>(error) {
         return of_http(error);
     }
+    // Not our connector's failure: the connection was another request's, and ended before this one could share it.
+    if error.is_connect() {
+        return detailed("connection-terminated", "before the request was sent");
+    }
     detailed("HTTP-protocol-error", &error.to_string())
 }
 

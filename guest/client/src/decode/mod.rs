@@ -1,5 +1,7 @@
 //! Bodies in, records out. A body is taken as its chunks arrive, and only one object's bytes are held at a time.
 
+#[cfg(test)]
+mod any_pod;
 mod event;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -7,8 +9,12 @@ mod frames;
 pub mod json;
 mod pod;
 mod pod_list;
+#[cfg(test)]
+mod properties;
 mod protobuf;
 pub(crate) mod schema;
+#[cfg(test)]
+mod to_protobuf;
 pub(crate) mod transcode;
 
 pub use event::{Event, change_kind, pod_event};

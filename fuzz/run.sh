@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fuzzes: `run.sh TARGET SECONDS`, or `run.sh smoke`, which is every target for a short while.
+#
+# It takes a nightly compiler and cargo-fuzz: the one that is installed, else a pinned one under target/tools. Where they
+# cannot be had, smoke runs the corpus on the stable compiler. What is found goes to fuzz/artifacts/, and new inputs to
+# target/fuzz-corpus/; those that are worth keeping are for fuzz/corpus/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+version=0.13.2
+here=$PWD/target/tools/cargo-fuzz-$version
+build=${CARGO_TARGET_DIR:-$PWD/target/fuzz}
+
+can_fuzz() {
+  cargo +nightly --version >/dev/null 2>&1 || { echo "fuzz: there is no nightly compiler" >&2; return 1; }
+  command -v c++ >/dev/null || { echo "fuzz: there is no C++ compiler, which libFuzzer needs" >&2; return 1; }
+  command -v cargo-fuzz >/dev/null && return
+  PATH=$here/bin:$PATH
+  command -v cargo-fuzz >/dev/null && return
+  echo "fuzz: building cargo-fuzz $version into $here (once, a minute)" >&2
+  cargo install --quiet --locked --root "$here" --version "$version" cargo-fuzz ||
+    { echo "fuzz: cargo-fuzz cannot be installed" >&2; return 1; }
+}
+
+fuzz() {
+  local target=$1 seconds=$2 found=target/fuzz-corpus/$1
+  mkdir -p "$found"
+  cargo +nightly fuzz run --fuzz-dir fuzz --target-dir "$build" "$target" "$found" "fuzz/corpus/$target" -- \
+    -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=4096 -print_final_stats=1
+}
+
+replay() {
+  cargo test --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build" --no-default-features
+}
+
+case "${1:-smoke}" in
+  smoke)
+    if can_fuzz; then
+      echo "fuzz: every target for 10 s, with $(cargo +nightly --version)"
+      for file in fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$file" .rs)
+        log=$(fuzz "$target" 10 2>&1) || { echo "$log"; echo "fuzz: $target failed" >&2; exit 1; }
+        echo "$target: $(grep -o 'stat::number_of_executed_units: *[0-9]*' <<<"$log" | grep -o '[0-9]*$') inputs"
+      done
+    else
+      echo "fuzz: the corpus alone, with $(cargo --version)"
+      replay
+    fi
+    ;;
+  replay) replay ;;
+  *) can_fuzz && fuzz "$1" "${2:-60}" ;;
+esac

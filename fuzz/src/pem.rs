@@ -1,0 +1,30 @@
+//! The bundle of certificates that are trusted, as the host reads it.
+
+use crate::trust::{Trust, TrustError};
+use std::fs;
+use std::sync::Arc;
+
+/// A CA's certificate, which is the first content of a file that changes.
+const GOOD: &[u8] = include_bytes!("../corpus/pem/one");
+
+/// The file `ca.crt`, as it is first found, and as what a good one is replaced by.
+pub fn pem(data: &[u8]) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let write = |content: &[u8]| fs::write(file.path(), content).expect("it is written");
+    write(data);
+    let trust = Trust::new(file.path().into());
+    match trust.config() {
+        Ok(config) => {
+            assert!(data.windows(11).any(|text| text == b"-----BEGIN "), "nothing says that it is a certificate");
+            assert!(Arc::ptr_eq(&config, &trust.config().expect("it is good still")));
+        }
+        Err(TrustError::Empty) => assert!(data.trim_ascii().is_empty()),
+        Err(TrustError::NoCertificate) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+    write(GOOD);
+    let trust = Trust::new(file.path().into());
+    trust.config().expect("it is good");
+    write(data);
+    trust.config().expect("what was good last is good still");
+}

@@ -1,0 +1,76 @@
+//! What callers ask for: a path, a namespace, selectors and the other texts of a list's options.
+
+use crate::texts;
+use http::uri::PathAndQuery;
+use incluster_client::request::{self, JSON, Request};
+use incluster_client::types::{ListOptions, WatchOptions};
+use percent_encoding::percent_decode_str;
+
+/// A path for `get-json`; then namespace, label selector, field selector, continue token and resource version of a list.
+pub fn request(data: &[u8]) {
+    let [path, namespace, label_selector, field_selector, continue_token, resource_version] = texts(data);
+    if let Ok(request) = request::get_json(&path) {
+        means_what_it_says(&request, &path);
+    }
+    let options = ListOptions {
+        label_selector: Some(label_selector.clone()),
+        field_selector: Some(field_selector.clone()),
+        continue_token: Some(continue_token.clone()),
+        resource_version: Some(resource_version.clone()),
+        ..ListOptions::ALL
+    };
+    let sent = [
+        ("labelSelector", &*label_selector),
+        ("fieldSelector", &field_selector),
+        ("continue", &continue_token),
+        ("resourceVersion", &resource_version),
+    ];
+    if let Ok(list) = request::list_namespaced_pods(&namespace, &options, JSON) {
+        let not_empty: Vec<_> = sent.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        is_for(&list, &namespace, &not_empty);
+        let table = request::as_table(list);
+        is_for(&table, &namespace, &[&not_empty[..], &[("includeObject", "None")]].concat());
+    }
+    let watch = WatchOptions { label_selector: Some(label_selector.clone()), ..WatchOptions::ALL };
+    if let Ok(watch) = request::watch_namespaced_pods(&namespace, &watch, Some(&resource_version), None, JSON) {
+        let selector = (!label_selector.is_empty()).then_some(("labelSelector", &*label_selector));
+        let rest = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", &*resource_version)];
+        is_for(&watch, &namespace, &selector.into_iter().chain(rest).collect::<Vec<_>>());
+    }
+}
+
+/// It goes below `/api` or `/apis`, however it is decoded, and is no watch.
+fn means_what_it_says(request: &Request, path: &str) {
+    assert_eq!(request.path_and_query, path);
+    assert!(!request.is_watch);
+    let parsed: PathAndQuery = path.parse().expect("it can be sent");
+    assert_eq!(parsed.as_str(), path, "as it is");
+    let once = percent_decode_str(parsed.path()).decode_utf8().expect("it is text");
+    let twice = percent_decode_str(&once).decode_utf8_lossy();
+    for path in [parsed.path(), &once, &twice] {
+        assert!(path == "/api" || path == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/"));
+        assert!(path.split(['/', '\\']).skip(1).all(|segment| !matches!(segment, "" | "." | "..")));
+        let segments: Vec<_> = path.split('/').collect();
+        assert!(!matches!(segments[..], ["", "api", _, "watch", ..] | ["", "apis", _, _, "watch", ..]), "it is a watch");
+    }
+    for pair in parsed.query().unwrap_or_default().split(['&', ';']) {
+        let key = percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy();
+        assert!(!key.eq_ignore_ascii_case("watch"), "it is a watch");
+    }
+}
+
+/// It goes to the namespace's pods, with these parameters and no others.
+fn is_for(request: &Request, namespace: &str, parameters: &[(&str, &str)]) {
+    let parsed: PathAndQuery = request.path_and_query.parse().expect("it can be sent");
+    assert_eq!(parsed.path(), format!("/api/v1/namespaces/{namespace}/pods"));
+    assert!(!namespace.is_empty() && !namespace.contains(['/', '.', '%', '?', '#']));
+    let sent = parsed.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let sent: Vec<_> = sent
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').expect("each has a value");
+            (key, percent_decode_str(value).decode_utf8().expect("it is text"))
+        })
+        .collect();
+    let sent: Vec<_> = sent.iter().map(|(key, value)| (*key, &**value)).collect();
+    assert_eq!(sent, parameters);
+}

@@ -1,0 +1,81 @@
+//! Who we are, and what we may do.
+
+use crate::{changes, cluster, kubectl, kubernetes, list_as, namespace, status, variable, volume};
+use incluster::types::{Error as Kubernetes, ListOptions, PagingOptions, PodList, Status, WatchOptions};
+use std::time::{Duration, Instant};
+
+/// How long the API server may go on accepting a token that it has accepted before: it remembers for 10 s.
+const MEMORY: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+fn assert_forbidden(status: &Status, verb: &str) {
+    assert_eq!((status.code, status.reason.as_deref()), (403, Some("Forbidden")));
+    assert!(status.message.contains(&format!("cannot {verb} resource \"pods\"")), "{}", status.message);
+    assert_eq!(status.details.as_ref().and_then(|details| details.kind.as_deref()), Some("pods"));
+}
+
+#[tokio::test]
+async fn what_rbac_does_not_allow_is_forbidden() {
+    let volume = volume(&variable("REAL_TOKEN"));
+    let cluster = cluster(&volume);
+    let other = "kube-system";
+    let list = cluster.list_namespaced_pods(other, &ListOptions::ALL).await;
+    assert_forbidden(&status(kubernetes(list)), "list");
+    let mut pages = cluster.page_namespaced_pods(other, &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
+    assert_forbidden(&status(kubernetes(pages.next().await)), "list");
+    let mut watch = cluster.watch_namespaced_pods(other, &WatchOptions::ALL).await.unwrap();
+    assert_forbidden(&status(kubernetes(watch.next().await)), "watch");
+    let json = cluster.get_json("/api/v1/namespaces/kube-system/secrets").await;
+    assert_eq!(status(kubernetes(json)).code, 403);
+}
+
+/// The role there has `list` alone.
+#[tokio::test]
+async fn a_list_is_allowed_where_a_watch_is_not() {
+    let volume = volume(&variable("REAL_TOKEN"));
+    let (cluster, load) = (cluster(&volume), format!("{}-load", namespace()));
+    let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
+    let list = cluster.list_namespaced_pods(&load, &options).await.unwrap();
+    let options = WatchOptions { resource_version: Some(list.resource_version), ..WatchOptions::ALL };
+    let mut watch = cluster.watch_namespaced_pods(&load, &options).await.unwrap();
+    assert_forbidden(&status(kubernetes(watch.next().await)), "watch");
+}
+
+#[tokio::test]
+async fn the_token_of_a_deleted_service_account_is_refused() {
+    let namespace = namespace();
+    kubectl(&["--namespace", &namespace, "create", "serviceaccount", "leaver"]);
+    let account = format!("{namespace}:leaver");
+    kubectl(&["--namespace", &namespace, "create", "rolebinding", "leaver", "--role=lister", "--serviceaccount", &account]);
+    let token = changes::token("leaver");
+    let ask = async || -> Result<PodList, Kubernetes> {
+        list_as(&token, &namespace, ListOptions { limit: Some(1), ..ListOptions::ALL }).await
+    };
+    assert_eq!(ask().await.unwrap().items.len(), 1);
+    kubectl(&["--namespace", &namespace, "delete", "serviceaccount", "leaver"]);
+    let deadline = Instant::now() + MEMORY;
+    let refused = loop {
+        match ask().await {
+            Ok(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            answer => break status(answer),
+        }
+    };
+    assert_eq!((refused.code, refused.reason.as_deref()), (401, Some("Unauthorized")));
+}
+
+#[tokio::test]
+async fn a_refused_token_is_read_again_once() {
+    let volume = volume("bad");
+    // The token is read when the list is begun; nothing is asked for yet.
+    let begin = async || {
+        let options = ListOptions { limit: Some(10), ..ListOptions::ALL };
+        cluster(&volume).page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap()
+    };
+    let (mut one, mut two) = (begin().await, begin().await);
+    volume.set("token", b"also bad");
+    assert_eq!(status(kubernetes(one.next().await)).code, 401);
+    volume.set("token", variable("REAL_TOKEN").as_bytes());
+    assert_eq!(two.next().await.unwrap().unwrap().items.len(), 10);
+    assert_eq!(one.next().await.unwrap().unwrap().items.len(), 10);
+}

@@ -1,0 +1,76 @@
+//! Lists that expire between two pages, because etcd has forgotten the state that they began with.
+
+use crate::{changes, cluster, kubernetes, list, namespace, status, variable, volume};
+use incluster::PodPages;
+use incluster::types::{ListOptions, OnExpired, PagingOptions, PodList};
+use testbed::Volume;
+
+/// The first page of 60 pods, 25 a page, and then the state is forgotten. `None` if it cannot be.
+async fn expired(test: &str, on_expired: Option<OnExpired>) -> Option<(PodPages, PodList, Volume)> {
+    let volume = volume(&variable("REAL_TOKEN"));
+    let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
+    let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
+    let mut pages = cluster(&volume).page_namespaced_pods(&namespace(), &options, &paging).await.unwrap();
+    let first = pages.next().await.unwrap().unwrap();
+    assert_eq!((first.items.len(), first.remaining_item_count), (25, Some(35)));
+    changes::compact(test).then_some((pages, first, volume))
+}
+
+fn names(pages: &[PodList]) -> Vec<String> {
+    pages.iter().flat_map(|page| &page.items).map(|pod| pod.metadata.name.clone()).collect()
+}
+
+async fn all_names() -> Vec<String> {
+    names(&[list(ListOptions::ALL).await.unwrap()])
+}
+
+async fn rest(pages: &mut PodPages) -> Vec<PodList> {
+    let mut rest = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        rest.push(page);
+    }
+    rest
+}
+
+#[tokio::test]
+async fn pages_of_one_state_add_up() {
+    let volume = volume(&variable("REAL_TOKEN"));
+    let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
+    let cluster = cluster(&volume);
+    let mut pages = cluster.page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap();
+    let pages = rest(&mut pages).await;
+    assert_eq!(pages.iter().map(|page| page.items.len()).collect::<Vec<_>>(), [25, 25, 10]);
+    assert!(pages.iter().all(|page| page.resource_version == pages[0].resource_version));
+    assert_eq!(names(&pages), all_names().await);
+}
+
+#[tokio::test]
+async fn a_list_that_expires_fails_by_default_and_says_how_to_go_on() {
+    let Some((mut pages, _, _volume)) = expired("on-expired-default", None).await else { return };
+    let status = status(kubernetes(pages.next().await));
+    assert_eq!((status.code, status.reason.as_deref()), (410, Some("Expired")));
+    let options = ListOptions { limit: Some(25), continue_token: status.continue_token, ..ListOptions::ALL };
+    assert!(options.continue_token.is_some(), "{}", status.message);
+    assert_eq!(list(options).await.unwrap().items.len(), 25);
+}
+
+#[tokio::test]
+async fn a_list_that_expires_begins_again_if_that_was_asked_for() {
+    let Some((mut pages, first, _volume)) = expired("on-expired-restart", Some(OnExpired::Restart)).await else { return };
+    let rest = rest(&mut pages).await;
+    assert_eq!(
+        rest.iter().map(|page| (page.restarted, page.items.len())).collect::<Vec<_>>(),
+        [(true, 25), (false, 25), (false, 10)]
+    );
+    assert!(rest.iter().all(|page| !page.inconsistent && page.resource_version != first.resource_version));
+    assert_eq!(names(&rest), all_names().await);
+}
+
+#[tokio::test]
+async fn a_list_that_expires_goes_on_if_that_was_asked_for() {
+    let Some((mut pages, first, _volume)) = expired("on-expired-resume", Some(OnExpired::Resume)).await else { return };
+    let rest = rest(&mut pages).await;
+    assert_eq!(rest.iter().map(|page| (page.inconsistent, page.items.len())).collect::<Vec<_>>(), [(true, 25), (true, 10)]);
+    assert!(rest.iter().all(|page| !page.restarted));
+    assert_eq!([names(&[first]), names(&rest)].concat(), all_names().await);
+}
