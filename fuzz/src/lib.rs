@@ -6,6 +6,8 @@
 mod answers;
 mod config;
 mod decoding;
+#[path = "../../guest/client/src/look_again.rs"]
+mod look_again;
 mod pem;
 mod request;
 #[expect(dead_code, reason = "what its errors carry is for the host")]

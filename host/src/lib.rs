@@ -74,6 +74,8 @@ mod egress;
 mod error;
 mod limits;
 mod linker;
+#[path = "../../guest/client/src/look_again.rs"]
+mod look_again;
 mod runtime;
 mod server;
 mod session;

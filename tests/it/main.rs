@@ -11,6 +11,7 @@ mod embedding;
 mod faults;
 mod limits;
 mod listing;
+mod log;
 mod observability;
 mod paging;
 mod rotation;

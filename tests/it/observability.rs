@@ -1,11 +1,10 @@
 //! What the host tells of its requests.
 
+use crate::log::Log;
 use crate::{cluster, list_shop};
 use incluster::types::{ListOptions, RetryPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
 
 /// Counters by name and label, and how many values each histogram has.
@@ -59,29 +58,11 @@ async fn counters() {
     assert!(figures.keys().any(|name| name == "incluster_requests_total refused"), "{figures:#?}");
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_span_for_each_request_without_query_and_token() {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
@@ -90,7 +71,7 @@ async fn a_span_for_each_request_without_query_and_token() {
     let patient = cluster(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
     patient.list_namespaced_pods("shop", &options).await.unwrap();
 
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("kubernetes_request{")).collect();
     let path = "kubernetes_request{method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
     for part in [

@@ -1,33 +1,9 @@
 //! The token is sent to the API server, and appears nowhere else.
 
+use crate::log::Log;
 use crate::{cluster, cluster_at};
 use incluster::types::{ListOptions, PagingOptions, WatchOptions};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use testbed::{Answer, Ca, Request, TOKEN, Testbed};
-use tracing_subscriber::fmt::MakeWriter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Log;
-
-    fn make_writer(&self) -> Log {
-        self.clone()
-    }
-}
 
 /// The parts of the token that would be of use to somebody.
 fn has_secret(text: &str) -> bool {
@@ -103,7 +79,7 @@ async fn the_token_is_in_no_log_error_or_debug() {
     for text in &texts {
         assert!(!has_secret(text), "{text}");
     }
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     assert!(log.contains("hyper"), "the logs of the HTTP client are on");
     let line = log.lines().find(|line| has_secret(line));
     assert_eq!(line, None);

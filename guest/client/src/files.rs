@@ -1,5 +1,6 @@
 //! Reads the service account's volume.
 
+use crate::look_again::look_again;
 use crate::types::{ConfigError, UnreadableFile};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -7,21 +8,9 @@ use std::io::{self, ErrorKind, Read};
 /// No token, certificate bundle or namespace is larger: 1 MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// kubelet renews a volume by a new folder, and removes the old one, perhaps while we are on our way through it to a file.
-/// So often a file that is not there is looked for; it takes microseconds.
-const LOOKS: usize = 5;
-
 /// The whole content of a file.
 pub fn read(path: &str) -> Result<Vec<u8>, ConfigError> {
-    let is_missing = |read: &Result<_, _>| matches!(read, Err(ConfigError::FileMissing(_)));
-    let mut read = read_once(path);
-    for _ in 1..LOOKS {
-        if !is_missing(&read) {
-            break;
-        }
-        read = read_once(path);
-    }
-    read
+    look_again(|| read_once(path), |error| matches!(error, ConfigError::FileMissing(_)))
 }
 
 fn read_once(path: &str) -> Result<Vec<u8>, ConfigError> {
@@ -71,5 +60,31 @@ mod tests {
             assert_eq!(read_optional(&path(absent)), Ok(None));
         }
         assert!(read_optional(&path("directory")).is_err());
+    }
+
+    /// As kubelet does it, as fast as it goes: a new folder, `..data` renamed to it, and the old folder removed.
+    #[test]
+    fn a_volume_that_is_swapped_always_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let swap = |generation: usize| {
+            let new = format!("..{generation}");
+            fs::create_dir(at(&new)).unwrap();
+            fs::write(at(&new).join("token"), "text").unwrap();
+            std::os::unix::fs::symlink(&new, at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+            if let Some(old) = generation.checked_sub(1) {
+                fs::remove_dir_all(at(&format!("..{old}"))).unwrap();
+            }
+        };
+        swap(0);
+        std::os::unix::fs::symlink("..data/token", at("token")).unwrap();
+        let path = at("token").to_str().unwrap().to_string();
+        std::thread::scope(|scope| {
+            let swapping = scope.spawn(|| (1..5_000).for_each(swap));
+            while !swapping.is_finished() {
+                assert_eq!(read(&path), Ok(b"text".to_vec()));
+            }
+        });
     }
 }

@@ -21,6 +21,7 @@ mod defaults;
 pub mod describe;
 pub mod dns;
 pub mod files;
+mod look_again;
 mod pager;
 mod pages;
 #[cfg(test)]

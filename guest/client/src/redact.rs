@@ -22,23 +22,28 @@ pub fn redact(token: &Token, mut error: Error) -> Error {
             | ConfigError::NoCertificate(text)
             | ConfigError::InvalidNamespace(text) => take_out(text),
         },
-        Error::Transport(error) => match error {
-            TransportError::NameNotResolved(text)
-            | TransportError::ConnectionRefused(text)
-            | TransportError::Unreachable(text)
-            | TransportError::Timeout(text)
-            | TransportError::ConnectionLost(text)
-            | TransportError::Certificate(text)
-            | TransportError::Tls(text)
-            | TransportError::HttpProtocol(text)
-            | TransportError::Redirected(text)
-            | TransportError::Other(text) => take_out(text),
-        },
+        Error::Transport(error) => take_out(detail(error)),
         Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
             take_out(text)
         }
     }
     error
+}
+
+/// The text of a transport error.
+pub fn detail(error: &mut TransportError) -> &mut String {
+    match error {
+        TransportError::NameNotResolved(text)
+        | TransportError::ConnectionRefused(text)
+        | TransportError::Unreachable(text)
+        | TransportError::Timeout(text)
+        | TransportError::ConnectionLost(text)
+        | TransportError::Certificate(text)
+        | TransportError::Tls(text)
+        | TransportError::HttpProtocol(text)
+        | TransportError::Redirected(text)
+        | TransportError::Other(text) => text,
+    }
 }
 
 fn texts(status: &mut Status) -> impl Iterator<Item = &mut String> {

@@ -1,5 +1,6 @@
 //! Which failures are worth another try, and when.
 
+use crate::redact::detail;
 use crate::types::{Error, TransportError};
 use std::time::Duration;
 
@@ -50,18 +51,7 @@ pub fn gave_up(mut error: Error, attempts: u32, elapsed: Duration) -> Error {
 fn text(error: &mut Error) -> Option<&mut String> {
     match error {
         Error::Api(status) => Some(&mut status.message),
-        Error::Transport(
-            TransportError::NameNotResolved(text)
-            | TransportError::ConnectionRefused(text)
-            | TransportError::Unreachable(text)
-            | TransportError::Timeout(text)
-            | TransportError::ConnectionLost(text)
-            | TransportError::Certificate(text)
-            | TransportError::Tls(text)
-            | TransportError::HttpProtocol(text)
-            | TransportError::Redirected(text)
-            | TransportError::Other(text),
-        ) => Some(text),
+        Error::Transport(error) => Some(detail(error)),
         Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
             Some(text)
         }

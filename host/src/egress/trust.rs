@@ -1,5 +1,6 @@
 //! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
 
+use crate::look_again::look_again;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
@@ -10,9 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// No bundle is larger: 1 MiB.
 const MAX_BUNDLE_BYTES: u64 = 1 << 20;
-
-/// So often a file that is not there is looked for: kubelet may have swapped the volume on our way through it.
-const LOOKS: usize = 5;
 
 /// A ca.crt, and the TLS configuration that its last good content made.
 pub(crate) struct Trust {
@@ -80,15 +78,8 @@ impl Trust {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    let is_missing = |read: &Result<_, _>| matches!(read, Err(TrustError::Unreadable(e)) if e.kind() == ErrorKind::NotFound);
-    let mut read = read_once(path);
-    for _ in 1..LOOKS {
-        if !is_missing(&read) {
-            break;
-        }
-        read = read_once(path);
-    }
-    read
+    let is_missing = |error: &TrustError| matches!(error, TrustError::Unreadable(e) if e.kind() == ErrorKind::NotFound);
+    look_again(|| read_once(path), is_missing)
 }
 
 fn read_once(path: &Path) -> Result<Vec<u8>, TrustError> {

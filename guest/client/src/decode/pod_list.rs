@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_too_many_pods_is_given_up() {
+        let list = |pods: usize| format!(r#"{{"kind":"PodList","items":[{}]}}"#, vec!["{}"; pods].join(","));
+        let decode = |pods| decode_in_chunks(Encoding::Json, list(pods).as_bytes(), 1 << 16);
+        assert_eq!(decode(MAX_ITEMS).unwrap().items.len(), MAX_ITEMS);
+        assert!(matches!(decode(MAX_ITEMS + 1), Err(Error::LimitExceeded(text)) if text.contains("100000 pods")));
+    }
+
+    #[test]
     fn what_is_malformed_says_where() {
         let message = |body: &str| match decode_in_chunks(Encoding::Json, body.as_bytes(), 7) {
             Err(Error::MalformedResponse(message)) => message,
