@@ -20,6 +20,7 @@ test: setup
 lint: setup
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
+    cargo clippy {{release}} -p incluster --lib --no-default-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
     cargo fetch --quiet --locked
     tools/cargo-deny.sh --offline check bans licenses sources

@@ -4,8 +4,9 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use incluster::bindings::PluginPre;
+use incluster::policy::Policy;
 use incluster::types::ListOptions;
-use incluster::{Cluster, Ctx, Runtime, Server};
+use incluster::{Ctx, Runtime, Server, Tenant};
 use testbed::Testbed;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -15,13 +16,14 @@ fn sandbox(c: &mut Criterion) {
     let testbed = tokio.block_on(Testbed::start());
     let runtime = Runtime::new().unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
-    let cluster = Cluster::new(&runtime, server, testbed.volume.path().into()).unwrap();
+    let tenant = Tenant::builder(&runtime, "bench").server(server).service_account_dir(testbed.volume.path());
+    let tenant = tenant.policy(Policy::allow_all()).build().unwrap();
     let mut linker = Linker::new(runtime.engine());
     incluster::add_to_linker(&mut linker).unwrap();
     let plugin = PluginPre::new(linker.instantiate_pre(&runtime.plugin().unwrap()).unwrap()).unwrap();
 
     let instantiate = async || {
-        let mut store = Store::new(runtime.engine(), Ctx::builder(&cluster).build().unwrap());
+        let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build().unwrap());
         incluster::limit(&mut store);
         let plugin = plugin.instantiate_async(&mut store).await.unwrap();
         (plugin, store)
@@ -36,12 +38,12 @@ fn sandbox(c: &mut Criterion) {
         });
     });
     c.bench_function("list of 7 pods, in a sandbox of its own", |b| {
-        b.iter(|| tokio.block_on(cluster.list_namespaced_pods("shop", &ListOptions::ALL)).expect("pods"));
+        b.iter(|| tokio.block_on(tenant.list_namespaced_pods("shop", &ListOptions::ALL)).expect("pods"));
     });
     c.bench_function("runtime + cluster", |b| {
         b.iter(|| {
             let runtime = Runtime::new().unwrap();
-            Cluster::new(&runtime, cluster.server().clone(), testbed.volume.path().into()).unwrap()
+            Tenant::builder(&runtime, "bench").server(tenant.server().clone()).build().unwrap()
         });
     });
 }

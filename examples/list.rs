@@ -1,17 +1,21 @@
 //! Lists a namespace's pods as an embedder does: `list [NAMESPACE [SERVER SERVICE-ACCOUNT-DIR]]`, in a pod or outside.
 
+use incluster::policy::Policy;
 use incluster::types::ListOptions;
-use incluster::{Cluster, Error, Runtime, Server};
+use incluster::{Error, Runtime, Server, Tenant};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let cluster = match &args[..] {
-        [_, server, dir] => Cluster::new(&Runtime::new()?, Server::parse(server)?, dir.into())?,
-        _ => Cluster::in_cluster()?,
+    let tenant = match &args[..] {
+        [_, server, dir] => {
+            let tenant = Tenant::builder(&Runtime::new()?, "example").server(Server::parse(server)?).service_account_dir(dir);
+            tenant.policy(Policy::allow_all()).build()?
+        }
+        _ => Tenant::in_cluster()?,
     };
     let namespace = args.first().map_or("default", String::as_str);
-    let list = cluster.list_namespaced_pods(namespace, &ListOptions::ALL).await?;
+    let list = tenant.list_namespaced_pods(namespace, &ListOptions::ALL).await?;
     for pod in &list.items {
         println!("{} {}", pod.metadata.name, pod.status.pod_ips.join(","));
     }

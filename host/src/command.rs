@@ -1,37 +1,45 @@
-//! Runs the command component, as `wasmtime run` would, in the sandbox.
+//! Runs commands: the one that comes with this crate, and tenants' own.
 
-use crate::cluster::pre_instantiate;
-use crate::ctx::{Ctx, ended};
-use crate::{Cluster, Error};
-use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::bindings::CommandPre;
+use crate::tenant::pre_instantiate;
+use crate::{Ctx, Error, Sandboxes, Tenant};
+use wasmtime::Store;
+use wasmtime::component::Component;
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 
-impl Cluster {
+impl Tenant {
     /// Runs `incluster.wasm` with these arguments, its own name not among them, and this process's standard output and
     /// error. Returns the exit status.
     pub async fn run_command(&self, args: &[String]) -> Result<i32, Error> {
-        let args: Vec<_> = std::iter::once("incluster").chain(args.iter().map(String::as_str)).collect();
-        let ctx =
-            Ctx::builder(self).args(&args).stdout(wasmtime_wasi::cli::stdout()).stderr(wasmtime_wasi::cli::stderr()).build()?;
-        let pre = pre_instantiate(&self.runtime, &self.runtime.command()?)?;
-        let pre = CommandPre::new(pre).map_err(Error::Runtime)?;
-        let run = async {
-            let _permit = self.runtime.admit().await;
-            let mut store = self.store(ctx);
-            let run: wasmtime::Result<_> = async {
-                let command = pre.instantiate_async(&mut store).await?;
-                command.wasi_cli_run().call_run(&mut store).await
-            }
-            .await;
-            match run {
-                Ok(Ok(())) => Ok(0),
-                Ok(Err(())) => Ok(1),
-                Err(error) => match error.downcast_ref::<I32Exit>() {
-                    Some(exit) => Ok(exit.0),
-                    None => Err(ended(store.data_mut(), error)),
-                },
-            }
-        };
-        self.limits.run(run).await?
+        self.run(&self.runtime().command()?, "incluster", args).await
+    }
+
+    /// Runs an extension that exports `wasi:cli/run`, in the same way, with this process's standard input, too. `name` is
+    /// its first argument.
+    #[cfg(feature = "extensions")]
+    pub async fn run_extension(&self, extension: &crate::Extension, name: &str, args: &[String]) -> Result<i32, Error> {
+        self.run(extension.component(), name, args).await
+    }
+
+    async fn run(&self, component: &Component, name: &str, args: &[String]) -> Result<i32, Error> {
+        let args: Vec<_> = std::iter::once(name).chain(args.iter().map(String::as_str)).map(String::from).collect();
+        let pre = CommandPre::new(pre_instantiate(self.runtime(), component)?).map_err(Error::Runtime)?;
+        let call = async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await;
+        let sandboxes = Sandboxes::new(
+            self,
+            move |ctx| {
+                let ctx = ctx.args(&args).stdin(wasmtime_wasi::cli::stdin());
+                ctx.stdout(wasmtime_wasi::cli::stdout()).stderr(wasmtime_wasi::cli::stderr()).build()
+            },
+            move |store| {
+                let pre = pre.clone();
+                Box::pin(async move { pre.instantiate_async(store).await })
+            },
+        );
+        match sandboxes.call(call).await {
+            Ok(Ok(())) => Ok(0),
+            Ok(Err(())) => Ok(1),
+            Err(Error::Exit(status)) => Ok(status),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
 
 use crate::egress::Egress;
+use crate::identity::Identity;
 use crate::limits::{Limits, MAX_FIELDS_BYTES, MAX_RESOURCES};
-use crate::{Cluster, Error};
+use crate::volume::{FileSystem, Volume};
+use crate::{Error, Tenant};
 use std::fs;
 use std::path::Path;
-use wasmtime::component::ResourceTable;
+use std::sync::Arc;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
-use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::filesystem::WasiFilesystemView;
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Where a guest finds its service account, as in every pod.
@@ -19,8 +23,12 @@ pub struct Ctx {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     egress: Egress,
+    /// Where the token stays outside: what the guest sees of the service account's folder.
+    volume: Option<Arc<Volume>>,
     table: ResourceTable,
     limits: Limits,
+    /// The guest's linear memories together, in bytes.
+    memory: usize,
     exceeded: Option<Error>,
 }
 
@@ -37,20 +45,35 @@ impl View for Ctx {
 }
 
 impl Ctx {
-    /// A builder for a sandbox with this cluster's identity.
-    pub fn builder(cluster: &Cluster) -> CtxBuilder<'_> {
-        CtxBuilder { cluster, wasi: WasiCtxBuilder::new() }
+    /// A builder for a sandbox of this tenant's.
+    pub fn builder(tenant: &Tenant) -> CtxBuilder<'_> {
+        CtxBuilder::new(tenant.identity())
+    }
+
+    /// Another call begins: what an earlier one was refused is not why this one ends.
+    pub(crate) fn begin_call(&mut self) {
+        self.exceeded = None;
+    }
+
+    /// The sandbox's files.
+    pub(crate) fn file_system(&mut self) -> FileSystem<'_> {
+        let volume = self.volume.clone();
+        FileSystem { wasi: self.filesystem(), volume }
     }
 }
 
 /// Builds a [`Ctx`]. What it is not told to give, the guest does not have: no environment, arguments, standard input, files,
 /// sockets, or clock resolution beyond WASI's.
 pub struct CtxBuilder<'a> {
-    cluster: &'a Cluster,
+    identity: &'a Identity,
     wasi: WasiCtxBuilder,
 }
 
-impl CtxBuilder<'_> {
+impl<'a> CtxBuilder<'a> {
+    pub(crate) fn new(identity: &'a Identity) -> CtxBuilder<'a> {
+        CtxBuilder { identity, wasi: WasiCtxBuilder::new() }
+    }
+
     /// The guest's command line, its own name first. None by default.
     pub fn args(mut self, args: &[impl AsRef<str>]) -> Self {
         self.wasi.args(args);
@@ -81,20 +104,24 @@ impl CtxBuilder<'_> {
         self
     }
 
-    /// Opens the service account's folder, if there is one.
+    /// The sandbox's state.
     pub fn build(mut self) -> Result<Ctx, Error> {
-        let Cluster { server, service_account_dir, limits, .. } = self.cluster;
+        let Identity { server, volume, door, .. } = self.identity;
+        let limits = self.identity.limits();
         self.wasi
             .env("KUBERNETES_SERVICE_HOST", server.host())
             .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
-            // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
-            .allow_blocking_current_thread(reads_at_once(service_account_dir))
             .allow_tcp(false)
             .allow_udp(false);
-        // Without the folder the guest finds no files, and has a typed error for that.
-        if service_account_dir.exists() {
-            let opened = self.wasi.preopened_dir(service_account_dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
-            opened.map_err(|source| Error::ServiceAccount { path: service_account_dir.clone(), source })?;
+        if volume.is_none() {
+            let dir = &self.identity.settings.service_account_dir;
+            // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
+            self.wasi.allow_blocking_current_thread(reads_at_once(dir));
+            // Without the folder the guest finds no files, and has a typed error for that.
+            if dir.exists() {
+                let opened = self.wasi.preopened_dir(dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
+                opened.map_err(|source| Error::ServiceAccount { path: dir.clone(), source })?;
+            }
         }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
@@ -103,9 +130,11 @@ impl CtxBuilder<'_> {
         Ok(Ctx {
             wasi: self.wasi.build(),
             http,
-            egress: self.cluster.egress.clone(),
+            egress: Egress::new(door.clone()),
+            volume: volume.clone(),
             table,
             limits: limits.clone(),
+            memory: 0,
             exceeded: None,
         })
     }
@@ -123,37 +152,52 @@ impl WasiHttpView for Ctx {
     }
 }
 
-/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what is copied out of the guest; and lets guest code
-/// yield every 10 ms. Call it on each new store, and make calls under [`Limits::run`], which ends those that take too long.
+/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what the guest hands over; and lets guest code yield
+/// every 10 ms. Call it on each new store, and make calls under [`Limits::run`], which ends those that take too long.
+/// [`Sandboxes`](crate::Sandboxes) do both themselves.
 pub fn limit<T: View>(store: &mut Store<T>) {
-    let memory = store.data_mut().incluster().limits.memory;
+    let hostcall_bytes = store.data_mut().incluster().limits.hostcall_bytes;
     store.limiter(|data| data.incluster());
-    // A guest has no more to hand over than its memory.
-    store.set_hostcall_fuel(memory);
+    store.set_hostcall_fuel(hostcall_bytes);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
 }
 
-/// Why guest code ended without an answer: the limit that it exceeded, else a trap.
+/// Why guest code ended without an answer: the limit that it exceeded, else an error of the host's, else a trap.
 pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
-    ctx.exceeded.take().unwrap_or(Error::Trap(trap))
+    if let Some(exceeded) = ctx.exceeded.take() {
+        return exceeded;
+    }
+    let trap = match trap.downcast::<Error>() {
+        Ok(error) => return error,
+        Err(trap) => trap,
+    };
+    if let Some(exit) = trap.downcast_ref::<I32Exit>() {
+        return Error::Exit(exit.0);
+    }
+    match trap.downcast_ref::<ResourceTableError>() {
+        Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),
+        _ => Error::Trap(trap),
+    }
 }
 
 impl ResourceLimiter for Ctx {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.permit(desired, self.limits.memory)
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let limit = self.limits.memory;
+        let all = self.memory.saturating_add(desired.saturating_sub(current));
+        if all > limit {
+            // A guest that may not grow aborts: what it was refused tells that from a bug.
+            self.exceeded.get_or_insert(Error::Memory(limit));
+            return Ok(false);
+        }
+        self.memory = all;
+        Ok(true)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.permit(desired, self.limits.table_elements)
-    }
-}
-
-impl Ctx {
-    /// A guest that may not grow aborts: what it was refused tells that from a bug.
-    fn permit(&mut self, desired: usize, limit: usize) -> wasmtime::Result<bool> {
+        let limit = self.limits.table_elements;
         if desired > limit {
-            self.exceeded.get_or_insert(Error::Memory(limit));
+            self.exceeded.get_or_insert(Error::Table(limit));
         }
         Ok(desired <= limit)
     }

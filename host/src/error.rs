@@ -33,12 +33,27 @@ pub enum Error {
     WallTime(Duration),
     /// The guest computed for longer than [`Limits::cpu_time`](crate::Limits::cpu_time).
     CpuTime(Duration),
-    /// The guest asked for more memory or table elements than its [`Limits`](crate::Limits) allow.
+    /// The guest asked for more memory than [`Limits::memory`](crate::Limits::memory).
     Memory(usize),
-    /// The guest trapped: a bug in it.
+    /// The guest asked for more table elements than [`Limits::table_elements`](crate::Limits::table_elements).
+    Table(usize),
+    /// The guest holds more resources of the host's than the 64 that it may: files, requests, bodies, streams.
+    Resources(usize),
+    /// The guest handed over more than [`Limits::hostcall_bytes`](crate::Limits::hostcall_bytes) in one call.
+    HostcallBytes(usize),
+    /// The tenant has as many sandboxes as [`Limits::instances`](crate::Limits::instances).
+    Instances(u32),
+    /// The tenant has as many calls under way as [`Limits::concurrent_calls`](crate::Limits::concurrent_calls).
+    ConcurrentCalls(u32),
+    /// The guest trapped: a bug in it, such as a panic, or a stack that has overflowed.
     Trap(wasmtime::Error),
+    /// The guest ended the whole instance by `wasi:cli/exit`, where a call was to return.
+    Exit(i32),
     /// The engine could not be set up.
     Runtime(wasmtime::Error),
+    /// A component cannot be an extension.
+    #[cfg(feature = "extensions")]
+    Extension(crate::ExtensionError),
 }
 
 impl fmt::Display for Error {
@@ -55,8 +70,53 @@ impl fmt::Display for Error {
             Error::WallTime(limit) => write!(f, "the call took longer than its limit of {limit:?}"),
             Error::CpuTime(limit) => write!(f, "the component computed for longer than its limit of {limit:?}"),
             Error::Memory(limit) => write!(f, "the component needs more memory than its limit of {limit} bytes"),
+            Error::Table(limit) => write!(f, "the component needs more table elements than its limit of {limit}"),
+            Error::Resources(limit) => write!(f, "the component holds more than {limit} resources of the host's: it leaks them"),
+            Error::HostcallBytes(limit) => {
+                write!(f, "the component handed over more than its limit of {limit} bytes in one call")
+            }
+            Error::Instances(limit) => {
+                write!(
+                    f,
+                    "the tenant has {limit} sandboxes, which is its limit; drop lists and watches, or raise Limits::instances"
+                )
+            }
+            Error::ConcurrentCalls(limit) => {
+                write!(f, "the tenant has {limit} calls under way, which is its limit; try again when one has ended")
+            }
+            Error::Exit(status) => write!(f, "the component exited with status {status} instead of returning"),
             Error::Trap(error) => write!(f, "the component trapped: {error:#}"),
+            #[cfg(feature = "extensions")]
+            Error::Extension(error) => write!(f, "failed to load the extension: {error}"),
             Error::Runtime(error) => write!(f, "failed to set up the WebAssembly engine: {error:#}"),
+        }
+    }
+}
+
+impl Error {
+    /// The limit that ended the call, in the words of the metric `incluster_limits_exceeded_total`.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::WallTime(_) => "wall_time",
+            Error::CpuTime(_) => "cpu_time",
+            Error::Memory(_) => "memory",
+            Error::Table(_) => "table_elements",
+            Error::Resources(_) => "resources",
+            Error::HostcallBytes(_) => "hostcall_bytes",
+            Error::Instances(_) => "instances",
+            Error::ConcurrentCalls(_) => "concurrent_calls",
+            _ => return None,
+        })
+    }
+
+    /// In the words of the metric `incluster_calls_total`.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Error::Kubernetes(types::Error::Denied(_)) => "denied",
+            Error::Kubernetes(_) => "error",
+            Error::Trap(_) | Error::Exit(_) => "trap",
+            error if error.limit().is_some() => "limit",
+            _ => "setup",
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  your program          │ sandbox                         │ this crate                    │ network
-//!  Cluster ──► call ─────┼─► client component (wasm) ──────┼─► egress: policy, TLS, pool ──┼─► API server
+//!  Tenant ──► call  ─────┼─► client component (wasm) ──────┼─► egress: policy, TLS, pool ──┼─► API server
 //!                        │   token, requests, decoding     │   ca.crt, deadlines, limits   │
 //! ```
 //!
@@ -13,12 +13,12 @@
 //!
 //! ```no_run
 //! # async fn list() -> Result<(), incluster::Error> {
-//! use incluster::Cluster;
+//! use incluster::Tenant;
 //! use incluster::types::ListOptions;
 //!
-//! let cluster = Cluster::in_cluster()?;
+//! let tenant = Tenant::in_cluster()?;
 //! let options = ListOptions { label_selector: Some("app=web".into()), ..ListOptions::ALL };
-//! for pod in cluster.list_namespaced_pods("default", &options).await?.items {
+//! for pod in tenant.list_namespaced_pods("default", &options).await?.items {
 //!     println!("{} {:?}", pod.metadata.name, pod.status.pod_ips);
 //! }
 //! # Ok(())
@@ -29,7 +29,8 @@
 //!
 //! ```no_run
 //! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
-//! use incluster::{Cluster, Ctx, Runtime, Server, View, bindings};
+//! use incluster::policy::Policy;
+//! use incluster::{Ctx, Runtime, Server, Tenant, View, bindings};
 //! use wasmtime::{Store, component::Linker};
 //!
 //! struct State {
@@ -45,51 +46,75 @@
 //!
 //! let runtime = Runtime::new()?;
 //! let server = Server::parse("https://10.96.0.1")?;
-//! let cluster = Cluster::new(&runtime, server, incluster::SERVICE_ACCOUNT_DIR.into())?;
+//! let policy: Policy = serde_json::from_str(
+//!     r#"{"rules": [{"verbs": ["list"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["shop"]}]}"#,
+//! )?;
+//! let tenant = Tenant::builder(&runtime, "shop").server(server).policy(policy).build()?;
 //!
 //! let mut linker = Linker::<State>::new(runtime.engine());
 //! incluster::add_to_linker(&mut linker)?;
 //!
 //! // Room in the pool, for as long as the store exists.
 //! let _permit = runtime.admit().await;
-//! let mut store = Store::new(runtime.engine(), State { incluster: Ctx::builder(&cluster).build()? });
+//! let mut store = Store::new(runtime.engine(), State { incluster: Ctx::builder(&tenant).build()? });
 //! incluster::limit(&mut store);
 //! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
 //! let client = plugin.incluster_kubernetes_client();
-//! let config = cluster.limits().run(client.call_load_incluster_config(&mut store)).await??;
+//! let config = tenant.limits().run(client.call_load_incluster_config(&mut store)).await??;
 //! # Ok(())
 //! # }
 //! ```
 
 pub mod bindings;
-mod cluster;
 mod command;
 mod compile;
+#[path = "../../guest/client/src/credentials.rs"]
+mod credentials;
 mod ctx;
 #[path = "../../guest/client/src/defaults.rs"]
 mod defaults;
 #[path = "../../guest/client/src/describe.rs"]
 mod describe;
+#[path = "../../guest/client/src/dns.rs"]
+#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
+mod dns;
 mod egress;
 mod error;
+#[cfg(feature = "extensions")]
+mod extension;
+#[path = "../../guest/client/src/files.rs"]
+#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
+mod files;
+mod identity;
 mod limits;
 mod linker;
 #[path = "../../guest/client/src/look_again.rs"]
 mod look_again;
+pub mod policy;
+mod request_info;
 mod runtime;
+mod sandboxes;
 mod server;
 mod session;
+mod tenant;
+#[path = "../../guest/client/src/token.rs"]
+#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
+mod token;
+mod volume;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
-pub use cluster::Cluster;
 pub use ctx::{Ctx, CtxBuilder, SERVICE_ACCOUNT_DIR, View, limit};
 pub use error::Error;
+#[cfg(feature = "extensions")]
+pub use extension::{Extension, ExtensionError};
 pub use limits::Limits;
 pub use linker::add_to_linker;
 pub use runtime::{COMMAND, PLUGIN, Permit, Runtime};
+pub use sandboxes::{Instantiate, Instantiating, Reuse, Sandbox, Sandboxes};
 pub use server::Server;
 pub use session::{PodPages, PodWatch};
+pub use tenant::{Credentials, Tenant, TenantBuilder};
 
 /// The README's examples are compiled.
 #[cfg(doctest)]

@@ -1,11 +1,11 @@
 //! What a guest can call.
 
 use crate::ctx::View;
+use crate::volume::HasFileSystem;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi_http::p2::bindings::http;
@@ -38,8 +38,8 @@ pub fn add_to_linker<T: View + 'static>(linker: &mut Linker<T>) -> wasmtime::Res
     cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, |t| t.incluster().cli())?;
     cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, |t| t.incluster().cli())?;
 
-    filesystem::preopens::add_to_linker::<T, WasiFilesystem>(l, |t| t.incluster().filesystem())?;
-    filesystem::types::add_to_linker::<T, WasiFilesystem>(l, |t| t.incluster().filesystem())?;
+    filesystem::preopens::add_to_linker::<T, HasFileSystem>(l, |t| t.incluster().file_system())?;
+    filesystem::types::add_to_linker::<T, HasFileSystem>(l, |t| t.incluster().file_system())?;
 
     http::outgoing_handler::add_to_linker::<T, WasiHttp>(l, |t| t.incluster().http())?;
     http::types::add_to_linker::<T, WasiHttp>(l, &Default::default(), |t| t.incluster().http())

@@ -1,34 +1,34 @@
 //! A sandbox that hands out one thing after the other: pages, or events.
 
-use crate::bindings::Plugin;
-use crate::ctx::{Ctx, ended};
+use crate::Error;
+use crate::ctx::Ctx;
+use crate::sandboxes::Sandbox;
+use crate::tenant::Loaded;
 use crate::types::{PodEvent, PodList};
-use crate::{Cluster, Error, Limits, Permit};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Poll, ready};
-use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-type Client = crate::bindings::exports::incluster::kubernetes::client::Guest;
-
-/// A list, page by page: [`Cluster::page_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+/// A list, page by page: [`crate::Tenant::page_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
 pub struct PodPages(Session<PodList>);
 
-/// A watch: [`Cluster::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+/// A watch: [`crate::Tenant::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
 pub struct PodWatch(Session<PodEvent>);
 
 impl PodPages {
-    pub(crate) fn new(sandbox: Sandbox) -> PodPages {
-        PodPages(Session::new(sandbox, |mut sandbox| {
+    pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> PodPages {
+        PodPages(Session::new(Open { sandbox, resource }, |mut open| {
             Box::pin(async move {
-                let Sandbox { store, plugin, resource, limits, .. } = &mut sandbox;
-                let pages = plugin.incluster_kubernetes_client().pod_pages();
-                let next = limits.run(pages.call_next(&mut *store, *resource)).await;
-                sandbox.after(next)
+                let pages = open.resource;
+                let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>| {
+                    loaded.plugin.incluster_kubernetes_client().pod_pages().call_next(&mut store, pages).await
+                };
+                let next = open.sandbox.run(next).await;
+                open.after(next)
             })
         }))
     }
@@ -43,15 +43,16 @@ impl PodPages {
 }
 
 impl PodWatch {
-    pub(crate) fn new(sandbox: Sandbox) -> PodWatch {
-        PodWatch(Session::new(sandbox, |mut sandbox| {
+    pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> PodWatch {
+        PodWatch(Session::new(Open { sandbox, resource }, |mut open| {
             Box::pin(async move {
-                let Sandbox { store, plugin, resource, limits, .. } = &mut sandbox;
-                let watch = plugin.incluster_kubernetes_client().pod_watch();
+                let watch = open.resource;
+                let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>| {
+                    loaded.plugin.incluster_kubernetes_client().pod_watch().call_next(&mut store, watch).await
+                };
                 // To wait for an event is what it is for.
-                let limits = Limits { wall_time: Duration::MAX, ..limits.clone() };
-                let next = limits.run(watch.call_next(&mut *store, *resource)).await;
-                sandbox.after(next)
+                let next = open.sandbox.wait(next).await;
+                open.after(next)
             })
         }))
     }
@@ -66,55 +67,41 @@ impl PodWatch {
     }
 }
 
-/// An instance, and a resource in it.
-pub(crate) struct Sandbox {
-    store: Store<Ctx>,
-    plugin: Plugin,
+/// A sandbox, and the resource in it.
+struct Open {
+    sandbox: Sandbox<Ctx, Loaded>,
     resource: ResourceAny,
-    limits: Limits,
-    /// Dropped last: the store needs its place until then.
-    _permit: Permit,
 }
 
-impl Sandbox {
-    /// A fresh sandbox with its configuration loaded, in which `open` makes a resource.
-    pub(crate) async fn open(
-        cluster: &Cluster,
-        open: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> wasmtime::Result<Result<ResourceAny, crate::types::Error>>,
-    ) -> Result<Sandbox, Error> {
-        let (plugin, resource, store, permit) = cluster.run(open).await?;
-        Ok(Sandbox { store, plugin, resource, limits: cluster.limits().clone(), _permit: permit })
-    }
-
+impl Open {
     /// What the sandbox's answer means: whether it goes on, and what it handed out.
-    fn after<T>(mut self, answer: Result<wasmtime::Result<Result<Option<T>, crate::types::Error>>, Error>) -> Step<T> {
+    fn after<T>(self, answer: Result<Result<Option<T>, crate::types::Error>, Error>) -> Step<T> {
         match answer {
-            Ok(Ok(Ok(next))) => (Some(self), Ok(next)),
-            Ok(Ok(Err(error))) => (Some(self), Err(Error::Kubernetes(error))),
-            Ok(Err(trap)) => (None, Err(ended(self.store.data_mut(), trap))),
-            Err(limit) => (None, Err(limit)),
+            Ok(Ok(next)) => (Some(self), Ok(next)),
+            Ok(Err(error)) => (Some(self), Err(Error::Kubernetes(error))),
+            Err(end) => (None, Err(end)),
         }
     }
 }
 
-type Step<T> = (Option<Sandbox>, Result<Option<T>, Error>);
+type Step<T> = (Option<Open>, Result<Option<T>, Error>);
 type Pending<T> = Pin<Box<dyn Future<Output = Step<T>> + Send>>;
 
 struct Session<T> {
     state: State<T>,
-    step: fn(Sandbox) -> Pending<T>,
+    step: fn(Open) -> Pending<T>,
 }
 
 enum State<T> {
-    Idle(Box<Sandbox>),
+    Idle(Box<Open>),
     /// A call that may have been begun by an earlier `next`.
     Busy(Pending<T>),
     Ended,
 }
 
 impl<T> Session<T> {
-    fn new(sandbox: Sandbox, step: fn(Sandbox) -> Pending<T>) -> Session<T> {
-        Session { state: State::Idle(Box::new(sandbox)), step }
+    fn new(open: Open, step: fn(Open) -> Pending<T>) -> Session<T> {
+        Session { state: State::Idle(Box::new(open)), step }
     }
 
     async fn next(&mut self) -> Result<Option<T>, Error> {

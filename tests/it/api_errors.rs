@@ -1,12 +1,12 @@
 //! What the API server refuses, and what a proxy before it does.
 
-use crate::{cluster, kubernetes, list_shop};
+use crate::{kubernetes, list_shop, tenant};
 use incluster::types::{Error, ListOptions, Status, TransportError};
 use testbed::{Answer, Ca, Recording, Testbed};
 
 async fn answered(answer: Answer) -> Error {
     let testbed = Testbed::serving(move |_| answer.clone()).await;
-    let result = kubernetes(cluster(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await);
+    let result = kubernetes(tenant(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await);
     result.expect_err("a failure")
 }
 
@@ -123,9 +123,9 @@ async fn a_redirect_is_refused_and_nothing_is_sent_to_its_target() {
 #[tokio::test]
 async fn a_failure_leaves_the_next_call_alone() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
-    assert!(cluster.list_namespaced_pods("other", &ListOptions::ALL).await.is_err());
-    assert_eq!(list_shop(&cluster).await.unwrap().items.len(), 7);
+    let tenant = tenant(&testbed);
+    assert!(tenant.list_namespaced_pods("other", &ListOptions::ALL).await.is_err());
+    assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7);
 }
 
 /// A `Status` in protobuf, written field by field, so that it does not depend on the code that reads it.

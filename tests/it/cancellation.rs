@@ -1,8 +1,9 @@
 //! What is dropped is freed: connection, instance and all.
 
-use crate::cluster;
-use incluster::Runtime;
+use crate::tenant;
+use incluster::policy::Policy;
 use incluster::types::{ListOptions, PagingOptions, WatchOptions};
+use incluster::{Limits, Runtime, Tenant};
 use std::time::Duration;
 use testbed::{Answer, Chunk, PodStore, Recording, Testbed};
 use tokio::sync::mpsc;
@@ -24,10 +25,10 @@ async fn slow() -> (Testbed, mpsc::UnboundedReceiver<mpsc::UnboundedSender<Chunk
 #[tokio::test]
 async fn a_dropped_list_frees_its_stream() {
     let (testbed, mut asking) = slow().await;
-    let cluster = cluster(&testbed);
+    let tenant = tenant(&testbed);
     let body = tokio::select! {
         biased;
-        list = cluster.list_namespaced_pods("shop", &ListOptions::ALL) => panic!("{list:?}"),
+        list = tenant.list_namespaced_pods("shop", &ListOptions::ALL) => panic!("{list:?}"),
         body = asking.recv() => body.unwrap(),
     };
     // Ends when the server notices that nobody reads.
@@ -37,8 +38,8 @@ async fn a_dropped_list_frees_its_stream() {
 #[tokio::test]
 async fn dropped_pages_and_watches_free_theirs() {
     let (testbed, mut asking) = slow().await;
-    let cluster = cluster(&testbed);
-    let mut pages = cluster.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
+    let tenant = tenant(&testbed);
+    let mut pages = tenant.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
     let body = tokio::select! {
         biased;
         page = pages.next() => panic!("{page:?}"),
@@ -51,7 +52,7 @@ async fn dropped_pages_and_watches_free_theirs() {
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
     let options = WatchOptions { resource_version: Some(store.resource_version()), ..WatchOptions::ALL };
-    let mut watch = crate::cluster(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
+    let mut watch = crate::tenant(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
     tokio::select! {
         biased;
         event = watch.next() => panic!("{event:?}"),
@@ -64,12 +65,14 @@ async fn dropped_pages_and_watches_free_theirs() {
 /// The pool has 100 places: were they not given back, the 101st call would wait for ever.
 #[tokio::test]
 async fn a_dropped_call_gives_its_place_back_at_once() {
-    let runtime = Runtime::new().unwrap();
+    let runtime = Runtime::with_capacity(100).unwrap();
     let (testbed, mut asking) = slow().await;
     let server = incluster::Server::parse(&testbed.server.url()).unwrap();
-    let cluster = incluster::Cluster::new(&runtime, server, testbed.volume.path().into()).unwrap();
+    let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());
+    let limits = Limits { concurrent_calls: 200, instances: 200, open_streams: 200, ..Limits::default() };
+    let tenant = tenant.policy(Policy::allow_all()).limits(limits).build().unwrap();
     for _ in 0..2 {
-        let mut calls: Vec<_> = (0..100).map(|_| Box::pin(cluster.list_namespaced_pods("shop", &ListOptions::ALL))).collect();
+        let mut calls: Vec<_> = (0..100).map(|_| Box::pin(tenant.list_namespaced_pods("shop", &ListOptions::ALL))).collect();
         let mut begun = 0;
         while begun < 100 {
             tokio::select! {
@@ -90,9 +93,9 @@ async fn a_dropped_call_gives_its_place_back_at_once() {
 #[tokio::test]
 async fn a_dropped_cluster_closes_its_connections() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
-    crate::list_shop(&cluster).await.unwrap();
+    let tenant = tenant(&testbed);
+    crate::list_shop(&tenant).await.unwrap();
     assert_eq!(testbed.server.open_connections(), 1);
-    drop(cluster);
+    drop(tenant);
     testbed.server.until_open_connections(0).await;
 }

@@ -1,8 +1,8 @@
 //! What a pod may get wrong, through the real component.
 
-use crate::{RUNTIME, cluster, list_shop};
+use crate::{RUNTIME, list_shop, portable, tenant};
 use incluster::types::{ConfigError, Error};
-use incluster::{Cluster, Server};
+use incluster::{Server, Tenant};
 use std::path::PathBuf;
 use testbed::{TOKEN, Testbed};
 
@@ -16,7 +16,7 @@ fn path(file: &str) -> String {
 async fn with_file(name: &str, content: &[u8]) -> ConfigError {
     let testbed = Testbed::start().await;
     testbed.volume.set(name, content);
-    let answer = list_shop(&cluster(&testbed)).await;
+    let answer = list_shop(&tenant(&testbed)).await;
     assert_eq!(testbed.server.connections(), 0);
     config_error(answer)
 }
@@ -43,7 +43,7 @@ async fn tokens() {
 async fn a_token_is_trimmed() {
     let testbed = Testbed::start().await;
     testbed.volume.set("token", format!(" {TOKEN}\r\n").as_bytes());
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
 #[tokio::test]
@@ -69,10 +69,10 @@ async fn files_that_are_missing_or_no_files() {
     for name in ["token", "ca.crt"] {
         let testbed = Testbed::start().await;
         testbed.volume.remove(name);
-        assert_eq!(config_error(list_shop(&cluster(&testbed)).await), ConfigError::FileMissing(path(name)));
+        assert_eq!(config_error(list_shop(&tenant(&testbed)).await), ConfigError::FileMissing(path(name)));
         std::fs::create_dir(testbed.volume.path().join(name)).unwrap();
         assert!(
-            matches!(config_error(list_shop(&cluster(&testbed)).await), ConfigError::FileUnreadable(f) if f.path == path(name))
+            matches!(config_error(list_shop(&tenant(&testbed)).await), ConfigError::FileUnreadable(f) if f.path == path(name))
         );
         assert_eq!(testbed.server.connections(), 0);
     }
@@ -81,8 +81,8 @@ async fn files_that_are_missing_or_no_files() {
 #[tokio::test]
 async fn no_folder_at_all() {
     let server = Server::new("127.0.0.1", 1).unwrap();
-    let cluster = Cluster::new(&RUNTIME, server, PathBuf::from("/no/such/folder")).unwrap();
-    assert_eq!(config_error(list_shop(&cluster).await), ConfigError::FileMissing(path("token")));
+    let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir("/no/such/folder").build().unwrap();
+    assert_eq!(config_error(list_shop(&tenant).await), ConfigError::FileMissing(path("token")));
 }
 
 /// A link out of the volume is not followed: the sandbox has this folder and nothing else.
@@ -94,7 +94,7 @@ async fn links_that_lead_out_of_the_volume() {
     testbed.volume.remove("token");
     for target in [outside.path().to_path_buf(), PathBuf::from("../../../../../../../../etc/hostname")] {
         std::os::unix::fs::symlink(target, testbed.volume.path().join("token")).unwrap();
-        let error = config_error(list_shop(&cluster(&testbed)).await);
+        let error = config_error(list_shop(&portable(&testbed)).await);
         assert!(matches!(&error, ConfigError::FileUnreadable(f) if f.path == path("token")), "{error:?}");
         std::fs::remove_file(testbed.volume.path().join("token")).unwrap();
     }

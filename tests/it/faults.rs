@@ -1,9 +1,9 @@
 //! The fault matrix: one row a test, each for a list, a list by pages, and a watch. A row says what error a fault that stays
 //! becomes, and whether a fault that passes is ridden out.
 
-use crate::{cluster, kubernetes};
+use crate::{kubernetes, tenant};
 use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, TransportError, WatchOptions};
-use incluster::{Cluster, Limits};
+use incluster::{Limits, Tenant};
 use std::time::Duration;
 use testbed::{Answer, Fault, PodStore, Testbed};
 
@@ -20,7 +20,7 @@ const CALLS: [Call; 3] = [Call::List, Call::Page, Call::Watch];
 const PHASE: Duration = Duration::from_millis(250);
 const CALL: Duration = Duration::from_millis(2500);
 
-fn impatient(testbed: &Testbed) -> Cluster {
+fn impatient(testbed: &Testbed) -> Tenant {
     let limits = Limits {
         connect: PHASE,
         handshake: PHASE,
@@ -30,16 +30,16 @@ fn impatient(testbed: &Testbed) -> Cluster {
         ..Limits::default()
     };
     let policy = RetryPolicy { attempts: 2, deadline_milliseconds: CALL.as_millis() as u32 };
-    cluster(testbed).with_limits(limits).with_retry_policy(policy)
+    tenant(testbed).with_limits(limits).with_retry_policy(policy)
 }
 
 /// How many pods the call found.
-async fn outcome(cluster: &Cluster, call: Call) -> Result<usize, Error> {
+async fn outcome(tenant: &Tenant, call: Call) -> Result<usize, Error> {
     match call {
-        Call::List => kubernetes(cluster.list_namespaced_pods("shop", &ListOptions::ALL).await).map(|list| list.items.len()),
+        Call::List => kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await).map(|list| list.items.len()),
         Call::Page => {
             let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
-            let mut pages = cluster.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
+            let mut pages = tenant.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
             let mut pods = 0;
             while let Some(page) = kubernetes(pages.next().await)? {
                 pods += page.items.len();
@@ -47,7 +47,7 @@ async fn outcome(cluster: &Cluster, call: Call) -> Result<usize, Error> {
             Ok(pods)
         }
         Call::Watch => {
-            let mut watch = cluster.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+            let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
             let mut pods = 0;
             loop {
                 match kubernetes(watch.next().await)?.unwrap() {

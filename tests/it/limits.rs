@@ -1,8 +1,8 @@
 //! What ends a call that takes too much.
 
-use crate::{cluster, cluster_at, kubernetes};
+use crate::{kubernetes, portable, tenant, tenant_at};
 use incluster::types::{ConfigError, Error, ListOptions, TransportError};
-use incluster::{Cluster, Error as HostError, Limits};
+use incluster::{Error as HostError, Limits, Tenant};
 use std::time::Duration;
 use testbed::{Answer, Ca, Recording, Server, TOKEN, Testbed, Volume};
 use tokio::io::AsyncReadExt;
@@ -10,8 +10,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-async fn list(cluster: &Cluster) -> Result<usize, HostError> {
-    cluster.list_namespaced_pods("shop", &ListOptions::ALL).await.map(|list| list.items.len())
+async fn list(tenant: &Tenant) -> Result<usize, HostError> {
+    tenant.list_namespaced_pods("shop", &ListOptions::ALL).await.map(|list| list.items.len())
 }
 
 /// A list of many pods.
@@ -27,7 +27,7 @@ async fn response_bytes() {
     let answer = long_list(100);
     let bytes = answer.body.len() as u64;
     let testbed = Testbed::serving(move |_| answer.clone()).await;
-    let limited = |response_bytes| cluster(&testbed).with_limits(Limits { response_bytes, ..Limits::default() });
+    let limited = |response_bytes| tenant(&testbed).with_limits(Limits { response_bytes, ..Limits::default() });
     assert_eq!(list(&limited(bytes)).await.unwrap(), 100);
     match kubernetes(list(&limited(bytes - 1)).await) {
         Err(Error::LimitExceeded(text)) => assert!(text.contains(&(bytes - 1).to_string()), "{text}"),
@@ -40,10 +40,10 @@ async fn memory() {
     let answer = long_list(2000);
     let testbed = Testbed::serving(move |_| answer.clone()).await;
     let memory = 4 << 20;
-    let limited = cluster(&testbed).with_limits(Limits { memory, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { memory, ..Limits::default() });
     let ended = list(&limited).await.unwrap_err();
     assert!(matches!(ended, HostError::Memory(limit) if limit == memory), "{ended:?}");
-    assert_eq!(list(&cluster(&testbed)).await.unwrap(), 2000);
+    assert_eq!(list(&tenant(&testbed)).await.unwrap(), 2000);
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn cpu_time() {
     let answer = long_list(5000);
     let testbed = Testbed::serving(move |_| answer.clone()).await;
     let cpu_time = Duration::from_millis(10);
-    let limited = cluster(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
     let ended = list(&limited).await.unwrap_err();
     assert!(matches!(ended, HostError::CpuTime(limit) if limit == cpu_time), "{ended:?}");
 }
@@ -61,7 +61,7 @@ async fn cpu_time() {
 async fn waits_are_no_cpu_time() {
     let testbed = Testbed::serving(|_| Answer { drips: true, ..Recording::read("list-json").answer }).await;
     let cpu_time = Duration::from_millis(100);
-    let limited = cluster(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
     let begun = std::time::Instant::now();
     assert_eq!(list(&limited).await.unwrap(), 7);
     assert!(begun.elapsed() > 3 * cpu_time, "the body came in drops");
@@ -75,16 +75,15 @@ async fn a_pipe_in_the_volume() {
         testbed.volume.remove(name);
         let pipe = testbed.volume.path().join(name);
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let limited = cluster(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
-        assert!(matches!(list(&limited).await, Err(HostError::WallTime(_))));
-        // Lets go of the thread that waits for the pipe, so that this process can end.
-        drop(std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+        for tenant in [tenant(&testbed), portable(&testbed)] {
+            assert!(matches!(kubernetes(list(&tenant).await), Err(Error::Config(ConfigError::FileUnreadable(_)))));
+        }
         assert_eq!(testbed.server.connections(), 0);
     }
     let testbed = Testbed::start().await;
     testbed.volume.remove("ca.crt");
     assert!(std::process::Command::new("mkfifo").arg(testbed.volume.path().join("ca.crt")).status().unwrap().success());
-    assert!(matches!(kubernetes(list(&cluster(&testbed)).await), Err(Error::Config(ConfigError::FileUnreadable(_)))));
+    assert!(matches!(kubernetes(list(&tenant(&testbed)).await), Err(Error::Config(ConfigError::FileUnreadable(_)))));
 }
 
 /// Durations that mean none.
@@ -101,7 +100,7 @@ async fn no_limits() {
         cpu_time: none,
         ..Limits::default()
     };
-    assert_eq!(list(&cluster(&testbed).with_limits(limits)).await.unwrap(), 7);
+    assert_eq!(list(&tenant(&testbed).with_limits(limits)).await.unwrap(), 7);
 }
 
 /// Headers and half a body, then nothing.
@@ -112,7 +111,7 @@ async fn between_bytes() {
         Answer { stalls: true, ..half }
     })
     .await;
-    let limited = cluster(&testbed).with_limits(Limits { between_bytes: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { between_bytes: SHORT, ..Limits::default() });
     match kubernetes(list(&limited).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "between bytes"),
         other => panic!("{other:?}"),
@@ -141,7 +140,7 @@ async fn connect() {
     // Linux queues one more than it is told.
     let _queue = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
     let testbed = Testbed::start().await;
-    let there = cluster_at(&format!("https://{address}"), &testbed);
+    let there = tenant_at(&format!("https://{address}"), &testbed);
     match kubernetes(list(&there.with_limits(Limits { connect: SHORT, ..Limits::default() })).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "connecting"),
         other => panic!("{other:?}"),
@@ -151,7 +150,7 @@ async fn connect() {
 #[tokio::test]
 async fn handshake() {
     let testbed = silent().await;
-    let limited = cluster(&testbed).with_limits(Limits { handshake: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { handshake: SHORT, ..Limits::default() });
     match kubernetes(list(&limited).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "TLS handshake"),
         other => panic!("{other:?}"),
@@ -161,7 +160,7 @@ async fn handshake() {
 #[tokio::test]
 async fn wall_time() {
     let testbed = silent().await;
-    let limited = cluster(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
     assert!(matches!(list(&limited).await, Err(HostError::WallTime(limit)) if limit == SHORT));
 }
 
@@ -171,7 +170,7 @@ async fn first_byte() {
     let testbed = Testbed::serving_async(|_| std::future::pending()).await;
     let second = Duration::from_secs(1);
     let limits = Limits { first_byte: SHORT, connect: second, handshake: second, ..Limits::default() };
-    match kubernetes(list(&cluster(&testbed).with_limits(limits)).await) {
+    match kubernetes(list(&tenant(&testbed).with_limits(limits)).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "first byte"),
         other => panic!("{other:?}"),
     }

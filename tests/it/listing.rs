@@ -1,6 +1,6 @@
 //! Lists, and what they send.
 
-use crate::{cluster, kubernetes, list_shop};
+use crate::{kubernetes, list_shop, tenant};
 use incluster::types::{Error, ListOptions, PodList, ResourceVersionMatch};
 use testbed::{Ca, Identity, PodApi, Protocol, Recording, Server, TOKEN, Testbed};
 
@@ -17,8 +17,8 @@ async fn json_only() -> Testbed {
 #[tokio::test]
 async fn both_encodings_give_the_same_pods() {
     let (any, json) = (Testbed::start().await, json_only().await);
-    let from_protobuf = list_shop(&cluster(&any)).await.unwrap();
-    let from_json = list_shop(&cluster(&json)).await.unwrap();
+    let from_protobuf = list_shop(&tenant(&any)).await.unwrap();
+    let from_json = list_shop(&tenant(&json)).await.unwrap();
     assert_eq!(from_protobuf, from_json);
     assert_eq!(from_json.items.len(), 7);
     let pod = &from_json.items[1];
@@ -31,7 +31,7 @@ async fn both_encodings_give_the_same_pods() {
 #[tokio::test]
 async fn a_list_is_one_request_with_the_token() {
     let testbed = Testbed::start().await;
-    list_shop(&cluster(&testbed)).await.unwrap();
+    list_shop(&tenant(&testbed)).await.unwrap();
     let [request] = &testbed.server.requests()[..] else { panic!() };
     assert_eq!(request.method, "GET");
     assert_eq!(request.path_and_query, "/api/v1/namespaces/shop/pods");
@@ -53,7 +53,7 @@ async fn every_option_reaches_the_wire_as_kubernetes_spells_it() {
         resource_version_match: Some(ResourceVersionMatch::NotOlderThan),
         timeout_seconds: Some(30),
     };
-    cluster(&testbed).list_namespaced_pods("shop", &options).await.unwrap();
+    tenant(&testbed).list_namespaced_pods("shop", &options).await.unwrap();
     assert_eq!(
         testbed.server.requests()[0].path_and_query,
         "/api/v1/namespaces/shop/pods?labelSelector=app%20in%20%28web%2C%20api%29%2C%21old&fieldSelector=status.phase%3DRunning\
@@ -64,7 +64,7 @@ async fn every_option_reaches_the_wire_as_kubernetes_spells_it() {
 #[tokio::test]
 async fn pages_say_what_follows() {
     let testbed = Testbed::serving(|_| Recording::read("list-page-1-protobuf").answer).await;
-    let PodList { items, continue_token, remaining_item_count, .. } = list_shop(&cluster(&testbed)).await.unwrap();
+    let PodList { items, continue_token, remaining_item_count, .. } = list_shop(&tenant(&testbed)).await.unwrap();
     assert_eq!((items.len(), remaining_item_count), (3, Some(4)));
     assert!(continue_token.is_some());
 }
@@ -72,9 +72,9 @@ async fn pages_say_what_follows() {
 #[tokio::test]
 async fn what_is_no_namespace_is_refused_before_anything_is_sent() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
+    let tenant = tenant(&testbed);
     for namespace in ["../other", "a/b", "a%2Fb", "", &"a".repeat(64), "shop?watch=true", "Shop"] {
-        let answer = kubernetes(cluster.list_namespaced_pods(namespace, &ListOptions::ALL).await);
+        let answer = kubernetes(tenant.list_namespaced_pods(namespace, &ListOptions::ALL).await);
         assert!(matches!(answer, Err(Error::InvalidArgument(_))), "{namespace:?}: {answer:?}");
     }
     assert_eq!(testbed.server.connections(), 0);
@@ -83,12 +83,12 @@ async fn what_is_no_namespace_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn get_json_gives_the_text_that_the_server_sent() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
-    let json = cluster.get_json("/api/v1/namespaces/shop/pods?limit=7").await.unwrap();
+    let tenant = tenant(&testbed);
+    let json = tenant.get_json("/api/v1/namespaces/shop/pods?limit=7").await.unwrap();
     assert_eq!(json, Recording::read("list-json").answer.body);
     assert_eq!(testbed.server.requests()[0].path_and_query, "/api/v1/namespaces/shop/pods?limit=7");
     for path in ["/version", "/api/v1/../../metrics", "/api/v1/pods?watch=1", "//evil/api", "/api/v1/namespaces/a%2fb/pods"] {
-        assert!(matches!(kubernetes(cluster.get_json(path).await), Err(Error::InvalidArgument(_))), "{path}");
+        assert!(matches!(kubernetes(tenant.get_json(path).await), Err(Error::InvalidArgument(_))), "{path}");
     }
     assert_eq!(testbed.server.requests().len(), 1);
 }
@@ -96,18 +96,18 @@ async fn get_json_gives_the_text_that_the_server_sent() {
 #[tokio::test]
 async fn the_namespace_is_the_volumes() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
-    assert_eq!(cluster.namespace().await.unwrap().as_deref(), Some("shop"));
+    let tenant = tenant(&testbed);
+    assert_eq!(tenant.namespace().await.unwrap().as_deref(), Some("shop"));
     testbed.volume.remove("namespace");
-    assert_eq!(cluster.namespace().await.unwrap(), None);
+    assert_eq!(tenant.namespace().await.unwrap(), None);
 }
 
 async fn version_spoken(identity: Identity, protocol: Protocol, ca: &Ca) -> (http::Version, usize) {
     let server = Server::start(identity, protocol, PodApi::answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: testbed::Volume::new(TOKEN, &ca.pem(), "shop") };
-    let cluster = cluster(&testbed);
+    let tenant = tenant(&testbed);
     for _ in 0..3 {
-        list_shop(&cluster).await.unwrap();
+        list_shop(&tenant).await.unwrap();
     }
     (testbed.server.requests()[2].version, testbed.server.connections())
 }

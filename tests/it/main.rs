@@ -8,6 +8,7 @@ mod command_streams;
 mod components;
 mod configuration;
 mod embedding;
+mod extensions;
 mod faults;
 mod limits;
 mod listing;
@@ -20,8 +21,9 @@ mod tidy;
 mod trust;
 mod watching;
 
+use incluster::policy::Policy;
 use incluster::types::{Error as Kubernetes, ListOptions, PodList, RetryPolicy};
-use incluster::{Cluster, Error, Runtime, Server};
+use incluster::{Credentials, Error, Runtime, Server, Tenant};
 use std::sync::LazyLock;
 use testbed::Testbed;
 
@@ -29,19 +31,27 @@ use testbed::Testbed;
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 /// The cluster that a testbed is.
-fn cluster(testbed: &Testbed) -> Cluster {
-    cluster_at(&testbed.server.url(), testbed)
+fn tenant(testbed: &Testbed) -> Tenant {
+    tenant_at(&testbed.server.url(), testbed)
 }
 
 /// The same, by another address. Each request is sent once: `retries.rs` and `faults.rs` show what becomes of it otherwise.
-fn cluster_at(url: &str, testbed: &Testbed) -> Cluster {
+fn tenant_at(url: &str, testbed: &Testbed) -> Tenant {
     let server = Server::parse(url).expect("a URL");
-    let cluster = Cluster::new(&RUNTIME, server, testbed.volume.path().into()).expect("a cluster");
-    cluster.with_retry_policy(RetryPolicy::NEVER)
+    let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());
+    tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::NEVER).build().expect("a tenant")
 }
 
-async fn list_shop(cluster: &Cluster) -> Result<PodList, Kubernetes> {
-    kubernetes(cluster.list_namespaced_pods("shop", &ListOptions::ALL).await)
+/// The same, whose sandboxes have the token: what the guest itself does with it.
+fn portable(testbed: &Testbed) -> Tenant {
+    let server = Server::parse(&testbed.server.url()).expect("a URL");
+    let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());
+    let tenant = tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::NEVER);
+    tenant.credentials(Credentials::Portable).build().expect("a tenant")
+}
+
+async fn list_shop(tenant: &Tenant) -> Result<PodList, Kubernetes> {
+    kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await)
 }
 
 /// The component's own answer.

@@ -1,7 +1,7 @@
 //! What the host tells of its requests.
 
 use crate::log::Log;
-use crate::{cluster, list_shop};
+use crate::{list_shop, tenant};
 use incluster::types::{ListOptions, RetryPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
@@ -31,31 +31,31 @@ async fn counters() {
 
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
-    let cluster = cluster(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
-    list_shop(&cluster).await.unwrap();
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
+    list_shop(&tenant).await.unwrap();
     store.fail_next(1, Answer::new(503, "busy"));
-    list_shop(&cluster).await.unwrap();
-    assert!(cluster.list_namespaced_pods("other", &ListOptions::ALL).await.is_err());
+    list_shop(&tenant).await.unwrap();
+    assert!(tenant.list_namespaced_pods("other", &ListOptions::ALL).await.is_err());
     store.accept_token("another");
     testbed.volume.set("token", b"another");
     testbed.volume.set("ca.crt", Ca::new("another").pem().as_bytes());
-    list_shop(&cluster).await.unwrap();
+    list_shop(&tenant).await.unwrap();
     testbed.server.stop().await;
-    assert!(list_shop(&cluster).await.is_err());
-    drop(cluster);
+    assert!(list_shop(&tenant).await.is_err());
+    drop(tenant);
 
     let figures = figures(&snapshotter);
     let is = |name: &str, expected: u64| assert_eq!(figures.get(name), Some(&expected), "{name} in {figures:#?}");
-    is("incluster_requests_total success", 3);
-    is("incluster_requests_total server_error", 1);
-    is("incluster_requests_total forbidden", 1);
-    is("incluster_retries_total", 3);
-    is("incluster_token_changes_total", 1);
+    is("incluster_requests_total test success", 3);
+    is("incluster_requests_total test server_error", 1);
+    is("incluster_requests_total test forbidden", 1);
+    is("incluster_retries_total test", 4);
+    is("incluster_token_changes_total test", 1);
     is("incluster_ca_reloads_total changed", 1);
-    is("incluster_first_byte_seconds success", 3);
-    is("incluster_request_seconds complete", 5);
-    assert!(figures["incluster_response_bytes_total"] > 3 * 50_000, "{figures:#?}");
-    assert!(figures.keys().any(|name| name == "incluster_requests_total refused"), "{figures:#?}");
+    is("incluster_first_byte_seconds test success", 3);
+    is("incluster_request_seconds test complete", 6);
+    assert!(figures["incluster_response_bytes_total test"] > 3 * 50_000, "{figures:#?}");
+    assert!(figures.keys().any(|name| name == "incluster_requests_total test refused"), "{figures:#?}");
 }
 
 #[tokio::test]
@@ -68,12 +68,12 @@ async fn a_span_for_each_request_without_query_and_token() {
     let testbed = Testbed::serving(store.handler()).await;
     store.fail_next(1, Answer::new(429, "busy"));
     let options = ListOptions { label_selector: Some("confidential=yes".into()), ..ListOptions::ALL };
-    let patient = cluster(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
+    let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
     patient.list_namespaced_pods("shop", &options).await.unwrap();
 
     let log = log.text();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("kubernetes_request{")).collect();
-    let path = "kubernetes_request{method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
+    let path = "kubernetes_request{tenant=\"test\" method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
     for part in [
         format!("{path}1 status=429}}"),
         format!("{path}2 status=200}}"),

@@ -1,14 +1,14 @@
 //! Lists, page by page.
 
-use crate::{cluster, kubernetes};
+use crate::{kubernetes, tenant};
 use incluster::types::{Error, ListOptions, OnExpired, PagingOptions, PodList};
-use incluster::{Cluster, PodPages};
+use incluster::{PodPages, Tenant};
 use testbed::{Answer, PodStore, Testbed};
 
 const PAGE: ListOptions = ListOptions { limit: Some(4), ..ListOptions::ALL };
 
-async fn pages(cluster: &Cluster, on_expired: Option<OnExpired>) -> PodPages {
-    cluster.page_namespaced_pods("shop", &PAGE, &PagingOptions { on_expired, ..PagingOptions::DEFAULT }).await.unwrap()
+async fn pages(tenant: &Tenant, on_expired: Option<OnExpired>) -> PodPages {
+    tenant.page_namespaced_pods("shop", &PAGE, &PagingOptions { on_expired, ..PagingOptions::DEFAULT }).await.unwrap()
 }
 
 async fn next(pages: &mut PodPages) -> Result<Option<PodList>, Error> {
@@ -23,7 +23,7 @@ fn names(list: &PodList) -> Vec<String> {
 async fn pages_add_up_to_the_list() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
-    let mut pages = pages(&cluster(&testbed), None).await;
+    let mut pages = pages(&tenant(&testbed), None).await;
     let mut all = Vec::new();
     let mut sizes = Vec::new();
     while let Some(page) = next(&mut pages).await.unwrap() {
@@ -43,7 +43,7 @@ async fn pages_add_up_to_the_list() {
 #[tokio::test]
 async fn a_long_list_is_no_more_to_hold_than_a_short_one() {
     let testbed = Testbed::serving(PodStore::with_pods(800).handler()).await;
-    let mut pages = pages(&cluster(&testbed), None).await;
+    let mut pages = pages(&tenant(&testbed), None).await;
     let mut pods = 0;
     while let Some(page) = next(&mut pages).await.unwrap() {
         pods += page.items.len();
@@ -57,7 +57,7 @@ async fn a_page_is_500_by_default_and_there_is_no_unlimited_list() {
     let testbed = Testbed::serving(store.handler()).await;
     for limit in [None, Some(0)] {
         let options = ListOptions { limit, ..ListOptions::ALL };
-        let mut pages = cluster(&testbed).page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
+        let mut pages = tenant(&testbed).page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
         assert_eq!(next(&mut pages).await.unwrap().unwrap().items.len(), 500);
         assert_eq!(next(&mut pages).await.unwrap().unwrap().items.len(), 1);
     }
@@ -67,9 +67,9 @@ async fn a_page_is_500_by_default_and_there_is_no_unlimited_list() {
 #[tokio::test]
 async fn nothing_is_asked_for_before_the_first_page() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
-    drop(pages(&cluster(&testbed), None).await);
+    drop(pages(&tenant(&testbed), None).await);
     assert_eq!(testbed.server.connections(), 0);
-    let refused = cluster(&testbed).page_namespaced_pods("../x", &PAGE, &PagingOptions::DEFAULT).await;
+    let refused = tenant(&testbed).page_namespaced_pods("../x", &PAGE, &PagingOptions::DEFAULT).await;
     assert!(matches!(kubernetes(refused.map(drop)), Err(Error::InvalidArgument(_))));
 }
 
@@ -78,7 +78,7 @@ async fn an_expired_list_fails_by_default_and_says_how_to_go_on() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
     for on_expired in [None, Some(OnExpired::Fail)] {
-        let mut pages = pages(&cluster(&testbed), on_expired).await;
+        let mut pages = pages(&tenant(&testbed), on_expired).await;
         next(&mut pages).await.unwrap();
         store.compact();
         let Err(Error::Api(status)) = next(&mut pages).await else { panic!() };
@@ -90,7 +90,7 @@ async fn an_expired_list_fails_by_default_and_says_how_to_go_on() {
 async fn an_expired_list_begins_anew_and_says_so() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
-    let mut pages = pages(&cluster(&testbed), Some(OnExpired::Restart)).await;
+    let mut pages = pages(&tenant(&testbed), Some(OnExpired::Restart)).await;
     let first = next(&mut pages).await.unwrap().unwrap();
     store.delete(&first.items[0].metadata.name);
     store.compact();
@@ -106,7 +106,7 @@ async fn an_expired_list_begins_anew_and_says_so() {
 async fn an_expired_list_goes_on_with_the_servers_token_and_is_inconsistent() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
-    let mut pages = pages(&cluster(&testbed), Some(OnExpired::Resume)).await;
+    let mut pages = pages(&tenant(&testbed), Some(OnExpired::Resume)).await;
     let mut all = names(&next(&mut pages).await.unwrap().unwrap());
     store.compact();
     while let Some(page) = next(&mut pages).await.unwrap() {
@@ -121,11 +121,11 @@ async fn an_expired_list_goes_on_with_the_servers_token_and_is_inconsistent() {
 async fn before_the_first_page_an_expired_token_is_no_failure() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
-    let cluster = cluster(&testbed);
-    let old = kubernetes(cluster.list_namespaced_pods("shop", &PAGE).await).unwrap().continue_token;
+    let tenant = tenant(&testbed);
+    let old = kubernetes(tenant.list_namespaced_pods("shop", &PAGE).await).unwrap().continue_token;
     store.compact_without_token();
     let options = ListOptions { continue_token: old, ..PAGE };
-    let mut pages = cluster.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
+    let mut pages = tenant.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
     let first = next(&mut pages).await.unwrap().unwrap();
     assert_eq!((first.restarted, first.inconsistent, &*first.items[0].metadata.name), (false, false, "web-00000"));
 }
@@ -134,7 +134,7 @@ async fn before_the_first_page_an_expired_token_is_no_failure() {
 async fn a_page_that_failed_is_asked_for_again() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
-    let mut pages = pages(&cluster(&testbed), None).await;
+    let mut pages = pages(&tenant(&testbed), None).await;
     let mut all = names(&next(&mut pages).await.unwrap().unwrap());
     store.fail_next(1, Answer::new(503, "busy"));
     assert!(matches!(next(&mut pages).await, Err(Error::Api(status)) if status.code == 503));
@@ -158,7 +158,7 @@ async fn empty_pages_are_pages_and_an_endless_list_is_cut_off() {
     })
     .await;
     let paging = PagingOptions { max_pages: Some(20), ..PagingOptions::DEFAULT };
-    let mut pages = cluster(&testbed).page_namespaced_pods("shop", &PAGE, &paging).await.unwrap();
+    let mut pages = tenant(&testbed).page_namespaced_pods("shop", &PAGE, &paging).await.unwrap();
     for _ in 0..20 {
         assert!(next(&mut pages).await.unwrap().unwrap().items.is_empty());
     }
@@ -169,7 +169,7 @@ async fn empty_pages_are_pages_and_an_endless_list_is_cut_off() {
 #[tokio::test]
 async fn a_list_that_goes_in_a_circle_is_noticed() {
     let testbed = Testbed::serving(|_| endless("same".into())).await;
-    let mut pages = pages(&cluster(&testbed), None).await;
+    let mut pages = pages(&tenant(&testbed), None).await;
     next(&mut pages).await.unwrap();
     assert!(matches!(next(&mut pages).await, Err(Error::MalformedResponse(_))));
 }

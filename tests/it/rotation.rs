@@ -1,9 +1,9 @@
 //! Tokens, certificates and volumes that change under way.
 
-use crate::{RUNTIME, cluster, kubernetes, list_shop};
+use crate::{RUNTIME, kubernetes, list_shop, portable, tenant};
 use incluster::bindings::Plugin;
 use incluster::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy, TransportError};
-use incluster::{Cluster, Ctx, Permit};
+use incluster::{Ctx, Limits, Permit, Tenant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -58,12 +58,12 @@ struct Kept {
 }
 
 impl Kept {
-    async fn new(cluster: &Cluster) -> Kept {
+    async fn new(tenant: &Tenant) -> Kept {
         let permit = RUNTIME.admit().await;
         let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
         incluster::add_to_linker(&mut linker).unwrap();
         let clock = Clock { begun: Instant::now(), ahead: Arc::default() };
-        let ctx = Ctx::builder(cluster).clocks(clock.clone(), clock.clone()).build().unwrap();
+        let ctx = Ctx::builder(tenant).clocks(clock.clone(), clock.clone()).build().unwrap();
         let mut store = Store::new(RUNTIME.engine(), ctx);
         incluster::limit(&mut store);
         let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin().unwrap(), &linker).await.unwrap();
@@ -106,7 +106,7 @@ fn last_token(testbed: &Testbed) -> String {
 async fn a_token_is_read_again_when_it_is_50_seconds_old() {
     let (store, testbed) = testbed_with("first").await;
     store.accept_tokens(&["first", "second"]);
-    let mut kept = Kept::new(&cluster(&testbed)).await;
+    let mut kept = Kept::new(&portable(&testbed)).await;
     testbed.volume.set("token", b"second\n");
     kept.list().await.unwrap();
     kept.clock.advance(45);
@@ -139,7 +139,7 @@ async fn the_last_token_serves_while_there_is_no_other_until_it_expires() {
     for way in 0.. {
         let good = token(Some(now() + 3600), "good");
         let (_, testbed) = testbed_with(&good).await;
-        let mut kept = Kept::new(&cluster(&testbed)).await;
+        let mut kept = Kept::new(&portable(&testbed)).await;
         if !spoil(&testbed, way) {
             break;
         }
@@ -163,7 +163,7 @@ async fn the_last_token_serves_while_there_is_no_other_until_it_expires() {
 async fn tokens_that_do_not_say_when_they_expire_serve_on() {
     for endless in [token(None, "legacy"), "opaque".into()] {
         let (_, testbed) = testbed_with(&endless).await;
-        let mut kept = Kept::new(&cluster(&testbed)).await;
+        let mut kept = Kept::new(&portable(&testbed)).await;
         testbed.volume.set("token", b"");
         kept.clock.advance(10 * 365 * 86_400);
         kept.list().await.unwrap();
@@ -174,7 +174,7 @@ async fn tokens_that_do_not_say_when_they_expire_serve_on() {
 #[tokio::test]
 async fn a_token_that_seems_expired_is_sent() {
     let (_, testbed) = testbed_with(&token(Some(1), "long ago")).await;
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
 /// The volume gets its new token just when the old one is refused.
@@ -191,8 +191,8 @@ async fn a_401_is_answered_with_the_token_of_now_once() {
         }
     };
     let server = testbed::Server::start(testbed.ca.identity(&["127.0.0.1"]), testbed::Protocol::Any, handler).await;
-    let cluster = crate::cluster_at(&server.url(), &testbed);
-    assert_eq!(list_shop(&cluster).await.unwrap().items.len(), 7);
+    let tenant = crate::tenant_at(&server.url(), &testbed);
+    assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7);
     let tokens: Vec<_> = server.requests().iter().map(|r| r.header("authorization").unwrap().to_string()).collect();
     assert_eq!(tokens, ["Bearer stale".to_string(), format!("Bearer {TOKEN}")]);
 }
@@ -201,7 +201,7 @@ async fn a_401_is_answered_with_the_token_of_now_once() {
 async fn a_401_that_stays_is_an_error_after_one_repetition() {
     let testbed = Testbed::start().await;
     testbed.volume.set("token", b"wrong");
-    let patient = cluster(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
+    let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
     let Err(Error::Api(status)) = list_shop(&patient).await else { panic!() };
     assert_eq!((status.code, testbed.server.requests().len()), (401, 2));
 }
@@ -215,40 +215,40 @@ async fn a_401_for_a_good_token_is_asked_about_again() {
         true => PodApi::answer(request),
     })
     .await;
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
 #[tokio::test]
 async fn a_rotated_ca_is_trusted_at_once_and_open_connections_keep_working() {
     let (old, new) = (Ca::new("old"), Ca::new("new"));
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed);
-    list_shop(&cluster).await.unwrap();
+    let tenant = tenant(&testbed);
+    list_shop(&tenant).await.unwrap();
 
     testbed.volume.set("ca.crt", new.pem().as_bytes());
-    list_shop(&cluster).await.unwrap();
+    list_shop(&tenant).await.unwrap();
     assert_eq!(testbed.server.connections(), 1, "the open one");
 
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
-    let error = list_shop(&cluster).await.unwrap_err();
+    let error = list_shop(&tenant).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::Certificate(_) | TransportError::ConnectionLost(_))), "{error:?}");
     testbed.server.rotate(new.identity(&["127.0.0.1"]));
-    assert_eq!(list_shop(&cluster).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7);
 
     testbed.server.rotate(old.identity(&["127.0.0.1"]));
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
     testbed.volume.set("ca.crt", format!("{}{}", old.pem(), new.pem()).as_bytes());
-    let patient = cluster.with_retry_policy(RetryPolicy::DEFAULT);
+    let patient = tenant.with_retry_policy(RetryPolicy::DEFAULT);
     assert_eq!(list_shop(&patient).await.unwrap().items.len(), 7);
 }
 
 #[tokio::test]
 async fn the_last_good_roots_stay_while_ca_crt_is_no_good() {
     let testbed = Testbed::start().await;
-    let cluster = cluster(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
-    list_shop(&cluster).await.unwrap();
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
+    list_shop(&tenant).await.unwrap();
     let good = testbed.ca.pem();
     let other = Ca::new("other").pem();
     let half_a_bundle = format!("{other}{}", &good[..good.len() / 2]);
@@ -258,12 +258,12 @@ async fn the_last_good_roots_stay_while_ca_crt_is_no_good() {
         testbed.volume.write_in_place("ca.crt", &content);
         testbed.server.hang_up();
         testbed.server.until_open_connections(0).await;
-        assert_eq!(list_shop(&cluster).await.unwrap().items.len(), 7, "{}", String::from_utf8_lossy(&content));
+        assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7, "{}", String::from_utf8_lossy(&content));
     }
     testbed.volume.remove("ca.crt");
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
-    assert_eq!(list_shop(&cluster).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7);
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_bundle_of_500_certificates() {
     let testbed = Testbed::start().await;
     let others: String = (0..499).map(|n| Ca::new(&format!("ca-{n}")).pem()).collect();
     testbed.volume.set("ca.crt", format!("{others}{}", testbed.ca.pem()).as_bytes());
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
 /// As kubelet does it, only faster: a new folder, a rename of `..data`, and the old folder goes.
@@ -287,14 +287,15 @@ async fn a_thousand_swaps_under_load_fail_no_call() {
             }
         }
     });
-    let cluster = cluster(&testbed);
+    let unhurried = Limits { requests_per_second: 1_000_000, request_burst: 1_000_000, ..Limits::default() };
+    let tenant = tenant(&testbed).with_limits(unhurried);
     let callers: Vec<_> = (0..4)
         .map(|_| {
-            let (cluster, swapping) = (cluster.clone(), swapping.abort_handle());
+            let (tenant, swapping) = (tenant.clone(), swapping.abort_handle());
             tokio::spawn(async move {
                 let mut calls = 0;
                 while !swapping.is_finished() {
-                    kubernetes(cluster.list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap();
+                    kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap();
                     calls += 1;
                 }
                 calls
@@ -324,7 +325,7 @@ async fn a_list_that_breaks_off_is_asked_for_again() {
         Answer { headers: whole.headers, ..Answer::streaming(200, receiver) }
     })
     .await;
-    let patient = cluster(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
+    let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
     assert_eq!(list_shop(&patient).await.unwrap().items.len(), 7);
     assert_eq!(testbed.server.requests().len(), 2);
 }

@@ -1,6 +1,6 @@
 //! Which servers are talked to, and which hear nothing.
 
-use crate::{cluster, cluster_at, list_shop};
+use crate::{list_shop, tenant, tenant_at};
 use incluster::types::{ConfigError, Error, TransportError};
 use testbed::{Ca, Identity, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,13 +14,13 @@ async fn testbed(identity: Identity, bundle: &str) -> Testbed {
 
 async fn accepted(identity: Identity, bundle: &str) {
     let testbed = testbed(identity, bundle).await;
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
 /// Refused as untrusted, with this in the text, and not one request.
 async fn refused(identity: Identity, bundle: &str, says: &str) {
     let testbed = testbed(identity, bundle).await;
-    match list_shop(&cluster(&testbed)).await {
+    match list_shop(&tenant(&testbed)).await {
         Err(Error::Transport(TransportError::Certificate(why))) => assert!(why.contains(says), "{why}"),
         other => panic!("{says}: {other:?}"),
     }
@@ -48,7 +48,7 @@ async fn a_bundle_is_as_good_as_its_good_certificates() {
     let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     accepted(ca.identity(HERE), &format!("{broken}{}{broken}", ca.pem())).await;
     let testbed = testbed(ca.identity(HERE), broken).await;
-    assert!(matches!(list_shop(&cluster(&testbed)).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
+    assert!(matches!(list_shop(&tenant(&testbed)).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
     assert_eq!(testbed.server.connections(), 0);
 }
 
@@ -63,9 +63,9 @@ async fn a_ca_needs_no_key_identifiers() {
 async fn names_and_addresses_of_every_kind() {
     let ca = Ca::new("ca");
     let testbed = testbed(ca.identity(&["localhost"]), &ca.pem()).await;
-    let by_name = cluster_at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
+    let by_name = tenant_at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
     assert!(list_shop(&by_name).await.is_ok());
-    assert!(list_shop(&cluster(&testbed)).await.is_err());
+    assert!(list_shop(&tenant(&testbed)).await.is_err());
 
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         eprintln!("IPv6 is not tested: this machine has no ::1");
@@ -73,8 +73,8 @@ async fn names_and_addresses_of_every_kind() {
     }
     let server = Server::start_at("[::1]:0", ca.identity(&["::1"]), Protocol::Any, PodApi::answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &ca.pem(), "shop") };
-    assert_eq!(list_shop(&cluster(&testbed)).await.unwrap().items.len(), 7);
-    assert!(cluster(&testbed).server().to_string().starts_with("https://[::1]:"));
+    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
+    assert!(tenant(&testbed).server().to_string().starts_with("https://[::1]:"));
 }
 
 #[tokio::test]
@@ -83,12 +83,12 @@ async fn without_a_ca_there_is_not_even_a_connection() {
     let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
     for content in [&b""[..], b"text", &vec![b' '; 2 << 20]] {
         testbed.volume.set("ca.crt", content);
-        let answer = list_shop(&cluster(&testbed)).await;
+        let answer = list_shop(&tenant(&testbed)).await;
         assert!(matches!(&answer, Err(Error::Config(_))), "{answer:?}");
     }
     testbed.volume.set("ca.crt", ca.pem().as_bytes());
     assert_eq!(testbed.server.connections(), 0);
-    assert!(list_shop(&cluster(&testbed)).await.is_ok());
+    assert!(list_shop(&tenant(&testbed)).await.is_ok());
 }
 
 /// A server without TLS, which reports what it was sent.
@@ -113,7 +113,7 @@ async fn plain_http_hears_no_request() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}";
     let (server, mut hearing) = plain(answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
-    let error = list_shop(&cluster(&testbed)).await.unwrap_err();
+    let error = list_shop(&tenant(&testbed)).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::Tls(_))), "{error:?}");
     let heard = hearing.recv().await.unwrap();
     assert_eq!(heard[0], 0x16, "a TLS handshake");
@@ -126,10 +126,10 @@ async fn plain_http_hears_no_request() {
 async fn nothing_there() {
     let ca = Ca::new("ca");
     let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
-    let refused = cluster_at("https://127.0.0.1:1", &testbed);
+    let refused = tenant_at("https://127.0.0.1:1", &testbed);
     let error = list_shop(&refused).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::ConnectionRefused(_))), "{error:?}");
-    let nameless = cluster_at("https://no-such-host.invalid", &testbed);
+    let nameless = tenant_at("https://no-such-host.invalid", &testbed);
     let error = list_shop(&nameless).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::NameNotResolved(_))), "{error:?}");
 }
@@ -138,6 +138,6 @@ async fn nothing_there() {
 async fn a_connection_that_breaks_is_told_from_one_that_is_not_tls() {
     let (server, _hearing) = plain(b"").await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
-    let error = list_shop(&cluster(&testbed)).await.unwrap_err();
+    let error = list_shop(&tenant(&testbed)).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::ConnectionLost(_))), "{error:?}");
 }

@@ -1,13 +1,13 @@
 //! Watches.
 
-use crate::{cluster, kubernetes};
+use crate::{kubernetes, tenant};
 use incluster::types::{ChangeKind, Error, ListOptions, PodEvent, RetryPolicy, WatchOptions};
-use incluster::{Cluster, PodWatch};
+use incluster::{PodWatch, Tenant};
 use std::collections::BTreeMap;
 use testbed::{PodStore, Request, Testbed};
 
-fn patient(testbed: &Testbed) -> Cluster {
-    cluster(testbed).with_retry_policy(RetryPolicy { attempts: 6, deadline_milliseconds: 20_000 })
+fn patient(testbed: &Testbed) -> Tenant {
+    tenant(testbed).with_retry_policy(RetryPolicy { attempts: 6, deadline_milliseconds: 20_000 })
 }
 
 async fn watch(testbed: &Testbed, from: Option<String>) -> PodWatch {
@@ -43,7 +43,7 @@ async fn changes_after_a_list_in_both_encodings() {
             true => Testbed::serving(store.handler()).await,
             false => Testbed::serving(json_only(&store)).await,
         };
-        let list = kubernetes(cluster(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap();
+        let list = kubernetes(tenant(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap();
         let mut watch = watch(&testbed, Some(list.resource_version)).await;
         store.add("new");
         store.modify("new", "a", "b");
@@ -169,8 +169,8 @@ async fn a_watch_ends_when_its_time_is_over() {
 async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
     let testbed = Testbed::serving(|_| testbed::Answer::new(200, "").header("content-type", "application/json")).await;
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
-    let cluster = cluster(&testbed).with_retry_policy(RetryPolicy { attempts: 3, deadline_milliseconds: 9000 });
-    let mut watch = cluster.watch_namespaced_pods("shop", &options).await.unwrap();
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, deadline_milliseconds: 9000 });
+    let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
     for round in 1..=2 {
         let error = kubernetes(watch.next().await).unwrap_err();
         assert!(format!("{error:?}").contains("3 times in a row without an event"), "{error:?}");

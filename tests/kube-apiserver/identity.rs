@@ -1,6 +1,6 @@
 //! Who we are, and what we may do.
 
-use crate::{changes, cluster, kubectl, kubernetes, list_as, namespace, status, variable, volume};
+use crate::{changes, kubectl, kubernetes, list_as, namespace, status, tenant, variable, volume};
 use incluster::types::{Error as Kubernetes, ListOptions, PagingOptions, PodList, Status, WatchOptions};
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,15 @@ fn assert_forbidden(status: &Status, verb: &str) {
 #[tokio::test]
 async fn what_rbac_does_not_allow_is_forbidden() {
     let volume = volume(&variable("REAL_TOKEN"));
-    let cluster = cluster(&volume);
+    let tenant = tenant(&volume);
     let other = "kube-system";
-    let list = cluster.list_namespaced_pods(other, &ListOptions::ALL).await;
+    let list = tenant.list_namespaced_pods(other, &ListOptions::ALL).await;
     assert_forbidden(&status(kubernetes(list)), "list");
-    let mut pages = cluster.page_namespaced_pods(other, &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
+    let mut pages = tenant.page_namespaced_pods(other, &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
     assert_forbidden(&status(kubernetes(pages.next().await)), "list");
-    let mut watch = cluster.watch_namespaced_pods(other, &WatchOptions::ALL).await.unwrap();
+    let mut watch = tenant.watch_namespaced_pods(other, &WatchOptions::ALL).await.unwrap();
     assert_forbidden(&status(kubernetes(watch.next().await)), "watch");
-    let json = cluster.get_json("/api/v1/namespaces/kube-system/secrets").await;
+    let json = tenant.get_json("/api/v1/namespaces/kube-system/secrets").await;
     assert_eq!(status(kubernetes(json)).code, 403);
 }
 
@@ -34,11 +34,11 @@ async fn what_rbac_does_not_allow_is_forbidden() {
 #[tokio::test]
 async fn a_list_is_allowed_where_a_watch_is_not() {
     let volume = volume(&variable("REAL_TOKEN"));
-    let (cluster, load) = (cluster(&volume), format!("{}-load", namespace()));
+    let (tenant, load) = (tenant(&volume), format!("{}-load", namespace()));
     let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
-    let list = cluster.list_namespaced_pods(&load, &options).await.unwrap();
+    let list = tenant.list_namespaced_pods(&load, &options).await.unwrap();
     let options = WatchOptions { resource_version: Some(list.resource_version), ..WatchOptions::ALL };
-    let mut watch = cluster.watch_namespaced_pods(&load, &options).await.unwrap();
+    let mut watch = tenant.watch_namespaced_pods(&load, &options).await.unwrap();
     assert_forbidden(&status(kubernetes(watch.next().await)), "watch");
 }
 
@@ -70,7 +70,7 @@ async fn a_refused_token_is_read_again_once() {
     // The token is read when the list is begun; nothing is asked for yet.
     let begin = async || {
         let options = ListOptions { limit: Some(10), ..ListOptions::ALL };
-        cluster(&volume).page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap()
+        tenant(&volume).page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap()
     };
     let (mut one, mut two) = (begin().await, begin().await);
     volume.set("token", b"also bad");

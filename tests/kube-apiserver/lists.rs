@@ -1,6 +1,6 @@
 //! Lists: options, pages, both encodings, and refusals.
 
-use crate::{cluster, kubectl, list, list_as, namespace, status, variable, volume};
+use crate::{kubectl, list, list_as, namespace, status, tenant, variable, volume};
 use incluster::types::{ListOptions, ResourceVersionMatch};
 use serde_json::Value;
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 #[tokio::test]
 async fn both_encodings_say_the_same() {
     let volume = volume(&variable("REAL_TOKEN"));
-    let cluster = cluster(&volume);
-    let list = cluster.list_namespaced_pods(&namespace(), &ListOptions::ALL).await.unwrap();
-    let json = cluster.get_json(&format!("/api/v1/namespaces/{}/pods", namespace())).await.unwrap();
+    let tenant = tenant(&volume);
+    let list = tenant.list_namespaced_pods(&namespace(), &ListOptions::ALL).await.unwrap();
+    let json = tenant.get_json(&format!("/api/v1/namespaces/{}/pods", namespace())).await.unwrap();
     let json: Value = serde_json::from_slice(&json).unwrap();
     let kubectls: Value = serde_json::from_str(&kubectl(&["get", "pods", "-o", "json", "-n", &namespace()])).unwrap();
     let names = kubectls["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap());

@@ -9,8 +9,9 @@ mod memory;
 mod paging;
 mod watching;
 
+use incluster::policy::Policy;
 use incluster::types::{Error as Kubernetes, ListOptions, PodList, Status};
-use incluster::{Cluster, Error, Runtime, Server};
+use incluster::{Error, Runtime, Server, Tenant};
 use std::fmt::Debug;
 use std::fs;
 use std::process::{Command, Output};
@@ -28,9 +29,10 @@ fn volume(token: &str) -> Volume {
     Volume::new(token, &fs::read_to_string(variable("REAL_CA")).unwrap(), &namespace())
 }
 
-fn cluster(volume: &Volume) -> Cluster {
+fn tenant(volume: &Volume) -> Tenant {
     let server = Server::parse(&variable("REAL_SERVER")).unwrap();
-    Cluster::new(&Runtime::new().unwrap(), server, volume.path().into()).unwrap()
+    let tenant = Tenant::builder(&Runtime::new().unwrap(), "real").server(server).service_account_dir(volume.path());
+    tenant.policy(Policy::allow_all()).build().unwrap()
 }
 
 async fn list(options: ListOptions) -> Result<PodList, Kubernetes> {
@@ -39,7 +41,7 @@ async fn list(options: ListOptions) -> Result<PodList, Kubernetes> {
 
 async fn list_as(token: &str, namespace: &str, options: ListOptions) -> Result<PodList, Kubernetes> {
     let volume = volume(token);
-    kubernetes(cluster(&volume).list_namespaced_pods(namespace, &options).await)
+    kubernetes(tenant(&volume).list_namespaced_pods(namespace, &options).await)
 }
 
 /// The component's own answer.

@@ -1,6 +1,6 @@
 //! Lists that expire between two pages, because etcd has forgotten the state that they began with.
 
-use crate::{changes, cluster, kubernetes, list, namespace, status, variable, volume};
+use crate::{changes, kubernetes, list, namespace, status, tenant, variable, volume};
 use incluster::PodPages;
 use incluster::types::{ListOptions, OnExpired, PagingOptions, PodList};
 use testbed::Volume;
@@ -10,7 +10,7 @@ async fn expired(test: &str, on_expired: Option<OnExpired>) -> Option<(PodPages,
     let volume = volume(&variable("REAL_TOKEN"));
     let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
-    let mut pages = cluster(&volume).page_namespaced_pods(&namespace(), &options, &paging).await.unwrap();
+    let mut pages = tenant(&volume).page_namespaced_pods(&namespace(), &options, &paging).await.unwrap();
     let first = pages.next().await.unwrap().unwrap();
     assert_eq!((first.items.len(), first.remaining_item_count), (25, Some(35)));
     changes::compact(test).then_some((pages, first, volume))
@@ -36,8 +36,8 @@ async fn rest(pages: &mut PodPages) -> Vec<PodList> {
 async fn pages_of_one_state_add_up() {
     let volume = volume(&variable("REAL_TOKEN"));
     let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
-    let cluster = cluster(&volume);
-    let mut pages = cluster.page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap();
+    let tenant = tenant(&volume);
+    let mut pages = tenant.page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap();
     let pages = rest(&mut pages).await;
     assert_eq!(pages.iter().map(|page| page.items.len()).collect::<Vec<_>>(), [25, 25, 10]);
     assert!(pages.iter().all(|page| page.resource_version == pages[0].resource_version));

@@ -1,6 +1,6 @@
 //! Watches, while kubectl changes pods.
 
-use crate::{changes, cluster, variable, volume};
+use crate::{changes, tenant, variable, volume};
 use incluster::PodWatch;
 use incluster::types::{ChangeKind, ListOptions, PodEvent, WatchOptions};
 use std::time::Duration;
@@ -35,17 +35,17 @@ async fn deleted(watch: &mut PodWatch, name: &str) {
 #[tokio::test]
 async fn a_watch_goes_on_from_a_list() {
     let volume = volume(&variable("REAL_TOKEN"));
-    let cluster = cluster(&volume);
+    let tenant = tenant(&volume);
     let (test, namespace) = ("from-list", changes::namespace());
     changes::run("list-a", test);
     let options = ListOptions { label_selector: selector(test), ..ListOptions::ALL };
-    let list = cluster.list_namespaced_pods(&namespace, &options).await.unwrap();
+    let list = tenant.list_namespaced_pods(&namespace, &options).await.unwrap();
     assert_eq!(list.items.len(), 1);
     changes::run("list-b", test);
     changes::label("list-a", "color=blue");
     let options =
         WatchOptions { label_selector: selector(test), resource_version: Some(list.resource_version), ..WatchOptions::ALL };
-    let mut watch = cluster.watch_namespaced_pods(&namespace, &options).await.unwrap();
+    let mut watch = tenant.watch_namespaced_pods(&namespace, &options).await.unwrap();
     assert_eq!(change(&mut watch).await, (ChangeKind::Added, "list-b".into()));
     assert_eq!(change(&mut watch).await, (ChangeKind::Modified, "list-a".into()));
     changes::label("list-b", "color=green");
@@ -67,7 +67,7 @@ async fn a_watch_begins_with_the_pods_that_there_are() {
     changes::run("start-a", test);
     changes::run("start-b", test);
     let options = WatchOptions { label_selector: selector(test), ..WatchOptions::ALL };
-    let mut watch = cluster(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
+    let mut watch = tenant(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
     assert_eq!(change(&mut watch).await, (ChangeKind::Added, "start-a".into()));
     assert_eq!(change(&mut watch).await, (ChangeKind::Added, "start-b".into()));
     let synced = next(&mut watch).await;
@@ -88,7 +88,7 @@ async fn a_watch_from_a_forgotten_version_expires() {
     }
     let volume = volume(&variable("REAL_TOKEN"));
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
-    let mut watch = cluster(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
+    let mut watch = tenant(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
     let expired = next(&mut watch).await;
     assert!(matches!(&expired, Some(PodEvent::Expired(message)) if message.contains("too old")), "{expired:?}");
     assert_eq!(next(&mut watch).await, None);
@@ -98,7 +98,7 @@ async fn a_watch_from_a_forgotten_version_expires() {
 async fn a_watch_ends_when_its_time_is_over() {
     let volume = volume(&variable("REAL_TOKEN"));
     let options = WatchOptions { label_selector: selector("none"), timeout_seconds: Some(1), ..WatchOptions::ALL };
-    let mut watch = cluster(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
+    let mut watch = tenant(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
     assert!(matches!(next(&mut watch).await, Some(PodEvent::Synced(_))));
     assert_eq!(next(&mut watch).await, None);
 }

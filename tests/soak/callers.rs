@@ -3,7 +3,7 @@
 use crate::ledger::{Call, Ledger};
 use crate::{paging, watching};
 use fastrand::Rng;
-use incluster::Cluster;
+use incluster::Tenant;
 use incluster::types::{ListOptions, PodList};
 use serde_json::Value;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One caller, with randomness of its own.
 pub struct Caller {
-    pub cluster: Cluster,
+    pub tenant: Tenant,
     pub store: PodStore,
     pub ledger: Arc<Ledger>,
     pub random: Rng,
@@ -38,12 +38,12 @@ pub struct Callers {
 }
 
 impl Callers {
-    pub fn start(cluster: &Cluster, store: &PodStore, ledger: &Arc<Ledger>, seed: u64) -> Callers {
+    pub fn start(tenant: &Tenant, store: &PodStore, ledger: &Arc<Ledger>, seed: u64) -> Callers {
         let (stop, stopping) = channel::channel(false);
         let mut tasks = JoinSet::new();
         for number in 0..LISTS + PAGES + WATCHES + GETS {
             let caller = Caller {
-                cluster: cluster.clone(),
+                tenant: tenant.clone(),
                 store: store.clone(),
                 ledger: ledger.clone(),
                 random: Rng::with_seed(seed ^ (number + 1)),
@@ -104,7 +104,7 @@ pub fn is_in_order(list: &PodList) -> bool {
 async fn lists(caller: Caller) {
     while !caller.is_stopping() {
         let (begun, before) = (Instant::now(), caller.version());
-        match caller.cluster.list_namespaced_pods("shop", &ListOptions::ALL).await {
+        match caller.tenant.list_namespaced_pods("shop", &ListOptions::ALL).await {
             Ok(list) => {
                 let (version, after) = (number(&list.resource_version), caller.version());
                 if version < before || version > after {
@@ -124,7 +124,7 @@ async fn gets(mut caller: Caller) {
     while !caller.is_stopping() {
         let begun = Instant::now();
         let limit = caller.random.usize(1..50);
-        match caller.cluster.get_json(&format!("/api/v1/namespaces/shop/pods?limit={limit}")).await {
+        match caller.tenant.get_json(&format!("/api/v1/namespaces/shop/pods?limit={limit}")).await {
             Ok(json) => {
                 let list: Value = serde_json::from_slice(&json).unwrap_or_default();
                 if list["items"].as_array().map(Vec::len) != Some(limit) {

@@ -148,7 +148,7 @@ impl Chaos {
             }
             6 | 7 => self.rotate_token(),
             8 | 9 => self.damage_token().await,
-            10 => self.rotate_ca(),
+            10 => self.rotate_ca().await,
             11 => self.damage_ca().await,
             12 => {
                 self.testbed.volume.set("namespace", b"shop\n");
@@ -196,12 +196,15 @@ impl Chaos {
 
     /// In the documented order: both CAs are trusted before the server shows the new one's certificate. The connections that
     /// there are break, as when the server restarts.
-    fn rotate_ca(&mut self) {
+    async fn rotate_ca(&mut self) {
         let new = Ca::new("kubernetes-ca");
         let (volume, server) = (&self.testbed.volume, &self.testbed.server);
         volume.set("ca.crt", format!("{}{}", self.ca, new.pem()).as_bytes());
         server.rotate(new.identity(&["127.0.0.1"]));
+        let connections = server.connections();
         self.ledger.doing(Deed::WatchesEnded, || server.hang_up());
+        // Were the file damaged before anybody has looked at it, what was good last would be the CA that is no more.
+        let _ = timeout(RECONNECTION, server.until_connections(connections + 1)).await;
         volume.set("ca.crt", new.pem().as_bytes());
         self.ca = new.pem();
         self.done.count("CA rotations");

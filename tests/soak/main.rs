@@ -1,4 +1,4 @@
-//! A soak: many callers on one `Cluster` for minutes, while everything that can go wrong does. `just soak [SECONDS]`.
+//! A soak: many callers on one `Tenant` for minutes, while everything that can go wrong does. `just soak [SECONDS]`.
 //!
 //! No call may fail but for a reason that the contract gives, and neither memory nor file descriptors may grow. `SOAK_SEED`
 //! repeats a run's faults.
@@ -18,8 +18,9 @@ use callers::Callers;
 use chaos::Chaos;
 use figures::Figures;
 use gauge::Gauge;
+use incluster::policy::Policy;
 use incluster::types::RetryPolicy;
-use incluster::{Cluster, Limits, Runtime, Server};
+use incluster::{Limits, Runtime, Server, Tenant};
 use ledger::Ledger;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,14 +69,14 @@ async fn soak(time: Duration) -> ExitCode {
     let store = PodStore::with_pods(chaos::PODS);
     let testbed = Arc::new(Testbed::serving(store.handler()).await);
     let descriptors = gauge::descriptors();
-    let cluster = cluster(&testbed);
+    let tenant = tenant(&testbed);
     let ledger = Arc::new(Ledger::default());
-    let callers = Callers::start(&cluster, &store, &ledger, seed);
+    let callers = Callers::start(&tenant, &store, &ledger, seed);
     let gauge = Gauge::start(&testbed, figures);
     let chaos = Chaos::new(&testbed, &store, &ledger, seed).run(time).await;
     problems.extend(callers.stop(&store).await);
     let (gauge, figures) = gauge.stop().await;
-    drop(cluster);
+    drop(tenant);
     problems.extend(gauge::all_closed(&testbed, descriptors).await);
 
     chaos.print();
@@ -88,12 +89,16 @@ async fn soak(time: Duration) -> ExitCode {
 }
 
 /// The cluster that a testbed is, with a runtime of its own.
-fn cluster(testbed: &Testbed) -> Cluster {
+fn tenant(testbed: &Testbed) -> Tenant {
     let runtime = Runtime::new().expect("a runtime");
     let server = Server::parse(&testbed.server.url()).expect("a URL");
     let deadline_milliseconds = DEADLINE.as_millis().try_into().expect("a time");
-    Cluster::new(&runtime, server, testbed.volume.path().into())
-        .expect("a cluster")
+    Tenant::builder(&runtime, "soak")
+        .server(server)
+        .service_account_dir(testbed.volume.path())
+        .policy(Policy::allow_all())
+        .build()
+        .expect("a tenant")
         .with_limits(Limits { wall_time: DEADLINE, ..Limits::default() })
         .with_retry_policy(RetryPolicy { deadline_milliseconds, ..RetryPolicy::DEFAULT })
 }

@@ -3,8 +3,9 @@
 //! Three processes: this one compares, one serves pods, and one lists them and says how much memory it used at most.
 
 use crate::gauge::of_status;
+use incluster::policy::Policy;
 use incluster::types::{ListOptions, PagingOptions};
-use incluster::{Cluster, Runtime, Server};
+use incluster::{Runtime, Server, Tenant};
 use std::process::{ExitCode, Stdio};
 use testbed::{PodStore, Request, Testbed};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -84,8 +85,13 @@ fn in_json(request: &Request) -> Request {
 /// Pages through all pods. Prints how many that were, and the most memory that this process used, in kB.
 pub async fn list(url: &str, service_account_dir: &str) -> ExitCode {
     let server = Server::parse(url).expect("a URL");
-    let cluster = Cluster::new(&Runtime::new().expect("a runtime"), server, service_account_dir.into()).expect("a cluster");
-    let mut pages = cluster.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.expect("a list");
+    let tenant = Tenant::builder(&Runtime::new().expect("a runtime"), "soak")
+        .server(server)
+        .service_account_dir(service_account_dir)
+        .policy(Policy::allow_all())
+        .build()
+        .expect("a tenant");
+    let mut pages = tenant.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.expect("a list");
     let mut pods = 0;
     while let Some(page) = pages.next().await.expect("a page") {
         pods += page.items.len();

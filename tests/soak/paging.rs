@@ -27,7 +27,7 @@ pub async fn pages(mut caller: Caller) {
 async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Result<(), Error> {
     let options = ListOptions { limit: Some(limit), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
-    let mut pages = caller.cluster.page_namespaced_pods("shop", &options, &paging).await?;
+    let mut pages = caller.tenant.page_namespaced_pods("shop", &options, &paging).await?;
     let mut last: Option<PodList> = None;
     while let Some(page) = pages.next().await? {
         if let Some(problem) = problem(last.as_ref(), &page, limit, on_expired) {

@@ -1,6 +1,6 @@
 //! The volume swapped a thousand times while callers list: no call may fail, as each swap leaves a whole volume.
 
-use crate::cluster;
+use crate::tenant;
 use incluster::types::ListOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ const CALLERS: usize = 8;
 
 pub async fn run() -> Vec<String> {
     let testbed = Arc::new(Testbed::serving(PodStore::recorded().handler()).await);
-    let cluster = cluster(&testbed);
+    let tenant = tenant(&testbed);
     let swapping = Arc::new(AtomicBool::new(true));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
-        let (cluster, swapping) = (cluster.clone(), swapping.clone());
+        let (tenant, swapping) = (tenant.clone(), swapping.clone());
         callers.spawn(async move {
             let (mut calls, mut problems) = (0, Vec::new());
             while swapping.load(Ordering::Relaxed) {
                 calls += 1;
-                let listed = cluster.list_namespaced_pods("shop", &ListOptions::ALL).await;
+                let listed = tenant.list_namespaced_pods("shop", &ListOptions::ALL).await;
                 problems.extend(listed.err().map(|error| format!("while the volume was swapped: {error}")));
             }
             (calls, problems)

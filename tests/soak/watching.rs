@@ -45,7 +45,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     let mut known = Known::default();
     let mut options = WatchOptions::ALL;
     if caller.random.bool() {
-        let list = caller.cluster.list_namespaced_pods("shop", &ListOptions::ALL).await?;
+        let list = caller.tenant.list_namespaced_pods("shop", &ListOptions::ALL).await?;
         if !is_in_order(&list) {
             caller.wrong("a list to watch from is not in order".into());
         }
@@ -60,7 +60,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     // Some leave in the middle, some stay.
     let enough = if caller.random.bool() { caller.random.usize(..2_000) } else { usize::MAX };
     let mut events = 0;
-    let mut watch = caller.cluster.watch_namespaced_pods("shop", &options).await?;
+    let mut watch = caller.tenant.watch_namespaced_pods("shop", &options).await?;
     loop {
         if known.synced.is_some() && known.pods.contains_key(LAST_POD) {
             return Ok(Some(known));

@@ -6,12 +6,13 @@ use crate::decode::{Encoding, PodListDecoder};
 use crate::redact::redact;
 use crate::request::{self, Request};
 use crate::response::{self, MAX_FAILURE_BYTES};
-use crate::token::Token;
+use crate::token::{Claims, Token};
 use crate::transport::{self, Body, Times};
 use crate::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy};
 use crate::{SERVICE_ACCOUNT_DIR, files, retry};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// No answer to `get_json` is larger: 128 MiB, half of what the host's sandbox has by default.
@@ -34,7 +35,7 @@ pub struct Answer {
     pub encoding: Encoding,
     /// The body.
     pub body: Body,
-    token: Rc<Token>,
+    token: Arc<Token>,
 }
 
 impl Answer {
@@ -49,7 +50,8 @@ impl Client {
     pub fn load_incluster_config() -> Result<Client, ConfigError> {
         let variable = |name: &str| std::env::var(name).ok();
         let server = Server::from_environment(variable(HOST_VARIABLE).as_deref(), variable(PORT_VARIABLE).as_deref())?;
-        let credentials = Credentials::load()?;
+        let credentials = Credentials::new(format!("{SERVICE_ACCOUNT_DIR}/token"));
+        credentials.token()?;
         let namespace_path = format!("{SERVICE_ACCOUNT_DIR}/namespace");
         let namespace = match files::read_optional(&namespace_path)? {
             Some(content) => Some(config::namespace(&namespace_path, &content)?),
@@ -68,9 +70,9 @@ impl Client {
         self.0.namespace.as_deref()
     }
 
-    /// The service account's token as it was read last, which cannot be shown.
-    pub fn token(&self) -> Rc<Token> {
-        self.0.credentials.last()
+    /// What the service account's token says of itself, as it was read last, if it is a JWT.
+    pub fn claims(&self) -> Option<Claims> {
+        self.0.credentials.last()?.claims()
     }
 
     /// How often, and for how long, calls are tried.
@@ -122,7 +124,10 @@ impl Client {
 
     /// The error without the token, which a server may have sent back.
     pub fn redact(&self, error: Error) -> Error {
-        redact(&self.token(), error)
+        match self.0.credentials.last() {
+            Some(token) => redact(&token, error),
+            None => error,
+        }
     }
 
     /// One call: as many attempts as the policy allows.
@@ -142,7 +147,7 @@ struct Tries<'a> {
     client: &'a Client,
     policy: RetryPolicy,
     begun: Instant,
-    token: Rc<Token>,
+    token: Arc<Token>,
     attempts: u32,
     reloaded: bool,
 }
@@ -196,6 +201,8 @@ impl<'a> Tries<'a> {
         }
         std::thread::sleep(wait);
         self.attempts += 1;
+        // Meanwhile the token may have been renewed once more.
+        self.reloaded = false;
         self.token = credentials.token().map_err(Error::Config)?;
         Ok(())
     }

@@ -47,10 +47,14 @@ pub fn namespace(path: &str, content: &[u8]) -> Result<String, ConfigError> {
     }
 }
 
-/// What is wrong with ca.crt, which the host reads, by the name of its case in `wit/`.
-pub fn ca_error(case: &str, reason: &str) -> Option<ConfigError> {
+/// What is wrong with a file that the host reads for us, by the name of its case in `wit/`: with ca.crt, or with the token,
+/// when that does not enter the sandbox.
+pub fn host_error(case: &str, reason: &str) -> Option<ConfigError> {
     let path = format!("{SERVICE_ACCOUNT_DIR}/ca.crt");
     Some(match case {
+        "token-expired" => {
+            ConfigError::TokenExpired(UnreadableFile { path: format!("{SERVICE_ACCOUNT_DIR}/token"), reason: reason.into() })
+        }
         "file-missing" => ConfigError::FileMissing(path),
         "file-empty" => ConfigError::FileEmpty(path),
         "file-unreadable" => ConfigError::FileUnreadable(UnreadableFile { path, reason: reason.into() }),

@@ -1,12 +1,11 @@
-//! The service account's token over time: it is read when it is used, as Kubernetes renews it about once an hour.
+//! The service account's token over time: it is read when it is used, as Kubernetes renews it about once an hour. The host
+//! compiles this file, too, for the tokens that it keeps out of sandboxes.
 
-use crate::SERVICE_ACCOUNT_DIR;
 use crate::describe;
 use crate::files;
 use crate::token::Token;
 use crate::types::{ConfigError, Error, UnreadableFile};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A token is read again when it is older, as client-go and kube-rs do: 60 s less 10 s of leeway.
@@ -15,74 +14,89 @@ const RELOAD_AFTER: Duration = Duration::from_secs(50);
 /// So far may this clock be ahead of the API server's before a token that is still good counts as expired.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// The token that was read last.
+/// A file with a token, and the token that was read last.
 pub struct Credentials {
-    last: RefCell<(Rc<Token>, Instant)>,
+    path: String,
+    last: Mutex<Option<Last>>,
+}
+
+#[derive(Clone)]
+struct Last {
+    token: Arc<Token>,
+    read_at: Instant,
 }
 
 impl Credentials {
-    /// Reads the token for the first time.
-    pub fn load() -> Result<Credentials, ConfigError> {
-        Ok(Credentials { last: RefCell::new((Rc::new(read()?), Instant::now())) })
+    /// Those of the file at `path`, which is read when they are used.
+    pub fn new(path: String) -> Credentials {
+        Credentials { path, last: Mutex::new(None) }
     }
 
     /// The token to send now.
-    pub fn token(&self) -> Result<Rc<Token>, ConfigError> {
-        let (token, read_at) = self.last.borrow().clone();
-        if read_at.elapsed() < RELOAD_AFTER { Ok(token) } else { self.reload() }
+    pub fn token(&self) -> Result<Arc<Token>, ConfigError> {
+        self.token_at(Instant::now())
+    }
+
+    fn token_at(&self, now: Instant) -> Result<Arc<Token>, ConfigError> {
+        let last = self.lock().clone();
+        match last {
+            Some(last) if now.saturating_duration_since(last.read_at) < RELOAD_AFTER => Ok(last.token),
+            _ => self.reload_at(now),
+        }
     }
 
     /// The token that was read last, as long as it was ago.
-    pub fn last(&self) -> Rc<Token> {
-        self.last.borrow().0.clone()
+    pub fn last(&self) -> Option<Arc<Token>> {
+        self.lock().as_ref().map(|last| last.token.clone())
     }
 
     /// The token as it is in the volume now: for one that the API server did not accept.
-    pub fn reload(&self) -> Result<Rc<Token>, ConfigError> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        match read() {
+    pub fn reload(&self) -> Result<Arc<Token>, ConfigError> {
+        self.reload_at(Instant::now())
+    }
+
+    fn reload_at(&self, now: Instant) -> Result<Arc<Token>, ConfigError> {
+        match files::read(&self.path).and_then(|content| Token::parse(&self.path, &content)) {
             Ok(token) => {
-                let token = Rc::new(token);
-                *self.last.borrow_mut() = (token.clone(), Instant::now());
+                let token = Arc::new(token);
+                *self.lock() = Some(Last { token: token.clone(), read_at: now });
                 Ok(token)
             }
             // Its age stays as it is, so that the next use tries again.
-            Err(error) => keep(self.last(), error, since_1970),
+            Err(error) => match self.last() {
+                Some(last) => keep(last, &self.path, error, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+                None => Err(error),
+            },
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What becomes of the last token when there is no other.
-fn keep(last: Rc<Token>, error: ConfigError, since_1970: Duration) -> Result<Rc<Token>, ConfigError> {
+fn keep(last: Arc<Token>, path: &str, error: ConfigError, since_1970: Duration) -> Result<Arc<Token>, ConfigError> {
     let expires = last.claims().and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok());
     match expires {
         Some(exp) if since_1970 > Duration::from_secs(exp).saturating_add(CLOCK_SKEW) => {
-            Err(ConfigError::TokenExpired(UnreadableFile { path: path(), reason: describe::cause(&Error::Config(error)) }))
+            Err(ConfigError::TokenExpired(UnreadableFile { path: path.into(), reason: describe::cause(&Error::Config(error)) }))
         }
         _ => Ok(last),
     }
-}
-
-fn read() -> Result<Token, ConfigError> {
-    let path = path();
-    Token::parse(&path, &files::read(&path)?)
-}
-
-fn path() -> String {
-    format!("{SERVICE_ACCOUNT_DIR}/token")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn token(claims: &str) -> Rc<Token> {
+    fn token(claims: &str) -> Arc<Token> {
         let payload = data_encoding::BASE64URL_NOPAD.encode(claims.as_bytes());
-        Rc::new(Token::parse("/t", format!("e30.{payload}.c2ln").as_bytes()).unwrap())
+        Arc::new(Token::parse("/t", format!("e30.{payload}.c2ln").as_bytes()).unwrap())
     }
 
-    fn kept(token: &Rc<Token>, now: u64) -> Result<Rc<Token>, ConfigError> {
-        keep(token.clone(), ConfigError::FileEmpty("/t".into()), Duration::from_secs(now))
+    fn kept(token: &Arc<Token>, now: u64) -> Result<Arc<Token>, ConfigError> {
+        keep(token.clone(), "/t", ConfigError::FileEmpty("/t".into()), Duration::from_secs(now))
     }
 
     #[test]
@@ -90,13 +104,34 @@ mod tests {
         let expiring = token(r#"{"exp":1000}"#);
         assert!(kept(&expiring, 0).is_ok() && kept(&expiring, 1060).is_ok());
         let Err(ConfigError::TokenExpired(file)) = kept(&expiring, 1061) else { panic!() };
-        assert_eq!((&*file.path, &*file.reason), (&*path(), "the file /t is empty"));
+        assert_eq!((&*file.path, &*file.reason), ("/t", "the file /t is empty"));
     }
 
     #[test]
     fn a_token_that_does_not_say_when_it_expires_serves_on() {
-        for endless in [token("{}"), token(r#"{"exp":-1}"#), Rc::new(Token::parse("/t", b"opaque").unwrap())] {
+        for endless in [token("{}"), token(r#"{"exp":-1}"#), Arc::new(Token::parse("/t", b"opaque").unwrap())] {
             assert!(kept(&endless, u64::MAX).is_ok());
         }
+    }
+
+    #[test]
+    fn the_file_is_read_when_the_token_is_50_s_old_and_the_last_token_outlives_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |content: &str| std::fs::write(file.path(), content).unwrap();
+        let credentials = Credentials::new(file.path().to_str().unwrap().into());
+        let begun = Instant::now();
+        let token_at = |seconds| credentials.token_at(begun + Duration::from_secs(seconds)).map(|token| token.authorization());
+        assert_eq!(token_at(0), Err(ConfigError::FileEmpty(credentials.path.clone())));
+        write("one");
+        assert_eq!(token_at(0).unwrap(), "Bearer one");
+        write("two");
+        assert_eq!(token_at(49).unwrap(), "Bearer one");
+        assert_eq!(token_at(50).unwrap(), "Bearer two");
+        write("");
+        assert_eq!(token_at(100).unwrap(), "Bearer two");
+        write("three");
+        assert_eq!(token_at(101).unwrap(), "Bearer three", "a failed reading does not count");
+        write("four");
+        assert_eq!(credentials.reload().unwrap().authorization(), "Bearer four");
     }
 }

@@ -1,8 +1,8 @@
-//! Reads the service account's volume.
+//! Reads the service account's volume. The host compiles this file, too.
 
 use crate::look_again::look_again;
 use crate::types::{ConfigError, UnreadableFile};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 
 /// No token, certificate bundle or namespace is larger: 1 MiB.
@@ -15,8 +15,14 @@ pub fn read(path: &str) -> Result<Vec<u8>, ConfigError> {
 
 fn read_once(path: &str) -> Result<Vec<u8>, ConfigError> {
     let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut content));
-    match read {
+    let mut read = || {
+        // Opening a pipe would wait for somebody to write.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)
+    };
+    match read() {
         Ok(n) if n as u64 > MAX_BYTES => Err(ConfigError::FileTooLarge(path.into())),
         Ok(_) => Ok(content),
         Err(e) if e.kind() == ErrorKind::NotFound => Err(ConfigError::FileMissing(path.into())),
@@ -39,7 +45,6 @@ fn unreadable(path: &str, error: &io::Error) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn each_cause_has_its_case() {

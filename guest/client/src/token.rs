@@ -26,6 +26,11 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
+    /// The token itself, for whoever looks for it in what must not have it.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Replaces the token in a text.
     pub(crate) fn take_out_of(&self, text: &mut String) {
         if text.contains(&self.0) {

@@ -211,13 +211,15 @@ fn transport_error(code: ErrorCode) -> Error {
 }
 
 /// `internal-error` is the only code with room for a text of the host's: the incluster host uses it for details, which it
-/// begins with the name of the code that applies. A case of `config-error` goes by its own name.
+/// begins with the name of the code that applies. A case of `error` or `config-error` goes by its own name.
 fn detailed(text: &str) -> Option<Error> {
     let (code, detail) = text.split_once(": ")?;
-    if let Some(error) = config::ca_error(code, detail) {
+    if let Some(error) = config::host_error(code, detail) {
         return Some(Error::Config(error));
     }
     let case = match code {
+        "HTTP-request-denied" => return Some(Error::Denied(detail.into())),
+        "limit-exceeded" => return Some(Error::LimitExceeded(detail.into())),
         "HTTP-response-header-section-size" => return Some(limit_exceeded("the header section", detail.parse().ok())),
         "HTTP-response-body-size" => return Some(limit_exceeded("the body", detail.parse().ok())),
         "TLS-certificate-error" => TransportError::Certificate,
@@ -246,6 +248,7 @@ fn limit_exceeded(what: &str, limit: Option<u64>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ConfigError;
 
     #[test]
     fn the_hosts_details_find_their_case() {
@@ -254,6 +257,9 @@ mod tests {
             internal("TLS-certificate-error: expired: since yesterday"),
             Error::Transport(TransportError::Certificate("expired: since yesterday".into()))
         );
+        assert_eq!(internal("HTTP-request-denied: list secrets"), Error::Denied("list secrets".into()));
+        assert_eq!(internal("limit-exceeded: 5 a second"), Error::LimitExceeded("5 a second".into()));
+        assert!(matches!(internal("token-expired: gone"), Error::Config(ConfigError::TokenExpired(f)) if f.reason == "gone"));
         assert_eq!(internal("out of memory"), Error::Transport(TransportError::Other("out of memory".into())));
         let pause = Error::Transport(TransportError::Timeout("between bytes".into()));
         assert_eq!(stream_error("internal error: connection-read-timeout: between bytes"), pause);

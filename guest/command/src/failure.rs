@@ -23,7 +23,7 @@ impl Failure {
     pub fn of_request(client: &Client, doing: String, request: &Request, permission: &str, error: Error) -> Failure {
         let check = match &error {
             Error::Api(status) if status.code == 403 => {
-                let subject = client.token().claims().and_then(|claims| claims.sub);
+                let subject = client.claims().and_then(|claims| claims.sub);
                 let subject = subject.as_deref().unwrap_or("this service account");
                 format!("bind a Role that allows {permission} to {subject}")
             }

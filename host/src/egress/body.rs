@@ -1,6 +1,7 @@
 //! A response's body that ends at its limits.
 
 use super::failure;
+use super::guard::Guard;
 use super::telemetry::Answered;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -8,6 +9,7 @@ use hyper::body::Incoming;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
@@ -19,11 +21,22 @@ pub(crate) struct LimitedBody {
     pause: Duration,
     deadline: Pin<Box<Sleep>>,
     answered: Answered,
+    /// Present where the token must not enter the sandbox.
+    guard: Option<Guard>,
+    /// The tenant's room for one more open stream.
+    _stream: OwnedSemaphorePermit,
 }
 
 impl LimitedBody {
-    pub(crate) fn new(incoming: Incoming, limit: u64, pause: Duration, answered: Answered) -> LimitedBody {
-        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)), answered }
+    pub(crate) fn new(
+        incoming: Incoming,
+        limit: u64,
+        pause: Duration,
+        answered: Answered,
+        guard: Option<Guard>,
+        stream: OwnedSemaphorePermit,
+    ) -> LimitedBody {
+        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)), answered, guard, _stream: stream }
     }
 
     fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -45,9 +58,16 @@ impl Body for LimitedBody {
             self.deadline.as_mut().reset(next);
         }
         match frame {
+            // Trailers are of no use to the client.
+            Some(Ok(frame)) if frame.is_trailers() => self.poll_frame(cx),
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.answered.received(bytes);
+                if let (Some(guard), Some(data)) = (&mut self.guard, frame.data_ref())
+                    && guard.finds_in(data)
+                {
+                    return self.broken(failure::token_in_answer());
+                }
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
                         self.left = left;

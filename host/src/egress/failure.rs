@@ -6,7 +6,8 @@
 
 use super::connect::ConnectError;
 use super::trust::TrustError;
-use crate::Server;
+use crate::types::{self, ConfigError};
+use crate::{Server, describe};
 use hyper_util::client::legacy;
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, OtherError};
@@ -70,6 +71,29 @@ pub(crate) fn body_too_slow() -> Error {
     detailed("connection-read-timeout", "between bytes")
 }
 
+/// A sandbox is told of its own tenant's limit.
+pub(crate) fn limit_exceeded(what: &str) -> Error {
+    detailed("limit-exceeded", what)
+}
+
+/// A request that may not leave.
+pub(crate) fn denied(why: &str) -> Error {
+    detailed("HTTP-request-denied", why)
+}
+
+/// There is no token to send, for this reason.
+pub(crate) fn no_token(error: ConfigError) -> Error {
+    match error {
+        ConfigError::TokenExpired(file) => detailed("token-expired", &file.reason),
+        error => detailed("token-expired", &describe::cause(&types::Error::Config(error))),
+    }
+}
+
+/// The answer has the token in it, which is not for the sandbox.
+pub(crate) fn token_in_answer() -> Error {
+    detailed("HTTP-protocol-error", "the service account's token is in the answer, which was withheld")
+}
+
 fn of_connect(error: &ConnectError, server: &Server) -> Error {
     match error {
         ConnectError::TcpTimeout => detailed("connection-timeout", "connecting"),
@@ -93,9 +117,10 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
 /// By the names of the cases of `config-error` in `wit/`.
 fn of_trust(error: &TrustError) -> Error {
     match error {
-        TrustError::Unreadable(io) if io.kind() == ErrorKind::NotFound => detailed("file-missing", ""),
-        TrustError::Unreadable(io) => detailed("file-unreadable", &io.to_string()),
-        TrustError::TooLarge => detailed("file-too-large", ""),
+        TrustError::File(ConfigError::FileMissing(_)) => detailed("file-missing", ""),
+        TrustError::File(ConfigError::FileTooLarge(_)) => detailed("file-too-large", ""),
+        TrustError::File(ConfigError::FileUnreadable(file)) => detailed("file-unreadable", &file.reason),
+        TrustError::File(other) => detailed("file-unreadable", &describe::cause(&types::Error::Config(other.clone()))),
         TrustError::Empty => detailed("file-empty", ""),
         TrustError::NoCertificate | TrustError::Half => detailed("no-certificate", ""),
         TrustError::Tls(error) => detailed("TLS-protocol-error", &format!("TLS cannot be set up: {error}")),

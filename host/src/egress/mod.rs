@@ -1,27 +1,41 @@
 //! The sandbox's one door to the network.
 //!
 //! A guest's `wasi:http` request leaves only if it is what the client sends: a GET, over https, to the API server's own
-//! authority, with credentials, and without headers that the client has no use for. Everything else is denied here, before
-//! a connection is even looked for. Redirects are not followed: they go back to the guest, which refuses them.
+//! authority, with credentials, without headers that the client has no use for, and for something that the tenant's policy
+//! permits. Everything else is denied here, before a connection is even looked for. Redirects are not followed: they go back
+//! to the guest, which refuses them.
+//!
+//! Where the token stays outside of the sandbox, it is put on requests here, and an answer that has it is withheld.
 
 mod body;
 mod connect;
 mod failure;
+mod guard;
 mod telemetry;
 mod trust;
 
+use crate::credentials::Credentials;
+use crate::identity::Settings;
+use crate::policy::Policy;
+use crate::policy::Verb;
+use crate::request_info::RequestInfo;
+use crate::volume::PLACEHOLDER;
 use crate::{Limits, Server};
 use body::LimitedBody;
 use bytes::Bytes;
 use connect::Connector;
-use http::{HeaderMap, Method, Request, Response, header};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use guard::Guard;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Exchange, Tokens};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -40,19 +54,12 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a request may carry: what the client needs.
 const HEADERS: [header::HeaderName; 4] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT];
 
-/// The door to one API server. Clones share the pool of connections.
+/// Connections to one API server.
 #[derive(Clone)]
-pub(crate) struct Egress {
-    server: Server,
-    limits: Limits,
-    client: Client<Connector, Empty<Bytes>>,
-    tokens: Arc<Tokens>,
-    /// What this sandbox asked for last, and how often in a row.
-    last: Option<(String, u32)>,
-}
+pub(crate) struct Connections(Client<Connector, Empty<Bytes>>);
 
-impl Egress {
-    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: Limits) -> Egress {
+impl Connections {
+    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &Limits) -> Connections {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -61,31 +68,185 @@ impl Egress {
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .build(Connector::new(server.clone(), ca_path, &limits));
-        Egress { server, limits, client, tokens: Arc::default(), last: None }
+            .build(Connector::new(server, ca_path, limits));
+        Connections(client)
+    }
+}
+
+/// What one tenant's sandboxes may ask for, and how much.
+pub(crate) struct Door {
+    tenant: Arc<str>,
+    server: Server,
+    policy: Policy,
+    limits: Limits,
+    /// Where the token stays outside: what is put in the placeholder's place.
+    brokered: Option<Arc<Credentials>>,
+    connections: Connections,
+    tokens: Tokens,
+    /// `None` when no request is allowed at all.
+    rate: Option<DefaultDirectRateLimiter>,
+    streams: Arc<Semaphore>,
+}
+
+impl Door {
+    pub(crate) fn new(settings: &Settings, server: Server, brokered: Option<Arc<Credentials>>, connections: Connections) -> Door {
+        let Settings { name, policy, limits, .. } = settings.clone();
+        let rate = NonZeroU32::new(limits.requests_per_second)
+            .zip(NonZeroU32::new(limits.request_burst))
+            .map(|(rate, burst)| RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)));
+        let streams = Arc::new(Semaphore::new(limits.open_streams as usize));
+        Door { tenant: name, server, policy, limits, brokered, connections, tokens: Tokens::default(), rate, streams }
     }
 
     /// The request that may leave, made anew from what the guest's asks for.
-    fn admit(&self, request: &http::request::Parts) -> Result<Request<Empty<Bytes>>, Error> {
+    fn admit(&self, request: &http::request::Parts) -> Result<Admitted, Refusal> {
         let uri = &request.uri;
-        let to_server = uri.scheme_str() == Some("https") && uri.authority().is_some_and(|a| self.server.is(a.as_str()));
-        if request.method != Method::GET || !to_server || !is_authenticated(&request.headers) {
-            return Err(Error::HttpRequestDenied);
+        if request.method != Method::GET {
+            return Err(Refusal::Method);
+        }
+        if uri.scheme_str() != Some("https") || !uri.authority().is_some_and(|a| self.server.is(a.as_str())) {
+            return Err(Refusal::Server);
         }
         if request.headers.keys().any(|name| !HEADERS.contains(name)) {
-            return Err(Error::HttpRequestDenied);
+            return Err(Refusal::Header);
+        }
+        let Some(token) = bearer(&request.headers) else { return Err(Refusal::Credentials) };
+        if self.brokered.is_some() && token != PLACEHOLDER.as_bytes() {
+            return Err(Refusal::Credentials);
         }
         let path_and_query = uri.path_and_query().map_or("/", |p| p.as_str());
-        let mut admitted = Request::new(Empty::new());
+        let info = RequestInfo::parse(path_and_query).map_err(|malformed| Refusal::Policy(malformed.to_string()))?;
+        if !self.policy.permits(&info) {
+            return Err(Refusal::Policy(format!("the policy does not permit {info}")));
+        }
+        let stream = self.streams.clone().try_acquire_owned().map_err(|_| Refusal::Streams(self.limits.open_streams))?;
+        if self.rate.as_ref().is_none_or(|rate| rate.check().is_err()) {
+            return Err(Refusal::Rate(self.limits.requests_per_second));
+        }
+        let mut request_out = Request::new(Empty::new());
         // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
-        *admitted.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Error::HttpRequestUriInvalid)?;
-        *admitted.headers_mut() = request.headers.clone();
-        admitted.headers_mut().remove(header::HOST);
+        *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
+        *request_out.headers_mut() = request.headers.clone();
+        request_out.headers_mut().remove(header::HOST);
+        Ok(Admitted { request: request_out, is_watch: info.verb == Verb::Watch, stream })
+    }
+
+    /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
+    fn authorize(&self, headers: &mut HeaderMap) -> Result<Option<Guard>, Error> {
+        let mut guard = None;
+        if let Some(credentials) = &self.brokered {
+            let token = credentials.token().map_err(failure::no_token)?;
+            let value = token.authorization();
+            guard = Guard::new(token.as_bytes());
+            let value = HeaderValue::try_from(value).map_err(|_| failure::denied("the token is not fit for a header"))?;
+            headers.insert(header::AUTHORIZATION, value);
+        }
         // Shown by no Debug, and kept out of HTTP/2's compression tables.
-        if let Some(token) = admitted.headers_mut().get_mut(header::AUTHORIZATION) {
+        if let Some(token) = headers.get_mut(header::AUTHORIZATION) {
             token.set_sensitive(true);
         }
-        Ok(admitted)
+        self.tokens.seen(headers, &self.tenant);
+        Ok(guard)
+    }
+
+    async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
+        let Admitted { mut request, is_watch, stream } = admitted;
+        let guard = match self.authorize(request.headers_mut()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                exchange.answered(Err(&error));
+                return Err(error);
+            }
+        };
+        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
+        let Limits { first_byte, between_bytes, watch_pause, response_bytes, connect, handshake, .. } = self.limits;
+        // A connection may have to be made first, which has deadlines of its own.
+        let deadline = connect.saturating_add(handshake).saturating_add(at_most(first_byte, options.first_byte_timeout));
+        let answer = match timeout(deadline, self.connections.0.request(request)).await {
+            Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
+                Err(failure::token_in_answer())
+            }
+            Ok(answer) => answer.map_err(|e| failure::of_request(&e, &self.server)),
+            Err(_) => Err(Error::HttpResponseTimeout),
+        };
+        let answered = exchange.answered(answer.as_ref().map(Response::status));
+        let answer = answer?;
+        if let (Some(credentials), 401) = (&self.brokered, answer.status().as_u16()) {
+            // The guest asks once more. What fails here fails then.
+            let _ = credentials.reload();
+        }
+        // A watch is quiet while nothing happens, and goes on for as long as somebody reads it.
+        let (pause, bytes) = match is_watch {
+            true => (watch_pause, u64::MAX),
+            false => (between_bytes, response_bytes),
+        };
+        let pause = at_most(pause, options.between_bytes_timeout);
+        Ok(answer.map(|body| LimitedBody::new(body, bytes, pause, answered, guard, stream).boxed_unsync()))
+    }
+}
+
+/// A request that may leave, and its room among the tenant's open streams.
+#[derive(Debug)]
+struct Admitted {
+    request: Request<Empty<Bytes>>,
+    is_watch: bool,
+    stream: OwnedSemaphorePermit,
+}
+
+/// Why a request may not leave.
+#[derive(Debug)]
+enum Refusal {
+    Method,
+    Server,
+    Header,
+    Credentials,
+    Policy(String),
+    Streams(u32),
+    Rate(u32),
+}
+
+impl Refusal {
+    /// In the words of the metric `incluster_denied_total`.
+    fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Method => "method",
+            Refusal::Server => "server",
+            Refusal::Header => "header",
+            Refusal::Credentials => "credentials",
+            Refusal::Policy(_) => "policy",
+            Refusal::Streams(_) => "open_streams",
+            Refusal::Rate(_) => "requests_per_second",
+        }
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Refusal::Method => failure::denied("only GET leaves the sandbox"),
+            Refusal::Server => failure::denied("only the API server can be reached, by https"),
+            Refusal::Header => failure::denied("a header is not among accept, authorization and user-agent"),
+            Refusal::Credentials => failure::denied("the header authorization does not have this sandbox's bearer token"),
+            Refusal::Policy(why) => failure::denied(&why),
+            Refusal::Streams(limit) => {
+                failure::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
+            }
+            Refusal::Rate(limit) => {
+                failure::limit_exceeded(&format!("the tenant asks for more than {limit} answers a second, which is its limit"))
+            }
+        }
+    }
+}
+
+/// One sandbox's way to its tenant's door.
+#[derive(Clone)]
+pub(crate) struct Egress {
+    door: Arc<Door>,
+    /// What this sandbox asked for last, and how often in a row.
+    last: Option<(String, u32)>,
+}
+
+impl Egress {
+    pub(crate) fn new(door: Arc<Door>) -> Egress {
+        Egress { door, last: None }
     }
 
     /// Which attempt at the same thing a request is, counted from 1.
@@ -98,47 +259,13 @@ impl Egress {
         self.last = Some((asked, attempt));
         attempt
     }
-
-    async fn send(
-        self,
-        request: Request<Empty<Bytes>>,
-        options: RequestOptions,
-        exchange: Exchange,
-    ) -> Result<Response<WasiBody>, Error> {
-        self.tokens.seen(request.headers());
-        let is_watch = is_watch(request.uri());
-        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
-        let Limits { first_byte, between_bytes, watch_pause, response_bytes, connect, handshake, .. } = self.limits;
-        // A connection may have to be made first, which has deadlines of its own.
-        let deadline = connect.saturating_add(handshake).saturating_add(at_most(first_byte, options.first_byte_timeout));
-        let answer = match timeout(deadline, self.client.request(request)).await {
-            Ok(answer) => answer.map_err(|e| failure::of_request(&e, &self.server)),
-            Err(_) => Err(Error::HttpResponseTimeout),
-        };
-        let answered = exchange.answered(answer.as_ref().map(Response::status));
-        // A watch is quiet while nothing happens, and goes on for as long as somebody reads it.
-        let (pause, bytes) = match is_watch {
-            true => (watch_pause, u64::MAX),
-            false => (between_bytes, response_bytes),
-        };
-        let pause = at_most(pause, options.between_bytes_timeout);
-        Ok(answer?.map(|body| LimitedBody::new(body, bytes, pause, answered).boxed_unsync()))
-    }
 }
 
-/// Whether the answer has no end: as the API server reads the query, where more than one spelling is true.
-fn is_watch(uri: &http::Uri) -> bool {
-    let parameters = uri.query().unwrap_or_default().split('&');
-    parameters
-        .map(|p| p.split_once('=').unwrap_or((p, "")))
-        .any(|(name, value)| name == "watch" && !matches!(value, "false" | "0"))
-}
-
-/// One header `Authorization`, and a bearer token in it.
-fn is_authenticated(headers: &HeaderMap) -> bool {
+/// The bearer token, where there is one header `Authorization` and a bearer token in it.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let bearer = values.next().and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
-    bearer.is_some_and(|token| !token.trim_ascii().is_empty()) && values.next().is_none()
+    let token = values.next()?.as_bytes().strip_prefix(b"Bearer ")?;
+    (!token.trim_ascii().is_empty() && values.next().is_none()).then_some(token)
 }
 
 impl WasiHttpHooks for Egress {
@@ -149,18 +276,14 @@ impl WasiHttpHooks for Egress {
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Processing), Error>> + Send> {
         let (parts, _no_body_leaves) = request.into_parts();
-        let admitted = self.admit(&parts);
-        let exchange = Exchange::begin(&parts, self.attempt(&parts));
-        let egress = self.clone();
+        let door = self.door.clone();
+        let admitted = door.admit(&parts);
+        let exchange = Exchange::begin(&parts, self.attempt(&parts), door.tenant.clone());
         let span = exchange.span();
         let answer = async move {
             let response = match admitted {
-                Ok(request) => egress.send(request, options.unwrap_or_default(), exchange).await?,
-                Err(denied) => {
-                    tracing::warn!(authority = ?parts.uri.authority(), "request denied");
-                    exchange.answered(Err(&denied));
-                    return Err(denied);
-                }
+                Ok(admitted) => door.send(admitted, options.unwrap_or_default(), exchange).await?,
+                Err(refusal) => return Err(exchange.refused(refusal.reason(), refusal.into_error())),
             };
             Ok((response, Box::new(std::future::ready(Ok(()))) as Processing))
         };
@@ -171,67 +294,4 @@ impl WasiHttpHooks for Egress {
 type Processing = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admitted(request: http::request::Builder) -> Option<Request<Empty<Bytes>>> {
-        let server = Server::new("10.0.0.1", 443).unwrap();
-        let egress = Egress::new(server, "ca.crt".into(), Limits::default());
-        egress.admit(&request.body(()).unwrap().into_parts().0).ok()
-    }
-
-    fn admit(request: http::request::Builder) -> bool {
-        admitted(request).is_some()
-    }
-
-    fn good() -> http::request::Builder {
-        Request::get("https://10.0.0.1:443/api/v1/pods?limit=1").header("authorization", "Bearer x").header("accept", "a")
-    }
-
-    #[test]
-    fn what_the_client_sends_may_leave() {
-        assert!(admit(good()));
-        let other_spelling = admitted(good().uri("https://10.0.0.1/api").header("host", "evil")).unwrap();
-        assert_eq!(other_spelling.uri(), "https://10.0.0.1:443/api");
-        assert_eq!(other_spelling.headers().get("host"), None);
-        assert!(other_spelling.headers()["authorization"].is_sensitive());
-    }
-
-    #[test]
-    fn nothing_else_may() {
-        for uri in ["http://10.0.0.1:443/api", "https://10.0.0.2/api", "https://10.0.0.1:8443/", "https://x@10.0.0.1/", "/api"] {
-            assert!(!admit(good().uri(uri)), "{uri}");
-        }
-        for method in ["POST", "DELETE", "CONNECT", "HEAD", "OPTIONS", "get"] {
-            assert!(!admit(good().method(method)), "{method}");
-        }
-        for header in ["impersonate-user", "cookie", "proxy-authorization", "x-forwarded-for", "range", "expect", "upgrade"] {
-            assert!(!admit(good().header(header, "x")), "{header}");
-        }
-    }
-
-    #[test]
-    fn a_watch_is_told_from_a_list() {
-        for (query, expected) in [
-            ("?watch=true", true),
-            ("?limit=1&watch=1", true),
-            ("?watch", true),
-            ("?watch=false", false),
-            ("?watch=0", false),
-            ("?labelSelector=watch%3Dtrue", false),
-            ("", false),
-        ] {
-            assert_eq!(is_watch(&format!("https://10.0.0.1/api/v1/pods{query}").parse().unwrap()), expected, "{query}");
-        }
-    }
-
-    #[test]
-    fn nothing_leaves_without_credentials() {
-        let bare = || Request::get("https://10.0.0.1/api");
-        assert!(!admit(bare()));
-        for value in ["", "Bearer", "Bearer ", "Bearer   ", "bearer x", "Basic eDp5"] {
-            assert!(!admit(bare().header("authorization", value)), "{value:?}");
-        }
-        assert!(!admit(good().header("authorization", "Bearer y")));
-    }
-}
+mod tests;

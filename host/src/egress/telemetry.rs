@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, header};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tracing::Span;
 use tracing::field::Empty;
@@ -10,6 +10,7 @@ use wasmtime_wasi_http::Error;
 
 /// A request on its way.
 pub(crate) struct Exchange {
+    tenant: Arc<str>,
     span: Span,
     begun: Instant,
 }
@@ -23,9 +24,10 @@ pub(crate) struct Answered {
 }
 
 impl Exchange {
-    pub(crate) fn begin(request: &http::request::Parts, attempt: u32) -> Exchange {
+    pub(crate) fn begin(request: &http::request::Parts, attempt: u32, tenant: Arc<str>) -> Exchange {
         let span = tracing::info_span!(
             "kubernetes_request",
+            tenant = &*tenant,
             method = %request.method,
             path = request.uri.path(),
             attempt,
@@ -33,13 +35,23 @@ impl Exchange {
             bytes = Empty,
         );
         if attempt > 1 {
-            metrics::counter!("incluster_retries_total").increment(1);
+            metrics::counter!("incluster_retries_total", "tenant" => tenant.clone()).increment(1);
         }
-        Exchange { span, begun: Instant::now() }
+        Exchange { tenant, span, begun: Instant::now() }
     }
 
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
+    }
+
+    /// The request does not leave.
+    pub(crate) fn refused(self, reason: &'static str, error: Error) -> Error {
+        let _entered = self.span.clone().entered();
+        tracing::warn!(reason, error = %text(&error), "denied");
+        let tenant = &self.tenant;
+        metrics::counter!("incluster_denied_total", "tenant" => tenant.clone(), "reason" => reason).increment(1);
+        metrics::counter!("incluster_requests_total", "tenant" => tenant.clone(), "outcome" => "denied").increment(1);
+        error
     }
 
     /// Takes the answer's head.
@@ -58,8 +70,9 @@ impl Exchange {
                 outcome
             }
         };
-        metrics::counter!("incluster_requests_total", "outcome" => outcome).increment(1);
-        metrics::histogram!("incluster_first_byte_seconds", "outcome" => outcome).record(seconds);
+        metrics::counter!("incluster_requests_total", "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::histogram!("incluster_first_byte_seconds", "tenant" => self.tenant.clone(), "outcome" => outcome)
+            .record(seconds);
         Answered { exchange: self, bytes: 0, outcome: head.is_err().then_some(outcome) }
     }
 }
@@ -92,8 +105,9 @@ impl Drop for Answered {
         let outcome = self.outcome.unwrap_or("dropped");
         self.exchange.span.record("bytes", self.bytes);
         tracing::debug!(seconds, bytes = self.bytes, outcome, "done");
-        metrics::counter!("incluster_response_bytes_total").increment(self.bytes);
-        metrics::histogram!("incluster_request_seconds", "outcome" => outcome).record(seconds);
+        let tenant = &self.exchange.tenant;
+        metrics::counter!("incluster_response_bytes_total", "tenant" => tenant.clone()).increment(self.bytes);
+        metrics::histogram!("incluster_request_seconds", "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
     }
 }
 
@@ -112,7 +126,6 @@ fn of_status(status: StatusCode) -> &'static str {
 
 fn of_error(error: &Error) -> &'static str {
     match error {
-        Error::HttpRequestDenied => "denied",
         Error::HttpResponseTimeout => "timeout",
         Error::ConnectionRefused => "refused",
         Error::InternalError(Some(text)) => match text.split(": ").next().unwrap_or_default() {
@@ -121,6 +134,7 @@ fn of_error(error: &Error) -> &'static str {
             "TLS-certificate-error" => "certificate",
             "TLS-protocol-error" => "tls",
             "HTTP-response-body-size" | "HTTP-response-header-section-size" => "limit",
+            "token-expired" => "token",
             code if code.starts_with("file-") || code == "no-certificate" => "ca_crt",
             _ => "other",
         },
@@ -145,12 +159,12 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn seen(&self, headers: &HeaderMap) {
+    pub(crate) fn seen(&self, headers: &HeaderMap, tenant: &Arc<str>) {
         let now = headers.get(header::AUTHORIZATION).map(|token| self.hashing.hash_one(token.as_bytes()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some() && *last != now {
-            tracing::info!("the service account's token has changed");
-            metrics::counter!("incluster_token_changes_total").increment(1);
+            tracing::info!(tenant = &**tenant, "the service account's token has changed");
+            metrics::counter!("incluster_token_changes_total", "tenant" => tenant.clone()).increment(1);
         }
         *last = now;
     }

@@ -1,16 +1,12 @@
 //! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
 
-use crate::look_again::look_again;
+use crate::files;
+use crate::types::ConfigError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// No bundle is larger: 1 MiB.
-const MAX_BUNDLE_BYTES: u64 = 1 << 20;
 
 /// A ca.crt, and the TLS configuration that its last good content made.
 pub(crate) struct Trust {
@@ -22,9 +18,7 @@ pub(crate) struct Trust {
 #[derive(Debug)]
 pub(crate) enum TrustError {
     /// It cannot be read.
-    Unreadable(io::Error),
-    /// It is larger than any bundle is.
-    TooLarge,
+    File(ConfigError),
     /// There is nothing in it.
     Empty,
     /// It has no usable certificate.
@@ -78,22 +72,8 @@ impl Trust {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    let is_missing = |error: &TrustError| matches!(error, TrustError::Unreadable(e) if e.kind() == ErrorKind::NotFound);
-    look_again(|| read_once(path), is_missing)
-}
-
-fn read_once(path: &Path) -> Result<Vec<u8>, TrustError> {
-    // Opening a pipe would wait for somebody to write.
-    if !fs::metadata(path).map_err(TrustError::Unreadable)?.is_file() {
-        return Err(TrustError::Unreadable(io::Error::other("it is not a file")));
-    }
-    let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut content));
-    match read.map_err(TrustError::Unreadable)? as u64 {
-        n if n > MAX_BUNDLE_BYTES => Err(TrustError::TooLarge),
-        _ if content.trim_ascii().is_empty() => Err(TrustError::Empty),
-        _ => Ok(content),
-    }
+    let content = files::read(&path.to_string_lossy()).map_err(TrustError::File)?;
+    if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
 }
 
 /// The bundle's CAs, and whether it is whole. A certificate that cannot be used is passed over with a warning, as long as
@@ -127,7 +107,10 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use testbed::Ca;
+
+    const TOO_LARGE: usize = (1 << 20) + 1;
 
     #[test]
     fn only_what_the_bundle_has_is_trusted() {
@@ -151,7 +134,7 @@ mod tests {
         fs::write(file.path(), &one).unwrap();
         let first = trust.config().unwrap();
         assert!(Arc::ptr_eq(&first, &trust.config().unwrap()));
-        let too_large = vec![b' '; MAX_BUNDLE_BYTES as usize + 1];
+        let too_large = vec![b' '; TOO_LARGE];
         let half = format!("{two}{}", &two[..two.len() / 2]);
         for bad in [&b""[..], b"\n", &two.as_bytes()[..100], half.as_bytes(), b"text", &too_large] {
             fs::write(file.path(), bad).unwrap();
@@ -173,8 +156,8 @@ mod tests {
         };
         assert!(matches!(error(b" \n"), TrustError::Empty));
         assert!(matches!(error(b"text"), TrustError::NoCertificate));
-        assert!(matches!(error(&vec![b' '; MAX_BUNDLE_BYTES as usize + 1]), TrustError::TooLarge));
-        let missing = Trust::new(file.path().join("none"));
-        assert!(matches!(missing.config(), Err(TrustError::Unreadable(_))));
+        assert!(matches!(error(&vec![b' '; TOO_LARGE]), TrustError::File(ConfigError::FileTooLarge(_))));
+        let missing = Trust::new("/no/such/ca.crt".into());
+        assert!(matches!(missing.config(), Err(TrustError::File(ConfigError::FileMissing(_)))));
     }
 }

@@ -1,0 +1,29 @@
+//! Builds the guest, as host/build.rs builds the components that come with the host.
+
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
+    let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not in a target folder")?.join("extensions");
+    let status = Command::new(env::var("CARGO")?)
+        .current_dir(&workspace)
+        .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "-p", "extension-guests", "--target-dir"])
+        .arg(&target_dir)
+        // The outer build's flags are for another target.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .status()?;
+    if !status.success() {
+        return Err(format!("building the extensions ended with {status}").into());
+    }
+    println!("cargo::rustc-env=EXTENSIONS={}", target_dir.join("wasm32-wasip2/component").display());
+    for path in ["tests/extensions/guest", "wit", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Sample extensions, honest and hostile, as components.
+
+/// Exports `wasi:cli/run`. Its first argument says what it does: see `guest/src/bin/program.rs`.
+pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/program.wasm"));
+
+/// The same, but it imports `wasi:http/outgoing-handler`, too, and sends what it finds wherever it can.
+pub const EXFILTRATE: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/exfiltrate.wasm"));
+
+/// Imports `wasi:sockets`.
+pub const SOCKETS: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/sockets.wasm"));
+
+/// Exports `pick`, which picks a ready pod by a key, `calls`, how many calls its instance has had, and `explode`.
+pub const PICKER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/extension_guests.wasm"));

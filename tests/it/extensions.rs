@@ -1,0 +1,273 @@
+//! Components of tenants' own: what they can do, what they cannot, and what becomes of those that try.
+
+use crate::log::Log;
+use crate::{RUNTIME, portable, tenant};
+use incluster::policy::Policy;
+use incluster::{Ctx, Error, Extension, ExtensionError, Limits, Reuse, Sandboxes, Tenant};
+use picker::{Picker, PickerPre};
+use std::time::Duration;
+use testbed::{Answer, PodApi, TOKEN, Testbed};
+use wasmtime::Store;
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+
+/// The world of `tests/extensions/wit`, as it is after composition: what it imports of the client is there already.
+mod picker {
+    wasmtime::component::bindgen!({
+        inline: "package example:picker@0.1.0;
+                 world picker {
+                   export pick: func(namespace: string, selector: string, key: string) -> result<string, string>;
+                   export calls: func() -> u32;
+                   export explode: func();
+                 }",
+        exports: { default: async },
+    });
+}
+
+const PODS: &str = r#"{"rules": [{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["shop"]}]}"#;
+
+fn pods_of_shop() -> Policy {
+    serde_json::from_str(PODS).unwrap()
+}
+
+fn load(component: &[u8], allowed: &[&str]) -> Extension {
+    RUNTIME.extension(component, allowed).unwrap()
+}
+
+/// Runs a program, and returns how it ended, and what it wrote.
+async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
+    let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    let pre = CommandPre::new(linker.instantiate_pre(extension.component()).unwrap()).unwrap();
+    let written = MemoryOutputPipe::new(1 << 20);
+    let (args, output) = ([&["extension"], args].concat().into_iter().map(String::from).collect::<Vec<_>>(), written.clone());
+    let sandboxes = Sandboxes::new(
+        tenant,
+        move |ctx| ctx.args(&args).stdout(output.clone()).stderr(output.clone()).build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(store).await })
+        },
+    );
+    let ended = sandboxes.call(async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await);
+    let ended = ended.await;
+    (ended, String::from_utf8_lossy(&written.contents()).into_owned())
+}
+
+async fn run(tenant: &Tenant, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
+    run_with(tenant, &load(extensions::PROGRAM, &[]), args).await
+}
+
+#[tokio::test]
+async fn an_extension_lists_pods_without_the_token() {
+    let testbed = Testbed::start().await;
+    let (ended, written) = run(&tenant(&testbed).with_policy(pods_of_shop()), &["list", "shop"]).await;
+    assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    assert_eq!(written.lines().count(), 7, "{written}");
+    assert_eq!(testbed.server.requests()[0].header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_permit_is_denied_and_does_not_leave() {
+    let testbed = Testbed::start().await;
+    let limited = tenant(&testbed).with_policy(pods_of_shop());
+    for (args, says) in [
+        (["list", "kube-system"], "the policy does not permit `list pods` in namespace `kube-system`"),
+        (["get", "/api/v1/namespaces/shop/secrets"], "the policy does not permit `list secrets` in namespace `shop`"),
+        (["get", "/api/v1/namespaces/shop/pods/x/log"], "`get pods/log`"),
+        (["get", "/apis/apps/v1/namespaces/shop/deployments"], "`list deployments.apps`"),
+    ] {
+        let (ended, written) = run(&limited, &args).await;
+        assert!(matches!(ended, Err(Error::Exit(1))), "{ended:?}");
+        assert!(written.contains("Denied") && written.contains(says), "{written}");
+    }
+    let (_, written) = run(&tenant(&testbed).with_policy(Policy::deny_all()), &["list", "shop"]).await;
+    assert!(written.contains("Denied"), "{written}");
+    assert_eq!(testbed.server.connections(), 0);
+}
+
+/// What a hostile guest finds and can send, and where: the real token is nowhere.
+#[tokio::test]
+async fn the_token_is_nowhere_in_the_sandbox() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    // A server that sends back all that it was sent.
+    let echo = |request: &testbed::Request| {
+        let body = format!("{} {:?}", request.path_and_query, request.header("authorization"));
+        Answer::new(200, body)
+            .header("content-type", "application/json")
+            .header("x-saw", request.header("authorization").unwrap_or(""))
+    };
+    let (testbed, elsewhere) = (Testbed::serving(echo).await, Testbed::start().await);
+    let secret = TOKEN.rsplit('.').next().unwrap();
+
+    let (ended, found) = run(&tenant(&testbed), &["read"]).await;
+    assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    assert!(found.contains("token: Ok(\"incluster-brokered-token\")") && found.contains("namespace: Ok(\"shop\")"), "{found}");
+    assert!(!found.contains(secret), "{found}");
+    assert!(!found.contains("root:") && found.contains("token: false") && found.contains("new: false"), "{found}");
+    // As a check of the check: where the sandbox has the token, it is found.
+    assert!(run(&portable(&testbed), &["read"]).await.1.contains(secret));
+
+    let sends = load(extensions::EXFILTRATE, &["wasi:http/outgoing-handler"]);
+    let authority = elsewhere.server.address().to_string();
+    let (ended, sent) = run_with(&tenant(&testbed), &sends, &[&authority, "example.com"]).await;
+    assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    assert!(sent.contains("found incluster-brokered-token") && !sent.contains(secret), "{sent}");
+    assert!(sent.contains("withheld") && sent.contains("denied"), "{sent}");
+    assert_eq!(elsewhere.server.connections(), 0);
+    // The API server alone has seen it, and as the credentials alone.
+    let requests = testbed.server.requests();
+    assert!(requests.iter().any(|request| request.header("authorization").is_some_and(|value| value.contains(secret))));
+    assert!(requests.iter().all(|request| !request.path_and_query.contains(secret)));
+    assert!(!log.text().contains(secret));
+}
+
+#[tokio::test]
+async fn what_an_extension_may_not_import_is_named() {
+    let refused = |component: &[u8], allowed: &[&str]| match RUNTIME.extension(component, allowed) {
+        Err(Error::Extension(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let ExtensionError::Imports(names) = refused(extensions::SOCKETS, &[]) else { panic!() };
+    assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("wasi:sockets/")), "{names:?}");
+    let ExtensionError::Imports(names) = refused(extensions::EXFILTRATE, &[]) else { panic!() };
+    assert!(names.len() == 1 && names[0].starts_with("wasi:http/outgoing-handler@"), "{names:?}");
+
+    assert!(matches!(refused(b"\0asm\x01\0\0\0", &[]), ExtensionError::CoreModule));
+    for no_component in [&b""[..], b"text", b"\0asm", b"\0asm\x0d\0\x01\0\x01", &extensions::PROGRAM[..5000]] {
+        assert!(matches!(refused(no_component, &[]), ExtensionError::NotAComponent(_)));
+    }
+    // A client of another version, by the name of its import.
+    let other: Vec<u8> =
+        replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.9.0");
+    let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]) else { panic!() };
+    assert_eq!(import, "incluster:kubernetes/client@0.9.0");
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    while let Some(place) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[place..place + to.len()].copy_from_slice(to);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn the_same_component_is_compiled_once() {
+    let (one, other) = (load(extensions::PICKER, &[]), load(extensions::PICKER, &[]));
+    assert_eq!(one.component().image_range(), other.component().image_range());
+}
+
+/// What each hostile extension gets, and that another tenant's call beside it does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_no_other_notices() {
+    let (hostile, good) = (Testbed::serving(PodApi::answer).await, Testbed::start().await);
+    let limits = Limits {
+        cpu_time: Duration::from_millis(200),
+        wall_time: Duration::from_secs(20),
+        memory: 16 << 20,
+        requests_per_second: 5,
+        request_burst: 5,
+        open_streams: 3,
+        ..Limits::default()
+    };
+    let limited = tenant(&hostile).with_limits(limits.clone());
+    let brief = tenant(&hostile).with_limits(Limits { wall_time: Duration::from_millis(300), ..limits });
+    let beside = tenant(&good);
+    let ended = async |tenant: &Tenant, mode: &str| {
+        let modes = [mode];
+        let (ended, beside) = tokio::join!(run(tenant, &modes), run(&beside, &["list", "shop"]));
+        assert!(matches!(beside.0, Ok(Ok(()))) && beside.1.lines().count() == 7, "{mode}: {beside:?}");
+        ended
+    };
+    assert!(matches!(ended(&limited, "spin").await.0, Err(Error::CpuTime(_))));
+    assert!(matches!(ended(&limited, "allocate").await.0, Err(Error::Memory(limit)) if limit == 16 << 20));
+    assert!(matches!(ended(&limited, "leak").await.0, Err(Error::Resources(64))));
+    assert!(matches!(ended(&limited, "recurse").await.0, Err(Error::Trap(_))));
+    assert!(matches!(ended(&limited, "trap").await.0, Err(Error::Trap(_))));
+    assert!(matches!(ended(&brief, "sleep").await.0, Err(Error::WallTime(_))));
+    assert!(matches!(ended(&limited, "print").await.0, Err(Error::CpuTime(_) | Error::Trap(_) | Error::Exit(_))));
+    let (flood, written) = ended(&limited, "flood").await;
+    assert!(
+        matches!(flood, Err(Error::Exit(1))) && written.contains("LimitExceeded") && written.contains("5 answers a second"),
+        "{written}"
+    );
+    assert!(hostile.server.requests().len() <= 6, "no more left than may");
+}
+
+#[tokio::test]
+async fn a_tenant_has_no_more_sandboxes_and_calls_than_its_limits() {
+    let testbed = Testbed::start().await;
+    let one = tenant(&testbed).with_limits(Limits { instances: 1, ..Limits::default() });
+    let held = one.watch_namespaced_pods("shop", &incluster::types::WatchOptions::ALL).await.unwrap();
+    assert!(matches!(one.namespace().await, Err(Error::Instances(1))));
+    drop(held);
+    assert_eq!(one.namespace().await.unwrap().as_deref(), Some("shop"));
+    let none = tenant(&testbed).with_limits(Limits { concurrent_calls: 0, ..Limits::default() });
+    assert!(matches!(none.namespace().await, Err(Error::ConcurrentCalls(0))));
+}
+
+fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
+    let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    let pre = PickerPre::new(linker.instantiate_pre(load(extensions::PICKER, &[]).component()).unwrap()).unwrap();
+    Sandboxes::new(
+        tenant,
+        |ctx| ctx.build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(store).await })
+        },
+    )
+}
+
+async fn calls(pickers: &Sandboxes<Ctx, Picker>) -> u32 {
+    pickers.call(async |picker, store| picker.call_calls(store).await).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_world_of_the_embedders_own() {
+    let testbed = Testbed::start().await;
+    let pickers = pickers(&tenant(&testbed).with_policy(pods_of_shop()));
+    let pick = async |key: &str| {
+        let pick = async |picker: &Picker, store: &mut Store<Ctx>| picker.call_pick(store, "shop", "tier=edge", key).await;
+        pickers.call(pick).await.unwrap().unwrap()
+    };
+    let picked = pick("a").await;
+    assert_eq!(pick("a").await, picked);
+    assert!(picked.contains(" 10.1."), "{picked}");
+    assert_eq!((calls(&pickers).await, calls(&pickers).await, pickers.warm()), (1, 1, 0), "each in a fresh instance");
+}
+
+#[tokio::test]
+async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
+    let testbed = Testbed::start().await;
+    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60) };
+    let pickers = pickers(&tenant(&testbed)).reusing(reuse).unwrap();
+    let mut had = Vec::new();
+    for _ in 0..5 {
+        had.push(calls(&pickers).await);
+    }
+    assert_eq!(had, [1, 2, 3, 1, 2]);
+    assert_eq!(pickers.warm(), 1);
+    let exploded = pickers.call(async |picker, store| picker.call_explode(store).await).await;
+    assert!(matches!(exploded, Err(Error::Trap(_))));
+    assert_eq!((pickers.warm(), calls(&pickers).await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_warm_instance_that_nobody_uses_ends() {
+    let testbed = Testbed::start().await;
+    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1) };
+    let pickers = pickers(&tenant(&testbed)).reusing(reuse).unwrap();
+    assert_eq!(calls(&pickers).await, 1);
+    let gone = async {
+        while pickers.warm() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+}
