@@ -6,13 +6,14 @@
 mod answers;
 mod config;
 mod decoding;
-#[path = "../../guest/client/src/look_again.rs"]
-mod look_again;
 mod pem;
 mod request;
 #[expect(dead_code, reason = "what its errors carry is for the host")]
 #[path = "../../host/src/egress/trust.rs"]
 mod trust;
+
+// Where the host's own module looks for them.
+use incluster_client::{files, types};
 
 pub use answers::{retry_after, status};
 pub use config::{namespace_and_server, token};
