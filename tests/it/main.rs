@@ -4,6 +4,7 @@
 mod api_errors;
 mod cancellation;
 mod command;
+mod command_extensions;
 mod command_streams;
 mod components;
 mod configuration;

@@ -1,0 +1,46 @@
+//! `incluster run` and `incluster compose`.
+
+use crate::command::in_testbed;
+use testbed::Testbed;
+
+const POLICY: &str = "
+rules:
+- verbs: [list]
+  apiGroups: ['']
+  resources: [pods]
+  namespaces: [shop]
+";
+
+#[tokio::test]
+async fn an_extension_runs_with_a_policy_and_not_without() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(at("program.wasm"), extensions::PROGRAM).unwrap();
+    std::fs::write(at("sockets.wasm"), extensions::SOCKETS).unwrap();
+    std::fs::write(at("policy.yaml"), POLICY).unwrap();
+    std::fs::write(at("bad.yaml"), "rules:\n- verbs: []\n").unwrap();
+    std::fs::write(at("unknown.yaml"), "rules: []\nrulez: []\n").unwrap();
+
+    let ran = in_testbed(&testbed, &["run", "--policy", &at("policy.yaml"), &at("program.wasm"), "list", "shop"]).await;
+    assert_eq!((ran.status, ran.stdout.lines().count(), &*ran.stderr), (0, 7, ""));
+    let denied = in_testbed(&testbed, &["run", &at("program.wasm"), "list", "shop"]).await;
+    assert!(denied.status == 1 && denied.stderr.contains("Denied"), "{}", denied.stderr);
+    for (args, status, says) in [
+        (vec!["run", "--cpu-time", "100ms", &at("program.wasm"), "spin"], 1, "computed for longer than its limit of 100ms"),
+        (vec!["run", &at("sockets.wasm")], 1, "wasi:sockets/"),
+        (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
+        (vec!["run", &at("none.wasm")], 1, "failed to read"),
+        (vec!["run", "--policy", &at("bad.yaml"), &at("program.wasm")], 2, "rules[0] names no verb"),
+        (vec!["run", "--policy", &at("unknown.yaml"), &at("program.wasm")], 2, "unknown field `rulez`"),
+        (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),
+        (vec!["compose", &at("program.wasm")], 2, "compose takes -o OUT.wasm"),
+    ] {
+        let ran = in_testbed(&testbed, &args).await;
+        assert!(ran.status == status && ran.stderr.contains(says), "{args:?}: {} {}", ran.status, ran.stderr);
+    }
+    let composed = in_testbed(&testbed, &["compose", &at("program.wasm"), "-o", &at("out.wasm")]).await;
+    assert_eq!((composed.status, &*composed.stderr), (0, ""));
+    let composed = std::fs::read(at("out.wasm")).unwrap();
+    assert!(composed.len() > extensions::PROGRAM.len() + incluster::PLUGIN.len() / 2);
+}
