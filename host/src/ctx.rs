@@ -111,6 +111,7 @@ impl<'a> CtxBuilder<'a> {
         self.wasi
             .env("KUBERNETES_SERVICE_HOST", server.host())
             .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
+            .max_random_size(limits.hostcall_bytes as u64)
             .allow_tcp(false)
             .allow_udp(false);
         if volume.is_none() {
@@ -174,6 +175,10 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     };
     if let Some(exit) = trap.downcast_ref::<I32Exit>() {
         return Error::Exit(exit.0);
+    }
+    // wasmtime has no public type for it.
+    if trap.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        return Error::HostcallBytes(ctx.limits.hostcall_bytes);
     }
     match trap.downcast_ref::<ResourceTableError>() {
         Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),

@@ -111,7 +111,7 @@ pub use extension::{Extension, ExtensionError};
 pub use limits::Limits;
 pub use linker::add_to_linker;
 pub use runtime::{COMMAND, PLUGIN, Permit, Runtime};
-pub use sandboxes::{Instantiate, Instantiating, Reuse, Sandbox, Sandboxes};
+pub use sandboxes::{Instantiating, Reuse, Sandbox, Sandboxes};
 pub use server::Server;
 pub use session::{PodPages, PodWatch};
 pub use tenant::{Credentials, Tenant, TenantBuilder};

@@ -36,7 +36,6 @@ struct Inner<T: 'static, I> {
     instantiate: Box<Instantiate<T, I>>,
     /// Where it is not the limit for extensions: what guests may hand over in one call.
     hostcall_bytes: usize,
-    reuse: Reuse,
     warm: Mutex<Warm<T, I>>,
 }
 
@@ -48,14 +47,14 @@ struct Warm<T: 'static, I> {
 
 type Data<T> = dyn Fn(CtxBuilder<'_>) -> Result<T, Error> + Send + Sync;
 
-/// How a component is instantiated: `|store| Box::pin(pre.instantiate_async(store))`, with the `Pre` of its bindings.
-pub type Instantiate<T, I> = dyn for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync;
+type Instantiate<T, I> = dyn for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync;
 
 /// An instance to come.
 pub type Instantiating<'a, I> = Pin<Box<dyn Future<Output = wasmtime::Result<I>> + Send + 'a>>;
 
 impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
-    /// Sandboxes for a tenant. `data` makes the data of each new store; `instantiate` the instance in it.
+    /// Sandboxes for a tenant. `data` makes the data of each new store; `instantiate` the instance in it,
+    /// by the `Pre` of the component's bindings.
     pub fn new(
         tenant: &Tenant,
         data: impl Fn(CtxBuilder<'_>) -> Result<T, Error> + Send + Sync + 'static,
@@ -63,28 +62,18 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
     ) -> Sandboxes<T, I> {
         let identity = tenant.identity().clone();
         let hostcall_bytes = identity.limits().hostcall_bytes;
-        Sandboxes::with(identity, hostcall_bytes, Reuse::default(), data, instantiate)
+        Sandboxes::with(identity, hostcall_bytes, data, instantiate)
     }
 
     pub(crate) fn with(
         identity: Arc<Identity>,
         hostcall_bytes: usize,
-        reuse: Reuse,
         data: impl Fn(CtxBuilder<'_>) -> Result<T, Error> + Send + Sync + 'static,
         instantiate: impl for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync + 'static,
     ) -> Sandboxes<T, I> {
         let (data, instantiate) = (Box::new(data), Box::new(instantiate));
         let warm = Mutex::new(Warm { sandboxes: Vec::new(), is_swept: false });
-        Sandboxes(Arc::new(Inner { identity, data, instantiate, hostcall_bytes, reuse, warm }))
-    }
-
-    /// The same, used again.
-    ///
-    /// # Errors
-    ///
-    /// When clones of these exist already: they would not know of it.
-    pub fn reusing(self, reuse: Reuse) -> Result<Sandboxes<T, I>, Sandboxes<T, I>> {
-        Arc::try_unwrap(self.0).map(|inner| Sandboxes(Arc::new(Inner { reuse, ..inner }))).map_err(Sandboxes)
+        Sandboxes(Arc::new(Inner { identity, data, instantiate, hostcall_bytes, warm }))
     }
 
     /// Makes a call in one of them, under the tenant's [`Limits`](crate::Limits).
@@ -144,7 +133,7 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
     }
 
     fn keep(&self, mut sandbox: Sandbox<T, I>) {
-        let Reuse { kept, calls, idle_time } = self.0.reuse;
+        let Reuse { kept, calls, idle_time } = self.0.identity.settings.reuse;
         let mut warm = self.0.lock();
         if warm.sandboxes.len() < kept && sandbox.calls < calls && !idle_time.is_zero() {
             sandbox.idle_since = Instant::now();

@@ -85,7 +85,7 @@ impl TenantBuilder {
         self
     }
 
-    /// Whether the tenant's own calls use sandboxes again. They do not by default.
+    /// Whether calls use sandboxes again: the tenant's own, and those of its [`Sandboxes`]. They do not by default.
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.settings.reuse = reuse;
         self
@@ -122,13 +122,12 @@ impl Tenant {
     }
 
     fn of(identity: Identity, plugin: PluginPre<Ctx>) -> Tenant {
-        let Settings { limits, retry_policy, reuse, .. } = &identity.settings;
-        let (memory, reuse, retry_policy) = (limits.memory, *reuse, *retry_policy);
+        let Settings { limits, retry_policy, .. } = &identity.settings;
+        let (memory, retry_policy) = (limits.memory, *retry_policy);
         let (identity, pre) = (Arc::new(identity), plugin.clone());
         let own = Sandboxes::with(
             identity.clone(),
             memory,
-            reuse,
             |ctx| ctx.build(),
             move |store| Box::pin(load(pre.clone(), store, retry_policy)),
         );
@@ -154,6 +153,11 @@ impl Tenant {
     /// The same tenant, whose calls are tried so often, and for so long. It shares its connections.
     pub fn with_retry_policy(&self, retry_policy: RetryPolicy) -> Tenant {
         self.changed(|settings| settings.retry_policy = retry_policy)
+    }
+
+    /// The same tenant, whose sandboxes are used again so. It shares its connections.
+    pub fn with_reuse(&self, reuse: Reuse) -> Tenant {
+        self.changed(|settings| settings.reuse = reuse)
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {

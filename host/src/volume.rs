@@ -8,11 +8,12 @@ use crate::credentials::Credentials;
 use crate::ctx::SERVICE_ACCOUNT_DIR;
 use crate::files;
 use crate::types::ConfigError;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -31,10 +32,11 @@ pub(crate) const PLACEHOLDER: &str = "incluster-brokered-token";
 pub(crate) struct Volume {
     dir: PathBuf,
     credentials: Arc<Credentials>,
-    /// Shared by all sandboxes, which can only read it.
-    placeholder: File,
     /// What the folder's handle is: a file without content, in which nothing can be opened.
     folder: Dir,
+    /// The files as they were opened last. All sandboxes share them: a guest that opens many uses up no descriptors of the
+    /// process's, which other tenants need.
+    opened: Mutex<HashMap<String, (Vec<u8>, File)>>,
 }
 
 impl Volume {
@@ -42,51 +44,51 @@ impl Volume {
         Ok(Volume {
             dir: dir.into(),
             credentials,
-            placeholder: file(in_memory(PLACEHOLDER.as_bytes())?),
             folder: Dir::new(in_memory(b"")?, FsPerms::ReadOnly, OpenMode::READ, true),
+            opened: Mutex::default(),
         })
     }
 
     fn open(&self, path: &str) -> Result<File, ErrorCode> {
-        match path.strip_prefix("./").unwrap_or(path) {
+        let name = path.strip_prefix("./").unwrap_or(path);
+        let content = match name {
             "token" => match self.credentials.token() {
                 // An expired token is the door's to refuse, which can say so.
-                Ok(_) | Err(ConfigError::TokenExpired(_)) => Ok(self.placeholder.clone()),
+                Ok(_) | Err(ConfigError::TokenExpired(_)) => Ok(PLACEHOLDER.into()),
                 Err(error) => as_it_is(&error),
             },
-            name @ ("namespace" | "ca.crt") => match files::read(&self.dir.join(name).to_string_lossy()) {
-                Ok(content) => Ok(file(in_memory(&content)?)),
-                Err(error) => as_it_is(&error),
-            },
+            "namespace" | "ca.crt" => files::read(&self.dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error)),
             _ => Err(ErrorCode::NoEntry),
+        }?;
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, file)) = opened.get(name)
+            && *same == content
+        {
+            return Ok(file.clone());
         }
+        let file = File::new(in_memory(&content)?, FsPerms::ReadOnly, OpenMode::READ, true);
+        opened.insert(name.into(), (content, file.clone()));
+        Ok(file)
     }
 }
 
-/// A file whose reader finds the same error.
-fn as_it_is(error: &ConfigError) -> Result<File, ErrorCode> {
-    const TOO_LARGE: u64 = (1 << 20) + 1;
+/// What makes a reader find the same error.
+fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
     match error {
         ConfigError::FileMissing(_) => Err(ErrorCode::NoEntry),
-        ConfigError::FileEmpty(_) => Ok(file(in_memory(b"")?)),
-        ConfigError::InvalidToken(_) => Ok(file(in_memory(b"\0")?)),
-        ConfigError::FileTooLarge(_) => {
-            let sparse = in_memory(b"")?;
-            sparse.set_len(TOO_LARGE)?;
-            Ok(file(sparse))
-        }
+        ConfigError::FileEmpty(_) => Ok(Vec::new()),
+        ConfigError::InvalidToken(_) => Ok(vec![0]),
+        ConfigError::FileTooLarge(_) => Ok(vec![b' '; files::MAX_BYTES as usize + 1]),
         _ => Err(ErrorCode::Io),
     }
 }
 
+/// A file that nobody can change any more, whatever lets them try.
 fn in_memory(content: &[u8]) -> io::Result<std::fs::File> {
-    let mut file = std::fs::File::from(memfd_create("incluster", MemfdFlags::CLOEXEC)?);
+    let mut file = std::fs::File::from(memfd_create("incluster", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(content)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file)
-}
-
-fn file(content: std::fs::File) -> File {
-    File::new(content, FsPerms::ReadOnly, OpenMode::READ, true)
 }
 
 /// A sandbox's wasi:filesystem: wasmtime's, but for what concerns the folder when it is a [`Volume`].
@@ -265,5 +267,50 @@ impl HostDirectoryEntryStream for FileSystem<'_> {
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
         HostDirectoryEntryStream::drop(&mut self.wasi, stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    fn volume(dir: &Path) -> Volume {
+        let credentials = Credentials::new(dir.join("token").to_str().unwrap().into());
+        Volume::new(dir, Arc::new(credentials)).unwrap()
+    }
+
+    #[test]
+    fn sandboxes_share_descriptors_that_nobody_can_write_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), "the-real-token").unwrap();
+        std::fs::write(dir.path().join("namespace"), "shop").unwrap();
+        let volume = volume(dir.path());
+        for name in ["token", "namespace"] {
+            let (one, other) = (volume.open(name).unwrap(), volume.open(name).unwrap());
+            assert_eq!(one.file.as_raw_fd(), other.file.as_raw_fd(), "{name}");
+            assert!((&*one.file).write_all(b"x").is_err() && one.file.set_len(0).is_err(), "{name}");
+        }
+        std::fs::write(dir.path().join("namespace"), "other").unwrap();
+        assert_eq!(volume.open("namespace").unwrap().file.metadata().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_wrong_with_its_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let length = |content: Option<&[u8]>| {
+            let path = dir.path().join("token");
+            let _ = std::fs::remove_file(&path);
+            content.iter().for_each(|content| std::fs::write(&path, content).unwrap());
+            volume(dir.path()).open("token").map(|file| file.file.metadata().unwrap().len())
+        };
+        assert!(matches!(length(None), Err(ErrorCode::NoEntry)));
+        assert!(matches!(length(Some(b"\n")), Ok(0)));
+        assert!(matches!(length(Some(b"a\0b")), Ok(1)));
+        assert!(matches!(length(Some(&vec![b'a'; files::MAX_BYTES as usize + 1])), Ok(n) if n > files::MAX_BYTES));
+        assert!(matches!(length(Some(b"the-real-token")), Ok(n) if n == PLACEHOLDER.len() as u64));
+        for elsewhere in ["..data/token", "../token", "/etc/passwd", "", "TOKEN"] {
+            assert!(matches!(volume(dir.path()).open(elsewhere), Err(ErrorCode::NoEntry)), "{elsewhere}");
+        }
     }
 }

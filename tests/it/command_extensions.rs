@@ -41,6 +41,10 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     }
     let composed = in_testbed(&testbed, &["compose", &at("program.wasm"), "-o", &at("out.wasm")]).await;
     assert_eq!((composed.status, &*composed.stderr), (0, ""));
-    let composed = std::fs::read(at("out.wasm")).unwrap();
-    assert!(composed.len() > extensions::PROGRAM.len() + incluster::PLUGIN.len() / 2);
+    // The composition has the client in it, which sends requests itself.
+    let refused = in_testbed(&testbed, &["run", &at("out.wasm"), "list", "shop"]).await;
+    assert!(refused.status == 1 && refused.stderr.contains("wasi:http/outgoing-handler"), "{}", refused.stderr);
+    let (allow, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
+    let ran = in_testbed(&testbed, &["run", "--allow", allow, "--policy", &policy, &out, "list", "shop"]).await;
+    assert_eq!((ran.status, ran.stdout.lines().count(), &*ran.stderr), (0, 7, ""));
 }

@@ -3,10 +3,10 @@
 use crate::log::Log;
 use crate::{RUNTIME, portable, tenant};
 use incluster::policy::Policy;
-use incluster::{Ctx, Error, Extension, ExtensionError, Limits, Reuse, Sandboxes, Tenant};
+use incluster::{Ctx, Error, Extension, ExtensionError, Limits, Reuse, Runtime, Sandboxes, Server, Tenant};
 use picker::{Picker, PickerPre};
 use std::time::Duration;
-use testbed::{Answer, PodApi, TOKEN, Testbed};
+use testbed::{Answer, PodApi, PodStore, TOKEN, Testbed};
 use wasmtime::Store;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
@@ -186,6 +186,8 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
     assert!(matches!(ended(&limited, "spin").await.0, Err(Error::CpuTime(_))));
     assert!(matches!(ended(&limited, "allocate").await.0, Err(Error::Memory(limit)) if limit == 16 << 20));
     assert!(matches!(ended(&limited, "leak").await.0, Err(Error::Resources(64))));
+    let roomy = limited.with_limits(Limits { memory: 64 << 20, ..limited.limits().clone() });
+    assert!(matches!(ended(&roomy, "strings").await.0, Err(Error::HostcallBytes(limit)) if limit == 1 << 20));
     assert!(matches!(ended(&limited, "recurse").await.0, Err(Error::Trap(_))));
     assert!(matches!(ended(&limited, "trap").await.0, Err(Error::Trap(_))));
     assert!(matches!(ended(&brief, "sleep").await.0, Err(Error::WallTime(_))));
@@ -208,6 +210,30 @@ async fn a_tenant_has_no_more_sandboxes_and_calls_than_its_limits() {
     assert_eq!(one.namespace().await.unwrap().as_deref(), Some("shop"));
     let none = tenant(&testbed).with_limits(Limits { concurrent_calls: 0, ..Limits::default() });
     assert!(matches!(none.namespace().await, Err(Error::ConcurrentCalls(0))));
+}
+
+/// Each watch that is held open is an answer that is being read.
+#[tokio::test]
+async fn a_tenant_reads_no_more_answers_at_once_than_its_limit() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let limits = Limits { open_streams: 3, ..Limits::default() };
+    let (ended, written) = run(&tenant(&testbed).with_limits(limits), &["hold"]).await;
+    assert!(matches!(ended, Err(Error::Exit(1))), "{ended:?}");
+    assert!(written.contains("LimitExceeded") && written.contains("reads 3 answers"), "{written}");
+}
+
+/// An engine of the embedder's own, with settings of its own, for which the components are compiled again.
+#[tokio::test]
+async fn an_engine_of_the_embedders_own() {
+    let testbed = Testbed::start().await;
+    let mut config = wasmtime::Config::new();
+    config.epoch_interruption(true).cranelift_opt_level(wasmtime::OptLevel::None);
+    let runtime = Runtime::with_engine(wasmtime::Engine::new(&config).unwrap(), 2);
+    let server = Server::parse(&testbed.server.url()).unwrap();
+    let tenant = Tenant::builder(&runtime, "own").server(server).service_account_dir(testbed.volume.path());
+    let tenant = tenant.policy(pods_of_shop()).build().unwrap();
+    assert_eq!(tenant.list_namespaced_pods("shop", &incluster::types::ListOptions::ALL).await.unwrap().items.len(), 7);
 }
 
 fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
@@ -246,7 +272,7 @@ async fn a_world_of_the_embedders_own() {
 async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60) };
-    let pickers = pickers(&tenant(&testbed)).reusing(reuse).unwrap();
+    let pickers = pickers(&tenant(&testbed).with_reuse(reuse));
     let mut had = Vec::new();
     for _ in 0..5 {
         had.push(calls(&pickers).await);
@@ -262,7 +288,7 @@ async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
 async fn a_warm_instance_that_nobody_uses_ends() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1) };
-    let pickers = pickers(&tenant(&testbed)).reusing(reuse).unwrap();
+    let pickers = pickers(&tenant(&testbed).with_reuse(reuse));
     assert_eq!(calls(&pickers).await, 1);
     let gone = async {
         while pickers.warm() > 0 {

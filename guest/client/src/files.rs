@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 
 /// No token, certificate bundle or namespace is larger: 1 MiB.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 
 /// The whole content of a file.
 pub fn read(path: &str) -> Result<Vec<u8>, ConfigError> {

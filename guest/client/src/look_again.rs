@@ -2,7 +2,7 @@
 
 /// kubelet renews a volume by a new folder, and removes the old one, perhaps while we are on our way through it to a file.
 /// So often a file that is not there is looked for; it takes microseconds.
-const LOOKS: usize = 5;
+const LOOKS: usize = 20;
 
 /// Reads again while the file is missing, a few times.
 pub fn look_again<T, E>(mut read: impl FnMut() -> Result<T, E>, is_missing: impl Fn(&E) -> bool) -> Result<T, E> {
@@ -35,7 +35,7 @@ mod tests {
     fn a_file_that_was_missing_is_looked_for_again_and_nothing_else_is() {
         assert_eq!(looks(&[Ok(1)]), (1, Ok(1)));
         assert_eq!(looks(&[Err("missing"), Err("missing"), Ok(1)]), (3, Ok(1)));
-        assert_eq!(looks(&[Err("missing")]), (5, Err("missing")));
+        assert_eq!(looks(&[Err("missing")]), (LOOKS, Err("missing")));
         assert_eq!(looks(&[Err("unreadable"), Ok(1)]), (1, Err("unreadable")));
     }
 }

@@ -100,6 +100,10 @@ impl Door {
 
     /// The request that may leave, made anew from what the guest's asks for.
     fn admit(&self, request: &http::request::Parts) -> Result<Admitted, Refusal> {
+        // What is denied counts, too: a denial has its line in a log.
+        if self.rate.as_ref().is_none_or(|rate| rate.check().is_err()) {
+            return Err(Refusal::Rate(self.limits.requests_per_second));
+        }
         let uri = &request.uri;
         if request.method != Method::GET {
             return Err(Refusal::Method);
@@ -120,9 +124,6 @@ impl Door {
             return Err(Refusal::Policy(format!("the policy does not permit {info}")));
         }
         let stream = self.streams.clone().try_acquire_owned().map_err(|_| Refusal::Streams(self.limits.open_streams))?;
-        if self.rate.as_ref().is_none_or(|rate| rate.check().is_err()) {
-            return Err(Refusal::Rate(self.limits.requests_per_second));
-        }
         let mut request_out = Request::new(Empty::new());
         // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
@@ -136,9 +137,9 @@ impl Door {
         let mut guard = None;
         if let Some(credentials) = &self.brokered {
             let token = credentials.token().map_err(failure::no_token)?;
-            let value = token.authorization();
             guard = Guard::new(token.as_bytes());
-            let value = HeaderValue::try_from(value).map_err(|_| failure::denied("the token is not fit for a header"))?;
+            let value =
+                HeaderValue::try_from(token.authorization()).map_err(|_| failure::denied("the token is not fit for a header"))?;
             headers.insert(header::AUTHORIZATION, value);
         }
         // Shown by no Debug, and kept out of HTTP/2's compression tables.

@@ -29,7 +29,7 @@ impl Exchange {
             "kubernetes_request",
             tenant = &*tenant,
             method = %request.method,
-            path = request.uri.path(),
+            path = shortened(request.uri.path()),
             attempt,
             status = Empty,
             bytes = Empty,
@@ -109,6 +109,12 @@ impl Drop for Answered {
         metrics::counter!("incluster_response_bytes_total", "tenant" => tenant.clone()).increment(self.bytes);
         metrics::histogram!("incluster_request_seconds", "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
     }
+}
+
+/// A guest can make a path as long as it likes.
+fn shortened(path: &str) -> &str {
+    const MOST: usize = 256;
+    path.get(..MOST).unwrap_or(path)
 }
 
 fn of_status(status: StatusCode) -> &'static str {

@@ -21,6 +21,7 @@ fn main() {
         "hold" => hold(),
         "read" => read(),
         "leak" => leak(),
+        "strings" => strings(),
         "spin" => loop {
             black_box(());
         },
@@ -105,6 +106,13 @@ fn leak() -> Result<(), Error> {
     loop {
         std::mem::forget(wasip2::http::types::Fields::new());
     }
+}
+
+/// Hands over more at once than any request has.
+fn strings() -> Result<(), Error> {
+    let request = wasip2::http::types::OutgoingRequest::new(wasip2::http::types::Fields::new());
+    black_box(request.set_path_with_query(Some(&"x".repeat(16 << 20))).is_ok());
+    Ok(())
 }
 
 #[expect(unconditional_recursion, reason = "that is what it is for")]
