@@ -56,15 +56,20 @@ impl Credentials {
     }
 
     fn reload_at(&self, now: Instant) -> Result<Arc<Token>, ConfigError> {
+        // Held while the file is read: of two that read it at once, the one that saw the older content must not be the last
+        // to write.
+        let mut last = self.lock();
         match files::read(&self.path).and_then(|content| Token::parse(&self.path, &content)) {
             Ok(token) => {
                 let token = Arc::new(token);
-                *self.lock() = Some(Last { token: token.clone(), read_at: now });
+                *last = Some(Last { token: token.clone(), read_at: now });
                 Ok(token)
             }
             // Its age stays as it is, so that the next use tries again.
-            Err(error) => match self.last() {
-                Some(last) => keep(last, &self.path, error, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            Err(error) => match &*last {
+                Some(Last { token, .. }) => {
+                    keep(token.clone(), &self.path, error, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+                }
                 None => Err(error),
             },
         }
@@ -133,5 +138,32 @@ mod tests {
         assert_eq!(token_at(101).unwrap(), "Bearer three", "a failed reading does not count");
         write("four");
         assert_eq!(credentials.reload().unwrap().authorization(), "Bearer four");
+    }
+
+    /// What a slow reader saw before the token changed must not replace what a fast one saw since.
+    #[test]
+    fn of_readers_at_once_none_puts_an_older_token_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, next) = (dir.path().join("token"), dir.path().join("next"));
+        std::fs::write(&path, "0").unwrap();
+        let credentials = Credentials::new(path.to_str().unwrap().into());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        credentials.reload().unwrap();
+                    }
+                });
+            }
+            let put_back = (1..300).find(|number| {
+                std::fs::write(&next, number.to_string()).unwrap();
+                std::fs::rename(&next, &path).unwrap();
+                credentials.reload().unwrap();
+                (0..20).any(|_| credentials.last().unwrap().authorization() != format!("Bearer {number}"))
+            });
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(put_back, None);
+        });
     }
 }
