@@ -56,8 +56,20 @@ fuzz TARGET SECONDS="60":
 bench: setup
     cargo bench --locked -p incluster --bench sandbox
 
+# The gateway at work: requests through it while pods come, go and crash, and extensions misbehave
+gateway-demo: setup
+    @cargo run --quiet {{release}} -p gateway --example demo
+
+# Look at the gateway's status page in a headless Chromium
+gateway-page: setup
+    CHROMIUM="$(tools/chromium.sh)" cargo test {{release}} -p gateway --test page
+
+# Measure what an extension adds to a request through the gateway
+gateway-bench: setup
+    cargo bench --locked -p gateway --bench added
+
 # What CI runs
-ci: lint test fuzz-smoke dist (soak "30") test-real
+ci: lint test gateway-page fuzz-smoke dist (soak "30") test-real
 
 # Make the target wasm32-wasip2 available
 setup:

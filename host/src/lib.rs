@@ -69,6 +69,7 @@ pub mod bindings;
 mod command;
 mod compile;
 #[path = "../../guest/client/src/credentials.rs"]
+#[allow(dead_code, reason = "shared with the guest, which has more use for it")]
 mod credentials;
 mod ctx;
 #[path = "../../guest/client/src/defaults.rs"]

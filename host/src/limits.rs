@@ -94,11 +94,11 @@ impl Default for Limits {
 }
 
 /// Times as people write them: `90s`, `1m 30s`.
-mod humantime_text {
+pub(crate) mod humantime_text {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|e| D::Error::custom(format!("`{text}` is not a time such as 90s: {e}")))
     }

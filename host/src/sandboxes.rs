@@ -3,6 +3,7 @@
 use crate::ctx::{CtxBuilder, View, ended, limit};
 use crate::identity::Identity;
 use crate::{Error, Permit, Tenant};
+use serde::Deserialize;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -14,13 +15,17 @@ use wasmtime::Store;
 
 /// Whether a sandbox serves more than one call. By default, none does: what a call leaves in a guest's memory, the next call
 /// would find.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// In a configuration file: `{kept: 4, calls: 1000, idleTime: 1m}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reuse {
     /// As many sandboxes are kept for the calls to come. None by default.
     pub kept: usize,
     /// After so many calls a sandbox ends.
     pub calls: u32,
     /// After so long without a call a sandbox ends.
+    #[serde(with = "crate::limits::humantime_text")]
     pub idle_time: Duration,
 }
 

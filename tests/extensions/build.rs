@@ -11,8 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not in a target folder")?.join("extensions");
     let status = Command::new(env::var("CARGO")?)
         .current_dir(&workspace)
-        .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "-p", "extension-guests", "--target-dir"])
+        .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target_dir)
+        .args(["extension-guests", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
         // The outer build's flags are for another target.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("building the extensions ended with {status}").into());
     }
     println!("cargo::rustc-env=EXTENSIONS={}", target_dir.join("wasm32-wasip2/component").display());
-    for path in ["tests/extensions/guest", "wit", "Cargo.lock"] {
+    for path in ["tests/extensions", "examples/gateway/sticky", "examples/gateway/wit", "wit", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     Ok(())

@@ -4,7 +4,7 @@ use incluster::Error;
 use incluster::types::{ConfigError, Error as Kubernetes, OnExpired, Status, TransportError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a caller may notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub enum Call {
 
 /// At most one call in so many may fail for want of attempts: more would mean that it does not go on as it should.
 const CALLS_FOR_ONE_GIVEN_UP: usize = 500;
+
+/// The door holds one token for all calls, until one that is under way is refused: for so long, generously, it may be a bad one.
+const HELD: Duration = Duration::from_millis(250);
 
 const GAVE_UP: &str = "all attempts were answered by failures";
 
@@ -86,7 +89,13 @@ impl Ledger {
         let inner = &mut *self.0.lock().unwrap();
         match inner.explain(call, session, begun, error) {
             Some(why) => *inner.explained.entry(why).or_default() += 1,
-            None => inner.unexplained.push(format!("{call:?}: {error} ({error:?}), {:?} after it began", begun.elapsed())),
+            None => {
+                let now = Instant::now();
+                let recent = inner.deeds.iter().filter(|(_, begin, _)| now.duration_since(*begin) < 2 * HELD);
+                let recent: Vec<_> = recent.map(|(deed, begin, _)| (deed, now.duration_since(*begin))).collect();
+                let took = begun.elapsed();
+                inner.unexplained.push(format!("{call:?}: {error} ({error:?}), {took:?} after it began; before: {recent:?}"));
+            }
         }
     }
 
@@ -125,9 +134,11 @@ impl Inner {
             Kubernetes::Api(Status { code: 401, .. }) if since(Deed::TokenDamaged) > 0 => {
                 Some("the token's file was half a token")
             }
-            // The token is read again once a call: one was refused before it or in it, and its successor in it.
+            // The token is read again once an attempt: one was refused before it or in it, and its successor in it.
             Kubernetes::Api(Status { code: 401, .. }) => {
-                (since(Deed::Revoked) > 0 && self.done_since(session, Deed::Revoked) > 1).then_some("two tokens were revoked")
+                let held = session.checked_sub(HELD).unwrap_or(session);
+                let bad = self.done_since(held, Deed::Revoked) + self.done_since(held, Deed::TokenDamaged);
+                (since(Deed::Revoked) > 0 && bad > 1).then_some("two tokens were revoked")
             }
             Kubernetes::Api(Status { code: 410, .. }) => match call {
                 Call::Page(None | Some(OnExpired::Fail)) => (since(Deed::Compacted) > 0).then_some("expired, as chosen"),

@@ -11,3 +11,9 @@ pub const SOCKETS: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/sockets.
 
 /// Exports `pick`, which picks a ready pod by a key, `calls`, how many calls its instance has had, and `explode`.
 pub const PICKER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/extension_guests.wasm"));
+
+/// For the gateway: requests of one session go to one pod.
+pub const STICKY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/sticky.wasm"));
+
+/// For the gateway: misbehaves, as the request's path says.
+pub const UNRULY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/unruly.wasm"));

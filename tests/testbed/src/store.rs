@@ -131,6 +131,22 @@ impl PodStore {
         });
     }
 
+    /// Adds a pod that is ready, at an address.
+    pub fn add_ready(&self, name: &str, ip: &str) {
+        self.change(|state| {
+            state.version += 1;
+            state.made = 0;
+            let mut pod = state.make(name);
+            pod.set_address(ip);
+            state.commit(Change::Added, pod);
+        });
+    }
+
+    /// Sets whether a pod is ready.
+    pub fn set_ready(&self, name: &str, is_ready: bool) {
+        self.update(Change::Modified, name, |pod| pod.set_ready(is_ready));
+    }
+
     /// Sets a pod's label.
     pub fn modify(&self, name: &str, label: &str, value: &str) {
         self.update(Change::Modified, name, |pod| drop(pod.labels.insert(label.into(), value.into())));

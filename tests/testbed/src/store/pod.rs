@@ -24,7 +24,7 @@ pub(super) struct Pod {
 }
 
 /// A recorded pod.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Template {
     /// The text before, between and after the name, the uid, the resource version, the labels and the phase. It is
     /// text, for its members to stay in the server's order.
@@ -77,12 +77,46 @@ fn from_recorded(json: &str, protobuf: core::Pod, row: &Value) -> Pod {
     Pod { template: Arc::new(template), name, uid, version: version.parse().expect("a number"), labels, phase }
 }
 
+impl Template {
+    fn replace(&mut self, from: &str, to: &str) {
+        for part in &mut self.json {
+            *part = part.replace(from, to);
+        }
+    }
+}
+
 fn members<'a>(json: &'a str, name: &str) -> BTreeMap<String, &'a RawValue> {
     let all: BTreeMap<&str, &RawValue> = serde_json::from_str(json).expect("an object");
     serde_json::from_str(all[name].get()).expect("an object")
 }
 
 impl Pod {
+    /// The first recorded pod, which is ready, at this address.
+    pub(super) fn set_address(&mut self, ip: &str) {
+        let mut template = Template::clone(&self.template);
+        let status = template.protobuf.status.as_mut().expect("a status");
+        let old = status.pod_ip.replace(ip.into()).expect("an address");
+        for address in &mut status.pod_ips {
+            address.ip = Some(ip.into());
+        }
+        template.replace(&format!("\"{old}\""), &format!("\"{ip}\""));
+        self.template = template.into();
+    }
+
+    /// Whether it passes its readiness probe.
+    pub(super) fn set_ready(&mut self, is_ready: bool) {
+        let text = |is_ready: bool| if is_ready { "True" } else { "False" };
+        let mut template = Template::clone(&self.template);
+        for condition in &mut template.protobuf.status.as_mut().expect("a status").conditions {
+            if condition.r#type() == "Ready" {
+                condition.status = Some(text(is_ready).into());
+            }
+        }
+        let json = |is_ready| format!(r#""type":"Ready","status":"{}""#, text(is_ready));
+        template.replace(&json(!is_ready), &json(is_ready));
+        self.template = template.into();
+    }
+
     /// As it stands in a list: without kind and apiVersion.
     pub(super) fn json(&self) -> String {
         let [a, b, c, d, e, f] = &self.template.json;

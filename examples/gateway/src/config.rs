@@ -1,0 +1,209 @@
+//! The configuration file.
+
+use incluster::policy::Policy;
+use incluster::{Limits, Reuse};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Where requests are accepted. It is not changed by a reload.
+    pub listen: SocketAddr,
+    /// Where the status page and the metrics are: an address that only operators reach. It is not changed by a reload.
+    pub status: SocketAddr,
+    /// By name.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, TenantConfig>,
+    /// A request goes by the one with its host, if there is one, and of those by the one with the longest prefix.
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+}
+
+/// Whose extensions run, and what they may ask for and use.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantConfig {
+    /// The API server, `https://10.96.0.1:443` for example. That of the pod by default.
+    pub server: Option<String>,
+    /// The folder with `token`, `ca.crt` and `namespace`. That of the pod by default.
+    pub service_account_dir: Option<PathBuf>,
+    /// What may be asked for: for each of its routes at least to watch pods in the route's namespace.
+    pub policy: Policy,
+    /// What may be used.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether an extension's sandboxes serve more than one request. None does by default.
+    #[serde(default)]
+    pub reuse: Reuse,
+}
+
+/// Which requests go to which pods.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The request's host, without a port. Any by default.
+    pub host: Option<String>,
+    /// What the request's path begins with, in whole segments: `/shop` is for `/shop` and `/shop/cart`. `/` by default.
+    #[serde(default = "root")]
+    pub path_prefix: String,
+    /// Whose extension and pods these are.
+    pub tenant: String,
+    /// Where the pods are.
+    pub namespace: String,
+    /// Which pods. All of the namespace by default.
+    pub label_selector: Option<String>,
+    /// Where the pods listen, for HTTP without TLS.
+    pub port: u16,
+    /// The component that picks the pod: a path, from the configuration file's folder. By default one is taken after the other.
+    pub extension: Option<PathBuf>,
+    /// For how long the extension may think about a request. 1 s by default.
+    #[serde(default = "second", deserialize_with = "duration")]
+    pub pick_timeout: Duration,
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    humantime::parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// Why a configuration is not taken: which file, and what is wrong with it.
+#[derive(Debug)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(file: &Path, problem: impl fmt::Display) -> ConfigError {
+        ConfigError(format!("{}: {problem}", file.display()))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is not YAML, has unknown or missing fields, or contradicts itself.
+    pub fn read(file: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|e| ConfigError::new(file, e))?;
+        Config::parse(&text).map_err(|problem| ConfigError::new(file, problem))
+    }
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let config: Config = yaml_serde::from_str(text).map_err(|e| e.to_string())?;
+        for name in config.tenants.keys() {
+            if !is_name(name) {
+                return Err(format!("tenant `{name}`: a name has a-z, 0-9 and -, and at most 63 of them"));
+            }
+        }
+        for (place, route) in config.routes.iter().enumerate() {
+            let problem = |problem: String| format!("route {place} ({route}): {problem}");
+            config.check(route).map_err(problem)?;
+            if config.routes[..place].iter().any(|other| (&other.host, &other.path_prefix) == (&route.host, &route.path_prefix)) {
+                return Err(problem("another route has the same host and pathPrefix".into()));
+            }
+        }
+        Ok(config)
+    }
+
+    fn check(&self, route: &RouteConfig) -> Result<(), String> {
+        let tenant = self.tenants.get(&route.tenant).ok_or_else(|| format!("there is no tenant `{}`", route.tenant))?;
+        if !route.path_prefix.starts_with('/') {
+            return Err("pathPrefix does not begin with `/`".into());
+        }
+        if route.port == 0 {
+            return Err("port is 0".into());
+        }
+        if !is_name(&route.namespace) {
+            return Err(format!("`{}` is not a namespace's name", route.namespace));
+        }
+        let watch = format!("/api/v1/namespaces/{}/pods?watch=true", route.namespace);
+        tenant.policy.check(&watch).map_err(|denied| format!("tenant `{}`: {denied}", route.tenant))
+    }
+}
+
+/// RFC 1123's labels, which namespaces are.
+fn is_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len()) && name.chars().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+impl fmt::Display for RouteConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.host.as_deref().unwrap_or("*"), self.path_prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+listen: 127.0.0.1:0
+status: 127.0.0.1:0
+tenants:
+  shop:
+    policy: {rules: [{verbs: [watch], apiGroups: [""], resources: [pods], namespaces: [shop]}]}
+    limits: {requestsPerSecond: 10, wallTime: 2s}
+    reuse: {kept: 2, calls: 100, idleTime: 1m}
+routes:
+  - {tenant: shop, namespace: shop, port: 80, pathPrefix: /cart, pickTimeout: 20ms}
+"#;
+
+    #[test]
+    fn a_file_says_what_it_means() {
+        let config = Config::parse(GOOD).unwrap();
+        let (tenant, route) = (&config.tenants["shop"], &config.routes[0]);
+        assert_eq!((tenant.limits.requests_per_second, tenant.limits.wall_time), (10, Duration::from_secs(2)));
+        assert_eq!(tenant.reuse, Reuse { kept: 2, calls: 100, idle_time: Duration::from_secs(60) });
+        assert_eq!((route.to_string().as_str(), route.pick_timeout), ("*/cart", Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn the_sample_is_one() {
+        let sample = Config::parse(include_str!("../gateway.yaml")).unwrap();
+        assert_eq!(sample.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop.example/cart", "*/"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        for (from, to, says) in [
+            ("port: 80", "prot: 80", "unknown field `prot`"),
+            ("port: 80", "port: 0", "route 0 (*/cart): port is 0"),
+            ("tenant: shop,", "tenant: shops,", "there is no tenant `shops`"),
+            ("pathPrefix: /cart", "pathPrefix: cart", "does not begin with `/`"),
+            ("namespace: shop,", "namespace: bank,", "the policy does not permit `watch pods` in namespace `bank`"),
+            ("namespace: shop,", "namespace: ../x,", "`../x` is not a namespace's name"),
+            ("verbs: [watch]", "verbs: [delete]", "unknown variant `delete`"),
+            ("wallTime: 2s", "wallTime: soon", "tenants.shop.limits: `soon` is not a time"),
+            ("  shop:\n", "  Shop:\n", "tenant `Shop`"),
+            ("listen: 127.0.0.1:0", "listen: here", "listen"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let error = Config::parse(&text).unwrap_err();
+            assert!(error.contains(says), "{to}: {error}");
+        }
+        let twice = format!("{GOOD}  - {{tenant: shop, namespace: shop, port: 81, pathPrefix: /cart}}\n");
+        assert!(Config::parse(&twice).unwrap_err().contains("another route"));
+    }
+}

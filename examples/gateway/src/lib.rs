@@ -1,0 +1,237 @@
+//! A small reverse proxy whose routes are decided by WebAssembly extensions: an example of what embeds `incluster`.
+//!
+//! A route names an extension, which picks the upstream among the ready pods of a namespace. The host watches the pods; the
+//! requests of a route share what it knows. Tenants and routes are in a file, which is read again when it changes.
+
+mod config;
+mod figures;
+mod picker;
+mod pods;
+mod proxy;
+mod routes;
+mod status;
+
+pub use config::{Config, ConfigError};
+
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use incluster::Runtime;
+use metrics_exporter_prometheus::PrometheusHandle;
+use proxy::{Body, Upstreams, text};
+use routes::{Routes, relative_to};
+use status::Reload;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tracing::{error, info};
+
+/// How often the files are looked at. Looking finds what a notification would miss: a volume that kubelet swaps.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// For a request's head to come.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// For requests under way to end, when the gateway stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Sandboxes at once, over all tenants.
+const SANDBOXES: u16 = 512;
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where requests are accepted.
+    pub address: SocketAddr,
+    /// Where the status page is.
+    pub status_address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+struct Shared {
+    file: PathBuf,
+    runtime: Runtime,
+    routes: RwLock<Arc<Routes>>,
+    reload: Mutex<Reload>,
+    upstreams: Upstreams,
+    metrics: PrometheusHandle,
+}
+
+impl Gateway {
+    /// Reads the file, and serves what it says. `metrics` is what the process's recorder counts.
+    pub async fn start(file: &Path, metrics: PrometheusHandle) -> Result<Gateway, Box<dyn Error + Send + Sync>> {
+        let config = Config::read(file)?;
+        let runtime = Runtime::with_capacity(SANDBOXES)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
+        let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
+        let routes = build(runtime.clone(), file.into(), config, None).await?;
+        let shared = Arc::new(Shared {
+            file: file.into(),
+            runtime,
+            routes: RwLock::new(Arc::new(routes)),
+            reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
+            upstreams: Upstreams::new(),
+            metrics,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
+        let mut tasks = JoinSet::new();
+        let proxy = shared.clone();
+        tasks.spawn(accept(listener, stopped.clone(), move |client, request| {
+            let shared = proxy.clone();
+            async move { shared.upstreams.serve(&shared.routes(), client, request).await }
+        }));
+        let page = shared.clone();
+        tasks.spawn(accept(status_listener, stopped.clone(), move |_, request| {
+            let answer = page.status(&request);
+            async move { answer }
+        }));
+        tasks.spawn(look(shared.clone(), stopped));
+        Ok(Gateway { address, status_address, shared, stop, tasks })
+    }
+
+    /// Reads the file again, as happens when it changes. What is under way goes on as it began.
+    ///
+    /// # Errors
+    ///
+    /// The file is not taken, and everything stays as it was.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        self.shared.reload().await
+    }
+
+    /// Takes no more requests, and waits for those under way, for at most 10 s.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Shared {
+    fn routes(&self) -> Arc<Routes> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn reload(&self) -> Result<(), ConfigError> {
+        let read = match Config::read(&self.file) {
+            Ok(config) => build(self.runtime.clone(), self.file.clone(), config, Some(self.routes())).await,
+            Err(error) => Err(error),
+        };
+        let error = read.as_ref().err().map(ToString::to_string);
+        let done = read.map(|routes| *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes));
+        match &error {
+            None => info!("{}: read again", self.file.display()),
+            Some(error) => error!("the configuration stays as it was: {error}"),
+        }
+        let outcome = if error.is_some() { "error" } else { "success" };
+        metrics::counter!("gateway_reloads_total", "outcome" => outcome).increment(1);
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Reload { at: SystemTime::now(), error };
+        done
+    }
+
+    /// What tells that a file has changed: those that the configuration names, too.
+    fn marks(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let routes = self.routes();
+        let config = &routes.config().routes;
+        let extensions = config.iter().filter_map(|route| route.extension.as_ref()).map(|path| relative_to(&self.file, path));
+        let mark = |path: PathBuf| std::fs::metadata(path).and_then(|found| Ok((found.modified()?, found.len()))).ok();
+        std::iter::once(self.file.clone()).chain(extensions).map(mark).collect()
+    }
+
+    fn status(&self, request: &Request<Incoming>) -> Response<Body> {
+        let (text_of, kind) = match request.uri().path() {
+            "/" => {
+                let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                (status::page(&self.routes(), &reload, &self.metrics.render()).into_string(), "text/html; charset=utf-8")
+            }
+            "/metrics" => (self.metrics.render(), "text/plain; version=0.0.4"),
+            "/healthz" => ("ok".into(), "text/plain"),
+            _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics and /healthz"),
+        };
+        let mut answer = text(StatusCode::OK, &text_of);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // The page has no script, and takes nothing from elsewhere.
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        answer
+    }
+}
+
+/// Compiles, which must not hold up requests.
+async fn build(runtime: Runtime, file: PathBuf, config: Config, before: Option<Arc<Routes>>) -> Result<Routes, ConfigError> {
+    let at = file.clone();
+    let handle = tokio::runtime::Handle::current();
+    let built = tokio::task::spawn_blocking(move || {
+        // Watches are begun on the way.
+        let _entered = handle.enter();
+        Routes::build(&runtime, &file, config, before.as_deref())
+    });
+    built.await.unwrap_or_else(|panicked| Err(ConfigError::new(&at, panicked)))
+}
+
+/// Reads the configuration again whenever a file of it has changed.
+async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = interval(LOOK_EVERY);
+    let mut seen = shared.marks();
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = shared.marks();
+        if now != seen {
+            // It has said what is wrong.
+            let _ = shared.reload().await;
+            seen = shared.marks();
+        }
+    }
+}
+
+async fn accept<A>(
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+    answer: impl Fn(SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+) where
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
+    let connections = GracefulShutdown::new();
+    loop {
+        let (stream, client) = tokio::select! {
+            _ = stopped.changed() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // Mostly: too many open files. Connections end, and then there is room.
+                Err(error) => {
+                    error!(%error, "accepting a connection failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer(client, request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        });
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+        server.http2().timer(TokioTimer::new());
+        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
+        // How a connection ends concerns its client alone.
+        tokio::spawn(async move { drop(connection.await) });
+    }
+    let _ = timeout(GRACE, connections.shutdown()).await;
+}

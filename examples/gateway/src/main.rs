@@ -1,0 +1,79 @@
+//! `gateway CONFIG`
+
+use gateway::{Config, Gateway};
+use lexopt::Arg;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+const HELP: &str = "\
+Usage: gateway [--check] CONFIG
+
+Serves the routes of the YAML file CONFIG, and reads it again when it changes; SIGTERM and SIGINT end it, after the requests
+that are under way.
+
+  --check      only say whether CONFIG is well-formed
+  -h, --help   print this
+";
+
+enum Action {
+    Serve(PathBuf),
+    Check(PathBuf),
+    Help,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let action = match parse(lexopt::Parser::from_env()) {
+        Ok(action) => action,
+        Err(error) => {
+            eprintln!("gateway: {error}; see gateway --help");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match action {
+        Action::Help => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Action::Check(file) => Config::read(&file).map(drop).map_err(Into::into),
+        Action::Serve(file) => serve(&file).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
+    let (mut file, mut is_check) = (None, false);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Action::Help),
+            Arg::Long("check") => is_check = true,
+            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
+            arg => return Err(arg.unexpected()),
+        }
+    }
+    let file = file.ok_or("CONFIG is missing")?;
+    Ok(if is_check { Action::Check(file) } else { Action::Serve(file) })
+}
+
+async fn serve(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let gateway = Gateway::start(file, metrics).await?;
+    println!("serving at http://{}, status at http://{}", gateway.address, gateway.status_address);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    gateway.stop().await;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! A route's extension, in its sandboxes.
+
+use crate::pods::Snapshot;
+use bindings::example::gateway::ready_pods;
+pub use bindings::exports::example::gateway::upstream::{Refusal, Request};
+use incluster::{Ctx, Error, Extension, Sandboxes, Tenant, View};
+use std::sync::Arc;
+use wasmtime::Store;
+use wasmtime::component::{HasSelf, Linker};
+
+mod bindings {
+    #![allow(missing_docs, reason = "wit/gateway.wit has them")]
+    wasmtime::component::bindgen!({ path: "wit", world: "picker", exports: { default: async } });
+}
+
+/// What an extension may import, beyond what every extension may.
+pub const ALLOWED: [&str; 1] = ["example:gateway/ready-pods"];
+
+/// What is in a sandbox's store.
+struct State {
+    ctx: Ctx,
+    pods: Arc<Snapshot>,
+}
+
+impl View for State {
+    fn incluster(&mut self) -> &mut Ctx {
+        &mut self.ctx
+    }
+}
+
+impl ready_pods::Host for State {
+    fn generation(&mut self) -> u64 {
+        self.pods.generation
+    }
+
+    fn list(&mut self) -> Vec<ready_pods::Pod> {
+        let pod = |pod: &crate::pods::Pod| ready_pods::Pod {
+            name: pod.name.clone(),
+            ip: pod.ip.to_string(),
+            node_name: pod.node_name.clone(),
+        };
+        self.pods.pods.iter().map(pod).collect()
+    }
+}
+
+/// An extension of a tenant's that picks pods.
+pub struct Picker(Sandboxes<State, bindings::Picker>);
+
+impl Picker {
+    /// Links an extension; an error says what it imports that there is not, or does not export that it must.
+    pub fn new(tenant: &Tenant, extension: &Extension) -> Result<Picker, Error> {
+        let mut linker = Linker::new(tenant.runtime().engine());
+        incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
+        ready_pods::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state).map_err(Error::Runtime)?;
+        let pre = linker.instantiate_pre(extension.component()).and_then(bindings::PickerPre::new).map_err(Error::Runtime)?;
+        let sandboxes = Sandboxes::new(
+            tenant,
+            |ctx| Ok(State { ctx: ctx.build()?, pods: Arc::default() }),
+            move |store| {
+                let pre = pre.clone();
+                Box::pin(async move { pre.instantiate_async(store).await })
+            },
+        );
+        Ok(Picker(sandboxes))
+    }
+
+    /// The name of a pod for a request, or why it gets none.
+    pub async fn pick(&self, request: &Request, pods: &Arc<Snapshot>) -> Result<Result<String, Refusal>, Error> {
+        let call = async |picker: &bindings::Picker, mut store: &mut Store<State>| {
+            store.data_mut().pods = pods.clone();
+            picker.example_gateway_upstream().call_pick(&mut store, request).await
+        };
+        self.0.call(call).await
+    }
+}

@@ -1,0 +1,263 @@
+//! Takes a request, and sends it to the pod that the route's extension picks.
+
+use crate::picker::{Refusal, Request as Head};
+use crate::pods::{Pod, Snapshot};
+use crate::routes::{Route, Routes};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::warn;
+
+/// For so long a request waits for pods to be known, after the start.
+const FIRST_LIST: Duration = Duration::from_secs(5);
+
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// To the head of a pod's answer.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// So many pods are tried for a request without a body; one with a body is sent once.
+const ATTEMPTS: usize = 3;
+
+/// What concerns a connection, and not the request (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
+
+/// The connections to pods.
+#[derive(Clone)]
+pub(crate) struct Upstreams(Client<HttpConnector, Body>);
+
+/// Why a request has no answer of a pod's: a word for the metric, and what the client is told.
+struct Failed(&'static str, StatusCode, String);
+
+impl Upstreams {
+    pub(crate) fn new() -> Upstreams {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        Upstreams(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+    }
+
+    /// Answers a request of this client's.
+    pub(crate) async fn serve(&self, routes: &Routes, client: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let host_header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let authority = authority.or_else(host_header).unwrap_or_default().to_string();
+        let host = host_of(&authority);
+        let Some(route) = routes.find(host, request.uri().path()).cloned() else {
+            count("", "", "no_route");
+            return text(StatusCode::NOT_FOUND, "there is no route for this host and path");
+        };
+        let answer = self.forward(&route, client.ip(), authority, request).await;
+        let outcome = match &answer {
+            Ok(_) => "served",
+            Err(Failed(outcome, ..)) => outcome,
+        };
+        count(&route.config.to_string(), &route.config.tenant, outcome);
+        answer.unwrap_or_else(|Failed(_, status, reason)| text(status, &reason))
+    }
+
+    async fn forward(
+        &self,
+        route: &Route,
+        client: IpAddr,
+        authority: String,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Failed> {
+        let unknown = || Failed("unknown", StatusCode::SERVICE_UNAVAILABLE, "the route's pods are not known yet".into());
+        let mut pods = route.pods.ready(FIRST_LIST).await.ok_or_else(unknown)?;
+        let (parts, body) = request.into_parts();
+        let head = Head {
+            method: parts.method.as_str().into(),
+            path_and_query: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
+            headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect(),
+            client: client.to_string(),
+            authority,
+        };
+        let headers = forwarded(parts.headers, &head, client);
+        let is_repeatable = body.is_end_stream();
+        let mut body = Some(body.boxed());
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let pod = pick(route, &head, &pods).await?;
+            let (ip, port) = (pod.ip, route.config.port);
+            let mut request = Request::new(body.take().unwrap_or_else(empty));
+            *request.method_mut() = parts.method.clone();
+            *request.uri_mut() = uri(SocketAddr::new(ip, port), &head.path_and_query)?;
+            *request.headers_mut() = headers.clone();
+            match timeout(ANSWER, self.0.request(request)).await {
+                Ok(Ok(answer)) => return Ok(answered(answer)),
+                Ok(Err(error)) if error.is_connect() && is_repeatable && attempt < ATTEMPTS => {
+                    warn!(route = %route.config, pod = pod.name, "the pod cannot be reached; another one is asked");
+                    pods = Arc::new(pods.without(&pod.name));
+                }
+                Ok(Err(error)) => {
+                    warn!(route = %route.config, pod = pod.name, %error, "the pod did not answer");
+                    return Err(Failed("unreachable", StatusCode::BAD_GATEWAY, "the pod did not answer".into()));
+                }
+                Err(_) => return Err(Failed("timeout", StatusCode::GATEWAY_TIMEOUT, "the pod did not answer in time".into())),
+            }
+        }
+    }
+}
+
+async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
+    let Some(picker) = &route.picker else {
+        let place = route.turn().checked_rem(pods.pods.len());
+        let none = || Failed("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into());
+        return place.and_then(|place| pods.pods.get(place)).ok_or_else(none);
+    };
+    let failed = || Failed("extension_failed", StatusCode::BAD_GATEWAY, "the route's extension failed".into());
+    match timeout(route.config.pick_timeout, picker.pick(head, pods)).await {
+        Ok(Ok(Ok(name))) => pods.pod(&name).ok_or_else(|| {
+            warn!(route = %route.config, "the extension picked what is no ready pod");
+            failed()
+        }),
+        Ok(Ok(Err(Refusal { status, reason }))) => {
+            let status = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
+            Err(Failed("refused", status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason))
+        }
+        Ok(Err(error)) => {
+            warn!(route = %route.config, %error, "the extension failed");
+            Err(failed())
+        }
+        Err(_) => {
+            warn!(route = %route.config, "the extension took longer than pickTimeout");
+            Err(failed())
+        }
+    }
+}
+
+fn uri(pod: SocketAddr, path_and_query: &str) -> Result<Uri, Failed> {
+    let uri = Uri::builder().scheme("http").authority(pod.to_string()).path_and_query(path_and_query).build();
+    uri.map_err(|_| Failed("malformed", StatusCode::BAD_REQUEST, "the request target is malformed".into()))
+}
+
+/// The headers for the pod: without those of the client's connection, and with who the client is.
+fn forwarded(mut headers: HeaderMap, head: &Head, client: IpAddr) -> HeaderMap {
+    without_hop_by_hop(&mut headers);
+    let client = client.to_string();
+    let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let chain = before.chain([client.as_str()]).collect::<Vec<_>>().join(", ");
+    for (name, value) in [("x-forwarded-for", chain.as_str()), ("x-forwarded-proto", "http"), ("host", &head.authority)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn without_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+fn answered(answer: Response<Incoming>) -> Response<Body> {
+    let mut answer = answer.map(BodyExt::boxed);
+    without_hop_by_hop(answer.headers_mut());
+    *answer.version_mut() = http::Version::default();
+    answer
+}
+
+/// The host in `host:port`.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn count(route: &str, tenant: &str, outcome: &'static str) {
+    let labels = [("route", route.to_string()), ("tenant", tenant.to_string()), ("outcome", outcome.to_string())];
+    metrics::counter!("gateway_requests_total", &labels).increment(1);
+}
+
+fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+/// An answer of the gateway's own.
+pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_gets_no_headers_of_the_connection_and_knows_who_asks() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "1"),
+            ("upgrade", "websocket"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "gopher"),
+            ("cookie", "a=b"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let head = Head {
+            method: "GET".into(),
+            authority: "shop.example".into(),
+            path_and_query: "/".into(),
+            headers: vec![],
+            client: String::new(),
+        };
+        let sent = forwarded(headers, &head, IpAddr::from([203, 0, 113, 7]));
+        let mut sent: Vec<_> = sent.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        sent.sort_unstable();
+        assert_eq!(
+            sent,
+            [
+                ("cookie", "a=b"),
+                ("host", "shop.example"),
+                ("x-forwarded-for", "192.0.2.1, 203.0.113.7"),
+                ("x-forwarded-proto", "http")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_host_is_without_its_port() {
+        for (authority, host) in [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", "")] {
+            assert_eq!(host_of(authority), host);
+        }
+    }
+}

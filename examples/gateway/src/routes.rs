@@ -1,0 +1,174 @@
+//! Tenants and routes, as one configuration has them.
+
+use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
+use crate::picker::{ALLOWED, Picker};
+use crate::pods::PodSet;
+use incluster::{Error, Extension, Runtime, Server, Tenant};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What requests go by.
+pub struct Routes {
+    config: Config,
+    tenants: BTreeMap<String, Tenant>,
+    routes: Vec<Arc<Route>>,
+}
+
+/// Where requests go.
+pub struct Route {
+    /// What the file says.
+    pub config: RouteConfig,
+    /// Its pods.
+    pub pods: Arc<PodSet>,
+    /// What picks among them.
+    pub picker: Option<Picker>,
+    extension: Option<Extension>,
+    turn: AtomicUsize,
+}
+
+impl Route {
+    /// The number of the next request that takes its turn.
+    pub fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Routes {
+    /// What a configuration means. What it leaves as it was before, stays: tenants with their connections, what is known of
+    /// pods, and warm sandboxes. It compiles, which takes a while.
+    ///
+    /// # Errors
+    ///
+    /// An extension cannot be used, or a tenant not be made.
+    pub fn build(runtime: &Runtime, file: &Path, config: Config, before: Option<&Routes>) -> Result<Routes, ConfigError> {
+        let mut tenants = BTreeMap::new();
+        for (name, tenant_config) in &config.tenants {
+            let unchanged = before.filter(|before| before.config.tenants.get(name) == Some(tenant_config));
+            let tenant = match unchanged.and_then(|before| before.tenants.get(name)) {
+                Some(tenant) => tenant.clone(),
+                None => tenant(runtime, name, tenant_config)
+                    .map_err(|error| ConfigError::new(file, format_args!("tenant `{name}`: {error}")))?,
+            };
+            tenants.insert(name.clone(), tenant);
+        }
+        let mut routes = Routes { tenants, routes: Vec::new(), config };
+        for config in routes.config.routes.clone() {
+            let route = routes.route(runtime, file, config, before)?;
+            routes.routes.push(route);
+        }
+        Ok(routes)
+    }
+
+    fn route(
+        &self,
+        runtime: &Runtime,
+        file: &Path,
+        config: RouteConfig,
+        before: Option<&Routes>,
+    ) -> Result<Arc<Route>, ConfigError> {
+        let problem = |problem: &dyn Display| ConfigError::new(file, format_args!("route {config}: {problem}"));
+        let path = config.extension.as_ref().map(|path| relative_to(file, path));
+        let extension = path.map(|path| load(runtime, &path)).transpose().map_err(|e| problem(&e))?;
+        let of_the_same_tenant =
+            |before: &&Routes| before.config.tenants.get(&config.tenant) == self.config.tenants.get(&config.tenant);
+        let before = before.filter(of_the_same_tenant);
+        if let Some(route) = before.and_then(|before| before.the_same(&config, extension.as_ref())) {
+            return Ok(route);
+        }
+        let tenant = &self.tenants[&config.tenant];
+        let picker = extension.as_ref().map(|extension| Picker::new(tenant, extension)).transpose().map_err(|e| problem(&e))?;
+        let known = before.and_then(|before| before.pods(&config)).or_else(|| self.pods(&config));
+        let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
+        let pods = known.unwrap_or_else(watch);
+        Ok(Arc::new(Route { config, pods, picker, extension, turn: AtomicUsize::new(0) }))
+    }
+
+    /// The route of a request.
+    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        let matching = self.routes.iter().filter(|route| {
+            route.config.host.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(host))
+                && begins_with(path, &route.config.path_prefix)
+        });
+        matching.max_by_key(|route| (route.config.host.is_some(), route.config.path_prefix.len()))
+    }
+
+    /// All of them, in the order of the file.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// All tenants, by name.
+    pub fn tenants(&self) -> &BTreeMap<String, Tenant> {
+        &self.tenants
+    }
+
+    /// What the file said.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>) -> Option<Arc<Route>> {
+        // An extension that is in use is not compiled again: the same code is at the same place.
+        let place = |extension: &Extension| extension.component().image_range();
+        let is_the_same =
+            |route: &&Arc<Route>| route.config == *config && route.extension.as_ref().map(place) == extension.map(place);
+        self.routes.iter().find(is_the_same).cloned()
+    }
+
+    /// The pods of such a route, where they are watched already.
+    fn pods(&self, config: &RouteConfig) -> Option<Arc<PodSet>> {
+        let of = |config: &RouteConfig| (config.tenant.clone(), config.namespace.clone(), config.label_selector.clone());
+        self.routes.iter().find(|route| of(&route.config) == of(config)).map(|route| route.pods.clone())
+    }
+}
+
+/// Whether a path begins with these segments.
+fn begins_with(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn tenant(runtime: &Runtime, name: &str, config: &TenantConfig) -> Result<Tenant, Error> {
+    let mut builder =
+        Tenant::builder(runtime, name).policy(config.policy.clone()).limits(config.limits.clone()).reuse(config.reuse);
+    if let Some(server) = &config.server {
+        builder = builder.server(Server::parse(server)?);
+    }
+    if let Some(dir) = &config.service_account_dir {
+        builder = builder.service_account_dir(dir);
+    }
+    builder.build()
+}
+
+/// A path in the file: from the file's folder.
+pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+fn load(runtime: &Runtime, path: &Path) -> Result<Extension, String> {
+    let in_file = |error: &dyn Display| format!("{}: {error}", path.display());
+    let bytes = std::fs::read(path).map_err(|e| in_file(&e))?;
+    runtime.extension(&bytes, &ALLOWED).map_err(|e| in_file(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_whole_segments() {
+        for (path, prefix, begins) in [
+            ("/", "/", true),
+            ("/shop", "/", true),
+            ("/shop", "/shop", true),
+            ("/shop/cart", "/shop", true),
+            ("/shop/cart", "/shop/", true),
+            ("/shopping", "/shop", false),
+            ("/", "/shop", false),
+        ] {
+            assert_eq!(begins_with(path, prefix), begins, "{path} {prefix}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Requests through the gateway, to pods that come and go.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use bytes::Bytes;
+use gateway::Gateway;
+use http::Request;
+use http_body_util::Full;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use support::{Browser, Cluster, METRICS};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
+
+async fn start(file: &Path) -> (Gateway, Browser, String) {
+    let gateway = Gateway::start(file, METRICS.clone()).await.unwrap();
+    let url = format!("http://{}", gateway.address);
+    (gateway, Browser::new(), url)
+}
+
+/// Asks until the answer is as it should be.
+async fn until(browser: &Browser, url: &str, is_it: impl Fn(u16, &str) -> bool) -> String {
+    let asking = async {
+        loop {
+            let (status, body) = browser.get(url).await;
+            if is_it(status, &body) {
+                return body;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), asking).await.expect("an answer as it should be")
+}
+
+fn pod_of(body: &str) -> String {
+    body.split(' ').next().unwrap_or_default().into()
+}
+
+#[tokio::test]
+async fn requests_go_to_the_ready_pods_in_turn() {
+    let mut cluster = Cluster::start().await;
+    for pod in ["a", "b", "c"] {
+        cluster.add(pod).await;
+    }
+    let (gateway, browser, url) = start(&cluster.write("turns", &cluster.route("turns", "host: 127.0.0.1"))).await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..3 {
+        seen.insert(pod_of(&browser.get(&url).await.1));
+    }
+    assert_eq!(seen, ["a", "b", "c"].map(String::from).into());
+    let request = Request::post(format!("{url}/cart?item=7")).body(Full::from(Bytes::from(vec![7; 1 << 20]))).unwrap();
+    let (status, body) = browser.send(request).await;
+    assert_eq!(status, 200);
+    let expected = format!("/cart?item=7 {} 127.0.0.1 {}", gateway.address, 1 << 20);
+    assert!(body.ends_with(&expected), "{body}");
+
+    cluster.store.set_ready("a", false);
+    cluster.store.delete("b");
+    let alone =
+        async { while (pod_of(&browser.get(&url).await.1), pod_of(&browser.get(&url).await.1)) != ("c".into(), "c".into()) {} };
+    timeout(Duration::from_secs(20), alone).await.unwrap();
+    cluster.store.delete("c");
+    until(&browser, &url, |status, body| status == 503 && body == "no pod is ready\n").await;
+    cluster.add("d").await;
+    assert!(until(&browser, &url, |status, _| status == 200).await.starts_with("d "));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_extension_keeps_sessions_on_their_pods() {
+    let mut cluster = Cluster::start().await;
+    for pod in ["a", "b", "c", "d"] {
+        cluster.add(pod).await;
+    }
+    let (_gateway, browser, url) = start(&cluster.write("sessions", &cluster.route("sessions", "extension: sticky.wasm"))).await;
+    let sessions: Vec<String> = (0..40).map(|number| format!("session-{number}")).collect();
+    let pods = async || {
+        let mut pods = BTreeMap::new();
+        for session in &sessions {
+            let (status, body) = browser.get_as(session, &url).await;
+            assert_eq!(status, 200, "{body}");
+            pods.insert(session.clone(), pod_of(&body));
+        }
+        pods
+    };
+    let before = pods().await;
+    assert_eq!(before.values().collect::<BTreeSet<_>>().len(), 4);
+    assert_eq!(pods().await, before);
+    cluster.store.delete("b");
+    until(&browser, &url, |_, _| METRICS.render().contains("sessions")).await;
+    let moved = async {
+        loop {
+            let after = pods().await;
+            if after.values().all(|pod| pod != "b") {
+                return after;
+            }
+        }
+    };
+    let after = timeout(Duration::from_secs(20), moved).await.unwrap();
+    for (session, pod) in &before {
+        assert!(pod == "b" || after[session] == *pod, "{session} moved, although its pod is there");
+    }
+}
+
+#[tokio::test]
+async fn an_extension_that_misbehaves_fails_its_own_requests_alone() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let routes =
+        cluster.route("unruly", "pathPrefix: /unruly, extension: unruly.wasm") + &cluster.route("unruly", "host: 127.0.0.1");
+    let (gateway, browser, url) = start(&cluster.write("unruly", &routes)).await;
+    assert_eq!(browser.get(&url).await.0, 200);
+    for (path, status, says) in [
+        ("spin", 502, "the route's extension failed"),
+        ("trap", 502, "the route's extension failed"),
+        ("allocate", 502, "the route's extension failed"),
+        ("elsewhere", 502, "the route's extension failed"),
+        ("teapot", 418, "short and stout"),
+        ("nonsense", 500, "not an error"),
+        ("secrets", 403, "the policy does not permit `list secrets` in namespace `kube-system`"),
+        ("", 200, "a /unruly/"),
+    ] {
+        let unruly = format!("{url}/unruly/{path}");
+        // By no host of its own: the route with a host comes first.
+        let request = Request::get(unruly).header("host", "any.example").body(Full::default()).unwrap();
+        let (hostile, good) = tokio::join!(browser.send(request), browser.get(&url));
+        assert!(hostile.0 == status && hostile.1.contains(says), "{path}: {hostile:?}");
+        assert_eq!(good.0, 200, "beside {path}");
+    }
+    let (_, page) = browser.get(&format!("http://{}", gateway.status_address)).await;
+    assert!(page.contains("<td>unruly</td><td>policy</td><td class=\"n\">1</td>"), "{page}");
+    assert_eq!(cluster.testbed.server.requests().iter().filter(|r| r.path_and_query.contains("secrets")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_reached_is_passed_over() {
+    let mut cluster = Cluster::start().await;
+    for pod in ["a", "b"] {
+        cluster.add(pod).await;
+    }
+    let (_gateway, browser, url) = start(&cluster.write("crash", &cluster.route("crash", "extension: unruly.wasm"))).await;
+    assert!(browser.get(&url).await.1.starts_with("a "));
+    cluster.crash("a").await;
+    // The connection to it may be found closed when it is used, which is not known to be safe to repeat.
+    let body = until(&browser, &url, |status, _| status == 200).await;
+    assert!(body.starts_with("b "), "{body}");
+    let request = Request::post(&url).body(Full::from("body")).unwrap();
+    assert_eq!(browser.send(request).await, (502, "the pod did not answer\n".into()));
+}
+
+#[tokio::test]
+async fn the_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let old = cluster.route("reload", "pathPrefix: /old");
+    let file = cluster.write("reload", &old);
+    let (gateway, browser, url) = start(&file).await;
+    let (old_url, new_url) = (format!("{url}/old"), format!("{url}/new"));
+    assert_eq!((browser.get(&old_url).await.0, browser.get(&new_url).await.0), (200, 404));
+
+    // Nobody tells it.
+    cluster.write("reload", &(old.clone() + &cluster.route("reload", "pathPrefix: /new, extension: sticky.wasm")));
+    until(&browser, &new_url, |status, _| status == 200).await;
+    let watches = |cluster: &Cluster| cluster.testbed.server.requests().len();
+    assert_eq!(watches(&cluster), 1, "both routes share what is known, and it has stayed");
+
+    let status_page = format!("http://{}", gateway.status_address);
+    for (routes, says) in [
+        (cluster.route("stranger", ""), "there is no tenant `stranger`"),
+        (cluster.route("reload", "extension: absent.wasm"), "absent.wasm: No such file or directory"),
+        (cluster.route("reload", "extension: gateway.yaml"), "this is not a WebAssembly component"),
+        ("  - [".into(), "gateway.yaml: "),
+    ] {
+        cluster.write("reload", &routes);
+        let error = gateway.reload().await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert_eq!((browser.get(&old_url).await.0, browser.get(&new_url).await.0), (200, 200));
+        let page = browser.get(&status_page).await.1;
+        assert!(page.contains("what was read before still runs"), "{page}");
+    }
+    cluster.write("reload", &old);
+    gateway.reload().await.unwrap();
+    assert_eq!((browser.get(&old_url).await.0, browser.get(&new_url).await.0), (200, 404));
+    assert!(!browser.get(&status_page).await.1.contains("still runs"));
+    assert_eq!(watches(&cluster), 1);
+}
+
+#[tokio::test]
+async fn what_was_known_serves_while_the_api_server_is_gone() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let (_gateway, browser, url) = start(&cluster.write("gone", &cluster.route("gone", "extension: sticky.wasm"))).await;
+    assert_eq!(browser.get(&url).await.0, 200);
+    let port = cluster.port;
+    let Cluster { testbed, .. } = &mut cluster;
+    let other = testbed::Testbed::start().await;
+    drop(std::mem::replace(&mut testbed.server, other.server));
+    for _ in 0..5 {
+        let (status, body) = browser.get(&url).await;
+        assert!(status == 200 && body.starts_with("a "), "{port}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_page_cannot_be_made_to_run_anything() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let route = cluster.route("page", "pathPrefix: \"/<script>alert(1)</script>\", labelSelector: \"a in (<b>)\"");
+    let (gateway, browser, _) = start(&cluster.write("page", &route)).await;
+    let page = format!("http://{}", gateway.status_address);
+    let body = until(&browser, &page, |_, body| body.contains("127.0.0.2")).await;
+    assert!(body.contains("*/&lt;script&gt;alert(1)&lt;/script&gt;") && !body.contains("<script"), "{body}");
+    assert_eq!(browser.get(&format!("{page}/healthz")).await, (200, "ok\n".into()));
+    assert!(browser.get(&format!("{page}/metrics")).await.1.contains("incluster_"));
+    assert_eq!(browser.get(&format!("{page}/other")).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_binary_checks_serves_and_stops() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let file = cluster.write("binary", &cluster.route("binary", "extension: sticky.wasm"));
+    let gateway = || tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
+    assert!(gateway().arg("--check").arg(&file).status().await.unwrap().success());
+    assert_eq!(gateway().output().await.unwrap().status.code(), Some(2));
+    let absent = gateway().arg("--check").arg("absent.yaml").output().await.unwrap();
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("absent.yaml: No such file"));
+
+    let mut running = gateway().arg(&file).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let url = line.split([' ', ',']).nth(2).unwrap();
+    assert_eq!(Browser::new().get(url).await.0, 200, "{line}");
+    let kill = format!("kill -TERM {}", running.id().unwrap());
+    assert!(tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    assert!(timeout(Duration::from_secs(15), running.wait()).await.unwrap().unwrap().success());
+}

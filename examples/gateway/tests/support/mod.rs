@@ -1,0 +1,148 @@
+//! A cluster whose pods are servers on loopback addresses, all on one port, and a gateway's files.
+#![allow(dead_code, reason = "each test, the demo and the benchmark use a part of it")]
+#![expect(clippy::expect_used, reason = "what cannot be set up has failed")]
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use tempfile::TempDir;
+use testbed::{PodStore, Testbed};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The process's recorder.
+pub static METRICS: LazyLock<PrometheusHandle> =
+    LazyLock::new(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"));
+
+/// An API server, and pods that it knows.
+pub struct Cluster {
+    pub testbed: Testbed,
+    pub store: PodStore,
+    /// Where all pods listen.
+    pub port: u16,
+    pods: BTreeMap<String, JoinHandle<()>>,
+    addresses: u8,
+    files: TempDir,
+}
+
+impl Cluster {
+    /// Without pods.
+    pub async fn start() -> Cluster {
+        let store = PodStore::with_pods(0);
+        let testbed = Testbed::serving(store.handler()).await;
+        // Of all addresses, so that it is free at each.
+        let port = TcpListener::bind("0.0.0.0:0").await.expect("a port").local_addr().expect("an address").port();
+        let files = TempDir::new().expect("a folder");
+        Cluster { testbed, store, port, pods: BTreeMap::new(), addresses: 1, files }
+    }
+
+    /// A pod that is ready.
+    pub async fn add(&mut self, name: &str) {
+        self.addresses += 1;
+        let ip = format!("127.0.0.{}", self.addresses);
+        let listener = TcpListener::bind((ip.as_str(), self.port)).await.expect("the port at another address");
+        self.pods.insert(name.into(), tokio::spawn(serve(listener, name.into())));
+        self.store.add_ready(name, &ip);
+    }
+
+    /// The pod's process ends, and nobody has noticed yet.
+    pub async fn crash(&mut self, name: &str) {
+        let pod = self.pods.remove(name).expect("a pod");
+        pod.abort();
+        let _ = pod.await;
+    }
+
+    /// A route for `/`, with more of it as YAML.
+    pub fn route(&self, tenant: &str, more: &str) -> String {
+        format!("  - {{tenant: {tenant}, namespace: shop, port: {}, {more}}}\n", self.port)
+    }
+
+    /// Writes the configuration: a tenant that may watch pods, and these routes.
+    pub fn write(&self, tenant: &str, routes: &str) -> PathBuf {
+        let (server, dir) = (self.testbed.server.url(), self.testbed.volume.path().display().to_string());
+        self.write_text(&format!(
+            "listen: 127.0.0.1:0\nstatus: 127.0.0.1:0\ntenants:\n  {tenant}:\n    server: {server}\n    serviceAccountDir: {dir}\n    \
+             policy: {{rules: [{{verbs: [watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
+             limits: {{memory: 33554432, cpuTime: 100ms}}\nroutes:\n{routes}"
+        ))
+    }
+
+    /// Writes the configuration, and the extensions beside it.
+    pub fn write_text(&self, text: &str) -> PathBuf {
+        let at = |name: &str| self.files.path().join(name);
+        for (name, component) in [("sticky.wasm", extensions::STICKY), ("unruly.wasm", extensions::UNRULY)] {
+            if !at(name).exists() {
+                std::fs::write(at(name), component).expect("a component");
+            }
+        }
+        // In one step: a gateway reads it when it likes.
+        std::fs::write(at("next"), text).expect("a file");
+        std::fs::rename(at("next"), at("gateway.yaml")).expect("a file");
+        at("gateway.yaml")
+    }
+}
+
+/// A pod: answers with its name, the request's target, a few headers, and the body's size.
+async fn serve(listener: TcpListener, name: String) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let _ = stream.set_nodelay(true);
+        let name = name.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let name = name.clone();
+                async move { Ok::<_, Infallible>(answer(&name, request).await) }
+            });
+            drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn answer(name: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-").to_string();
+    let (host, client, target) = (header("host"), header("x-forwarded-for"), request.uri().to_string());
+    let size = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
+    Response::new(Full::from(format!("{name} {target} {host} {client} {size}")))
+}
+
+/// A client that keeps its connections.
+#[derive(Clone)]
+pub struct Browser(Client<HttpConnector, Full<Bytes>>);
+
+impl Browser {
+    pub fn new() -> Browser {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Browser(Client::builder(TokioExecutor::new()).build(connector))
+    }
+
+    /// The status and the body.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> (u16, String) {
+        let answer = self.0.request(request).await.expect("an answer of the gateway's");
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    pub async fn get(&self, url: &str) -> (u16, String) {
+        self.send(Request::get(url).body(Full::default()).expect("a request")).await
+    }
+
+    /// With a session.
+    pub async fn get_as(&self, session: &str, url: &str) -> (u16, String) {
+        let request = Request::get(url).header("x-session", session);
+        self.send(request.body(Full::default()).expect("a request")).await
+    }
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Prints the path of a Chromium: the one that is installed, else the distribution's, which it installs where it may.
+set -euo pipefail
+find_it() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+if ! find_it; then
+  echo "chromium.sh: installing Debian's chromium" >&2
+  { apt-get install -y --no-install-recommends chromium fonts-dejavu-core ||
+    { apt-get update && apt-get install -y --no-install-recommends chromium fonts-dejavu-core; }; } >&2 ||
+    { echo "chromium.sh: there is no chromium, and it cannot be installed here; install one, and try again" >&2; exit 1; }
+  find_it
+fi
