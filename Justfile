@@ -56,6 +56,10 @@ fuzz TARGET SECONDS="60":
 bench: setup
     cargo bench --locked -p incluster --bench sandbox
 
+# Measure many tenants: their memory, denials, and good ones beside hostile ones for SECONDS
+bench-tenants SECONDS="60": setup
+    cargo bench --locked -p incluster --bench tenants -- {{SECONDS}}
+
 # The gateway at work: requests through it while pods come, go and crash, and extensions misbehave
 gateway-demo: setup
     @cargo run --quiet {{release}} -p gateway --example demo

@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .current_dir(&workspace)
         .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target_dir)
-        .args(["extension-guests", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
+        .args(["extension-guests", "handler", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
         // The outer build's flags are for another target.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")

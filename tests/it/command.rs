@@ -22,7 +22,7 @@ async fn run(command: &mut Command) -> Output {
 }
 
 /// The binary, told of this testbed.
-pub fn intenant_at(testbed: &Testbed, args: &[&str]) -> Command {
+pub fn command_in(testbed: &Testbed, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
     command.env_clear().stdin(Stdio::null()).args(["--server", &testbed.server.url()]);
     command.arg("--service-account-dir").arg(testbed.volume.path()).args(args);
@@ -30,7 +30,7 @@ pub fn intenant_at(testbed: &Testbed, args: &[&str]) -> Command {
 }
 
 pub async fn in_testbed(testbed: &Testbed, args: &[&str]) -> Output {
-    let output = run(&mut intenant_at(testbed, args)).await;
+    let output = run(&mut command_in(testbed, args)).await;
     let secret = TOKEN.rsplit('.').next().unwrap();
     assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
     output

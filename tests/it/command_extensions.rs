@@ -1,7 +1,12 @@
 //! `incluster run` and `incluster compose`.
 
-use crate::command::in_testbed;
-use testbed::Testbed;
+use crate::command::{command_in, in_testbed};
+use std::process::Stdio;
+use std::time::Duration;
+use testbed::{PodStore, Testbed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 const POLICY: &str = "
 rules:
@@ -47,4 +52,29 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     let (allow, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
     let ran = in_testbed(&testbed, &["run", "--allow", allow, "--policy", &policy, &out, "list", "shop"]).await;
     assert_eq!((ran.status, ran.stdout.lines().count(), &*ran.stderr), (0, 7, ""));
+}
+
+#[tokio::test]
+async fn prometheus_reads_what_is_counted() {
+    let testbed = Testbed::serving(PodStore::recorded().handler()).await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let mut watching = command_in(&testbed, &["--metrics", &free, "pods", "-n", "shop", "--watch"]);
+    let _watching = watching.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let ask = async || {
+        let mut stream = TcpStream::connect(&free).await?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.map(|_| text)
+    };
+    let counted = async {
+        loop {
+            match ask().await {
+                Ok(text) if text.contains("incluster_requests_total{") => return text,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let text = timeout(Duration::from_secs(20), counted).await.unwrap();
+    assert!(text.contains("tenant=\"command\"") && text.contains("outcome=\"success\""), "{text}");
+    assert!(!text.contains(testbed::TOKEN), "{text}");
 }

@@ -1,6 +1,6 @@
 //! The `incluster` binary, where its output comes bit by bit.
 
-use crate::command::{in_testbed, intenant_at};
+use crate::command::{command_in, in_testbed};
 use std::process::Stdio;
 use std::sync::Arc;
 use testbed::{Answer, PodStore, Testbed};
@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Notify;
 
 fn spawn(testbed: &Testbed, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = intenant_at(testbed, args).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut child = command_in(testbed, args).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
 }
@@ -94,7 +94,7 @@ fn testbed_is_at_its_first_continue(store: &PodStore) -> bool {
 #[tokio::test]
 async fn a_terminal_shows_how_far_a_long_list_is() {
     let testbed = Testbed::serving(PodStore::with_pods(1200).handler()).await;
-    let plain = intenant_at(&testbed, &["pods", "-o", "name"]);
+    let plain = command_in(&testbed, &["pods", "-o", "name"]);
     let words: Vec<_> = std::iter::once(plain.as_std().get_program()).chain(plain.as_std().get_args()).collect();
     let command = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
     // A terminal of its own, which shows both of the program's outputs.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use wasmparser::{Parser, Payload};
 
 /// The outermost component's imports and exports.
-fn interfaces(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
+pub fn interfaces(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut imports, mut exports, mut depth) = (BTreeSet::new(), BTreeSet::new(), 0);
     for payload in Parser::new(0).parse_all(component) {
         match payload.unwrap() {

@@ -9,6 +9,7 @@ mod command_streams;
 mod components;
 mod configuration;
 mod embedding;
+mod extension_worlds;
 mod extensions;
 mod faults;
 mod limits;

@@ -17,3 +17,6 @@ pub const STICKY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/sticky.wa
 
 /// For the gateway: misbehaves, as the request's path says.
 pub const UNRULY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/unruly.wasm"));
+
+/// Exports `wasi:http/incoming-handler`: answers with the names of the pods in the namespace that the path is.
+pub const HANDLER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/handler.wasm"));

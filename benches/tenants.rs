@@ -1,0 +1,196 @@
+//! Many tenants in one process: what they take, what a denial costs, and good ones beside hostile ones. `./justw bench-tenants`
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+
+use incluster::policy::{Policy, Rule, Verb};
+use incluster::types::{ListOptions, RetryPolicy};
+use incluster::{Credentials, Ctx, Limits, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use testbed::Testbed;
+use tokio::task::JoinSet;
+use wasmtime::Store;
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+
+const HOSTILE: [&str; 10] = ["spin", "allocate", "flood", "hold", "leak", "strings", "recurse", "trap", "print", "read"];
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    // Cargo passes `--bench`; as a test it would be a minute of nothing.
+    if !args.iter().any(|arg| arg == "--bench") {
+        return;
+    }
+    let seconds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(60);
+    policy();
+    denial().await;
+    memory().await;
+    hostile(Duration::from_secs(seconds)).await;
+}
+
+fn builder(runtime: &Runtime, testbed: &Testbed, name: &str) -> TenantBuilder {
+    let server = Server::parse(&testbed.server.url()).unwrap();
+    let tenant = Tenant::builder(runtime, name).server(server).service_account_dir(testbed.volume.path());
+    tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::DEFAULT).credentials(Credentials::Brokered)
+}
+
+/// 100 rules, of which the last permits.
+fn policy() {
+    let rule = |number: usize| Rule {
+        verbs: vec![Verb::List, Verb::Watch],
+        api_groups: vec!["".into()],
+        resources: vec!["pods".into(), "services".into()],
+        namespaces: vec![format!("namespace-{number}")],
+        non_resource_urls: vec![],
+    };
+    let policy = Policy::new((0..100).map(rule).collect()).unwrap();
+    for (what, path) in
+        [("permits", "/api/v1/namespaces/namespace-99/pods?limit=500"), ("denies", "/api/v1/namespaces/other/pods?limit=500")]
+    {
+        const TIMES: u32 = 200_000;
+        let begun = Instant::now();
+        for _ in 0..TIMES {
+            drop(black_box(policy.check(black_box(path))));
+        }
+        println!("a policy of 100 rules {what} in {:?}", begun.elapsed() / TIMES);
+    }
+}
+
+/// A call that is denied, in a warm sandbox, against one that asks nothing of the door.
+async fn denial() {
+    let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
+    let tenant = builder(&runtime, &testbed, "denied").policy(Policy::deny_all());
+    let limits = Limits { requests_per_second: u32::MAX, request_burst: u32::MAX, ..Limits::default() };
+    let tenant =
+        tenant.limits(limits).reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600) }).build().unwrap();
+    const TIMES: usize = 20_000;
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for _ in 0..TIMES {
+        let begun = Instant::now();
+        tenant.namespace().await.unwrap();
+        times[0].push(begun.elapsed());
+        let begun = Instant::now();
+        assert!(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await.is_err());
+        times[1].push(begun.elapsed());
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[TIMES / 2]
+    };
+    let [nothing, denied] = &mut times;
+    println!("a denied list {:.1?} at the median, of which the call into the sandbox is {:.1?}", median(denied), median(nothing));
+    assert_eq!(testbed.server.connections(), 0);
+}
+
+async fn memory() {
+    let (runtime, testbed) = (Runtime::with_capacity(1024).unwrap(), Testbed::start().await);
+    let before = resident();
+    let mut tenants = Vec::new();
+    for number in 0..1000 {
+        let tenant = builder(&runtime, &testbed, &format!("tenant-{number}"));
+        let tenant = tenant.reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600) }).build().unwrap();
+        tenant.namespace().await.unwrap();
+        tenants.push(tenant);
+    }
+    let warm = resident();
+    for tenant in &tenants {
+        tenant.list_namespaced_pods("shop", &ListOptions::ALL).await.unwrap();
+    }
+    println!(
+        "resident: {before} MB at first, {warm} MB with 1,000 tenants and a warm sandbox each, {} MB after each listed 7 pods, with \
+         both ends of 1,000 TLS connections",
+        resident()
+    );
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+/// 20 good tenants list, alone at first, and then beside 20 hostile extensions.
+async fn hostile(time: Duration) {
+    let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
+    let good: Vec<_> = (0..20).map(|number| builder(&runtime, &testbed, &format!("good-{number}")).build().unwrap()).collect();
+    let alone = lists(&good, time / 4).await;
+    let program = runtime.extension(extensions::PROGRAM, &[]).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::new(AtomicUsize::new(0));
+    let mut hostile = JoinSet::new();
+    for number in 0..20 {
+        let limits = Limits {
+            memory: 32 << 20,
+            cpu_time: Duration::from_millis(500),
+            wall_time: Duration::from_secs(5),
+            ..Limits::default()
+        };
+        let tenant = builder(&runtime, &testbed, &format!("hostile-{number}")).limits(limits).build().unwrap();
+        let mut linker = Linker::<Ctx>::new(runtime.engine());
+        incluster::add_to_linker(&mut linker).unwrap();
+        let pre = CommandPre::new(linker.instantiate_pre(program.component()).unwrap()).unwrap();
+        let args = ["extension", HOSTILE[number % HOSTILE.len()]];
+        let sandboxes = Sandboxes::new(
+            &tenant,
+            move |ctx| ctx.args(&args).build(),
+            move |store| {
+                let pre = pre.clone();
+                Box::pin(async move { pre.instantiate_async(store).await })
+            },
+        );
+        let (over, ended) = (over.clone(), ended.clone());
+        hostile.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let call = async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await;
+                drop(black_box(sandboxes.call(call).await));
+                ended.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let beside = lists(&good, time).await;
+    over.store(true, Ordering::Relaxed);
+    println!("20 good tenants alone:                    {alone}");
+    println!("20 good beside 20 hostile for {time:?}: {beside}; {} hostile calls ended", ended.load(Ordering::Relaxed));
+    hostile.shutdown().await;
+}
+
+async fn lists(tenants: &[Tenant], time: Duration) -> String {
+    let until = Instant::now() + time;
+    let mut callers = JoinSet::new();
+    for tenant in tenants.iter().cloned() {
+        callers.spawn(async move {
+            let (mut times, mut failures) = (Vec::new(), Vec::new());
+            while Instant::now() < until {
+                let begun = Instant::now();
+                match tenant.list_namespaced_pods("shop", &ListOptions::ALL).await {
+                    Ok(list) => assert_eq!(list.items.len(), 7),
+                    Err(error) => failures.push(error.to_string()),
+                }
+                times.push(begun.elapsed());
+                // As a gateway's callers, not as fast as it goes.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            (times, failures)
+        });
+    }
+    let (mut times, mut failures) = (Vec::new(), Vec::new());
+    while let Some(done) = callers.join_next().await {
+        let (more, failed) = done.expect("no panic");
+        times.extend(more);
+        failures.extend(failed);
+    }
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 100];
+    let first = failures.first().cloned().unwrap_or_default();
+    format!(
+        "{} lists, {} failed {first}, median {:.1?}, p99 {:.1?}, max {:.1?}",
+        times.len(),
+        failures.len(),
+        at(50),
+        at(99),
+        times[times.len() - 1]
+    )
+}

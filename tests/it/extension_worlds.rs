@@ -1,0 +1,108 @@
+//! Extensions of other worlds: HTTP handlers, components without the client; and what each sample imports.
+
+use crate::components::interfaces;
+use crate::{RUNTIME, tenant};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use incluster::{Ctx, Error, Extension, Sandboxes};
+use testbed::Testbed;
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime::component::{Linker, TypedFunc};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+
+fn linker() -> Linker<Ctx> {
+    let mut linker = Linker::new(RUNTIME.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    linker
+}
+
+#[tokio::test]
+async fn an_extension_answers_http_requests_from_what_the_client_says() {
+    let testbed = Testbed::start().await;
+    let extension = RUNTIME.extension(extensions::HANDLER, &[]).unwrap();
+    let pre = ProxyPre::new(linker().instantiate_pre(extension.component()).unwrap()).unwrap();
+    let handlers = Sandboxes::new(
+        &tenant(&testbed),
+        |ctx| ctx.build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(store).await })
+        },
+    );
+    for (path, status, says) in [("shop", 200, "catalog-46f22f2a56-9e90c4\n"), ("no", 502, "404")] {
+        let (sender, receiver) = oneshot::channel();
+        let call = async |proxy: &Proxy, mut store: &mut Store<Ctx>| {
+            let body = Empty::<Bytes>::new().map_err(|never| -> ErrorCode { match never {} });
+            let request = http::Request::get(format!("http://shop.example/{path}")).body(body)?;
+            let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+            let out = store.data_mut().http().new_response_outparam(sender)?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
+        };
+        handlers.call(call).await.unwrap();
+        let answer = receiver.await.unwrap().unwrap();
+        assert_eq!(answer.status(), status);
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains(says), "{text:?}");
+    }
+}
+
+/// It asks for one element more than there may be, and traps where it does not get it.
+const GREEDY: &str = r#"(component
+  (core module $m
+    (table 1 funcref)
+    (func (export "grow") (param i32)
+      (if (i32.eq (table.grow (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable))))
+  (core instance $i (instantiate $m))
+  (func (export "grow") (param "elements" u32) (canon lift (core func $i "grow"))))"#;
+
+#[tokio::test]
+async fn tables_are_limited() {
+    let testbed = Testbed::start().await;
+    let extension = RUNTIME.extension(&wat::parse_str(GREEDY).unwrap(), &[]).unwrap();
+    let pre = linker().instantiate_pre(extension.component()).unwrap();
+    let tenant = tenant(&testbed);
+    let tenant = tenant.with_limits(incluster::Limits { table_elements: 100, ..tenant.limits().clone() });
+    let greedy = Sandboxes::new(
+        &tenant,
+        |ctx| ctx.build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(&mut *store).await?.get_typed_func::<(u32,), ()>(store, "grow") })
+        },
+    );
+    let grow = async |elements| {
+        greedy.call(async |grow: &TypedFunc<(u32,), ()>, store: &mut Store<Ctx>| grow.call_async(store, (elements,)).await).await
+    };
+    assert!(grow(99).await.is_ok());
+    assert!(matches!(grow(100).await, Err(Error::Table(100))));
+}
+
+/// What each sample reaches of the host: nothing that another extension would not.
+#[test]
+fn samples_import_no_more_than_they_need() {
+    for (name, component, allowed) in [
+        ("handler", extensions::HANDLER, &[][..]),
+        ("picker", extensions::PICKER, &[]),
+        ("program", extensions::PROGRAM, &[]),
+        ("sticky", extensions::STICKY, &["example:gateway/ready-pods"]),
+        ("unruly", extensions::UNRULY, &["example:gateway/ready-pods"]),
+    ] {
+        assert!(RUNTIME.extension(component, allowed).is_ok(), "{name}");
+        let composed = Extension::compose(component, allowed).unwrap();
+        let (names, _) = interfaces(&composed);
+        let beyond: Vec<_> =
+            names.iter().filter(|name| !name.starts_with("wasi:") && !allowed.contains(&&*without_version(name))).collect();
+        assert!(beyond.is_empty(), "{name}: {beyond:?}");
+        let sockets = names.iter().any(|name| name.starts_with("wasi:sockets/"));
+        let sends = names.iter().any(|name| name.starts_with("wasi:http/outgoing-handler@"));
+        // The client in it is what sends; sticky has none.
+        assert_eq!((sockets, sends), (false, name != "sticky"), "{name}: {names:?}");
+    }
+}
+
+fn without_version(name: &str) -> String {
+    name.split('@').next().unwrap_or_default().into()
+}
