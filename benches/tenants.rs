@@ -160,7 +160,8 @@ async fn hostile(time: Duration) {
 async fn lists(tenants: &[Tenant], time: Duration) -> String {
     let until = Instant::now() + time;
     let mut callers = JoinSet::new();
-    for tenant in tenants.iter().cloned() {
+    for tenant in tenants {
+        let tenant = tenant.clone();
         callers.spawn(async move {
             let (mut times, mut failures) = (Vec::new(), Vec::new());
             while Instant::now() < until {
