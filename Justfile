@@ -60,7 +60,7 @@ bench: setup
 bench-tenants SECONDS="60": setup
     cargo bench --locked -p incluster --bench tenants -- {{SECONDS}}
 
-# The gateway at work: requests through it while pods come, go and crash, and extensions misbehave
+# The gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup
     @cargo run --quiet {{release}} -p gateway --example demo
 

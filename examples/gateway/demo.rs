@@ -1,5 +1,5 @@
-//! `just gateway-demo`: requests through the gateway, while pods come, go and crash, the API server is restarted, extensions
-//! misbehave and the configuration changes; and what became of them.
+//! `just gateway-demo`: requests through the gateway, while pods come, go and turn unready, watches end, an extension misbehaves
+//! and the configuration is damaged and mended; and what became of them.
 #![expect(clippy::expect_used, reason = "a demo that cannot go on has failed")]
 
 #[path = "tests/support/mod.rs"]

@@ -64,6 +64,10 @@ struct Shared {
     runtime: Runtime,
     routes: RwLock<Arc<Routes>>,
     reload: Mutex<Reload>,
+    /// Held from reading the files to taking them: of two reloads at once, the one that read older files must not be the last.
+    reloading: tokio::sync::Mutex<()>,
+    /// The files of the configuration that was read last, whether or not it was taken.
+    files: Mutex<Vec<PathBuf>>,
     upstreams: Upstreams,
     metrics: PrometheusHandle,
 }
@@ -81,6 +85,8 @@ impl Gateway {
             runtime,
             routes: RwLock::new(Arc::new(routes)),
             reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
+            reloading: tokio::sync::Mutex::default(),
+            files: Mutex::new(vec![file.into()]),
             upstreams: Upstreams::new(),
             metrics,
         });
@@ -123,8 +129,12 @@ impl Shared {
     }
 
     async fn reload(&self) -> Result<(), ConfigError> {
+        let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
-            Ok(config) => build(self.runtime.clone(), self.file.clone(), config, Some(self.routes())).await,
+            Ok(config) => {
+                *self.files.lock().unwrap_or_else(PoisonError::into_inner) = self.files_of(&config);
+                build(self.runtime.clone(), self.file.clone(), config, Some(self.routes())).await
+            }
             Err(error) => Err(error),
         };
         let error = read.as_ref().err().map(ToString::to_string);
@@ -139,13 +149,16 @@ impl Shared {
         done
     }
 
-    /// What tells that a file has changed: those that the configuration names, too.
-    fn marks(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let routes = self.routes();
-        let config = &routes.config().routes;
-        let extensions = config.iter().filter_map(|route| route.extension.as_ref()).map(|path| relative_to(&self.file, path));
-        let mark = |path: PathBuf| std::fs::metadata(path).and_then(|found| Ok((found.modified()?, found.len()))).ok();
-        std::iter::once(self.file.clone()).chain(extensions).map(mark).collect()
+    fn files_of(&self, config: &Config) -> Vec<PathBuf> {
+        let extensions = config.routes.iter().filter_map(|route| route.extension.as_ref());
+        std::iter::once(self.file.clone()).chain(extensions.map(|path| relative_to(&self.file, path))).collect()
+    }
+
+    /// What tells that a file has changed, or has come.
+    fn marks(&self) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+        let mark = |path: &PathBuf| std::fs::metadata(path).and_then(|found| Ok((found.modified()?, found.len()))).ok();
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().map(|path| (path.clone(), mark(path))).collect()
     }
 
     fn status(&self, request: &Request<Incoming>) -> Response<Body> {
@@ -184,7 +197,8 @@ async fn build(runtime: Runtime, file: PathBuf, config: Config, before: Option<A
 /// Reads the configuration again whenever a file of it has changed.
 async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(LOOK_EVERY);
-    let mut seen = shared.marks();
+    // The first look reads the files once more: they may have changed since the start began.
+    let mut seen = Vec::new();
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
@@ -194,7 +208,8 @@ async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         if now != seen {
             // It has said what is wrong.
             let _ = shared.reload().await;
-            seen = shared.marks();
+            // From before they were read: what changes meanwhile is seen at the next look.
+            seen = now;
         }
     }
 }

@@ -105,11 +105,6 @@ impl Routes {
         &self.tenants
     }
 
-    /// What the file said.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>) -> Option<Arc<Route>> {
         // An extension that is in use is not compiled again: the same code is at the same place.
         let place = |extension: &Extension| extension.component().image_range();
