@@ -33,8 +33,12 @@ pub enum Call {
 /// At most one call in so many may fail for want of attempts: more would mean that it does not go on as it should.
 const CALLS_FOR_ONE_GIVEN_UP: usize = 500;
 
-/// The door holds one token for all calls, until one that is under way is refused: for so long, generously, it may be a bad one.
-const HELD: Duration = Duration::from_millis(250);
+/// The door holds one token for all calls, until one that is under way is refused: a call may begin with one that was revoked
+/// shortly before. Traces had it at most 15 ms before.
+const HELD: Duration = Duration::from_millis(50);
+
+/// So far back goes the trace of an error that nothing explains.
+const TRACE: Duration = Duration::from_millis(500);
 
 const GAVE_UP: &str = "all attempts were answered by failures";
 
@@ -91,7 +95,7 @@ impl Ledger {
             Some(why) => *inner.explained.entry(why).or_default() += 1,
             None => {
                 let now = Instant::now();
-                let recent = inner.deeds.iter().filter(|(_, begin, _)| now.duration_since(*begin) < 2 * HELD);
+                let recent = inner.deeds.iter().filter(|(_, begin, _)| now.duration_since(*begin) < TRACE);
                 let recent: Vec<_> = recent.map(|(deed, begin, _)| (deed, now.duration_since(*begin))).collect();
                 let took = begun.elapsed();
                 inner.unexplained.push(format!("{call:?}: {error} ({error:?}), {took:?} after it began; before: {recent:?}"));
@@ -137,8 +141,7 @@ impl Inner {
             // The token is read again once an attempt: one was refused before it or in it, and its successor in it.
             Kubernetes::Api(Status { code: 401, .. }) => {
                 let held = session.checked_sub(HELD).unwrap_or(session);
-                let bad = self.done_since(held, Deed::Revoked) + self.done_since(held, Deed::TokenDamaged);
-                (since(Deed::Revoked) > 0 && bad > 1).then_some("two tokens were revoked")
+                (since(Deed::Revoked) > 0 && self.done_since(held, Deed::Revoked) > 1).then_some("two tokens were revoked")
             }
             Kubernetes::Api(Status { code: 410, .. }) => match call {
                 Call::Page(None | Some(OnExpired::Fail)) => (since(Deed::Compacted) > 0).then_some("expired, as chosen"),
