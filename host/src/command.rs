@@ -10,17 +10,17 @@ impl Tenant {
     /// Runs `incluster.wasm` with these arguments, its own name not among them, and this process's standard output and
     /// error. Returns the exit status.
     pub async fn run_command(&self, args: &[String]) -> Result<i32, Error> {
-        self.run(&self.runtime().command()?, "incluster", args).await
+        self.run_component(&self.runtime().command()?, "incluster", args).await
     }
 
     /// Runs an extension that exports `wasi:cli/run`, in the same way, with this process's standard input, too. `name` is
     /// its first argument.
     #[cfg(feature = "extensions")]
     pub async fn run_extension(&self, extension: &crate::Extension, name: &str, args: &[String]) -> Result<i32, Error> {
-        self.run(extension.component(), name, args).await
+        self.run_component(extension.component(), name, args).await
     }
 
-    async fn run(&self, component: &Component, name: &str, args: &[String]) -> Result<i32, Error> {
+    async fn run_component(&self, component: &Component, name: &str, args: &[String]) -> Result<i32, Error> {
         let args: Vec<_> = std::iter::once(name).chain(args.iter().map(String::as_str)).map(String::from).collect();
         let pre = CommandPre::new(pre_instantiate(self.runtime(), component)?).map_err(Error::Runtime)?;
         let call = async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await;

@@ -5,6 +5,7 @@ use crate::egress::{Connections, Door};
 use crate::policy::Policy;
 use crate::sandboxes::Reuse;
 use crate::tenant::Credentials;
+use crate::turns::Turns;
 use crate::types::RetryPolicy;
 use crate::volume::Volume;
 use crate::{Error, Limits, Runtime, Server};
@@ -40,6 +41,7 @@ pub(crate) struct Identity {
     connections: Connections,
     instances: Arc<Semaphore>,
     calls: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 impl Identity {
@@ -51,7 +53,7 @@ impl Identity {
             Credentials::Portable => None,
         };
         let connections = Connections::new(server.clone(), dir.join(CA_FILE), &settings.limits);
-        Ok(Identity::with(settings, server, token_file, volume, connections))
+        Ok(Identity::with(settings, server, token_file, volume, connections, Arc::new(Turns::new())))
     }
 
     /// The same identity with other settings; with the same connections, unless these depend on what is other.
@@ -60,7 +62,14 @@ impl Identity {
             true => self.connections.clone(),
             false => Connections::new(self.server.clone(), settings.service_account_dir.join(CA_FILE), &settings.limits),
         };
-        Identity::with(settings, self.server.clone(), self.token_file.clone(), self.volume.clone(), connections)
+        Identity::with(
+            settings,
+            self.server.clone(),
+            self.token_file.clone(),
+            self.volume.clone(),
+            connections,
+            self.turns.clone(),
+        )
     }
 
     fn with(
@@ -69,16 +78,27 @@ impl Identity {
         token_file: Arc<TokenFile>,
         volume: Option<Arc<Volume>>,
         connections: Connections,
+        turns: Arc<Turns>,
     ) -> Identity {
         let brokered = volume.is_some().then(|| token_file.clone());
         let door = Arc::new(Door::new(&settings, server.clone(), brokered, connections.clone()));
         let instances = Arc::new(Semaphore::new(settings.limits.instances as usize));
         let calls = Arc::new(Semaphore::new(settings.limits.concurrent_calls as usize));
-        Identity { settings, server, door, volume, token_file, connections, instances, calls }
+        Identity { settings, server, door, volume, token_file, connections, instances, calls, turns }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.settings.limits
+    }
+
+    /// Runs a call under the limits of time.
+    pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        self.turns.run(self.limits(), call).await
+    }
+
+    /// Runs one that may wait for as long as it takes.
+    pub(crate) async fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        self.turns.run(&Limits { wall_time: Duration::MAX, ..self.limits().clone() }, call).await
     }
 
     pub(crate) fn begin_instance(&self) -> Result<OwnedSemaphorePermit, Error> {

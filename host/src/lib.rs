@@ -60,7 +60,7 @@
 //! incluster::limit(&mut store);
 //! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
 //! let client = plugin.incluster_kubernetes_client();
-//! let config = tenant.limits().run(client.call_load_incluster_config(&mut store)).await??;
+//! let config = tenant.run(client.call_load_incluster_config(&mut store)).await??;
 //! # Ok(())
 //! # }
 //! ```
@@ -101,6 +101,7 @@ mod tenant;
 #[path = "../../guest/client/src/token.rs"]
 #[allow(dead_code, reason = "shared with the guest; tests know all of it")]
 mod token;
+mod turns;
 mod volume;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.

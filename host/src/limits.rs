@@ -1,16 +1,7 @@
 //! What one call may use.
 
-use crate::Error;
 use serde::Deserialize;
-use std::future::poll_fn;
-use std::num::NonZeroUsize;
-use std::pin::pin;
-use std::sync::{Arc, LazyLock};
-use std::task::{Poll, ready};
-use std::thread;
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-use tokio_util::sync::PollSemaphore;
+use std::time::Duration;
 
 /// As many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot grow the host. A client needs
 /// about ten; a guest that asks for more traps.
@@ -106,86 +97,5 @@ pub(crate) mod humantime_text {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|e| D::Error::custom(format!("`{text}` is not a time such as 90s: {e}")))
-    }
-}
-
-/// A call that has computed for longer takes turns with others like it.
-const SHORT: Duration = Duration::from_millis(20);
-
-/// Long computations of all tenants, as many at once as half of the processors: however many there are, the other half is for the
-/// short ones, which most calls are.
-static LONG: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Arc::new(Semaphore::new(processors.div_ceil(2)))
-});
-
-impl Limits {
-    /// Runs a call under `wall_time` and `cpu_time`. The calls of a [`Tenant`](crate::Tenant) do so themselves; it is for
-    /// whoever has a store of their own.
-    ///
-    /// Of the calls that have computed for more than 20 ms, as many go on at once as half of the processors, in turns of 10 ms.
-    pub async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
-        self.run_beside(&LONG, call).await
-    }
-
-    async fn run_beside<T>(&self, long: &Arc<Semaphore>, call: impl Future<Output = T>) -> Result<T, Error> {
-        let mut call = pin!(call);
-        let mut computed = Duration::ZERO;
-        let mut turns = PollSemaphore::new(long.clone());
-        // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
-        let metered = poll_fn(|cx| {
-            let _turn = if computed > SHORT { ready!(turns.poll_acquire(cx)) } else { None };
-            let begun = Instant::now();
-            let polled = call.as_mut().poll(cx);
-            computed = computed.saturating_add(begun.elapsed());
-            match polled {
-                Poll::Ready(value) => Poll::Ready(Ok(value)),
-                Poll::Pending if computed > self.cpu_time => Poll::Ready(Err(Error::CpuTime(self.cpu_time))),
-                Poll::Pending => Poll::Pending,
-            }
-        });
-        tokio::time::timeout(self.wall_time, metered).await.unwrap_or(Err(Error::WallTime(self.wall_time)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Computes for so long, in turns of 10 ms.
-    async fn compute(time: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            let turn = Instant::now();
-            while turn.elapsed() < Duration::from_millis(10) {
-                std::hint::spin_loop();
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_long_computation_waits_for_its_turn_and_a_short_one_does_not() {
-        let (limits, long) = (Limits::default(), Arc::new(Semaphore::new(1)));
-        let other = long.clone().acquire_owned().await.unwrap();
-        let mut waits = pin!(limits.run_beside(&long, compute(SHORT * 2)));
-        let short = limits.run_beside(&long, compute(Duration::ZERO));
-        tokio::select! {
-            biased;
-            _ = &mut waits => panic!("it did not wait"),
-            // It comes to its end once the long one waits.
-            done = async { compute(SHORT * 3).await; short.await } => assert!(done.is_ok()),
-        }
-        drop(other);
-        assert!(waits.await.is_ok());
-        assert_eq!(long.available_permits(), 1);
-    }
-
-    #[tokio::test]
-    async fn to_wait_for_a_turn_is_not_to_compute_but_it_takes_time() {
-        let limits = Limits { wall_time: Duration::from_millis(100), ..Limits::default() };
-        let long = Arc::new(Semaphore::new(0));
-        let ended = limits.run_beside(&long, compute(Duration::from_secs(60))).await;
-        assert!(matches!(ended, Err(Error::WallTime(_))));
     }
 }

@@ -99,12 +99,12 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
             self.keep(sandbox);
             Ok(answer)
         };
-        identity.limits().run(run).await?
+        identity.run(run).await?
     }
 
     /// A sandbox for as long as it is wanted: for what has a state, such as a list or a watch.
     pub async fn open(&self) -> Result<Sandbox<T, I>, Error> {
-        self.0.identity.limits().run(self.sandbox()).await?
+        self.0.identity.run(self.sandbox()).await?
     }
 
     /// How many are warm: kept, and not in use.
@@ -190,14 +190,14 @@ pub struct Sandbox<T: 'static, I> {
 impl<T: View + Send + 'static, I> Sandbox<T, I> {
     /// Makes a call in it, under the tenant's limits. After any error, it is good for nothing but to be dropped.
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
-        let limits = self.identity.limits().clone();
-        limits.run(self.call(call)).await?
+        let identity = self.identity.clone();
+        identity.run(self.call(call)).await?
     }
 
     /// The same, for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
-        let limits = crate::Limits { wall_time: Duration::MAX, ..self.identity.limits().clone() };
-        limits.run(self.call(call)).await?
+        let identity = self.identity.clone();
+        identity.wait(self.call(call)).await?
     }
 
     async fn call<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
