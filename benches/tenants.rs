@@ -25,7 +25,8 @@ async fn main() {
     }
     let seconds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(60);
     policy();
-    denial().await;
+    // As in a server: on a worker of tokio's.
+    tokio::spawn(denial()).await.unwrap();
     memory().await;
     hostile(Duration::from_secs(seconds)).await;
 }
@@ -111,27 +112,44 @@ fn resident() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
-/// 20 good tenants list, alone at first, and then beside 20 hostile extensions.
+/// 20 good tenants list: alone at first, then beside a hostile extension of each kind, and then beside 20.
 async fn hostile(time: Duration) {
     let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
     let good: Vec<_> = (0..20).map(|number| builder(&runtime, &testbed, &format!("good-{number}")).build().unwrap()).collect();
-    let alone = lists(&good, time / 4).await;
+    println!("20 good tenants alone: {}", lists(&good, time / 4).await);
+    for mode in HOSTILE {
+        let (lists, _) = beside(&runtime, &testbed, &good, &[mode], time / 10).await;
+        println!("beside one that does {mode}: {lists}");
+    }
+    let twenty: Vec<_> = HOSTILE.into_iter().cycle().take(20).collect();
+    let (lists, ended) = beside(&runtime, &testbed, &good, &twenty, time).await;
+    println!("beside 20 hostile ones for {time:?}: {lists}; {ended} hostile calls ended");
+}
+
+/// What the lists of good tenants take beside hostile ones, and how many calls of these ended.
+async fn beside(
+    runtime: &Runtime,
+    testbed: &Testbed,
+    good: &[Tenant],
+    modes: &[&'static str],
+    time: Duration,
+) -> (String, usize) {
     let program = runtime.extension(extensions::PROGRAM, &[]).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let ended = Arc::new(AtomicUsize::new(0));
     let mut hostile = JoinSet::new();
-    for number in 0..20 {
+    for (number, mode) in modes.iter().enumerate() {
         let limits = Limits {
             memory: 32 << 20,
             cpu_time: Duration::from_millis(500),
             wall_time: Duration::from_secs(5),
             ..Limits::default()
         };
-        let tenant = builder(&runtime, &testbed, &format!("hostile-{number}")).limits(limits).build().unwrap();
+        let tenant = builder(runtime, testbed, &format!("hostile-{number}")).limits(limits).build().unwrap();
         let mut linker = Linker::<Ctx>::new(runtime.engine());
         incluster::add_to_linker(&mut linker).unwrap();
         let pre = CommandPre::new(linker.instantiate_pre(program.component()).unwrap()).unwrap();
-        let args = ["extension", HOSTILE[number % HOSTILE.len()]];
+        let args = ["extension", mode];
         let sandboxes = Sandboxes::new(
             &tenant,
             move |ctx| ctx.args(&args).build(),
@@ -150,11 +168,10 @@ async fn hostile(time: Duration) {
             }
         });
     }
-    let beside = lists(&good, time).await;
+    let lists = lists(good, time).await;
     over.store(true, Ordering::Relaxed);
-    println!("20 good tenants alone:                    {alone}");
-    println!("20 good beside 20 hostile for {time:?}: {beside}; {} hostile calls ended", ended.load(Ordering::Relaxed));
     hostile.shutdown().await;
+    (lists, ended.load(Ordering::Relaxed))
 }
 
 async fn lists(tenants: &[Tenant], time: Duration) -> String {

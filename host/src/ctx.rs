@@ -154,7 +154,7 @@ impl WasiHttpView for Ctx {
 }
 
 /// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what the guest hands over; and lets guest code yield
-/// every 10 ms. Call it on each new store, and make calls under [`Tenant::run`](crate::Tenant::run), which ends those that take too long.
+/// every 2 ms. Call it on each new store, and make calls under [`Tenant::run`](crate::Tenant::run), which ends those that take too long.
 /// [`Sandboxes`](crate::Sandboxes) do both themselves.
 pub fn limit<T: View>(store: &mut Store<T>) {
     let hostcall_bytes = store.data_mut().incluster().limits.hostcall_bytes;

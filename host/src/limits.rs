@@ -39,7 +39,7 @@ pub struct Limits {
     /// the host holds for a sandbox: 64 resources of this size. The host's own calls may return as much as the memory holds.
     pub hostcall_bytes: usize,
     /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default. It is
-    /// looked at every 10 ms.
+    /// looked at every 2 ms.
     #[serde(with = "humantime_text")]
     pub cpu_time: Duration,
     /// How long the whole call may take, waits included. 120 s by default. To wait for a watch's next event is not limited.

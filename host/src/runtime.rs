@@ -19,7 +19,7 @@ static PRECOMPILED_PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/inc
 static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.cwasm"));
 
 /// How often running guests yield: the grain of [`Limits::cpu_time`](crate::Limits::cpu_time).
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(2);
 
 /// The engine, its memory pool and its clock. Make one and clone it: a clone is the same runtime.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Runtime {
     }
 
     /// A runtime on an engine of the embedder's own, which can run the component model and has epoch interruption. Whoever owns the
-    /// engine increments its epoch, best every 10 ms: running guests yield then, and it is the grain of
+    /// engine increments its epoch, best every 2 ms: running guests yield then, and it is the grain of
     /// [`Limits::cpu_time`](crate::Limits::cpu_time). Where the engine's settings differ from those that the embedded
     /// components were compiled for, they are compiled again, once.
     pub fn with_engine(engine: Engine, sandboxes: u16) -> Runtime {

@@ -197,9 +197,9 @@ impl Tenant {
     /// Runs a call of a store of your own under [`Limits::wall_time`] and [`Limits::cpu_time`]. The tenant's own calls, and those
     /// of [`Sandboxes`], do so themselves.
     ///
-    /// A tenant that computes for more than a tenth of the time of one processor, and more than 20 ms at once, takes turns of
-    /// 10 ms with others like it, on half of the processors: the other half is for those who compute little. Once it rests, that is
-    /// forgiven within a second.
+    /// A tenant that computes for more than a fiftieth of the time of one processor, and more than 20 ms at once, takes turns of
+    /// 2 ms with others like it, on half of the processors: the other half is for those who compute little. Once it rests, that is
+    /// forgiven within two seconds.
     pub async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         self.identity.run(call).await
     }
