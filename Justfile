@@ -52,9 +52,9 @@ fuzz-smoke:
 fuzz TARGET SECONDS="60":
     fuzz/run.sh {{TARGET}} {{SECONDS}}
 
-# Measure what a sandbox costs
+# Measure what a sandbox costs, and what decoding costs in it
 bench: setup
-    cargo bench --locked -p incluster --bench sandbox
+    cargo bench --locked -p incluster --bench sandbox --bench decode
 
 # Measure many tenants: their memory, denials, and good ones beside hostile ones for SECONDS
 bench-tenants SECONDS="60": setup

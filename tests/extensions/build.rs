@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .current_dir(&workspace)
         .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target_dir)
-        .args(["extension-guests", "handler", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
+        .args(["decode-guest", "extension-guests", "handler", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
         // The outer build's flags are for another target.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")
@@ -23,7 +23,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("building the extensions ended with {status}").into());
     }
     println!("cargo::rustc-env=EXTENSIONS={}", target_dir.join("wasm32-wasip2/component").display());
-    for path in ["tests/extensions", "examples/gateway/sticky", "examples/gateway/wit", "wit", "Cargo.lock"] {
+    for path in [
+        "benches/guest",
+        "guest/client",
+        "tests/extensions",
+        "examples/gateway/sticky",
+        "examples/gateway/wit",
+        "wit",
+        "Cargo.lock",
+    ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     Ok(())

@@ -20,3 +20,6 @@ pub const UNRULY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/unruly.wa
 
 /// Exports `wasi:http/incoming-handler`: answers with the names of the pods in the namespace that the path is.
 pub const HANDLER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/handler.wasm"));
+
+/// For the benchmark of decoding: decodes a list as often as it is told to.
+pub const DECODE: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/decode_guest.wasm"));
