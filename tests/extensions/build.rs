@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "examples/gateway/wit",
         "wit",
         "Cargo.lock",
+        "Cargo.toml",
     ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
