@@ -48,9 +48,10 @@ fn build_guests(workspace: &Path, target_dir: &Path) -> Result<(), Box<dyn Error
         .args(["build", "--profile", "component", "--target", TARGET, "-p", "incluster-plugin", "-p", "incluster-command"])
         .arg("--target-dir")
         .arg(target_dir)
-        // The outer build's flags are for another target. Without names, wasm-ld can write numbers in as few bytes as they need,
-        // and does so only when it is told to: 31 KB of the plugin.
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Clink-arg=--compress-relocations")
+        // The outer build's flags are for another target. SIMD is in WebAssembly 2.0; reading JSON is a fifth faster by it.
+        // Without names, wasm-ld can write numbers in as few bytes as they need, and does so only when it is told to: 31 KB of
+        // the plugin.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128\x1f-Clink-arg=--compress-relocations")
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     match cargo.status() {

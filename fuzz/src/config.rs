@@ -4,6 +4,7 @@ use crate::texts;
 use data_encoding::BASE64URL_NOPAD;
 use http::HeaderValue;
 use http::uri::Authority;
+use incluster_client::claims::Claims;
 use incluster_client::config::{self, Server};
 use incluster_client::dns;
 use incluster_client::token::Token;
@@ -15,13 +16,12 @@ pub fn token(data: &[u8]) {
         HeaderValue::from_str(&authorization).expect("a header can carry it");
         assert!(!authorization["Bearer ".len()..].contains(char::is_whitespace));
         assert_eq!(format!("{token:?}"), "Token(redacted)");
-        _ = token.claims();
+        _ = Claims::of(&token);
     }
     let jwt = format!("e30.{}.c2ln", BASE64URL_NOPAD.encode(data));
-    let claims = Token::parse("/token", jwt.as_bytes()).expect("it is visible ASCII").claims();
-    if let Some(claims) = claims {
+    let token = Token::parse("/token", jwt.as_bytes()).expect("it is visible ASCII");
+    if Claims::of(&token).is_some() {
         assert!(serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok(), "it is no JSON, and was taken");
-        _ = claims.aud.as_slice();
     }
 }
 

@@ -66,6 +66,7 @@
 //! ```
 
 pub mod bindings;
+mod claims;
 mod command;
 mod compile;
 #[path = "../../guest/client/src/credentials.rs"]

@@ -7,4 +7,21 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     default_bindings_module: "incluster_client::bindings",
     additional_derives: [PartialEq],
+    // What decoding fills in, field by field.
+    additional_type_attributes: {
+        "incluster:kubernetes/types@0.1.0/pod": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/object-meta": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/owner-reference": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/pod-spec": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container-port": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/pod-status": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/pod-condition": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container-status": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container-state-waiting": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container-state-running": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/container-state-terminated": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/status-details": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/status-cause": [#[derive(Default)]],
+    },
 });

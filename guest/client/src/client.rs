@@ -1,12 +1,13 @@
 //! The client: what the parts do together, and how often.
 
+use crate::claims::Claims;
 use crate::config::{self, HOST_VARIABLE, PORT_VARIABLE, Server};
 use crate::credentials::Credentials;
 use crate::decode::{Encoding, PodListDecoder};
 use crate::redact::redact;
 use crate::request::{self, Request};
 use crate::response::{self, MAX_FAILURE_BYTES};
-use crate::token::{Claims, Token};
+use crate::token::Token;
 use crate::transport::{self, Body, Times};
 use crate::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy};
 use crate::{SERVICE_ACCOUNT_DIR, files, retry};
@@ -72,7 +73,7 @@ impl Client {
 
     /// What the service account's token says of itself, as it was read last, if it is a JWT.
     pub fn claims(&self) -> Option<Claims> {
-        self.0.credentials.last()?.claims()
+        self.0.credentials.last().and_then(|token| Claims::of(&token))
     }
 
     /// How often, and for how long, calls are tried.

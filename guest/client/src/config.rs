@@ -39,7 +39,7 @@ impl fmt::Display for Server {
 
 /// Reads the content of the service account's file `namespace` at `path`.
 pub fn namespace(path: &str, content: &[u8]) -> Result<String, ConfigError> {
-    let text = std::str::from_utf8(content).map_err(|_| ConfigError::FileNotText(path.into()))?.trim();
+    let text = std::str::from_utf8(content).map_err(|_| ConfigError::FileNotText(path.into()))?.trim_ascii();
     match text {
         "" => Err(ConfigError::FileEmpty(path.into())),
         label if dns::is_label(label) => Ok(label.into()),

@@ -1,6 +1,7 @@
 //! The service account's token over time: it is read when it is used, as Kubernetes renews it about once an hour. The host
 //! compiles this file, too, for the tokens that it keeps out of sandboxes.
 
+use crate::claims::Claims;
 use crate::describe;
 use crate::files;
 use crate::token::Token;
@@ -82,7 +83,7 @@ impl Credentials {
 
 /// What becomes of the last token when there is no other.
 fn keep(last: Arc<Token>, path: &str, error: ConfigError, since_1970: Duration) -> Result<Arc<Token>, ConfigError> {
-    let expires = last.claims().and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok());
+    let expires = Claims::of(&last).and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok());
     match expires {
         Some(exp) if since_1970 > Duration::from_secs(exp).saturating_add(CLOCK_SKEW) => {
             Err(ConfigError::TokenExpired(UnreadableFile { path: path.into(), reason: describe::cause(&Error::Config(error)) }))

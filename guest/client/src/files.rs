@@ -2,8 +2,6 @@
 
 use crate::look_again::look_again;
 use crate::types::{ConfigError, UnreadableFile};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
 
 /// No token, certificate bundle or namespace is larger: 1 MiB.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -14,21 +12,24 @@ pub fn read(path: &str) -> Result<Vec<u8>, ConfigError> {
 }
 
 fn read_once(path: &str) -> Result<Vec<u8>, ConfigError> {
-    let mut content = Vec::new();
-    let mut read = || {
-        // Opening a pipe would wait for somebody to write.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)
-    };
-    match read() {
-        Ok(n) if n as u64 > MAX_BYTES => Err(ConfigError::FileTooLarge(path.into())),
-        Ok(_) => Ok(content),
-        Err(e) if e.kind() == ErrorKind::NotFound => Err(ConfigError::FileMissing(path.into())),
-        Err(e) => Err(unreadable(path, &e)),
+    match system::read(path, MAX_BYTES + 1) {
+        Ok(content) if content.len() as u64 > MAX_BYTES => Err(ConfigError::FileTooLarge(path.into())),
+        Ok(content) => Ok(content),
+        Err(Failure::Missing) => Err(ConfigError::FileMissing(path.into())),
+        Err(Failure::Other(reason)) => Err(ConfigError::FileUnreadable(UnreadableFile { path: path.into(), reason })),
     }
 }
+
+/// Why the system did not read a file.
+enum Failure {
+    /// There is none.
+    Missing,
+    /// For this reason.
+    Other(String),
+}
+
+/// A pipe, say: opening one would wait for somebody to write.
+const NOT_A_FILE: &str = "it is not a file";
 
 /// The same for a file that may be absent.
 pub fn read_optional(path: &str) -> Result<Option<Vec<u8>>, ConfigError> {
@@ -38,13 +39,79 @@ pub fn read_optional(path: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     }
 }
 
-fn unreadable(path: &str, error: &io::Error) -> ConfigError {
-    ConfigError::FileUnreadable(UnreadableFile { path: path.into(), reason: error.to_string() })
+#[cfg(not(target_os = "wasi"))]
+mod system {
+    use super::{Failure, NOT_A_FILE};
+    use std::fs::{self, File};
+    use std::io::{self, ErrorKind, Read};
+
+    pub fn read(path: &str, at_most: u64) -> Result<Vec<u8>, Failure> {
+        read_file(path, at_most).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Failure::Missing,
+            _ => Failure::Other(e.to_string()),
+        })
+    }
+
+    fn read_file(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other(NOT_A_FILE));
+        }
+        let mut content = Vec::new();
+        File::open(path)?.take(at_most).read_to_end(&mut content)?;
+        Ok(content)
+    }
+}
+
+/// wasi:filesystem itself: half as many calls of the host as by `std::fs`, and 17 KB less of the component.
+#[cfg(target_os = "wasi")]
+mod system {
+    use super::{Failure, NOT_A_FILE, below};
+    use wasip2::filesystem::preopens::get_directories;
+    use wasip2::filesystem::types::{Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags};
+
+    pub fn read(path: &str, at_most: u64) -> Result<Vec<u8>, Failure> {
+        let directories = get_directories();
+        let places = directories.iter().filter_map(|(directory, name)| Some((directory, below(name, path)?)));
+        // The innermost of those that the path is in.
+        let (directory, path) = places.min_by_key(|(_, path)| path.len()).ok_or(Failure::Missing)?;
+        read_in(directory, path, at_most).map_err(|code| match code {
+            ErrorCode::NoEntry => Failure::Missing,
+            // What is no file cannot be read as one.
+            ErrorCode::Invalid | ErrorCode::IsDirectory => Failure::Other(NOT_A_FILE.into()),
+            ErrorCode::Access => Failure::Other("permission denied".into()),
+            code => Failure::Other(code.name().into()),
+        })
+    }
+
+    fn read_in(directory: &Descriptor, path: &str, at_most: u64) -> Result<Vec<u8>, ErrorCode> {
+        let stat = directory.stat_at(PathFlags::SYMLINK_FOLLOW, path)?;
+        if stat.type_ != DescriptorType::RegularFile {
+            return Err(ErrorCode::Invalid);
+        }
+        let file = directory.open_at(PathFlags::SYMLINK_FOLLOW, path, OpenFlags::empty(), DescriptorFlags::READ)?;
+        let mut content = Vec::new();
+        loop {
+            // Meanwhile it may be another file, of another size: only the end of the file is its end.
+            let left = at_most.saturating_sub(content.len() as u64);
+            let (bytes, _) = file.read(left.min(stat.size.max(64)), content.len() as u64)?;
+            if bytes.is_empty() {
+                return Ok(content);
+            }
+            content.extend_from_slice(&bytes);
+        }
+    }
+}
+
+/// The path in a folder that is called this.
+#[cfg(any(target_os = "wasi", test))]
+fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn each_cause_has_its_case() {
@@ -65,6 +132,17 @@ mod tests {
             assert_eq!(read_optional(&path(absent)), Ok(None));
         }
         assert!(read_optional(&path("directory")).is_err());
+    }
+
+    #[test]
+    fn a_path_is_below_a_folder_or_not() {
+        for folder in ["/var/run", "/var/run/"] {
+            assert_eq!(below(folder, "/var/run/a/token"), Some("a/token"));
+            assert_eq!(below(folder, "/var/runner/token"), None);
+            assert_eq!(below(folder, "/var"), None);
+        }
+        assert_eq!(below("/", "/var/token"), Some("var/token"));
+        assert_eq!(below(".", "/var/token"), None);
     }
 
     /// As kubelet does it, as fast as it goes: a new folder, `..data` renamed to it, and the old folder removed.

@@ -13,6 +13,7 @@
 
 pub mod bindings;
 mod changes;
+pub mod claims;
 mod client;
 pub mod config;
 pub mod credentials;

@@ -1,9 +1,8 @@
 //! What an answer is, from its status line and headers, and what a failure says.
 
 use crate::decode::transcode::from_json;
-use crate::decode::{Encoding, schema};
-use crate::types::{Error, Status, StatusCause, StatusDetails, TransportError};
-use prost::Message as _;
+use crate::decode::{Encoding, decode, schema};
+use crate::types::{Error, Status, StatusDetails, TransportError};
 use std::time::SystemTime;
 
 /// An answer without its body.
@@ -54,7 +53,7 @@ pub fn success(head: &Head) -> Result<Option<Encoding>, Error> {
 }
 
 fn encoding(head: &Head) -> Option<Encoding> {
-    let essence = head.content_type.as_deref()?.split(';').next()?.trim();
+    let essence = head.content_type.as_deref()?.split(';').next()?.trim_ascii();
     [("application/json", Encoding::Json), ("application/vnd.kubernetes.protobuf", Encoding::Protobuf)]
         .into_iter()
         .find_map(|(name, encoding)| essence.eq_ignore_ascii_case(name).then_some(encoding))
@@ -85,7 +84,7 @@ pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Status {
 /// The seconds that the header `Retry-After` means (RFC 9110, section 10.2.3). A date is compared with the server's own
 /// clock, when it tells it, as ours may be another.
 fn retry_after(head: &Head, now: SystemTime) -> Option<u32> {
-    let value = head.retry_after.as_deref()?.trim();
+    let value = head.retry_after.as_deref()?.trim_ascii();
     if let Ok(seconds) = value.parse() {
         return Some(seconds);
     }
@@ -97,7 +96,7 @@ fn retry_after(head: &Head, now: SystemTime) -> Option<u32> {
 
 fn protobuf_status(body: &[u8]) -> Option<schema::Status> {
     let unknown = schema::Unknown::decode(body.strip_prefix(schema::MAGIC)?).ok()?;
-    schema::Status::decode(&*unknown.raw).ok()
+    decode(unknown.raw).ok()
 }
 
 /// The failure that a watch's event reports, after the answer began well.
@@ -108,44 +107,22 @@ pub(crate) fn event_status(status: schema::Status) -> Status {
 
 /// The HTTP status code is the one that counts: it is what a proxy sees, too.
 fn status_record(status: schema::Status, code: u16) -> Status {
-    let details = status.details.unwrap_or_default();
-    let causes: Vec<_> = details
-        .causes
-        .into_iter()
-        .map(|c| StatusCause { reason: present(c.reason), message: present(c.message), field: present(c.field) })
-        .collect();
-    let retry_after_seconds = details.retry_after_seconds.and_then(|s| u32::try_from(s).ok()).filter(|s| *s > 0);
-    let details = StatusDetails {
-        name: present(details.name),
-        group: present(details.group),
-        kind: present(details.kind),
-        uid: present(details.uid),
-        causes,
-    };
-    let says_something = details.name.is_some()
-        || details.group.is_some()
-        || details.kind.is_some()
-        || details.uid.is_some()
-        || !details.causes.is_empty();
+    let schema::Details { details, retry_after_seconds } = status.details;
     Status {
         code,
-        reason: present(status.reason),
+        reason: status.reason,
         message: status.message.unwrap_or_default(),
-        details: says_something.then_some(details),
-        retry_after_seconds,
-        continue_token: present(status.metadata.and_then(|metadata| metadata.r#continue)),
+        details: Some(details).filter(|details| *details != StatusDetails::default()),
+        retry_after_seconds: retry_after_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+        continue_token: status.metadata.continue_token,
     }
-}
-
-fn present(text: Option<String>) -> Option<String> {
-    text.filter(|t| !t.is_empty())
 }
 
 /// The beginning of a body that is not a `Status`, in one line of printable text.
 fn quote(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTED_BYTES)]);
     let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+    printable.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `incluster config`: what a pod has been given, without its secrets.
 
 use crate::failure::Failure;
-use incluster_client::token::Claims;
+use incluster_client::claims::Claims;
 use incluster_client::{Client, SERVICE_ACCOUNT_DIR, files};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -36,7 +36,7 @@ fn token_lines(claims: Option<Claims>, now: SystemTime) -> Vec<(&'static str, St
     };
     let mut lines = vec![("Token:", expiry)];
     lines.extend(claims.sub.map(|sub| ("Subject:", printable(&sub))));
-    lines.extend(claims.aud.as_slice().iter().map(|audience| ("Audience:", printable(audience))));
+    lines.extend(claims.aud.iter().map(|audience| ("Audience:", printable(audience))));
     lines
 }
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_token_is_described_and_not_shown() {
-        let claims = |token: &[u8]| Token::parse("/t", token).unwrap().claims();
+        let claims = |token: &[u8]| Claims::of(&Token::parse("/t", token).unwrap());
         assert!(token_lines(claims(b"s3cr3t"), at(0))[0].1.starts_with("opaque"));
         // {"sub":"system:serviceaccount:a:b\n","aud":["x","y"]}
         let jwt = b"e30.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiXG4iLCJhdWQiOlsieCIsInkiXX0.c2ln";

@@ -37,13 +37,13 @@ impl Guest for Plugin {
         options: ListOptions,
         paging: PagingOptions,
     ) -> Result<PodPages, Error> {
-        request::check_namespace(&namespace)?;
+        request::check_namespace(&namespace).map_err(Error::InvalidArgument)?;
         let pages = incluster_client::PodPages::new(&config.get::<Loaded>().0, &namespace, &options, &paging);
         Ok(PodPages::new(Pages(RefCell::new(pages))))
     }
 
     fn watch_namespaced_pods(config: ConfigBorrow<'_>, namespace: String, options: WatchOptions) -> Result<PodWatch, Error> {
-        request::check_namespace(&namespace)?;
+        request::check_namespace(&namespace).map_err(Error::InvalidArgument)?;
         let watch = incluster_client::PodWatch::new(&config.get::<Loaded>().0, &namespace, &options);
         Ok(PodWatch::new(Watch(RefCell::new(watch))))
     }

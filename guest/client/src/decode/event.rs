@@ -1,10 +1,10 @@
 //! A watch's events: `WatchEvent` in either encoding.
 
-use super::transcode::{Schema, from_json, from_json_event};
-use super::{Encoding, malformed, pod, schema};
+use super::message::{self, Message};
+use super::transcode::{from_json, from_json_event};
+use super::{Encoding, malformed, schema};
 use crate::response;
 use crate::types::{ChangeKind, Error, Pod};
-use prost::Message as _;
 
 /// What a bookmark is annotated with when all objects that there are have been sent.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -49,30 +49,29 @@ pub fn pod_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Pod>, Error> 
         let status: schema::Status = object.decode("Status")?;
         return Err(Error::Api(response::event_status(status)));
     }
-    let decoded: schema::Pod = object.decode("Pod")?;
-    if name == "BOOKMARK" {
-        let metadata = decoded.metadata.unwrap_or_default();
-        let end = metadata.annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true");
-        return Ok(Event::Bookmark { resource_version: version(metadata.resource_version)?, initial_events_end: end });
-    }
-    let Some(kind) = change_kind(&name) else {
+    let kind = change_kind(&name);
+    if kind.is_none() && name != "BOOKMARK" {
         return Err(malformed(format!("the watch has an event of type {name:?}")));
-    };
-    let object = pod::record(decoded).map_err(|e| malformed(format!("the event's pod: {e}")))?;
-    let resource_version = version(Some(object.metadata.resource_version.clone()))?;
-    Ok(Event::Object { kind, object, resource_version })
-}
-
-fn version(version: Option<String>) -> Result<String, Error> {
-    let missing = || malformed("an event of the watch has no resource version, from which to go on");
-    version.filter(|version| !version.is_empty()).ok_or_else(missing)
+    }
+    let object: Pod = object.decode("Pod")?;
+    let resource_version = object.metadata.resource_version.clone();
+    if resource_version.is_empty() {
+        return Err(malformed("an event of the watch has no resource version, from which to go on"));
+    }
+    Ok(match kind {
+        Some(kind) => Event::Object { kind, object, resource_version },
+        None => {
+            let end = object.metadata.annotations.iter().any(|(key, value)| key == INITIAL_EVENTS_END && value == "true");
+            Event::Bookmark { resource_version, initial_events_end: end }
+        }
+    })
 }
 
 /// An event's object, not decoded yet.
 enum Object<'a> {
     /// The event around it, and what kind the object is.
     Json(&'a [u8], String),
-    Protobuf(schema::Unknown),
+    Protobuf(schema::Unknown<'a>),
 }
 
 impl Object<'_> {
@@ -82,32 +81,30 @@ impl Object<'_> {
         match encoding {
             Encoding::Json => {
                 let event: schema::TypedEvent = from_json(frame).map_err(malformed)?;
-                let kind = event.object.and_then(|object| object.kind).unwrap_or_default();
-                Ok((event.r#type.unwrap_or_default(), Object::Json(frame, kind)))
+                Ok((event.name, Object::Json(frame, event.kind)))
             }
             Encoding::Protobuf => {
                 let event = schema::WatchEvent::decode(frame).map_err(|e| malformed(e.to_string()))?;
-                let raw = event.object.raw;
-                let Some(unknown) = raw.strip_prefix(schema::MAGIC) else {
+                let Some(unknown) = event.raw.strip_prefix(schema::MAGIC) else {
                     return Err(malformed("its object does not begin with k8s\\0".into()));
                 };
                 let unknown = schema::Unknown::decode(unknown).map_err(|e| malformed(e.to_string()))?;
-                Ok((event.r#type, Object::Protobuf(unknown)))
+                Ok((event.name, Object::Protobuf(unknown)))
             }
         }
     }
 
-    fn decode<M: Schema>(&self, expected: &str) -> Result<M, Error> {
+    fn decode<M: Message>(&self, expected: &str) -> Result<M, Error> {
         let kind = match self {
             Object::Json(_, kind) => kind,
-            Object::Protobuf(unknown) => &unknown.type_meta.kind,
+            Object::Protobuf(unknown) => &unknown.kind,
         };
         if kind != expected {
             return Err(malformed(format!("expected a watch's {expected}, got kind {kind:?}")));
         }
         let decoded = match self {
             Object::Json(event, _) => from_json_event(event),
-            Object::Protobuf(unknown) => M::decode(&*unknown.raw).map_err(|e| e.to_string()),
+            Object::Protobuf(unknown) => message::decode(unknown.raw).map_err(|e| e.to_string()),
         };
         decoded.map_err(|e| malformed(format!("the event's object: {e}")))
     }

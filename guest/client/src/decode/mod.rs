@@ -7,6 +7,7 @@ mod event;
 pub(crate) mod fixtures;
 mod frames;
 pub mod json;
+mod message;
 mod pod;
 mod pod_list;
 #[cfg(test)]
@@ -16,10 +17,13 @@ pub(crate) mod schema;
 #[cfg(test)]
 mod to_protobuf;
 pub(crate) mod transcode;
+pub(crate) mod wire;
 
 pub use event::{Event, change_kind, pod_event};
 pub use frames::Frames;
+pub(crate) use message::{Int64, Known, Message, Put, Text, Texts, decode, messages};
 pub use pod_list::PodListDecoder;
+pub(crate) use transcode::{Field, from_json};
 
 use crate::types::Error;
 

@@ -1,150 +1,197 @@
-//! A pod's record, from the fields of either encoding.
+//! A pod: the fields that its record is made of.
+//!
+//! One line a field: its protobuf number, its JSON name, its place in the record, and what it is. Numbers are those of
+//! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; names are the API's. All else is
+//! skipped.
 
-use super::schema;
+use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Put, Text, Time, messages, sort};
+use super::transcode::Field;
+use super::wire::{Invalid, Value};
 use crate::types::*;
 
-/// Fails only where a number has no place in the record, which names the field.
-pub fn record(pod: schema::Pod) -> Result<Pod, String> {
-    Ok(Pod {
-        metadata: metadata(pod.metadata.unwrap_or_default()),
-        spec: spec(pod.spec.unwrap_or_default())?,
-        status: status(pod.status.unwrap_or_default())?,
-    })
-}
-
-fn metadata(meta: schema::ObjectMeta) -> ObjectMeta {
+messages! {
+    Pod {
+        1 "metadata" => metadata: One<ObjectMeta>,
+        2 "spec" => spec: One<PodSpec>,
+        3 "status" => status: One<Observed>,
+    }
     ObjectMeta {
-        name: meta.name.unwrap_or_default(),
-        generate_name: present(meta.generate_name),
-        namespace: meta.namespace.unwrap_or_default(),
-        uid: meta.uid.unwrap_or_default(),
-        resource_version: meta.resource_version.unwrap_or_default(),
-        // The API's generations begin at 1; 0 is Go's way to say none in protobuf.
-        generation: meta.generation.filter(|g| *g != 0),
-        creation_timestamp: seconds(meta.creation_timestamp),
-        deletion_timestamp: seconds(meta.deletion_timestamp),
-        labels: meta.labels.into_iter().collect(),
-        annotations: meta.annotations.into_iter().collect(),
-        owner_references: meta.owner_references.into_iter().map(owner_reference).collect(),
+        1 "name" => name: Text,
+        2 "generateName" => generate_name: Text,
+        3 "namespace" => namespace: Text,
+        5 "uid" => uid: Text,
+        6 "resourceVersion" => resource_version: Text,
+        // The API's generations begin at 1.
+        7 "generation" => generation: Int64,
+        8 "creationTimestamp" => creation_timestamp: Time,
+        9 "deletionTimestamp" => deletion_timestamp: Time,
+        11 "labels" => labels: Map,
+        12 "annotations" => annotations: Map,
+        13 "ownerReferences" => owner_references: Many<OwnerReference>,
+        finally |meta: &mut ObjectMeta| {
+            sort(&mut meta.labels);
+            sort(&mut meta.annotations);
+        }
     }
-}
-
-fn owner_reference(owner: schema::OwnerReference) -> OwnerReference {
     OwnerReference {
-        api_version: owner.api_version.unwrap_or_default(),
-        kind: owner.kind.unwrap_or_default(),
-        name: owner.name.unwrap_or_default(),
-        uid: owner.uid.unwrap_or_default(),
-        controller: owner.controller.unwrap_or_default(),
-        block_owner_deletion: owner.block_owner_deletion.unwrap_or_default(),
+        1 "kind" => kind: Text,
+        3 "name" => name: Text,
+        4 "uid" => uid: Text,
+        5 "apiVersion" => api_version: Text,
+        6 "controller" => controller: Flag,
+        7 "blockOwnerDeletion" => block_owner_deletion: Flag,
     }
-}
-
-fn spec(spec: schema::PodSpec) -> Result<PodSpec, String> {
-    Ok(PodSpec {
-        node_name: present(spec.node_name),
-        service_account_name: present(spec.service_account_name),
-        host_network: spec.host_network.unwrap_or_default(),
-        priority_class_name: present(spec.priority_class_name),
-        containers: spec.containers.into_iter().map(container).collect::<Result<_, _>>()?,
-        init_containers: spec.init_containers.into_iter().map(container).collect::<Result<_, _>>()?,
-        readiness_gates: spec.readiness_gates.into_iter().filter_map(|gate| present(gate.condition_type)).collect(),
-        node_selector: spec.node_selector.into_iter().collect(),
-    })
-}
-
-fn container(container: schema::Container) -> Result<Container, String> {
-    Ok(Container {
-        name: container.name.unwrap_or_default(),
-        image: present(container.image),
-        ports: container.ports.into_iter().map(container_port).collect::<Result<_, _>>()?,
-        restart_policy: present(container.restart_policy),
-    })
-}
-
-fn container_port(port: schema::ContainerPort) -> Result<ContainerPort, String> {
-    let number = |field: &str, n: i32| match u16::try_from(n) {
-        Ok(n) => Ok(n),
-        Err(_) => Err(format!("{field} {n} is not a port")),
-    };
-    Ok(ContainerPort {
-        name: present(port.name),
-        container_port: number("containerPort", port.container_port.unwrap_or_default())?,
-        host_port: port.host_port.filter(|n| *n != 0).map(|n| number("hostPort", n)).transpose()?,
-        host_ip: present(port.host_ip),
-        protocol: present(port.protocol).unwrap_or_else(|| "TCP".into()),
-    })
-}
-
-fn status(status: schema::PodStatus) -> Result<PodStatus, String> {
-    let statuses = |list: Vec<schema::ContainerStatus>| list.into_iter().map(container_status).collect::<Result<_, _>>();
-    Ok(PodStatus {
-        phase: present(status.phase),
-        reason: present(status.reason),
-        message: present(status.message),
-        conditions: status.conditions.into_iter().map(condition).collect(),
-        pod_ips: addresses(status.pod_ips, status.pod_ip),
-        host_ips: addresses(status.host_ips, status.host_ip),
-        nominated_node_name: present(status.nominated_node_name),
-        start_time: seconds(status.start_time),
-        qos_class: present(status.qos_class),
-        container_statuses: statuses(status.container_statuses)?,
-        init_container_statuses: statuses(status.init_container_statuses)?,
-    })
-}
-
-fn addresses(all: Vec<schema::Ip>, main: Option<String>) -> Vec<String> {
-    let all: Vec<_> = all.into_iter().filter_map(|ip| present(ip.ip)).collect();
-    if all.is_empty() { present(main).into_iter().collect() } else { all }
-}
-
-fn condition(condition: schema::PodCondition) -> PodCondition {
+    PodSpec {
+        2 "containers" => containers: Many<Container>,
+        7 "nodeSelector" => node_selector: Map,
+        8 "serviceAccountName" => service_account_name: Text,
+        10 "nodeName" => node_name: Text,
+        11 "hostNetwork" => host_network: Flag,
+        20 "initContainers" => init_containers: Many<Container>,
+        24 "priorityClassName" => priority_class_name: Text,
+        28 "readinessGates" => readiness_gates: Many<ReadinessGate>,
+        finally |spec: &mut PodSpec| sort(&mut spec.node_selector)
+    }
+    ReadinessGate {
+        1 "conditionType" => condition_type: Text,
+    }
+    Container {
+        1 "name" => name: Text,
+        2 "image" => image: Text,
+        6 "ports" => ports: Many<ContainerPort>,
+        24 "restartPolicy" => restart_policy: Text,
+    }
+    ContainerPort {
+        1 "name" => name: Text,
+        2 "hostPort" => host_port: Int32,
+        3 "containerPort" => container_port: Int32,
+        4 "protocol" => protocol: Text,
+        5 "hostIP" => host_ip: Text,
+        finally |port: &mut ContainerPort| {
+            if port.protocol.is_empty() {
+                port.protocol = "TCP".into();
+            }
+        }
+    }
+    Observed {
+        1 "phase" => status.phase: Text,
+        2 "conditions" => status.conditions: Many<PodCondition>,
+        3 "message" => status.message: Text,
+        4 "reason" => status.reason: Text,
+        5 "hostIP" => host_ip: Text,
+        6 "podIP" => pod_ip: Text,
+        7 "startTime" => status.start_time: Time,
+        8 "containerStatuses" => status.container_statuses: Many<ContainerStatus>,
+        9 "qosClass" => status.qos_class: Text,
+        10 "initContainerStatuses" => status.init_container_statuses: Many<ContainerStatus>,
+        11 "nominatedNodeName" => status.nominated_node_name: Text,
+        12 "podIPs" => status.pod_ips: Many<Ip>,
+        16 "hostIPs" => status.host_ips: Many<Ip>,
+        finally |observed: &mut Observed| {
+            default_to(&mut observed.status.pod_ips, observed.pod_ip.take());
+            default_to(&mut observed.status.host_ips, observed.host_ip.take());
+        }
+    }
+    Ip {
+        1 "ip" => ip: Text,
+    }
     PodCondition {
-        condition_type: condition.r#type.unwrap_or_default(),
-        status: condition.status.unwrap_or_default(),
-        reason: present(condition.reason),
-        message: present(condition.message),
-        last_probe_time: seconds(condition.last_probe_time),
-        last_transition_time: seconds(condition.last_transition_time),
+        1 "type" => condition_type: Text,
+        2 "status" => status: Text,
+        3 "lastProbeTime" => last_probe_time: Time,
+        4 "lastTransitionTime" => last_transition_time: Time,
+        5 "reason" => reason: Text,
+        6 "message" => message: Text,
+    }
+    ContainerStatus {
+        1 "name" => name: Text,
+        2 "state" => state: One<States>,
+        3 "lastState" => last_state: One<States>,
+        4 "ready" => ready: Flag,
+        5 "restartCount" => restart_count: Int32,
+        6 "image" => image: Text,
+        7 "imageID" => image_id: Text,
+        9 "started" => started: Flag,
+    }
+    States {
+        1 "waiting" => waiting: One<ContainerStateWaiting>,
+        2 "running" => running: One<ContainerStateRunning>,
+        3 "terminated" => terminated: One<ContainerStateTerminated>,
+    }
+    ContainerStateWaiting {
+        1 "reason" => reason: Text,
+        2 "message" => message: Text,
+    }
+    ContainerStateRunning {
+        1 "startedAt" => started_at: Time,
+    }
+    ContainerStateTerminated {
+        1 "exitCode" => exit_code: Int32,
+        2 "signal" => signal: Int32,
+        3 "reason" => reason: Text,
+        4 "message" => message: Text,
+        5 "startedAt" => started_at: Time,
+        6 "finishedAt" => finished_at: Time,
     }
 }
 
-fn container_status(status: schema::ContainerStatus) -> Result<ContainerStatus, String> {
-    let restarts = status.restart_count.unwrap_or_default();
-    Ok(ContainerStatus {
-        name: status.name.unwrap_or_default(),
-        ready: status.ready.unwrap_or_default(),
-        started: status.started,
-        restart_count: u32::try_from(restarts).map_err(|_| format!("restartCount {restarts} is negative"))?,
-        image: present(status.image),
-        image_id: present(status.image_id),
-        state: status.state.and_then(container_state),
-        last_state: status.last_state.and_then(container_state),
-    })
+/// `PodStatus`: what the record has no place for is in it, in another form.
+#[derive(Default)]
+struct Observed {
+    status: PodStatus,
+    pod_ip: Option<String>,
+    host_ip: Option<String>,
 }
 
-fn container_state(state: schema::ContainerState) -> Option<ContainerState> {
-    let schema::ContainerState { waiting, running, terminated } = state;
-    let waiting = waiting
-        .map(|w| ContainerState::Waiting(ContainerStateWaiting { reason: present(w.reason), message: present(w.message) }));
-    let running = running.map(|r| ContainerState::Running(ContainerStateRunning { started_at: seconds(r.started_at) }));
-    let terminated = terminated.map(|t| {
-        ContainerState::Terminated(ContainerStateTerminated {
-            exit_code: t.exit_code.unwrap_or_default(),
-            signal: t.signal.filter(|s| *s != 0),
-            reason: present(t.reason),
-            message: present(t.message),
-            started_at: seconds(t.started_at),
-            finished_at: seconds(t.finished_at),
-        })
-    });
-    waiting.or(running).or(terminated)
+impl From<Observed> for PodStatus {
+    fn from(observed: Observed) -> PodStatus {
+        observed.status
+    }
 }
 
-fn seconds(time: Option<schema::Time>) -> Option<i64> {
-    time.and_then(|t| t.seconds).filter(|seconds| *seconds >= 0)
+/// Where there is no list, the main address is the list.
+fn default_to(addresses: &mut Vec<String>, main: Option<String>) {
+    addresses.retain(|address| !address.is_empty());
+    if addresses.is_empty() {
+        addresses.extend(main);
+    }
 }
 
-fn present(text: Option<String>) -> Option<String> {
-    text.filter(|t| !t.is_empty())
+/// `PodIP` and `HostIP`.
+#[derive(Default)]
+struct Ip {
+    ip: String,
+}
+
+impl From<Ip> for String {
+    fn from(Ip { ip }: Ip) -> String {
+        ip
+    }
+}
+
+/// `PodReadinessGate`.
+#[derive(Default)]
+struct ReadinessGate {
+    condition_type: String,
+}
+
+impl From<ReadinessGate> for String {
+    fn from(ReadinessGate { condition_type }: ReadinessGate) -> String {
+        condition_type
+    }
+}
+
+/// `ContainerState`, of which one is there.
+#[derive(Default)]
+struct States {
+    waiting: Option<ContainerStateWaiting>,
+    running: Option<ContainerStateRunning>,
+    terminated: Option<ContainerStateTerminated>,
+}
+
+impl From<States> for Option<ContainerState> {
+    fn from(States { waiting, running, terminated }: States) -> Option<ContainerState> {
+        let waiting = waiting.map(ContainerState::Waiting);
+        waiting.or(running.map(ContainerState::Running)).or(terminated.map(ContainerState::Terminated))
+    }
 }

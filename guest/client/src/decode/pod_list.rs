@@ -1,7 +1,8 @@
 //! A list of pods, from either encoding.
 
-use super::transcode::{Schema, from_json};
-use super::{Encoding, MAX_ITEMS, Part, json, malformed, pod, protobuf, schema};
+use super::message::{self, Message};
+use super::transcode::from_json;
+use super::{Encoding, MAX_ITEMS, Part, json, malformed, protobuf, schema};
 use crate::types::{Error, Pod, PodList};
 
 /// Decodes a list of pods from a body that arrives in chunks.
@@ -56,9 +57,9 @@ impl PodListDecoder {
         }
         Ok(PodList {
             items,
-            resource_version: metadata.resource_version.unwrap_or_default(),
-            continue_token: metadata.r#continue.filter(|token| !token.is_empty()),
-            remaining_item_count: metadata.remaining_item_count.and_then(|n| u64::try_from(n).ok()),
+            resource_version: metadata.resource_version,
+            continue_token: metadata.continue_token,
+            remaining_item_count: metadata.remaining_item_count,
             inconsistent: false,
             restarted: false,
         })
@@ -79,7 +80,7 @@ impl List {
                         "the list has more than {MAX_ITEMS} pods; ask for less with limit"
                     )));
                 }
-                let pod = decode(self.encoding, bytes).and_then(pod::record);
+                let pod = decode(self.encoding, bytes);
                 self.items.push(pod.map_err(|e| malformed(format!("items[{place}]: {e}")))?);
             }
         }
@@ -87,10 +88,10 @@ impl List {
     }
 }
 
-fn decode<M: Schema>(encoding: Encoding, bytes: &[u8]) -> Result<M, String> {
+fn decode<M: Message>(encoding: Encoding, bytes: &[u8]) -> Result<M, String> {
     match encoding {
         Encoding::Json => from_json(bytes),
-        Encoding::Protobuf => M::decode(bytes).map_err(|e| e.to_string()),
+        Encoding::Protobuf => message::decode(bytes).map_err(|e| e.to_string()),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::any_pod::Choices;
 use super::fixtures::{self, Exchange};
-use super::schema::Pod as PodSchema;
+use super::message::Message as _;
 use super::to_protobuf::{self, Writer};
-use super::transcode::Schema as _;
 use super::{Encoding, Event, Frames, PodListDecoder, pod_event};
 use crate::types::{Error, Pod, PodList};
 use k8s_openapi::api::core::v1 as core;
@@ -59,7 +58,7 @@ impl Bodies {
         let (metadata, pods) = (choices.list_meta(), choices.pods());
         let mut json_of = |pod: &core::Pod| {
             let mut pod = serde_json::to_value(pod).unwrap();
-            choices.vary(&mut pod, PodSchema::FIELDS);
+            choices.vary(&mut pod, Pod::FIELDS);
             pod
         };
         let in_json: Vec<Value> = pods.iter().map(&mut json_of).collect();

@@ -3,10 +3,9 @@
 //! The layout: `k8s\0`, then `runtime.Unknown { 1: TypeMeta { 2: kind }, 2: raw }`, where `raw` is the list,
 //! `{ 1: ListMeta, 2: repeated items }`. Fields of other numbers are skipped.
 
+use super::wire::varint;
 use super::{MAX_OBJECT_BYTES, Part, malformed, object_too_large, schema};
 use crate::types::Error;
-use prost::Message as _;
-use prost::encoding::decode_varint;
 
 /// A varint has at most 10 bytes; a field's header is two of them.
 const MAX_HEADER_BYTES: usize = 20;
@@ -158,8 +157,8 @@ impl Splitter {
             Field::Item => on(Part::Item(bytes)),
             Field::Metadata => on(Part::Metadata(bytes)),
             Field::TypeMeta => {
-                let meta = schema::TypeMeta::decode(bytes).map_err(|e| malformed(format!("the protobuf's type: {e}")))?;
-                on(Part::Kind(meta.kind.as_bytes()))
+                let kind = schema::kind(bytes).map_err(|e| malformed(format!("the protobuf's type {e}")))?;
+                on(Part::Kind(kind.as_bytes()))
             }
             Field::ContentEncoding if bytes.is_empty() => Ok(()),
             Field::ContentEncoding => Err(malformed("the protobuf is compressed, which was not asked for")),
@@ -185,17 +184,18 @@ impl Splitter {
 /// A field's header and its own length, once it is whole.
 fn parse_header(bytes: &[u8], in_list: bool) -> Result<Option<(Header, usize)>, Error> {
     let mut rest = bytes;
-    let Some(tag) = varint(&mut rest)? else { return Ok(None) };
+    let number = |rest: &mut &[u8]| varint(rest).map_err(|e| malformed(format!("the protobuf {e}")));
+    let Some(tag) = number(&mut rest)? else { return Ok(None) };
     let header = match (tag & 7, tag >> 3) {
         (_, 0) => return Err(malformed("the protobuf has a field without a number")),
         (1, _) => Header::Skip(8),
         (5, _) => Header::Skip(4),
-        (0, _) => match varint(&mut rest)? {
+        (0, _) => match number(&mut rest)? {
             Some(_) => Header::Skip(0),
             None => return Ok(None),
         },
         (2, field) => {
-            let Some(length) = varint(&mut rest)? else { return Ok(None) };
+            let Some(length) = number(&mut rest)? else { return Ok(None) };
             match (in_list, field) {
                 (false, 1) => Header::Content(Field::TypeMeta, length),
                 (false, 2) => Header::Raw(length),
@@ -208,14 +208,6 @@ fn parse_header(bytes: &[u8], in_list: bool) -> Result<Option<(Header, usize)>, 
         (wire_type, _) => return Err(malformed(format!("the protobuf has a field of wire type {wire_type}"))),
     };
     Ok(Some((header, bytes.len() - rest.len())))
-}
-
-/// The varint at the beginning; `None` when it goes on after the end.
-fn varint(bytes: &mut &[u8]) -> Result<Option<u64>, Error> {
-    if bytes.iter().take(10).all(|b| b & 0x80 != 0) && bytes.len() < 10 {
-        return Ok(None);
-    }
-    decode_varint(bytes).map(Some).map_err(|_| malformed("the protobuf has a number of more than 64 bits"))
 }
 
 #[cfg(test)]

@@ -1,16 +1,10 @@
 //! Turns one JSON object into the protobuf message that a schema describes, so that all decoding after it is the same.
 
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use super::message::{self, Message};
+use super::wire::{put_bytes, put_message, put_varint};
+use serde::de::{DeserializeSeed, Deserializer, Error, Expected, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::time::SystemTime;
-
-/// A message whose fields are known by their JSON names, too.
-pub trait Schema: Message + Default {
-    /// The fields.
-    const FIELDS: &'static [Field];
-}
 
 /// A field of a message.
 pub struct Field {
@@ -27,6 +21,8 @@ pub struct Field {
 pub enum Kind {
     /// A string.
     Text,
+    /// Strings; in JSON, one may be without an array around it.
+    Texts,
     /// A Boolean.
     Flag,
     /// A number.
@@ -44,22 +40,22 @@ pub enum Kind {
 }
 
 /// Decodes a message from JSON. Unknown fields are skipped; `null` is the same as absent.
-pub fn from_json<M: Schema>(json: &[u8]) -> Result<M, String> {
+pub fn from_json<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(M::FIELDS, json)
 }
 
 /// Decodes the message that is a watch event's `object`.
-pub fn from_json_event<M: Schema>(json: &[u8]) -> Result<M, String> {
+pub fn from_json_event<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(const { &[Field { json: "object", number: 0, kind: Kind::One(M::FIELDS) }] }, json)
 }
 
-fn decode<M: Message + Default>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
+fn decode<M: Message>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
     let mut protobuf = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let object = Value { kind: Kind::One(fields), number: None, out: &mut protobuf };
     object.deserialize(&mut deserializer).map_err(|e| e.to_string())?;
     deserializer.end().map_err(|e| e.to_string())?;
-    M::decode(&*protobuf).map_err(|e| e.to_string())
+    message::decode(&protobuf).map_err(|e| e.to_string())
 }
 
 /// A value that is to be written as the field of this number; the whole message, where there is none.
@@ -70,39 +66,28 @@ struct Value<'a> {
 }
 
 impl Value<'_> {
-    fn key(&mut self, wire_type: WireType) {
-        if let Some(number) = self.number {
-            encode_key(number, wire_type, self.out);
+    fn varint<E>(self, value: u64) -> Result<(), E> {
+        // The whole message is an object, or else refused.
+        put_varint(self.number.unwrap_or_default(), value, self.out);
+        Ok(())
+    }
+
+    fn bytes<E>(self, bytes: &[u8]) -> Result<(), E> {
+        put_bytes(self.number.unwrap_or_default(), bytes, self.out);
+        Ok(())
+    }
+
+    /// serde's own would bring what prints floating-point numbers into the component, which is 14 KB.
+    #[cold]
+    fn not<E: Error>(&self, value: impl fmt::Display) -> E {
+        E::custom(format_args!("{value}, expected {}", self as &dyn Expected))
+    }
+
+    fn delimited<E>(self, content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        match self.number {
+            Some(number) => put_message(number, self.out, content),
+            None => content(self.out),
         }
-    }
-
-    fn varint<E>(mut self, value: u64) -> Result<(), E> {
-        self.key(WireType::Varint);
-        encode_varint(value, self.out);
-        Ok(())
-    }
-
-    fn bytes<E>(mut self, bytes: &[u8]) -> Result<(), E> {
-        self.key(WireType::LengthDelimited);
-        encode_varint(bytes.len() as u64, self.out);
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Writes what `content` writes, and its length before it.
-    fn delimited<E>(mut self, content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        if self.number.is_none() {
-            return content(self.out);
-        }
-        self.key(WireType::LengthDelimited);
-        let begin = self.out.len();
-        content(self.out)?;
-        let mut length = [0; 10];
-        let mut rest = &mut length[..];
-        encode_varint((self.out.len() - begin) as u64, &mut rest);
-        let unused = rest.len();
-        self.out.splice(begin..begin, length[..10 - unused].iter().copied());
-        Ok(())
     }
 }
 
@@ -120,6 +105,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Text => "a string",
+            Kind::Texts => "a string or an array of strings",
             Kind::Flag => "true or false",
             Kind::Int32 => "a 32-bit number",
             Kind::Int64 => "a 64-bit number",
@@ -130,13 +116,16 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
+        match self.number {
+            Some(_) => Ok(()),
+            None => Err(self.not("null")),
+        }
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
         match self.kind {
             Kind::Flag => self.varint(value.into()),
-            _ => Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
+            _ => Err(self.not(value)),
         }
     }
 
@@ -144,40 +133,46 @@ impl<'de> Visitor<'de> for Value<'_> {
         match self.kind {
             Kind::Int32 if i32::try_from(value).is_ok() => self.varint(value.cast_unsigned()),
             Kind::Int64 => self.varint(value.cast_unsigned()),
-            _ => Err(E::invalid_type(serde::de::Unexpected::Signed(value), &self)),
+            _ => Err(self.not(value)),
         }
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
-            Err(_) => Err(E::invalid_type(serde::de::Unexpected::Unsigned(value), &self)),
+            Err(_) => Err(self.not(value)),
         }
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Err(self.not("a number with a fraction"))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
         match self.kind {
-            Kind::Text => self.bytes(value.as_bytes()),
+            Kind::Text | Kind::Texts => self.bytes(value.as_bytes()),
             Kind::Time => {
-                let invalid = || E::invalid_value(serde::de::Unexpected::Str(value), &"a time (RFC 3339)");
                 let time = match humantime::parse_rfc3339(value) {
                     Ok(time) => time,
                     // Before 1970: none, as in protobuf.
                     Err(humantime::TimestampError::OutOfRange) if value < "1970" => return Ok(()),
-                    Err(_) => return Err(invalid()),
+                    Err(_) => return Err(self.not(format_args!("{value:?}"))),
                 };
-                let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| invalid())?;
+                // No time that was parsed is before 1970.
+                let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 self.delimited(|out| Value { kind: Kind::Int64, number: Some(1), out }.varint(since_1970.as_secs()))
             }
-            _ => Err(E::invalid_type(serde::de::Unexpected::Str(value), &self)),
+            _ => Err(self.not(format_args!("{value:?}"))),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Kind::Many(fields) = self.kind else {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+        let kind = match self.kind {
+            Kind::Many(fields) => Kind::One(fields),
+            Kind::Texts => Kind::Text,
+            _ => return Err(self.not("an array")),
         };
-        while items.next_element_seed(Value { kind: Kind::One(fields), number: self.number, out: self.out })?.is_some() {}
+        while items.next_element_seed(Value { kind, number: self.number, out: self.out })?.is_some() {}
         Ok(())
     }
 
@@ -206,7 +201,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 }
                 Ok(())
             }
-            _ => Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
+            _ => Err(self.not("an object")),
         }
     }
 }
@@ -236,10 +231,10 @@ impl Visitor<'_> for Name {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{ContainerPort, ContainerStateRunning, ObjectMeta, PodStatus};
     use super::*;
+    use crate::types::{ContainerPort, ContainerStateRunning, ObjectMeta, PodSpec};
 
-    fn error<M: Schema>(json: &str) -> String {
+    fn error<M: Message>(json: &str) -> String {
         from_json::<M>(json.as_bytes()).err().unwrap_or_else(|| panic!("{json} was taken"))
     }
 
@@ -248,13 +243,13 @@ mod tests {
         let json = r#"{"name":"a\"b\u00e4","generation":-2,"labels":{"k":"v","n":null},"unknown":[{"x":[1.5e300]}],
             "ownerReferences":[{"name":"x","controller":true},{}],"creationTimestamp":"1970-01-01T00:00:09Z","uid":null}"#;
         let meta: ObjectMeta = from_json(json.as_bytes()).unwrap();
-        assert_eq!(meta.name.as_deref(), Some("a\"bä"));
+        assert_eq!(meta.name, "a\"bä");
         assert_eq!(meta.generation, Some(-2));
-        assert_eq!(meta.labels, [("k".into(), "v".into()), ("n".into(), String::new())].into());
+        assert_eq!(meta.labels, [("k".into(), "v".into()), ("n".into(), String::new())]);
         assert_eq!(meta.owner_references.len(), 2);
-        assert_eq!(meta.owner_references[0].controller, Some(true));
-        assert_eq!(meta.creation_timestamp.unwrap().seconds, Some(9));
-        assert_eq!(meta.uid, None);
+        assert!(meta.owner_references[0].controller);
+        assert_eq!(meta.creation_timestamp, Some(9));
+        assert_eq!(meta.uid, "");
     }
 
     #[test]
@@ -266,8 +261,11 @@ mod tests {
     #[test]
     fn lengths_of_more_than_one_byte() {
         let long = "x".repeat(70_000);
-        let status: PodStatus = from_json(format!(r#"{{"conditions":[{{"message":"{long}"}}]}}"#).as_bytes()).unwrap();
-        assert_eq!(status.conditions[0].message.as_deref(), Some(&*long));
+        for length in [127, 128, 16_383, 16_384, long.len()] {
+            let spec = format!(r#"{{"containers":[{{"image":"{}"}}]}}"#, &long[..length]);
+            let spec: PodSpec = from_json(spec.as_bytes()).unwrap();
+            assert_eq!(spec.containers[0].image.as_deref(), Some(&long[..length]));
+        }
     }
 
     #[test]
@@ -286,7 +284,7 @@ mod tests {
                 "{time}"
             );
         }
-        for no_object in ["", "7", "[]", "{", "{} {}", r#"{"name":"\ud800"}"#] {
+        for no_object in ["", "7", "[]", "null", "1.5", "true", "{", "{} {}", r#"{"name":"\ud800"}"#] {
             error::<ObjectMeta>(no_object);
         }
     }

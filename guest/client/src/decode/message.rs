@@ -1,0 +1,338 @@
+//! Records from messages: what a field is on the wire, in JSON, and in the record that it fills in.
+
+use super::transcode::{Field, Kind};
+use super::wire::{Invalid, Value, bytes, fields, number};
+use std::collections::BinaryHeap;
+use std::marker::PhantomData;
+
+/// What is decoded from a protobuf message, or from a JSON object that [`super::transcode`] made one of.
+pub trait Message: Default {
+    /// The fields that are wanted; all others are skipped.
+    const FIELDS: &'static [Field];
+
+    /// Takes the value of the field with this number. Of two values of one field that is no list, the last counts.
+    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Invalid>;
+
+    /// Called when all fields have been taken.
+    fn finish(&mut self) {}
+}
+
+/// Decodes a message.
+pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Invalid> {
+    let mut message = M::default();
+    take_all(bytes, M::FIELDS, &mut |number, value| message.take(number, value))?;
+    message.finish();
+    Ok(message)
+}
+
+/// One for all messages, so that each of them adds little to the component.
+fn take_all(
+    bytes: &[u8],
+    known: &'static [Field],
+    take: &mut dyn FnMut(u32, Value<'_>) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
+    fields(bytes, &mut |number, value| {
+        take(number, value).map_err(|e| {
+            let name = known.iter().find(|field| field.number == number).map_or("", |field| field.json);
+            e.within(name)
+        })
+    })
+}
+
+/// Declares what messages hold, one line a field: its protobuf number, its JSON name, the place it fills in, and its kind.
+/// After the fields, what is to be done when all of them have been taken.
+macro_rules! messages {
+    ($($name:ident {
+        $($number:literal $json:literal => $($place:ident).+: $kind:ty,)*
+        $(finally $finish:expr)?
+    })*) => {$(
+        impl Message for $name {
+            const FIELDS: &'static [Field] = &[$(Field { json: $json, number: $number, kind: <$kind as Known>::KIND },)*];
+
+            fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Invalid> {
+                match number {
+                    $($number => <$kind as Put<_>>::put(&mut self.$($place).+, value),)*
+                    _ => Ok(()),
+                }
+            }
+
+            $(fn finish(&mut self) {
+                $finish(self);
+            })?
+        }
+    )*};
+}
+pub(crate) use messages;
+
+/// A kind of field.
+pub trait Known {
+    /// What it is in JSON.
+    const KIND: Kind;
+}
+
+/// A kind of field that can fill in a `T`.
+pub trait Put<T> {
+    /// Puts the value where it belongs.
+    fn put(place: &mut T, value: Value<'_>) -> Result<(), Invalid>;
+}
+
+/// A string.
+pub struct Text;
+/// Any number of strings.
+pub struct Texts;
+/// A Boolean.
+pub struct Flag;
+/// A number.
+pub struct Int32;
+/// A number.
+pub struct Int64;
+/// A time: in protobuf a message with the seconds since 1970 as field 1, without them for Go's zero time.
+pub struct Time;
+/// String to string.
+pub struct Map;
+/// A message.
+pub struct One<M>(PhantomData<M>);
+/// Any number of messages.
+pub struct Many<M>(PhantomData<M>);
+
+impl Known for Text {
+    const KIND: Kind = Kind::Text;
+}
+
+impl Put<String> for Text {
+    fn put(place: &mut String, value: Value<'_>) -> Result<(), Invalid> {
+        *place = text(value)?;
+        Ok(())
+    }
+}
+
+/// An empty string is none: Go writes one for what is absent.
+impl Put<Option<String>> for Text {
+    fn put(place: &mut Option<String>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = match value {
+            Value::Bytes(b"") => None,
+            _ => Some(text(value)?),
+        };
+        Ok(())
+    }
+}
+
+impl Known for Texts {
+    const KIND: Kind = Kind::Texts;
+}
+
+impl Put<Vec<String>> for Texts {
+    fn put(place: &mut Vec<String>, value: Value<'_>) -> Result<(), Invalid> {
+        place.push(text(value)?);
+        Ok(())
+    }
+}
+
+impl Known for Flag {
+    const KIND: Kind = Kind::Flag;
+}
+
+impl Put<bool> for Flag {
+    fn put(place: &mut bool, value: Value<'_>) -> Result<(), Invalid> {
+        *place = number(value)? != 0;
+        Ok(())
+    }
+}
+
+impl Put<Option<bool>> for Flag {
+    fn put(place: &mut Option<bool>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = Some(number(value)? != 0);
+        Ok(())
+    }
+}
+
+impl Known for Int32 {
+    const KIND: Kind = Kind::Int32;
+}
+
+impl Put<i32> for Int32 {
+    fn put(place: &mut i32, value: Value<'_>) -> Result<(), Invalid> {
+        // So protobuf cuts what has more bits.
+        *place = number(value)? as i32;
+        Ok(())
+    }
+}
+
+/// 0 is none: Go writes one for what is absent.
+impl Put<Option<i32>> for Int32 {
+    fn put(place: &mut Option<i32>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = Some(number(value)? as i32).filter(|n| *n != 0);
+        Ok(())
+    }
+}
+
+/// What counts.
+impl Put<u32> for Int32 {
+    fn put(place: &mut u32, value: Value<'_>) -> Result<(), Invalid> {
+        let n = number(value)? as i32;
+        *place = u32::try_from(n).map_err(|_| Invalid::new(format!("{n} is negative")))?;
+        Ok(())
+    }
+}
+
+/// A port.
+impl Put<u16> for Int32 {
+    fn put(place: &mut u16, value: Value<'_>) -> Result<(), Invalid> {
+        let n = number(value)? as i32;
+        *place = u16::try_from(n).map_err(|_| Invalid::new(format!("{n} is not a port")))?;
+        Ok(())
+    }
+}
+
+/// A port; 0 is none.
+impl Put<Option<u16>> for Int32 {
+    fn put(place: &mut Option<u16>, value: Value<'_>) -> Result<(), Invalid> {
+        let mut port = 0_u16;
+        Int32::put(&mut port, value)?;
+        *place = Some(port).filter(|port| *port != 0);
+        Ok(())
+    }
+}
+
+impl Known for Int64 {
+    const KIND: Kind = Kind::Int64;
+}
+
+/// 0 is none: Go writes one for what is absent.
+impl Put<Option<i64>> for Int64 {
+    fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = Some(number(value)?.cast_signed()).filter(|n| *n != 0);
+        Ok(())
+    }
+}
+
+/// What counts; none, where it is negative.
+impl Put<Option<u64>> for Int64 {
+    fn put(place: &mut Option<u64>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = u64::try_from(number(value)?.cast_signed()).ok();
+        Ok(())
+    }
+}
+
+impl Known for Time {
+    const KIND: Kind = Kind::Time;
+}
+
+/// None before 1970.
+impl Put<Option<i64>> for Time {
+    fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
+        let mut seconds = None;
+        fields(bytes(value)?, &mut |field, value| {
+            if field == 1 {
+                seconds = Some(number(value)?.cast_signed());
+            }
+            Ok(())
+        })?;
+        *place = seconds.filter(|seconds| *seconds >= 0);
+        Ok(())
+    }
+}
+
+impl Known for Map {
+    const KIND: Kind = Kind::Map;
+}
+
+/// The entries as they come, to be put in order by [`sort`].
+impl Put<Vec<(String, String)>> for Map {
+    fn put(place: &mut Vec<(String, String)>, value: Value<'_>) -> Result<(), Invalid> {
+        let mut entry = (String::new(), String::new());
+        fields(bytes(value)?, &mut |field, value| match field {
+            1 => Text::put(&mut entry.0, value),
+            2 => Text::put(&mut entry.1, value),
+            _ => Ok(()),
+        })?;
+        place.push(entry);
+        Ok(())
+    }
+}
+
+/// Puts a map's entries in the order of their keys; of two with one key, the last counts.
+pub fn sort(map: &mut Vec<(String, String)>) {
+    // Servers send them sorted.
+    if map.is_sorted_by(|a, b| a.0 < b.0) {
+        return;
+    }
+    // Of all that sort in the standard library, a heap is the least code.
+    let heap: BinaryHeap<_> = map.drain(..).enumerate().map(|(place, (key, value))| (key, place, value)).collect();
+    for (key, _, value) in heap.into_sorted_vec() {
+        match map.last_mut() {
+            Some(last) if last.0 == key => last.1 = value,
+            _ => map.push((key, value)),
+        }
+    }
+}
+
+impl<M: Message> Known for One<M> {
+    const KIND: Kind = Kind::One(M::FIELDS);
+}
+
+impl<M: Message + Into<T>, T> Put<T> for One<M> {
+    fn put(place: &mut T, value: Value<'_>) -> Result<(), Invalid> {
+        *place = decode::<M>(bytes(value)?)?.into();
+        Ok(())
+    }
+}
+
+impl<M: Message> Known for Many<M> {
+    const KIND: Kind = Kind::Many(M::FIELDS);
+}
+
+impl<M: Message + Into<T>, T> Put<Vec<T>> for Many<M> {
+    fn put(place: &mut Vec<T>, value: Value<'_>) -> Result<(), Invalid> {
+        place.push(decode::<M>(bytes(value)?)?.into());
+        Ok(())
+    }
+}
+
+/// A string's text.
+pub fn text(value: Value<'_>) -> Result<String, Invalid> {
+    match str::from_utf8(bytes(value)?) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(Invalid::new("is not UTF-8 text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Container, ObjectMeta, Pod};
+
+    #[test]
+    fn of_a_fields_values_the_last_counts_but_a_list_has_all() {
+        let container: Container = decode(b"\x0a\x01a\x12\x01i\x0a\x01b\x12\x00\x32\x00\x32\x00").unwrap();
+        assert_eq!((&*container.name, container.image, container.ports.len()), ("b", None, 2));
+    }
+
+    #[test]
+    fn maps_are_sorted_and_of_entries_with_one_key_the_last_counts() {
+        let entry = |key: &str, value: &str| [b"\x5a\x06\x0a\x01", key.as_bytes(), b"\x12\x01", value.as_bytes()].concat();
+        let meta = [entry("b", "1"), entry("a", "2"), entry("b", "3"), entry("a", "4"), entry("c", "5")].concat();
+        let meta: ObjectMeta = decode(&meta).unwrap();
+        assert_eq!(meta.labels, [("a", "4"), ("b", "3"), ("c", "5")].map(|(k, v)| (k.into(), v.into())));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_path() {
+        let error = |bytes: &[u8]| decode::<Pod>(bytes).unwrap_err().to_string();
+        assert_eq!(error(b"\x0a\x03\x0a\x01\xff"), "metadata.name is not UTF-8 text");
+        assert_eq!(error(b"\x0a\x02\x08\x01"), "metadata.name is a number, where text or a message belongs");
+        assert_eq!(error(b"\x0a\x02\x3a\x00"), "metadata.generation is no number");
+        assert_eq!(error(b"\x12\x08\x12\x06\x32\x04\x18\x80\x80\x04"), "spec.containers.ports.containerPort 65536 is not a port");
+        assert_eq!(error(b"\x12\x02\x12\x07"), "spec ends within a field");
+        assert_eq!(error(b"\x12"), "ends within a field");
+    }
+
+    #[test]
+    fn where_there_is_no_list_of_addresses_the_main_one_is_it() {
+        let addresses = |bytes: &[u8]| decode::<Pod>(bytes).map(|pod| (pod.status.pod_ips, pod.status.host_ips)).unwrap();
+        let none = Vec::<String>::new;
+        assert_eq!(addresses(b"\x1a\x03\x32\x01a"), (vec!["a".to_string()], none()));
+        assert_eq!(addresses(b"\x1a\x05\x2a\x01h\x32\x00"), (none(), vec!["h".to_string()]));
+        assert_eq!(addresses(b"\x1a\x0a\x32\x01a\x62\x03\x0a\x01b\x62\x00"), (vec!["b".to_string()], none()));
+    }
+}
