@@ -20,23 +20,9 @@ pub trait Message: Default {
 /// Decodes a message.
 pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Invalid> {
     let mut message = M::default();
-    take_all(bytes, M::FIELDS, &mut |number, value| message.take(number, value))?;
+    fields(bytes, M::FIELDS, &mut |number, value| message.take(number, value))?;
     message.finish();
     Ok(message)
-}
-
-/// One for all messages, so that each of them adds little to the component.
-fn take_all(
-    bytes: &[u8],
-    known: &'static [Field],
-    take: &mut dyn FnMut(u32, Value<'_>) -> Result<(), Invalid>,
-) -> Result<(), Invalid> {
-    fields(bytes, &mut |number, value| {
-        take(number, value).map_err(|e| {
-            let name = known.iter().find(|field| field.number == number).map_or("", |field| field.json);
-            e.within(name)
-        })
-    })
 }
 
 /// Declares what messages hold, one line a field: its protobuf number, its JSON name, the place it fills in, and its kind.
@@ -222,7 +208,7 @@ impl Known for Time {
 impl Put<Option<i64>> for Time {
     fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
         let mut seconds = None;
-        fields(bytes(value)?, &mut |field, value| {
+        fields(bytes(value)?, &[], &mut |field, value| {
             if field == 1 {
                 seconds = Some(number(value)?.cast_signed());
             }
@@ -241,7 +227,7 @@ impl Known for Map {
 impl Put<Vec<(String, String)>> for Map {
     fn put(place: &mut Vec<(String, String)>, value: Value<'_>) -> Result<(), Invalid> {
         let mut entry = (String::new(), String::new());
-        fields(bytes(value)?, &mut |field, value| match field {
+        fields(bytes(value)?, &[], &mut |field, value| match field {
             1 => Text::put(&mut entry.0, value),
             2 => Text::put(&mut entry.1, value),
             _ => Ok(()),

@@ -116,7 +116,7 @@ impl Unknown<'_> {
     /// After the [`MAGIC`].
     pub fn decode(message: &[u8]) -> Result<Unknown<'_>, Invalid> {
         let mut unknown = Unknown::default();
-        fields(message, &mut |number, value| {
+        fields(message, &[], &mut |number, value| {
             match number {
                 1 => unknown.kind = kind(bytes(value)?)?,
                 2 => unknown.raw = bytes(value)?,
@@ -131,7 +131,7 @@ impl Unknown<'_> {
 /// The kind that a `runtime.TypeMeta` names.
 pub fn kind(type_meta: &[u8]) -> Result<String, Invalid> {
     let mut kind = String::new();
-    fields(type_meta, &mut |number, value| {
+    fields(type_meta, &[], &mut |number, value| {
         if number == 2 {
             kind = text(value)?;
         }
@@ -153,9 +153,9 @@ impl WatchEvent<'_> {
     /// From a frame of the watch's body.
     pub fn decode(frame: &[u8]) -> Result<WatchEvent<'_>, Invalid> {
         let mut event = WatchEvent::default();
-        fields(frame, &mut |number, value| match number {
+        fields(frame, &[], &mut |number, value| match number {
             1 => text(value).map(|name| event.name = name),
-            2 => fields(bytes(value)?, &mut |number, value| {
+            2 => fields(bytes(value)?, &[], &mut |number, value| {
                 if number == 1 {
                     event.raw = bytes(value)?;
                 }

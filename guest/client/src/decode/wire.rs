@@ -1,6 +1,7 @@
 //! The protobuf wire format: the fields of a message, one after the other.
 
 use super::MAX_OBJECT_BYTES;
+use super::transcode::Field;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -46,8 +47,13 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Calls `on` for each field of a message: its number and its value.
-pub fn fields<'a>(mut message: &'a [u8], on: &mut dyn FnMut(u32, Value<'a>) -> Result<(), Invalid>) -> Result<(), Invalid> {
+/// Calls `on` for each field of a message: its number and its value. What is wrong with a field that is `known` is said with
+/// its name.
+pub fn fields<'a>(
+    mut message: &'a [u8],
+    known: &'static [Field],
+    on: &mut dyn FnMut(u32, Value<'a>) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
     let rest = &mut message;
     while !rest.is_empty() {
         let key = whole(varint(rest)?)?;
@@ -63,15 +69,20 @@ pub fn fields<'a>(mut message: &'a [u8], on: &mut dyn FnMut(u32, Value<'a>) -> R
             5 => take(rest, 4).map(|_| Value::Fixed)?,
             wire_type => return Err(Invalid::new(format!("has a field of wire type {wire_type}"))),
         };
-        on(number, value)?;
+        on(number, value).map_err(|e| match known.iter().find(|field| field.number == number) {
+            Some(field) => e.within(field.json),
+            None => e,
+        })?;
     }
     Ok(())
 }
 
+#[inline(always)]
 fn whole<T>(read: Option<T>) -> Result<T, Invalid> {
     read.ok_or_else(|| Invalid::new("ends within a field"))
 }
 
+#[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], Invalid> {
     let taken = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
     let (bytes, after) = whole(taken)?;
@@ -80,6 +91,7 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], Invalid> {
 }
 
 /// What a string or a message is made of.
+#[inline(always)]
 pub fn bytes(value: Value<'_>) -> Result<&[u8], Invalid> {
     match value {
         Value::Bytes(bytes) => Ok(bytes),
@@ -88,6 +100,7 @@ pub fn bytes(value: Value<'_>) -> Result<&[u8], Invalid> {
 }
 
 /// A number or a Boolean.
+#[inline(always)]
 pub fn number(value: Value<'_>) -> Result<u64, Invalid> {
     match value {
         Value::Varint(number) => Ok(number),
@@ -96,7 +109,7 @@ pub fn number(value: Value<'_>) -> Result<u64, Invalid> {
 }
 
 /// Takes the number at the beginning; `None` when it goes on after the end.
-#[inline]
+#[inline(always)]
 pub fn varint(bytes: &mut &[u8]) -> Result<Option<u64>, Invalid> {
     match bytes.split_first() {
         Some((&byte, rest)) if byte < 0x80 => {
@@ -172,7 +185,7 @@ mod tests {
 
     fn read(message: &[u8]) -> Result<Vec<(u32, Value<'_>)>, String> {
         let mut found = Vec::new();
-        let result = fields(message, &mut |number, value| {
+        let result = fields(message, &[], &mut |number, value| {
             found.push((number, value));
             Ok(())
         });
