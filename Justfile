@@ -52,9 +52,17 @@ fuzz-smoke:
 fuzz TARGET SECONDS="60":
     fuzz/run.sh {{TARGET}} {{SECONDS}}
 
-# Measure what a sandbox costs, and what decoding costs in it
-bench: setup
-    cargo bench --locked -p incluster --bench sandbox --bench decode
+# Compare clients that list pods, on one server: incluster, kube-rs, the Python client, kubectl, curl; results go to docs/performance
+bench *SIZES: setup
+    benches/clients/run.sh {{SIZES}}
+
+# Measure what a sandbox costs, what its boundary costs, and what decoding costs in it
+bench-micro: setup
+    cargo bench --locked -p incluster --bench sandbox --bench boundary --bench decode
+
+# Compare how many instructions decoding, instantiating and a small list take with benches/instructions.txt; `record` writes it
+bench-check MODE="compare": setup
+    python3 benches/check.py {{MODE}}
 
 # Measure many tenants: their memory, denials, and good ones beside hostile ones for SECONDS
 bench-tenants SECONDS="60": setup
@@ -73,7 +81,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What CI runs
-ci: lint test gateway-page fuzz-smoke dist (soak "30") test-real
+ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real
 
 # Make the target wasm32-wasip2 available
 setup:

@@ -2,13 +2,18 @@
 //! to get a list in.
 
 wit_bindgen::generate!({
+    path: "../../wit",
+    with: { "incluster:kubernetes/types@0.1.0": incluster_client::types },
     inline: "
         package bench:decode;
         world decoder {
+            use incluster:kubernetes/types@0.1.0.{pod};
             /// Keeps a body to decode.
             export hold: func(protobuf: bool, body: list<u8>);
             /// Decodes it so many times. How many pods it has.
             export decode: func(times: u32) -> u32;
+            /// Decodes it, and hands the pods over.
+            export hand-over: func() -> list<pod>;
         }
     ",
 });
@@ -28,15 +33,20 @@ impl Guest for Decoder {
     }
 
     fn decode(times: u32) -> u32 {
-        HELD.with_borrow(|(encoding, body)| {
-            let pods = |_| {
-                let mut decoder = PodListDecoder::new(*encoding);
-                decoder.push(body).expect("a list");
-                decoder.finish().expect("a list").items.len() as u32
-            };
-            (0..times).map(pods).max().unwrap_or_default()
-        })
+        (0..times).map(|_| decoded().len() as u32).max().unwrap_or_default()
     }
+
+    fn hand_over() -> Vec<Pod> {
+        decoded()
+    }
+}
+
+fn decoded() -> Vec<Pod> {
+    HELD.with_borrow(|(encoding, body)| {
+        let mut decoder = PodListDecoder::new(*encoding);
+        decoder.push(body).expect("a list");
+        decoder.finish().expect("a list").items
+    })
 }
 
 export!(Decoder);

@@ -1,0 +1,58 @@
+//! The guest that decodes, in a sandbox.
+
+use incluster::policy::Policy;
+use incluster::types::Pod;
+use incluster::{Ctx, Runtime, Server, Tenant};
+use incluster_client::decode::Encoding;
+use testbed::{PodStore, Request};
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker, TypedFunc};
+
+/// A list of so many pods, as the API server would send it.
+pub fn body(encoding: Encoding, pods: usize) -> Vec<u8> {
+    let accept = match encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
+        Encoding::Json => "application/json",
+    };
+    let request = Request::get("/api/v1/namespaces/shop/pods").with("accept", accept);
+    let request = request.with("authorization", &format!("Bearer {}", testbed::TOKEN));
+    PodStore::with_pods(pods).answer(&request).body.to_vec()
+}
+
+pub struct Decoder {
+    store: Store<Ctx>,
+    decode: TypedFunc<(u32,), (u32,)>,
+    hand_over: TypedFunc<(), (Vec<Pod>,)>,
+}
+
+impl Decoder {
+    /// One that holds a body.
+    pub async fn new(runtime: &Runtime, encoding: Encoding, body: &[u8]) -> wasmtime::Result<Decoder> {
+        let component = Component::new(runtime.engine(), extensions::DECODE)?;
+        let mut linker = Linker::new(runtime.engine());
+        incluster::add_to_linker(&mut linker)?;
+        // It imports the interface for its types alone.
+        linker.instance("incluster:kubernetes/types@0.1.0")?;
+        let tenant = Tenant::builder(runtime, "bench").server(Server::parse("https://127.0.0.1")?);
+        let tenant = tenant.policy(Policy::deny_all()).build()?;
+        let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build()?);
+        incluster::limit(&mut store);
+        let instance = linker.instantiate_async(&mut store, &component).await?;
+        let hold = instance.get_typed_func::<(bool, &[u8]), ()>(&mut store, "hold")?;
+        hold.call_async(&mut store, (encoding == Encoding::Protobuf, body)).await?;
+        let decode = instance.get_typed_func(&mut store, "decode")?;
+        let hand_over = instance.get_typed_func(&mut store, "hand-over")?;
+        Ok(Decoder { store, decode, hand_over })
+    }
+
+    /// Decodes it so many times. How many pods it has.
+    pub async fn decode(&mut self, times: u32) -> wasmtime::Result<u32> {
+        Ok(self.decode.call_async(&mut self.store, (times,)).await?.0)
+    }
+
+    /// Decodes it, and hands the pods over.
+    #[allow(dead_code, reason = "one benchmark's")]
+    pub async fn hand_over(&mut self) -> wasmtime::Result<Vec<Pod>> {
+        Ok(self.hand_over.call_async(&mut self.store, ()).await?.0)
+    }
+}

@@ -1,0 +1,65 @@
+# Functions for scripts that need a real API server of their own; they source this file. The tools that build, start and seed
+# one are in ../shared, beside the repository. `$root` is the repository.
+tools=$root/../shared/tools
+cache=$root/target/kube-apiserver
+server=
+
+kubectl() { "$KUBECTL" "$@"; }
+
+get_kubectl() {
+  mkdir -p "$cache"
+  KUBECTL=$("$tools/get-kubectl.sh" "$cache" 2>/dev/null)
+  export KUBECTL
+}
+
+# Builds the API server once, and gets etcd.
+get_server() {
+  mkdir -p "$cache"
+  "$tools/build-kube-apiserver.sh" "$cache" >"$cache/build.log" 2>&1 || { tail -n 20 "$cache/build.log" >&2; exit 1; }
+  command -v etcd >/dev/null || { apt-get -qq update && apt-get install -y -qq --no-install-recommends etcd-server etcd-client >/dev/null; }
+}
+
+# The first of three ports in a row, which the server wants.
+free_port() {
+  python3 - <<'P'
+import socket
+for first in range(20000, 60000, 7):
+    try:
+        for port in range(first, first + 3):
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        print(first)
+        break
+    except OSError:
+        pass
+P
+}
+
+# start DIR PORT: until `stop`, or the script's end. DIR keeps its certificates and its data.
+start() {
+  mkdir -p "$1"
+  : >"$1/server.log"
+  "$tools/start-kube-apiserver.sh" "$cache/kube-apiserver" "$1" "$2" >"$1/server.log" 2>&1 &
+  server=$!
+  for _ in $(seq 600); do
+    ! grep -q '^ready' "$1/server.log" || break
+    kill -0 "$server" 2>/dev/null || { cat "$1/server.log" >&2; exit 1; }
+    sleep 0.2
+  done
+  grep -q '^ready' "$1/server.log" || { echo "the API server did not start in two minutes" >&2; exit 1; }
+}
+
+stop() {
+  [ -n "$server" ] || return 0
+  kill "$server" 2>/dev/null || true
+  wait "$server" 2>/dev/null || true
+  server=
+}
+
+# seed URL CA TOKEN NAMESPACE COUNT
+seed() {
+  local address=${1#https://}
+  [[ $address =~ :[0-9]+$ ]] || address=$address:443
+  python3 "$tools/seed_pods.py" "${address%:*}" "${address##*:}" "$2" "$3" "$4" "$5" |
+    { grep -x 'errors 0 \[\]' >/dev/null || { echo "seeding $4 failed" >&2; return 1; }; }
+}

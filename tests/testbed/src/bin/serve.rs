@@ -1,0 +1,16 @@
+//! Serves so many pods in the namespace `shop` until its input ends: `serve COUNT`. Prints the URL, and the folder of a service
+//! account.
+#![expect(clippy::expect_used, reason = "a server that cannot start has failed")]
+
+use std::io::Read as _;
+use testbed::{PodStore, Testbed};
+
+#[tokio::main]
+async fn main() {
+    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).expect("usage: serve COUNT");
+    let store = PodStore::with_pods(count);
+    let testbed = Testbed::serving(move |request| store.answer(request)).await;
+    println!("{}\n{}", testbed.server.url(), testbed.volume.path().display());
+    // The server has threads of its own.
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("the input");
+}
