@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use incluster::bindings::{Plugin, PluginPre};
 use incluster::policy::Policy;
-use incluster::{Ctx, Reuse, Runtime, Server, Tenant};
+use incluster::{Ctx, Limits, Reuse, Runtime, Server, Tenant};
 use incluster_client::decode::Encoding;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -70,7 +70,8 @@ fn request(c: &mut Criterion) {
     let testbed = tokio.block_on(Testbed::serving(answer));
     let runtime = Runtime::new().unwrap();
     let reuse = Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(60) };
-    let tenant = tenant(&runtime, &testbed).with_reuse(reuse);
+    let limits = Limits { requests_per_second: u32::MAX, ..Limits::default() };
+    let tenant = tenant(&runtime, &testbed).with_reuse(reuse).with_limits(limits);
     let mut group = c.benchmark_group("small request");
     group.bench_function("sandbox", |b| b.iter(|| tokio.block_on(tenant.get_json("/api/v1/nodes")).unwrap()));
 

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use incluster::bindings::PluginPre;
 use incluster::policy::Policy;
 use incluster::types::ListOptions;
-use incluster::{Ctx, Runtime, Server, Tenant};
+use incluster::{Ctx, Limits, Runtime, Server, Tenant};
 use testbed::Testbed;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -17,7 +17,8 @@ fn sandbox(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "bench").server(server).service_account_dir(testbed.volume.path());
-    let tenant = tenant.policy(Policy::allow_all()).build().unwrap();
+    let limits = Limits { requests_per_second: u32::MAX, ..Limits::default() };
+    let tenant = tenant.policy(Policy::allow_all()).limits(limits).build().unwrap();
     let mut linker = Linker::new(runtime.engine());
     incluster::add_to_linker(&mut linker).unwrap();
     let plugin = PluginPre::new(linker.instantiate_pre(&runtime.plugin().unwrap()).unwrap()).unwrap();

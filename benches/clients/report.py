@@ -4,12 +4,14 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+MIB = 1 << 20
+
 # What is compared, of which size, with what, and the ratio or value that it must have and that it aims at.
 GOALS = [
     ("5,000 pods, library, wall: against kube-rs", lambda r: ratio(r, 5_000, "wall", "incluster, library (list)", "kube-rs"), 0.45, 0.3),
     ("the same, against curl with the same protobuf", lambda r: ratio(r, 5_000, "wall", "incluster, library (list)", "curl, protobuf"), 1.5, 1.15),
     ("the same, CPU: against kube-rs", lambda r: ratio(r, 5_000, "cpu", "incluster, library (list)", "kube-rs"), 0.35, 0.2),
-    ("the same, peak memory in MB", lambda r: find(r, 5_000, "incluster, library (list)").median("memory") / 1e6, 64, 40),
+    ("the same, peak memory in MiB", lambda r: find(r, 5_000, "incluster, library (list)").median("memory") / MIB, 64, 40),
     ("50,000 pods by pages, peak memory: against 5,000", lambda r: (
         find(r, 50_000, "incluster, library (pages)").median("memory") / find(r, 5_000, "incluster, library (pages)").median("memory")), 1.1, 1.02),
     ("`incluster pods`, 100 pods, wall: against kube-rs", lambda r: ratio(r, 100, "wall", "incluster pods", "kube-rs"), 0.8, 0.5),
@@ -38,7 +40,7 @@ def tables(results, machine):
             times = f"{runs.median('wall') / floor.median('wall'):.2f} ({kind})" if floor else ""
             lines.append(
                 f"| {runs.name} | {seconds(runs.median('wall'))} ({seconds(min(runs.wall))}–{seconds(max(runs.wall))}) | {times} "
-                f"| {seconds(runs.median('cpu'))} | {runs.median('memory') / 1e6:.1f} MB | {len(runs.wall)} "
+                f"| {seconds(runs.median('cpu'))} | {runs.median('memory') / MIB:.1f} MiB | {len(runs.wall)} "
                 f"| {'' if runs.requests is None else runs.requests} | {runs.connections} | {runs.received / 1e6:.2f} MB |")
         lines.append("")
     lines += ["## Goals", "", "| | measured | must | aim | |", "| --- | --- | --- | --- | --- |"]
@@ -60,7 +62,7 @@ def picture(results, path):
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "incluster", "font.size": 9})
     figure, axes = plt.subplots(len(results), 2, figsize=(11, 0.6 + 2.6 * len(results)), squeeze=False)
     for row, (size, listed) in zip(axes, results.items()):
-        for axis, (what, scale, unit) in zip(row, [("wall", 1, "seconds"), ("memory", 1e6, "MB, peak")]):
+        for axis, (what, scale, unit) in zip(row, [("wall", 1, "seconds"), ("memory", MIB, "MiB, peak")]):
             values = [runs.median(what) / scale for runs in listed]
             colours = ["#9aa5b1" if runs.name.startswith("curl") else "#1f6f5c" if "incluster" in runs.name else "#c9803a" for runs in listed]
             bars = axis.barh([runs.name for runs in listed], values, color=colours)

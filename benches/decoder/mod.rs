@@ -37,6 +37,8 @@ impl Decoder {
         let tenant = tenant.policy(Policy::deny_all()).build()?;
         let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build()?);
         incluster::limit(&mut store);
+        // More than extensions may hand over: thousands of pods.
+        store.set_hostcall_fuel(1 << 30);
         let instance = linker.instantiate_async(&mut store, &component).await?;
         let hold = instance.get_typed_func::<(bool, &[u8]), ()>(&mut store, "hold")?;
         hold.call_async(&mut store, (encoding == Encoding::Protobuf, body)).await?;

@@ -41,8 +41,8 @@ use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Flow-control windows that a list of thousands of pods does not wait for.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// An unused connection is kept for so long, a little less than load balancers keep theirs.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

@@ -14,7 +14,7 @@ pub trait Message: Default {
     fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Invalid>;
 
     /// Called when all fields have been taken.
-    fn finish(&mut self) {}
+    fn finish(&mut self);
 }
 
 /// Decodes a message.
@@ -42,9 +42,10 @@ macro_rules! messages {
                 }
             }
 
-            $(fn finish(&mut self) {
-                $finish(self);
-            })?
+            fn finish(&mut self) {
+                $(<$kind as Put<_>>::finish(&mut self.$($place).+);)*
+                $($finish(self);)?
+            }
         }
     )*};
 }
@@ -60,6 +61,9 @@ pub trait Known {
 pub trait Put<T> {
     /// Puts the value where it belongs.
     fn put(place: &mut T, value: Value<'_>) -> Result<(), Invalid>;
+
+    /// Called when all values have been put.
+    fn finish(_place: &mut T) {}
 }
 
 /// A string.
@@ -223,7 +227,6 @@ impl Known for Map {
     const KIND: Kind = Kind::Map;
 }
 
-/// The entries as they come, to be put in order by [`sort`].
 impl Put<Vec<(String, String)>> for Map {
     fn put(place: &mut Vec<(String, String)>, value: Value<'_>) -> Result<(), Invalid> {
         let mut entry = (String::new(), String::new());
@@ -235,10 +238,15 @@ impl Put<Vec<(String, String)>> for Map {
         place.push(entry);
         Ok(())
     }
+
+    fn finish(place: &mut Vec<(String, String)>) {
+        sort(place);
+        place.shrink_to_fit();
+    }
 }
 
 /// Puts a map's entries in the order of their keys; of two with one key, the last counts.
-pub fn sort(map: &mut Vec<(String, String)>) {
+fn sort(map: &mut Vec<(String, String)>) {
     // Servers send them sorted.
     if map.is_sorted_by(|a, b| a.0 < b.0) {
         return;
@@ -272,6 +280,11 @@ impl<M: Message + Into<T>, T> Put<Vec<T>> for Many<M> {
     fn put(place: &mut Vec<T>, value: Value<'_>) -> Result<(), Invalid> {
         place.push(decode::<M>(bytes(value)?)?.into());
         Ok(())
+    }
+
+    /// Room for what did not come would be a third of a list's memory.
+    fn finish(place: &mut Vec<T>) {
+        place.shrink_to_fit();
     }
 }
 

@@ -4,7 +4,7 @@
 //! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; names are the API's. All else is
 //! skipped.
 
-use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Put, Text, Time, messages, sort};
+use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Put, Text, Time, messages};
 use super::transcode::Field;
 use super::wire::{Invalid, Value};
 use crate::types::*;
@@ -28,10 +28,6 @@ messages! {
         11 "labels" => labels: Map,
         12 "annotations" => annotations: Map,
         13 "ownerReferences" => owner_references: Many<OwnerReference>,
-        finally |meta: &mut ObjectMeta| {
-            sort(&mut meta.labels);
-            sort(&mut meta.annotations);
-        }
     }
     OwnerReference {
         1 "kind" => kind: Text,
@@ -50,7 +46,6 @@ messages! {
         20 "initContainers" => init_containers: Many<Container>,
         24 "priorityClassName" => priority_class_name: Text,
         28 "readinessGates" => readiness_gates: Many<ReadinessGate>,
-        finally |spec: &mut PodSpec| sort(&mut spec.node_selector)
     }
     ReadinessGate {
         1 "conditionType" => condition_type: Text,

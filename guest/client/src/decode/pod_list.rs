@@ -51,10 +51,12 @@ impl PodListDecoder {
             Splitter::Json(splitter) => splitter.finish(),
             Splitter::Protobuf(splitter) => splitter.finish(),
         }?;
-        let List { kind, metadata, items, .. } = self.list;
+        let List { kind, metadata, mut items, .. } = self.list;
         if kind.as_deref() != Some("PodList") {
             return Err(malformed(format!("expected a PodList, got kind {:?}", kind.unwrap_or_default())));
         }
+        // What hands the list over needs as much room again.
+        items.shrink_to_fit();
         Ok(PodList {
             items,
             resource_version: metadata.resource_version,
@@ -79,6 +81,10 @@ impl List {
                     return Err(Error::LimitExceeded(format!(
                         "the list has more than {MAX_ITEMS} pods; ask for less with limit"
                     )));
+                }
+                if place == self.items.capacity() {
+                    // Twice as much room, as vectors take it, would be megabytes that are never used.
+                    self.items.reserve_exact(place / 4 + 16);
                 }
                 let pod = decode(self.encoding, bytes);
                 self.items.push(pod.map_err(|e| malformed(format!("items[{place}]: {e}")))?);
