@@ -1,5 +1,5 @@
 //! What `check.py` counts the instructions of: `count SCENARIO TIMES [URL SERVICE-ACCOUNT-DIR]` does a thing so many times.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 mod decoder;
 
