@@ -8,7 +8,10 @@ kubectl() { "$KUBECTL" "$@"; }
 
 get_kubectl() {
   mkdir -p "$cache"
-  KUBECTL=$("$tools/get-kubectl.sh" "$cache" 2>/dev/null)
+  local get=("$tools/get-kubectl.sh" "$cache")
+  # Once kubectl is in place, the tool shows the first line of its version, and may be ended by SIGPIPE for that: a second run finds
+  # kubectl there.
+  KUBECTL=$("${get[@]}" 2>"$cache/kubectl.log" || "${get[@]}" 2>>"$cache/kubectl.log") || { cat "$cache/kubectl.log" >&2; exit 1; }
   export KUBECTL
 }
 
