@@ -13,23 +13,24 @@ demo: setup
     @target/release/demo target/release/incluster
 
 # Run every test that needs no cluster
-test: setup
+test: setup-clang
     cargo test {{release}} --workspace
 
 # Check format, lints, documentation, and what the dependencies are
-lint: setup
+lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
     cargo clippy {{release}} -p incluster --lib --no-default-features -- -D warnings
+    cargo clippy {{release}} -p incluster-client --features tls --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
     cargo fetch --quiet --locked
     tools/cargo-deny.sh --offline check bans licenses sources
 
 # Put the components into dist/, and the binary at target/release/incluster
-dist: setup
-    cargo build {{release}} -p incluster
+dist: setup-clang
+    cargo build {{release}} -p incluster -p incluster-standalone
     mkdir -p dist
-    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
+    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm target/standalone/incluster-standalone.wasm dist/
     ls -l dist target/release/incluster
 
 # Test against a real kube-apiserver, or the cluster of KUBECONFIG
@@ -86,3 +87,7 @@ ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real
 # Make the target wasm32-wasip2 available
 setup:
     @tools/wasm-target.sh
+
+# The same, and a C compiler for what incluster-standalone.wasm has of C
+setup-clang: setup
+    @tools/clang.sh

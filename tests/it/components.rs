@@ -1,26 +1,6 @@
 //! What the components import and export, and how large they are.
 
-use std::collections::BTreeSet;
-use wasmparser::{Parser, Payload};
-
-/// The outermost component's imports and exports.
-pub fn interfaces(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut imports, mut exports, mut depth) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.unwrap() {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth -= 1,
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_string()));
-            }
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                exports.extend(section.into_iter().map(|export| export.unwrap().name.name.to_string()));
-            }
-            _ => {}
-        }
-    }
-    (imports, exports)
-}
+use crate::interfaces::interfaces;
 
 /// Whether these are interfaces of WASI 0.2 that any host of plugins has; sockets are not among them.
 fn is_common_wasi(import: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Extensions of other worlds: HTTP handlers, components without the client; and what each sample imports.
 
-use crate::components::interfaces;
+use crate::interfaces::interfaces;
 use crate::{RUNTIME, tenant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};

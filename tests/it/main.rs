@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod api_errors;
+mod caller;
 mod cancellation;
 mod command;
 mod command_extensions;
@@ -11,7 +12,10 @@ mod configuration;
 mod embedding;
 mod extension_worlds;
 mod extensions;
+#[path = "../transport/faults.rs"]
 mod faults;
+mod host_faults;
+mod interfaces;
 mod limits;
 mod listing;
 mod log;
@@ -20,6 +24,7 @@ mod paging;
 mod rotation;
 mod secrets;
 mod tidy;
+#[path = "../transport/trust.rs"]
 mod trust;
 mod watching;
 
@@ -37,7 +42,7 @@ fn tenant(testbed: &Testbed) -> Tenant {
     tenant_at(&testbed.server.url(), testbed)
 }
 
-/// The same, by another address. Each request is sent once: `retries.rs` and `faults.rs` show what becomes of it otherwise.
+/// The same, by another address. Each request is sent once: `faults.rs` shows what becomes of it otherwise.
 fn tenant_at(url: &str, testbed: &Testbed) -> Tenant {
     let server = Server::parse(url).expect("a URL");
     let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());

@@ -8,7 +8,7 @@ use crate::redact::redact;
 use crate::request::{self, Request};
 use crate::response::{self, MAX_FAILURE_BYTES};
 use crate::token::Token;
-use crate::transport::{self, Body, Times};
+use crate::transport::{Body, Times, Transport};
 use crate::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy};
 use crate::{SERVICE_ACCOUNT_DIR, files, retry};
 use std::cell::Cell;
@@ -24,7 +24,7 @@ const MAX_JSON_BYTES: usize = 128 << 20;
 pub struct Client(Rc<Inner>);
 
 struct Inner {
-    server: Server,
+    transport: Transport,
     namespace: Option<String>,
     credentials: Credentials,
     retry_policy: Cell<RetryPolicy>,
@@ -58,12 +58,13 @@ impl Client {
             Some(content) => Some(config::namespace(&namespace_path, &content)?),
             None => None,
         };
-        Ok(Client(Rc::new(Inner { server, namespace, credentials, retry_policy: Cell::new(RetryPolicy::DEFAULT) })))
+        let (transport, retry_policy) = (Transport::new(server), Cell::new(RetryPolicy::DEFAULT));
+        Ok(Client(Rc::new(Inner { transport, namespace, credentials, retry_policy })))
     }
 
     /// The API server's address.
     pub fn server(&self) -> &Server {
-        &self.0.server
+        self.0.transport.server()
     }
 
     /// The pod's own namespace, when the service account's volume has it.
@@ -171,7 +172,7 @@ impl<'a> Tries<'a> {
     /// Sends the request, and reads the answer if it is a failure.
     fn send(&self, request: &Request, end: Option<Instant>) -> Result<Answer, Error> {
         let times = Times { head: self.deadline(), body: end };
-        let (head, body) = transport::get(&self.client.0.server, &self.token, request, &times)?;
+        let (head, body) = self.client.0.transport.get(&self.token, request, &times)?;
         match response::success(&head)? {
             Some(encoding) => Ok(Answer { encoding, body, token: self.token.clone() }),
             None => {

@@ -14,20 +14,33 @@ pub const PORT_VARIABLE: &str = "KUBERNETES_SERVICE_PORT";
 /// The API server's address. Its `Display` is the base URL, `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
+    host: String,
+    port: u16,
     authority: String,
 }
 
 impl Server {
     /// Reads the values of [`HOST_VARIABLE`] and [`PORT_VARIABLE`]; `None` where one is not set.
     pub fn from_environment(host: Option<&str>, port: Option<&str>) -> Result<Server, ConfigError> {
-        let host = host_for_url(present(HOST_VARIABLE, host)?)?;
+        let host = parse_host(present(HOST_VARIABLE, host)?)?;
         let port = parse_port(present(PORT_VARIABLE, port)?)?;
-        Ok(Server { authority: format!("{host}:{port}") })
+        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Ok(Server { host, port, authority })
     }
 
     /// Host and port, an IPv6 address in brackets (RFC 3986, section 3.2.2).
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The IP address or the name; an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -72,10 +85,10 @@ fn present<'a>(variable: &str, value: Option<&'a str>) -> Result<&'a str, Config
     }
 }
 
-fn host_for_url(host: &str) -> Result<String, ConfigError> {
+fn parse_host(host: &str) -> Result<String, ConfigError> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     if let Ok(ip) = bare.unwrap_or(host).parse::<Ipv6Addr>() {
-        return Ok(format!("[{ip}]"));
+        return Ok(ip.to_string());
     }
     if host.parse::<Ipv4Addr>().is_ok() || dns::is_host_name(host) {
         return Ok(host.to_ascii_lowercase());
@@ -108,6 +121,8 @@ mod tests {
         assert_eq!(server("fd00::1", "6443").unwrap(), "https://[fd00::1]:6443");
         assert_eq!(server("[fd00::1]", "443").unwrap(), "https://[fd00::1]:443");
         assert_eq!(server("Kubernetes.default.svc", "443").unwrap(), "https://kubernetes.default.svc:443");
+        let server = Server::from_environment(Some("[fd00::1]"), Some("6443")).unwrap();
+        assert_eq!((server.host(), server.port()), ("fd00::1", 6443));
     }
 
     #[test]

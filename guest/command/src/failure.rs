@@ -1,7 +1,7 @@
 //! What a failed command says, in one line.
 
 use incluster_client::request::Request;
-use incluster_client::types::{ConfigError, Error};
+use incluster_client::types::{ConfigError, Error, TransportError};
 use incluster_client::{Client, describe};
 use std::fmt;
 use std::io;
@@ -18,6 +18,10 @@ pub enum Failure {
     Output(io::Error),
 }
 
+/// The host makes the connection, and gives no reason: so it is not the incluster host, which does.
+const NO_CA: &str = "this host trusts certificate authorities of its own, and not ca.crt: for a server whose certificate the \
+                     cluster's CA issued, run incluster-standalone.wasm, or the incluster binary";
+
 impl Failure {
     /// A request's failure. `permission` is what a 403 says is missing.
     pub fn of_request(client: &Client, doing: String, request: &Request, permission: &str, error: Error) -> Failure {
@@ -26,6 +30,9 @@ impl Failure {
                 let subject = client.claims().and_then(|claims| claims.sub);
                 let subject = subject.as_deref().unwrap_or("this service account");
                 format!("bind a Role that allows {permission} to {subject}")
+            }
+            Error::Transport(TransportError::Tls(reason) | TransportError::Certificate(reason)) if reason.is_empty() => {
+                NO_CA.into()
             }
             error => describe::check(error).into(),
         };

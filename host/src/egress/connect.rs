@@ -1,11 +1,13 @@
 //! Makes connections to the API server: TCP, then TLS, each under its deadline.
 
-use super::trust::{Trust, TrustError};
+use super::telemetry;
+use super::trust::{Trust, TrustError, is_untrusted};
 use crate::{Limits, Server};
 use http::Uri;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::crypto::ring;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -47,18 +49,19 @@ pub(crate) enum ConnectError {
 impl Connector {
     pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &Limits) -> Connector {
         let Limits { connect, handshake, .. } = *limits;
-        Connector(Arc::new(Inner { server, trust: Trust::new(ca_path), connect, handshake }))
+        let trust = Trust::new(ca_path.to_string_lossy().into_owned(), ring::default_provider(), &["h2", "http/1.1"]);
+        Connector(Arc::new(Inner { server, trust, connect, handshake }))
     }
 }
 
 impl Inner {
     async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
         // Before the connection: without anything to trust, the server need not hear of us.
-        let config = self.trust.config().map_err(ConnectError::Trust)?;
+        let config = self.trust()?;
         match self.connect_with(config.clone()).await {
             // The cluster's CA may have been rotated since ca.crt was read.
             Err(ConnectError::Tls(error)) if is_untrusted(&error) => {
-                let now = self.trust.config().map_err(ConnectError::Trust)?;
+                let now = self.trust()?;
                 match Arc::ptr_eq(&config, &now) {
                     true => Err(ConnectError::Tls(error)),
                     false => self.connect_with(now).await,
@@ -66,6 +69,10 @@ impl Inner {
             }
             connected => connected,
         }
+    }
+
+    fn trust(&self) -> Result<Arc<ClientConfig>, ConnectError> {
+        self.trust.config(&|news| telemetry::of_trust(self.trust.path(), &news)).map_err(ConnectError::Trust)
     }
 
     async fn connect_with(&self, config: Arc<ClientConfig>) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
@@ -80,11 +87,6 @@ impl Inner {
             Err(_) => Err(ConnectError::TlsTimeout),
         }
     }
-}
-
-fn is_untrusted(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 impl Service<Uri> for Connector {

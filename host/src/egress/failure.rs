@@ -5,15 +5,11 @@
 //! this kind, as wasmtime 48 gives guests the text of a body's error, and no code.
 
 use super::connect::ConnectError;
-use super::trust::TrustError;
+use super::detail::{self, Detail, find};
 use crate::types::{self, ConfigError};
 use crate::{Server, describe};
 use hyper_util::client::legacy;
-use rustls::pki_types::UnixTime;
-use rustls::{CertificateError, OtherError};
-use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
-use std::time::{Duration, SystemTime};
+use std::io::ErrorKind;
 use wasmtime_wasi_http::Error;
 
 /// A request that got no response.
@@ -33,19 +29,10 @@ pub(crate) fn of_request(error: &legacy::Error, server: &Server) -> Error {
 
 /// A response that broke off, or one that is not HTTP.
 pub(crate) fn of_http(error: &hyper::Error) -> Error {
-    let reset = |e: &io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return detailed("connection-terminated", "closed by the server");
-    }
-    if error.is_parse_too_large() {
-        return detailed("HTTP-response-header-section-size", "");
-    }
-    if let Some(h2) = find::<h2::Error>(error) {
-        return of_h2(h2);
-    }
-    match find::<io::Error>(error) {
-        Some(io) if reset(io) => detailed("connection-terminated", &io.to_string()),
-        _ => detailed("HTTP-protocol-error", &innermost(error)),
+    let is_torn = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    match find::<h2::Error>(error) {
+        Some(h2) if !is_torn => of_h2(h2),
+        _ => detail::of_http(error).into(),
     }
 }
 
@@ -98,8 +85,8 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
     match error {
         ConnectError::TcpTimeout => detailed("connection-timeout", "connecting"),
         ConnectError::TlsTimeout => detailed("connection-timeout", "TLS handshake"),
-        ConnectError::Trust(error) => of_trust(error),
-        ConnectError::Tls(io) => of_tls(io, server),
+        ConnectError::Trust(error) => detail::of_trust(error).into(),
+        ConnectError::Tls(io) => detail::of_tls(io, server).into(),
         ConnectError::Tcp(io) => match io.kind() {
             ErrorKind::ConnectionRefused => Error::ConnectionRefused,
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
@@ -114,68 +101,12 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
     }
 }
 
-/// By the names of the cases of `config-error` in `wit/`.
-fn of_trust(error: &TrustError) -> Error {
-    match error {
-        TrustError::File(ConfigError::FileMissing(_)) => detailed("file-missing", ""),
-        TrustError::File(ConfigError::FileTooLarge(_)) => detailed("file-too-large", ""),
-        TrustError::File(ConfigError::FileUnreadable(file)) => detailed("file-unreadable", &file.reason),
-        TrustError::File(other) => detailed("file-unreadable", &describe::cause(&types::Error::Config(other.clone()))),
-        TrustError::Empty => detailed("file-empty", ""),
-        TrustError::NoCertificate | TrustError::Half => detailed("no-certificate", ""),
-        TrustError::Tls(error) => detailed("TLS-protocol-error", &format!("TLS cannot be set up: {error}")),
+fn detailed(code: &'static str, text: &str) -> Error {
+    detail::detailed(code, text).into()
+}
+
+impl From<Detail> for Error {
+    fn from(detail: Detail) -> Error {
+        Error::InternalError(Some(detail.to_string()))
     }
-}
-
-fn of_tls(error: &io::Error, server: &Server) -> Error {
-    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            detailed("TLS-certificate-error", &format!("the certificate that {server} presents {}", of_certificate(why)))
-        }
-        Some(tls) => detailed("TLS-protocol-error", &tls.to_string()),
-        None => match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                detailed("connection-terminated", "during the TLS handshake")
-            }
-            _ => detailed("TLS-protocol-error", &error.to_string()),
-        },
-    }
-}
-
-fn of_certificate(error: &CertificateError) -> String {
-    match error {
-        CertificateError::UnknownIssuer => "was not issued by a CA in ca.crt".into(),
-        // A CA of the same name and another key: the cluster was made anew, or its CA was rotated.
-        CertificateError::BadSignature => "was not issued by a CA in ca.crt, but by one of the same name".into(),
-        CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
-        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
-        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
-            format!("names no address at all, and not {}", expected.to_str())
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("is not for {}, but for {}", expected.to_str(), presented.join(", "))
-        }
-        CertificateError::Other(OtherError(other)) => format!("is not acceptable: {other}"),
-        other => format!("is not acceptable: {other}"),
-    }
-}
-
-fn date(time: UnixTime) -> String {
-    match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        None => "a time out of range".into(),
-    }
-}
-
-fn detailed(code: &str, detail: &str) -> Error {
-    Error::InternalError(Some(format!("{code}: {detail}")))
-}
-
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
-}
-
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    std::iter::successors(Some(error), |&e| e.source()).last().map(ToString::to_string).unwrap_or_default()
 }

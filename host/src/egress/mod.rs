@@ -9,9 +9,12 @@
 
 mod body;
 mod connect;
+#[path = "../../../guest/client/src/transport/detail.rs"]
+mod detail;
 mod failure;
 mod guard;
 mod telemetry;
+#[path = "../../../guest/client/src/transport/trust.rs"]
 mod trust;
 
 use crate::credentials::Credentials;

@@ -1,5 +1,6 @@
 //! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
 
+use super::trust::News;
 use http::{HeaderMap, StatusCode, header};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,5 +174,20 @@ impl Tokens {
             metrics::counter!("incluster_token_changes_total", "tenant" => tenant.clone()).increment(1);
         }
         *last = now;
+    }
+}
+
+/// What was noticed while a ca.crt was read.
+pub(crate) fn of_trust(path: &str, news: &News<'_>) {
+    match news {
+        News::Changed => {
+            tracing::info!(path, "ca.crt has changed: new connections trust its new content");
+            metrics::counter!("incluster_ca_reloads_total", "outcome" => "changed").increment(1);
+        }
+        News::Kept(error) => {
+            tracing::warn!(path, ?error, "ca.crt cannot be used: its last good content stays");
+            metrics::counter!("incluster_ca_reloads_total", "outcome" => "kept").increment(1);
+        }
+        News::PassedOver(place, error) => tracing::warn!(path, place, error, "passing over a certificate in ca.crt"),
     }
 }

@@ -1,22 +1,25 @@
-//! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
+//! Which certificates are trusted: those that ca.crt's CAs issued, and no others. The host compiles this file, too.
 
 use crate::files;
 use crate::types::ConfigError;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A ca.crt, and the TLS configuration that its last good content made.
-pub(crate) struct Trust {
-    path: PathBuf,
+pub struct Trust {
+    path: String,
+    provider: Arc<CryptoProvider>,
+    protocols: Vec<Vec<u8>>,
     last: Mutex<Option<(Vec<u8>, Arc<ClientConfig>)>>,
 }
 
 /// Why ca.crt gives nothing to trust.
 #[derive(Debug)]
-pub(crate) enum TrustError {
+pub enum TrustError {
     /// It cannot be read.
     File(ConfigError),
     /// There is nothing in it.
@@ -29,14 +32,35 @@ pub(crate) enum TrustError {
     Tls(rustls::Error),
 }
 
+/// What was noticed while ca.crt was read.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// It has changed: new connections trust its new content.
+    Changed,
+    /// It cannot be used, for this reason: its last good content stays.
+    Kept(&'a TrustError),
+    /// The certificate at this place in it cannot be used, for this reason, and is passed over.
+    PassedOver(usize, &'a str),
+}
+
+/// Hears what was noticed.
+pub type Tell<'a> = &'a dyn Fn(News<'_>);
+
 impl Trust {
-    pub(crate) fn new(path: PathBuf) -> Trust {
-        Trust { path, last: Mutex::new(None) }
+    /// The file at `path`, for connections that speak one of these protocols (ALPN, RFC 7301), best first.
+    pub fn new(path: String, provider: CryptoProvider, protocols: &[&str]) -> Trust {
+        let protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
+        Trust { path, provider: Arc::new(provider), protocols, last: Mutex::new(None) }
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The configuration for a new connection. The file is read each time, which is short beside a handshake; its content
     /// is parsed when it changed. While it cannot be used, what was good last is good still.
-    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub fn config(&self, tell: Tell<'_>) -> Result<Arc<ClientConfig>, TrustError> {
         let content = read(&self.path);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Ok(content), Some((same, config))) = (&content, &*last)
@@ -45,40 +69,53 @@ impl Trust {
             return Ok(config.clone());
         }
         let made = content.and_then(|content| {
-            let (roots, is_whole) = roots(&content)?;
+            let (roots, is_whole) = roots(&content, tell)?;
             match is_whole || last.is_none() {
-                true => Ok((content, Arc::new(client_config(roots).map_err(TrustError::Tls)?))),
+                true => Ok((content, Arc::new(self.client_config(roots).map_err(TrustError::Tls)?))),
                 false => Err(TrustError::Half),
             }
         });
         match (made, &*last) {
             (Ok(good), previous) => {
                 if previous.is_some() {
-                    tracing::info!(path = %self.path.display(), "ca.crt has changed: new connections trust its new content");
-                    metrics::counter!("incluster_ca_reloads_total", "outcome" => "changed").increment(1);
+                    tell(News::Changed);
                 }
                 let config = good.1.clone();
                 *last = Some(good);
                 Ok(config)
             }
             (Err(error), Some((_, config))) => {
-                tracing::warn!(path = %self.path.display(), ?error, "ca.crt cannot be used: its last good content stays");
-                metrics::counter!("incluster_ca_reloads_total", "outcome" => "kept").increment(1);
+                tell(News::Kept(&error));
                 Ok(config.clone())
             }
             (Err(error), None) => Err(error),
         }
     }
+
+    fn client_config(&self, roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols.clone_from(&self.protocols);
+        Ok(config)
+    }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    let content = files::read(&path.to_string_lossy()).map_err(TrustError::File)?;
+/// Whether a handshake failed for the server's certificate. The cluster's CA may have been rotated since ca.crt was read.
+pub fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn read(path: &str) -> Result<Vec<u8>, TrustError> {
+    let content = files::read(path).map_err(TrustError::File)?;
     if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
 }
 
-/// The bundle's CAs, and whether it is whole. A certificate that cannot be used is passed over with a warning, as long as
-/// there is a good one.
-fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {
+/// The bundle's CAs, and whether it is whole. A certificate that cannot be used is passed over, as long as there is a good
+/// one.
+fn roots(pem: &[u8], tell: Tell<'_>) -> Result<(RootCertStore, bool), TrustError> {
     let mut roots = RootCertStore::empty();
     let mut is_whole = true;
     for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
@@ -88,29 +125,33 @@ fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {
             Err(e) => Err(e.to_string()),
         };
         if let Err(error) = added {
-            tracing::warn!(place, error, "passing over a certificate in ca.crt");
+            tell(News::PassedOver(place, &error));
         }
     }
     if roots.is_empty() { Err(TrustError::NoCertificate) } else { Ok((roots, is_whole)) }
 }
 
-fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::crypto::ring;
     use std::fs;
+    use std::path::Path;
     use testbed::Ca;
 
     const TOO_LARGE: usize = (1 << 20) + 1;
+
+    fn trust(path: &Path) -> Trust {
+        Trust::new(path.to_str().unwrap().into(), ring::default_provider(), &["http/1.1"])
+    }
+
+    fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {
+        super::roots(pem, &|_| {})
+    }
+
+    fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
+        trust.config(&|_| {})
+    }
 
     #[test]
     fn only_what_the_bundle_has_is_trusted() {
@@ -129,22 +170,22 @@ mod tests {
     fn what_was_good_last_stays_while_the_file_is_no_good() {
         let (one, two) = (Ca::new("one").pem(), Ca::new("two").pem());
         let file = tempfile::NamedTempFile::new().unwrap();
-        let trust = Trust::new(file.path().into());
-        assert!(matches!(trust.config(), Err(TrustError::Empty)));
+        let trust = trust(file.path());
+        assert!(matches!(config(&trust), Err(TrustError::Empty)));
         fs::write(file.path(), &one).unwrap();
-        let first = trust.config().unwrap();
-        assert!(Arc::ptr_eq(&first, &trust.config().unwrap()));
+        let first = config(&trust).unwrap();
+        assert!(Arc::ptr_eq(&first, &config(&trust).unwrap()));
         let too_large = vec![b' '; TOO_LARGE];
         let half = format!("{two}{}", &two[..two.len() / 2]);
         for bad in [&b""[..], b"\n", &two.as_bytes()[..100], half.as_bytes(), b"text", &too_large] {
             fs::write(file.path(), bad).unwrap();
-            assert!(Arc::ptr_eq(&first, &trust.config().unwrap()));
+            assert!(Arc::ptr_eq(&first, &config(&trust).unwrap()));
         }
         fs::write(file.path(), &two).unwrap();
-        let second = trust.config().unwrap();
+        let second = config(&trust).unwrap();
         assert!(!Arc::ptr_eq(&first, &second));
         fs::remove_file(file.path()).unwrap();
-        assert!(Arc::ptr_eq(&second, &trust.config().unwrap()));
+        assert!(Arc::ptr_eq(&second, &config(&trust).unwrap()));
     }
 
     #[test]
@@ -152,12 +193,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = |content: &[u8]| {
             fs::write(file.path(), content).unwrap();
-            Trust::new(file.path().into()).config().unwrap_err()
+            config(&trust(file.path())).unwrap_err()
         };
         assert!(matches!(error(b" \n"), TrustError::Empty));
         assert!(matches!(error(b"text"), TrustError::NoCertificate));
         assert!(matches!(error(&vec![b' '; TOO_LARGE]), TrustError::File(ConfigError::FileTooLarge(_))));
-        let missing = Trust::new("/no/such/ca.crt".into());
-        assert!(matches!(missing.config(), Err(TrustError::File(ConfigError::FileMissing(_)))));
+        let missing = trust(Path::new("/no/such/ca.crt"));
+        assert!(matches!(config(&missing), Err(TrustError::File(ConfigError::FileMissing(_)))));
     }
 }

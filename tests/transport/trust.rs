@@ -1,6 +1,8 @@
-//! Which servers are talked to, and which hear nothing.
+//! Which servers are talked to, and which hear nothing. Each transport's tests compile this file: what calls by it is
+//! `crate::caller`.
 
-use crate::{list_shop, tenant, tenant_at};
+use crate::caller::Caller;
+use crate::faults::Call;
 use incluster::types::{ConfigError, Error, TransportError};
 use testbed::{Ca, Identity, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,15 +14,20 @@ async fn testbed(identity: Identity, bundle: &str) -> Testbed {
     Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, bundle, "shop") }
 }
 
+/// How many pods one attempt finds.
+async fn list_shop(testbed: &Testbed) -> Result<usize, Error> {
+    Caller::at(&testbed.server.url(), testbed).outcome(Call::List).await
+}
+
 async fn accepted(identity: Identity, bundle: &str) {
     let testbed = testbed(identity, bundle).await;
-    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
+    assert_eq!(list_shop(&testbed).await, Ok(7));
 }
 
 /// Refused as untrusted, with this in the text, and not one request.
 async fn refused(identity: Identity, bundle: &str, says: &str) {
     let testbed = testbed(identity, bundle).await;
-    match list_shop(&tenant(&testbed)).await {
+    match list_shop(&testbed).await {
         Err(Error::Transport(TransportError::Certificate(why))) => assert!(why.contains(says), "{why}"),
         other => panic!("{says}: {other:?}"),
     }
@@ -48,7 +55,7 @@ async fn a_bundle_is_as_good_as_its_good_certificates() {
     let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     accepted(ca.identity(HERE), &format!("{broken}{}{broken}", ca.pem())).await;
     let testbed = testbed(ca.identity(HERE), broken).await;
-    assert!(matches!(list_shop(&tenant(&testbed)).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
+    assert!(matches!(list_shop(&testbed).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
     assert_eq!(testbed.server.connections(), 0);
 }
 
@@ -63,9 +70,9 @@ async fn a_ca_needs_no_key_identifiers() {
 async fn names_and_addresses_of_every_kind() {
     let ca = Ca::new("ca");
     let testbed = testbed(ca.identity(&["localhost"]), &ca.pem()).await;
-    let by_name = tenant_at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
-    assert!(list_shop(&by_name).await.is_ok());
-    assert!(list_shop(&tenant(&testbed)).await.is_err());
+    let by_name = Caller::at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
+    assert!(by_name.outcome(Call::List).await.is_ok());
+    assert!(list_shop(&testbed).await.is_err());
 
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         eprintln!("IPv6 is not tested: this machine has no ::1");
@@ -73,8 +80,7 @@ async fn names_and_addresses_of_every_kind() {
     }
     let server = Server::start_at("[::1]:0", ca.identity(&["::1"]), Protocol::Any, PodApi::answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &ca.pem(), "shop") };
-    assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
-    assert!(tenant(&testbed).server().to_string().starts_with("https://[::1]:"));
+    assert_eq!(list_shop(&testbed).await, Ok(7));
 }
 
 #[tokio::test]
@@ -83,12 +89,12 @@ async fn without_a_ca_there_is_not_even_a_connection() {
     let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
     for content in [&b""[..], b"text", &vec![b' '; 2 << 20]] {
         testbed.volume.set("ca.crt", content);
-        let answer = list_shop(&tenant(&testbed)).await;
+        let answer = list_shop(&testbed).await;
         assert!(matches!(&answer, Err(Error::Config(_))), "{answer:?}");
     }
     testbed.volume.set("ca.crt", ca.pem().as_bytes());
     assert_eq!(testbed.server.connections(), 0);
-    assert!(list_shop(&tenant(&testbed)).await.is_ok());
+    assert!(list_shop(&testbed).await.is_ok());
 }
 
 /// A server without TLS, which reports what it was sent.
@@ -113,7 +119,7 @@ async fn plain_http_hears_no_request() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}";
     let (server, mut hearing) = plain(answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
-    let error = list_shop(&tenant(&testbed)).await.unwrap_err();
+    let error = list_shop(&testbed).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::Tls(_))), "{error:?}");
     let heard = hearing.recv().await.unwrap();
     assert_eq!(heard[0], 0x16, "a TLS handshake");
@@ -126,11 +132,11 @@ async fn plain_http_hears_no_request() {
 async fn nothing_there() {
     let ca = Ca::new("ca");
     let testbed = testbed(ca.identity(HERE), &ca.pem()).await;
-    let refused = tenant_at("https://127.0.0.1:1", &testbed);
-    let error = list_shop(&refused).await.unwrap_err();
+    let refused = Caller::at("https://127.0.0.1:1", &testbed);
+    let error = refused.outcome(Call::List).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::ConnectionRefused(_))), "{error:?}");
-    let nameless = tenant_at("https://no-such-host.invalid", &testbed);
-    let error = list_shop(&nameless).await.unwrap_err();
+    let nameless = Caller::at("https://no-such-host.invalid", &testbed);
+    let error = nameless.outcome(Call::List).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::NameNotResolved(_))), "{error:?}");
 }
 
@@ -138,6 +144,6 @@ async fn nothing_there() {
 async fn a_connection_that_breaks_is_told_from_one_that_is_not_tls() {
     let (server, _hearing) = plain(b"").await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
-    let error = list_shop(&tenant(&testbed)).await.unwrap_err();
+    let error = list_shop(&testbed).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::ConnectionLost(_))), "{error:?}");
 }

@@ -1,78 +1,45 @@
 //! The fault matrix: one row a test, each for a list, a list by pages, and a watch. A row says what error a fault that stays
-//! becomes, and whether a fault that passes is ridden out.
+//! becomes, and whether a fault that passes is ridden out. Each transport's tests compile this file: what calls by it is
+//! `crate::caller`.
 
-use crate::{kubernetes, tenant};
-use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, TransportError, WatchOptions};
-use incluster::{Limits, Tenant};
+use crate::caller::Caller;
+use incluster::types::{Error, TransportError};
 use std::time::Duration;
 use testbed::{Answer, Fault, PodStore, Testbed};
 
+/// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
+pub enum Call {
+    /// All pods in one answer.
     List,
+    /// The same, three at a time.
     Page,
+    /// The pods that there are, as a watch's events.
     Watch,
+    /// A watch from the resource version 1, for a second: how many events it had.
+    BriefWatch,
 }
 
 const CALLS: [Call; 3] = [Call::List, Call::Page, Call::Watch];
 
-/// A phase's deadline in these tests, and a call's.
-const PHASE: Duration = Duration::from_millis(250);
+/// A call's deadline, where that is what is tested.
 const CALL: Duration = Duration::from_millis(2500);
 
-fn impatient(testbed: &Testbed) -> Tenant {
-    let limits = Limits {
-        connect: PHASE,
-        handshake: PHASE,
-        first_byte: PHASE,
-        between_bytes: PHASE,
-        watch_pause: PHASE,
-        ..Limits::default()
-    };
-    let policy = RetryPolicy { attempts: 2, deadline_milliseconds: CALL.as_millis() as u32 };
-    tenant(testbed).with_limits(limits).with_retry_policy(policy)
-}
-
-/// How many pods the call found.
-async fn outcome(tenant: &Tenant, call: Call) -> Result<usize, Error> {
-    match call {
-        Call::List => kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await).map(|list| list.items.len()),
-        Call::Page => {
-            let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
-            let mut pages = tenant.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
-            let mut pods = 0;
-            while let Some(page) = kubernetes(pages.next().await)? {
-                pods += page.items.len();
-            }
-            Ok(pods)
-        }
-        Call::Watch => {
-            let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
-            let mut pods = 0;
-            loop {
-                match kubernetes(watch.next().await)?.unwrap() {
-                    PodEvent::Changed(_) => pods += 1,
-                    PodEvent::Synced(_) => return Ok(pods),
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-    }
-}
-
-type Expected = fn(&Error, Call) -> bool;
+/// Whether an error is what a call should fail with.
+pub type Expected = fn(&Error, Call) -> bool;
 
 /// A fault that is ridden out when it passes; else, the last error says how often it was tried.
-async fn passes(fault: Fault, expected: Expected) {
+pub async fn passes(fault: Fault, expected: Expected) {
     passes_for(&CALLS, fault, expected).await;
 }
 
-async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
+/// The same for some calls.
+pub async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
     for &call in calls {
         let testbed = Testbed::faulty_then(fault.clone(), 1, PodStore::recorded().handler()).await;
-        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+        assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
         let testbed = Testbed::faulty(fault.clone()).await;
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(expected(&error, call), "{call:?}: {error:?}");
         assert!(format!("{error:?}").contains(" 2 times in "), "{call:?}: {error:?}");
     }
@@ -82,7 +49,7 @@ async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
 async fn stays(fault: Fault, expected: Expected) {
     for call in CALLS {
         let testbed = Testbed::faulty(fault.clone()).await;
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(expected(&error, call), "{call:?}: {error:?}");
         assert_eq!(testbed.server.connections(), 1, "{call:?}");
     }
@@ -94,12 +61,12 @@ async fn answer_passes(answer: Answer, expected: Expected) {
         let store = PodStore::recorded();
         store.fail_next(1, answer.clone());
         let testbed = Testbed::serving(store.handler()).await;
-        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+        assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
         store.fail_next(2, answer.clone());
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(expected(&error, call), "{call:?}: {error:?}");
         assert!(format!("{error:?}").contains("tried 2 times in "), "{call:?}: {error:?}");
-        assert_eq!(outcome(&impatient(&testbed), call).await, Ok(7), "{call:?}");
+        assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
     }
 }
 
@@ -107,18 +74,24 @@ async fn answer_stays(answer: Answer, expected: Expected) {
     for call in CALLS {
         let answer = answer.clone();
         let testbed = Testbed::serving(move |_| answer.clone()).await;
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(expected(&error, call), "{call:?}: {error:?}");
         assert_eq!(testbed.server.requests().len(), 1, "{call:?}");
     }
 }
 
-fn lost(error: &Error, _: Call) -> bool {
+/// The connection broke.
+pub fn lost(error: &Error, _: Call) -> bool {
     matches!(error, Error::Transport(TransportError::ConnectionLost(_)))
 }
 
+/// The beginning of a list, and then nothing.
+pub fn half_a_list() -> Fault {
+    Fault::RawThenStall(raw("Content-Length: 1000", r#"{"kind":"PodList","items":["#))
+}
+
 /// A watch has no end to wait for: what it says is that it has ended too often.
-fn timeout(error: &Error, call: Call) -> bool {
+pub fn timeout(error: &Error, call: Call) -> bool {
     matches!(error, Error::Transport(TransportError::Timeout(_))) || call == Call::Watch && lost(error, call)
 }
 
@@ -151,9 +124,9 @@ fn raw(headers: &str, body: &str) -> Vec<u8> {
 async fn connection_refused() {
     for call in CALLS {
         let testbed = Testbed::start().await;
-        let impatient = impatient(&testbed);
+        let caller = Caller::impatient(&testbed);
         testbed.server.stop().await;
-        let error = outcome(&impatient, call).await.unwrap_err();
+        let error = caller.outcome(call).await.unwrap_err();
         let Error::Transport(TransportError::ConnectionRefused(text)) = &error else { panic!("{error:?}") };
         assert!(text.contains("tried 2 times in "), "{text}");
     }
@@ -177,22 +150,6 @@ async fn tls_alert() {
         |error, _| matches!(error, Error::Transport(TransportError::Tls(text)) if text.contains("HandshakeFailure")),
     )
     .await;
-}
-
-#[tokio::test]
-async fn http_2_goaway() {
-    passes(Fault::GoAway, lost).await;
-}
-
-#[tokio::test]
-async fn http_2_refused_stream() {
-    passes(Fault::RefusedStream, lost).await;
-}
-
-#[tokio::test]
-async fn http_2_stream_reset_in_the_body() {
-    // For watches, `watching.rs` cuts the stream everywhere.
-    passes_for(&[Call::List, Call::Page], Fault::StreamReset, lost).await;
 }
 
 #[tokio::test]
@@ -242,9 +199,12 @@ async fn half_a_head() {
     passes(Fault::HalfHead, timeout).await;
 }
 
+/// A watch that has been quiet for long is asked for again, for ever: that is no failure.
 #[tokio::test]
 async fn half_a_body_then_nothing() {
-    passes(Fault::RawThenStall(raw("Content-Length: 1000", r#"{"kind":"PodList","items":["#)), timeout).await;
+    passes_for(&[Call::List, Call::Page], half_a_list(), timeout).await;
+    let testbed = Testbed::faulty_then(half_a_list(), 1, PodStore::recorded().handler()).await;
+    assert_eq!(Caller::impatient(&testbed).outcome(Call::Watch).await, Ok(7));
 }
 
 /// No phase is late, and yet the whole is: the call ends at its own deadline.
@@ -254,15 +214,13 @@ async fn a_byte_at_a_time() {
     for call in [Call::List, Call::Page] {
         let testbed = Testbed::faulty(Fault::Drip(body.clone())).await;
         let begun = std::time::Instant::now();
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::within(&testbed, CALL).outcome(call).await.unwrap_err();
         let Error::Transport(TransportError::Timeout(text)) = &error else { panic!("{error:?}") };
         assert_eq!(text, "the whole call");
         assert!(begun.elapsed() < 2 * CALL, "{:?}", begun.elapsed());
     }
     let testbed = Testbed::faulty(Fault::Drip(body)).await;
-    let options = WatchOptions { timeout_seconds: Some(1), resource_version: Some("1".into()), ..WatchOptions::ALL };
-    let mut watch = impatient(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
-    assert_eq!(kubernetes(watch.next().await), Ok(None));
+    assert_eq!(Caller::within(&testbed, CALL).outcome(Call::BriefWatch).await, Ok(0));
 }
 
 #[tokio::test]
@@ -334,7 +292,7 @@ async fn protobuf_of_another_kind() {
     for call in CALLS {
         let body = if call == Call::Watch { frame.clone() } else { unknown.to_vec() };
         let testbed = Testbed::serving(move |_| protobuf(body.clone())).await;
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(matches!(&error, Error::MalformedResponse(text) if text.contains("NodeList")), "{call:?}: {error:?}");
     }
 }
@@ -346,12 +304,12 @@ async fn json_cut_in_the_middle_of_a_character() {
     for call in [Call::List, Call::Page] {
         let body = body[..body.len() - 1].to_vec();
         let testbed = Testbed::serving(move |_| json(body.clone())).await;
-        let error = outcome(&impatient(&testbed), call).await.unwrap_err();
+        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(malformed(&error, call), "{error:?}");
     }
     let broken = [br#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":""#, &b"\xc3"[..], br#""}}}"#].concat();
     let testbed = Testbed::serving(move |_| json(broken.clone())).await;
-    assert!(malformed(&outcome(&impatient(&testbed), Call::Watch).await.unwrap_err(), Call::Watch));
+    assert!(malformed(&Caller::impatient(&testbed).outcome(Call::Watch).await.unwrap_err(), Call::Watch));
 }
 
 #[tokio::test]

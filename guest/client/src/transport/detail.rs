@@ -1,0 +1,110 @@
+//! Why TLS or HTTP failed, in the words of wasi:http, with details. The host compiles this file, too.
+
+use super::trust::TrustError;
+use crate::describe;
+use crate::types::{ConfigError, Error};
+use rustls::pki_types::UnixTime;
+use rustls::{CertificateError, OtherError};
+use std::error::Error as StdError;
+use std::fmt::{self, Display};
+use std::io::{self, ErrorKind};
+use std::time::{Duration, SystemTime};
+
+/// A failure: a code and a text. `Display` is both, as the host passes them on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// The name of an error code of wasi:http, or of a case of `error` or `config-error` in `wit/`.
+    pub code: &'static str,
+    /// What there is to say beyond that; may be empty.
+    pub text: String,
+}
+
+impl Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
+}
+
+/// The failure with this code, and this to say.
+pub fn detailed(code: &'static str, text: &str) -> Detail {
+    Detail { code, text: text.into() }
+}
+
+/// A response that broke off, or one that is not HTTP.
+pub fn of_http(error: &hyper::Error) -> Detail {
+    let reset = |e: &io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return detailed("connection-terminated", "closed by the server");
+    }
+    if error.is_parse_too_large() {
+        return detailed("HTTP-response-header-section-size", "");
+    }
+    match find::<io::Error>(error) {
+        Some(io) if reset(io) => detailed("connection-terminated", &io.to_string()),
+        _ => detailed("HTTP-protocol-error", &innermost(error)),
+    }
+}
+
+/// By the names of the cases of `config-error` in `wit/`.
+pub fn of_trust(error: &TrustError) -> Detail {
+    match error {
+        TrustError::File(ConfigError::FileMissing(_)) => detailed("file-missing", ""),
+        TrustError::File(ConfigError::FileTooLarge(_)) => detailed("file-too-large", ""),
+        TrustError::File(ConfigError::FileUnreadable(file)) => detailed("file-unreadable", &file.reason),
+        TrustError::File(other) => detailed("file-unreadable", &describe::cause(&Error::Config(other.clone()))),
+        TrustError::Empty => detailed("file-empty", ""),
+        TrustError::NoCertificate | TrustError::Half => detailed("no-certificate", ""),
+        TrustError::Tls(error) => detailed("TLS-protocol-error", &format!("TLS cannot be set up: {error}")),
+    }
+}
+
+/// A handshake with `server` that failed.
+pub fn of_tls(error: &io::Error, server: &dyn Display) -> Detail {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            detailed("TLS-certificate-error", &format!("the certificate that {server} presents {}", of_certificate(why)))
+        }
+        Some(tls) => detailed("TLS-protocol-error", &tls.to_string()),
+        None => match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                detailed("connection-terminated", "during the TLS handshake")
+            }
+            _ => detailed("TLS-protocol-error", &error.to_string()),
+        },
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => "was not issued by a CA in ca.crt".into(),
+        // A CA of the same name and another key: the cluster was made anew, or its CA was rotated.
+        CertificateError::BadSignature => "was not issued by a CA in ca.crt, but by one of the same name".into(),
+        CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
+        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
+        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
+            format!("names no address at all, and not {}", expected.to_str())
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("is not for {}, but for {}", expected.to_str(), presented.join(", "))
+        }
+        CertificateError::Other(OtherError(other)) => format!("is not acceptable: {other}"),
+        other => format!("is not acceptable: {other}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
+        None => "a time out of range".into(),
+    }
+}
+
+/// The error of this type among the error and its causes.
+pub fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
+}
+
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    std::iter::successors(Some(error), |&e| e.source()).last().map(ToString::to_string).unwrap_or_default()
+}

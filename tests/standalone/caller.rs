@@ -1,0 +1,147 @@
+//! Calls by way of the guest's own TLS, in an engine that offers a network, and no wasi:http.
+
+use crate::clock::{self, Clock, ClockView, HasClock};
+use crate::faults::Call;
+use incluster::SERVICE_ACCOUNT_DIR;
+use incluster::bindings::Plugin;
+use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+use testbed::Testbed;
+use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
+static PLUGIN: LazyLock<Component> =
+    LazyLock::new(|| Component::new(&ENGINE, incluster_standalone::PLUGIN).expect("a component"));
+
+/// What calls one testbed.
+pub struct Caller {
+    host: String,
+    port: String,
+    volume: PathBuf,
+    policy: RetryPolicy,
+    has_network: bool,
+}
+
+/// What a sandbox holds.
+struct Sandbox {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    clock: Clock,
+}
+
+/// A sandbox, and the configuration that was loaded in it.
+pub struct Loaded {
+    store: Store<Sandbox>,
+    plugin: Plugin,
+    config: ResourceAny,
+}
+
+impl Caller {
+    /// One that sends each request once, to this URL.
+    pub fn at(url: &str, testbed: &Testbed) -> Caller {
+        Caller::new(url, testbed.volume.path(), RetryPolicy::NEVER)
+    }
+
+    /// One that tries twice, whose clock makes long waits short.
+    pub fn impatient(testbed: &Testbed) -> Caller {
+        Caller::within(testbed, Duration::from_secs(3600))
+    }
+
+    /// The same, for whom a call may take so long.
+    pub fn within(testbed: &Testbed, call: Duration) -> Caller {
+        let policy = RetryPolicy { attempts: 2, deadline_milliseconds: call.as_millis() as u32 };
+        Caller::new(&testbed.server.url(), testbed.volume.path(), policy)
+    }
+
+    /// One that connects to this URL, with this volume.
+    pub fn new(url: &str, volume: &Path, policy: RetryPolicy) -> Caller {
+        let authority = url.strip_prefix("https://").expect("a URL");
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
+        Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true }
+    }
+
+    /// The same in a host that lets nobody connect.
+    pub fn without_network(self) -> Caller {
+        Caller { has_network: false, ..self }
+    }
+
+    /// A sandbox in which the configuration is loaded.
+    pub async fn load(&self) -> Loaded {
+        let mut wasi = WasiCtx::builder();
+        wasi.env("KUBERNETES_SERVICE_HOST", &self.host).env("KUBERNETES_SERVICE_PORT", &self.port);
+        if self.has_network {
+            wasi.inherit_network().allow_tcp(true).allow_ip_name_lookup(true);
+        }
+        wasi.preopened_dir(&self.volume, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly).unwrap();
+        let sandbox = Sandbox { wasi: wasi.build(), table: ResourceTable::new(), clock: Clock::new() };
+        let mut store = Store::new(&ENGINE, sandbox);
+        let mut linker = Linker::new(&ENGINE);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        linker.allow_shadowing(true);
+        clock::add_to_linker(&mut linker).unwrap();
+        let plugin = Plugin::instantiate_async(&mut store, &PLUGIN, &linker).await.unwrap();
+        let client = plugin.incluster_kubernetes_client();
+        let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
+        client.config().call_set_retry_policy(&mut store, config, self.policy).await.unwrap();
+        Loaded { store, plugin, config }
+    }
+
+    /// How many pods the call found.
+    pub async fn outcome(&self, call: Call) -> Result<usize, Error> {
+        self.load().await.outcome(call).await
+    }
+}
+
+impl Loaded {
+    /// How many pods the call found.
+    pub async fn outcome(&mut self, call: Call) -> Result<usize, Error> {
+        let Loaded { store, plugin, config } = self;
+        let client = plugin.incluster_kubernetes_client();
+        let mut pods = 0;
+        match call {
+            Call::List => {
+                let list = client.call_list_namespaced_pods(&mut *store, *config, "shop", &ListOptions::ALL).await.unwrap();
+                pods = list?.items.len();
+            }
+            Call::Page => {
+                let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
+                let paging = PagingOptions::DEFAULT;
+                let pages = client.call_page_namespaced_pods(&mut *store, *config, "shop", &options, paging).await.unwrap()?;
+                while let Some(page) = client.pod_pages().call_next(&mut *store, pages).await.unwrap()? {
+                    pods += page.items.len();
+                }
+            }
+            Call::Watch => {
+                let options = &WatchOptions::ALL;
+                let watch = client.call_watch_namespaced_pods(&mut *store, *config, "shop", options).await.unwrap()?;
+                while let Some(PodEvent::Changed(_)) = client.pod_watch().call_next(&mut *store, watch).await.unwrap()? {
+                    pods += 1;
+                }
+            }
+            Call::BriefWatch => {
+                let options = WatchOptions { timeout_seconds: Some(1), resource_version: Some("1".into()), ..WatchOptions::ALL };
+                let watch = client.call_watch_namespaced_pods(&mut *store, *config, "shop", &options).await.unwrap()?;
+                while client.pod_watch().call_next(&mut *store, watch).await.unwrap()?.is_some() {
+                    pods += 1;
+                }
+            }
+        }
+        Ok(pods)
+    }
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl HasClock for Sandbox {
+    fn clock(&mut self) -> ClockView<'_> {
+        ClockView { clock: self.clock.clone(), table: &mut self.table }
+    }
+}

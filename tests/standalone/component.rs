@@ -1,0 +1,20 @@
+//! What the component imports and exports, and how large it is.
+
+use crate::interfaces::interfaces;
+use incluster_standalone::COMMAND;
+
+#[test]
+fn the_command_imports_sockets_and_exports_run() {
+    let (imports, exports) = interfaces(COMMAND);
+    let packages = ["wasi:io/", "wasi:clocks/", "wasi:cli/", "wasi:filesystem/", "wasi:random/", "wasi:sockets/"];
+    let is_known = |import: &str| packages.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.");
+    let others: Vec<_> = imports.iter().filter(|import| !is_known(import)).collect();
+    assert!(others.is_empty() && imports.iter().any(|import| import.starts_with("wasi:sockets/tcp@")), "{others:?}");
+    let exports: Vec<_> = exports.into_iter().collect();
+    assert!(matches!(&exports[..], [run] if run.starts_with("wasi:cli/run@0.2.")), "{exports:?}");
+}
+
+#[test]
+fn the_command_is_small() {
+    assert!(COMMAND.len() <= 1_100_000, "{} bytes", COMMAND.len());
+}

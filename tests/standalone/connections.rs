@@ -1,0 +1,109 @@
+//! How connections are made and used.
+
+use crate::caller::Caller;
+use crate::faults::Call;
+use incluster::types::{Error, RetryPolicy, TransportError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use testbed::{Ca, Fault, PodStore, Protocol, Request, Server, TOKEN, Testbed, Volume};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::TcpStream;
+
+fn once(testbed: &Testbed) -> Caller {
+    Caller::at(&testbed.server.url(), testbed)
+}
+
+#[tokio::test]
+async fn pages_come_over_one_connection() {
+    let testbed = Testbed::serving(PodStore::recorded().handler()).await;
+    assert_eq!(once(&testbed).outcome(Call::Page).await, Ok(7));
+    assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 1));
+}
+
+/// What is left of an answer is nobody's next answer.
+#[tokio::test]
+async fn a_connection_with_an_answer_left_on_it_is_not_used_again() {
+    let testbed = Testbed::serving(PodStore::recorded().handler()).await;
+    let mut loaded = once(&testbed).load().await;
+    // It ends at the first event that is no pod: the server has more to say.
+    assert_eq!(loaded.outcome(Call::Watch).await, Ok(7));
+    assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+    assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+    assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 2));
+}
+
+/// It ends its connection after the first page, without a word about that in the answer.
+#[tokio::test]
+async fn that_a_server_ends_an_idle_connection_is_no_failure() {
+    let store = PodStore::recorded();
+    let first = Request::get("/api/v1/namespaces/shop/pods?limit=3").with("accept", "application/json");
+    let body = store.answer(&first.with("authorization", &format!("Bearer {TOKEN}"))).body;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let page = [head.as_bytes(), &body].concat();
+    let testbed = Testbed::faulty_then(Fault::Raw(page), 1, store.handler()).await;
+    assert_eq!(once(&testbed).outcome(Call::Page).await, Ok(7));
+    assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 2));
+}
+
+/// Passes on what a client says to a server, and back. Counts the client's packets, and does `before` when it connects.
+async fn relay(to: SocketAddr, packets: Arc<AtomicUsize>, before: impl Fn() + Send + Sync + 'static) -> Server {
+    let before = Arc::new(before);
+    Server::start_raw(move |client| {
+        let (packets, before) = (packets.clone(), before.clone());
+        async move {
+            before();
+            let (mut client, mut answering) = client.into_split();
+            let (mut answers, mut server) = TcpStream::connect(to).await.unwrap().into_split();
+            let back = tokio::spawn(async move { copy(&mut answers, &mut answering).await });
+            let mut packet = vec![0; 65536];
+            while let Ok(1..) = client.read(&mut packet).await.inspect(|count| packet.truncate(*count)) {
+                packets.fetch_add(1, Ordering::SeqCst);
+                server.write_all(&packet).await.unwrap();
+                packet = vec![0; 65536];
+            }
+            back.abort();
+        }
+    })
+    .await
+}
+
+/// Apart, the second would wait for the first to be acknowledged.
+#[tokio::test]
+async fn the_end_of_the_handshake_and_the_request_are_one_packet() {
+    let testbed = Testbed::start().await;
+    let packets = Arc::new(AtomicUsize::new(0));
+    let relay = relay(testbed.server.address(), packets.clone(), || {}).await;
+    assert_eq!(Caller::at(&relay.url(), &testbed).outcome(Call::List).await, Ok(7));
+    assert_eq!(packets.load(Ordering::SeqCst), 2, "ClientHello; Finished and the request");
+}
+
+/// The CA is rotated between the reading of ca.crt and the handshake.
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_has_ca_crt_read_again() {
+    let (old, new) = (Ca::new("old"), Ca::new("new"));
+    let server = Server::start(new.identity(&["127.0.0.1"]), Protocol::Any, testbed::PodApi::answer).await;
+    let volume = Arc::new(Volume::new(TOKEN, &old.pem(), "shop"));
+    let rotated = volume.clone();
+    let relay = relay(server.address(), Arc::default(), move || rotated.set("ca.crt", new.pem().as_bytes())).await;
+    let caller = Caller::new(&relay.url(), volume.path(), RetryPolicy::NEVER);
+    assert_eq!(caller.outcome(Call::List).await, Ok(7));
+    assert_eq!(relay.connections(), 2);
+
+    volume.set("ca.crt", old.pem().as_bytes());
+    let caller = Caller::new(&server.url(), volume.path(), RetryPolicy::NEVER);
+    let error = caller.outcome(Call::List).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_host_without_a_network_is_told_from_one_without_a_server() {
+    let testbed = Testbed::start().await;
+    let failure = async |url: &str| Caller::at(url, &testbed).without_network().outcome(Call::List).await.unwrap_err();
+    let error = failure(&testbed.server.url()).await;
+    assert!(matches!(&error, Error::Denied(text) if text.contains("-S inherit-network permits it")), "{error:?}");
+    let error = failure("https://localhost:1").await;
+    let Error::Transport(TransportError::NameNotResolved(text)) = &error else { panic!("{error:?}") };
+    assert!(text.contains("-S allow-ip-name-lookup"), "{text}");
+    assert_eq!(testbed.server.connections(), 0);
+}

@@ -1,0 +1,13 @@
+//! The transport whose TLS is in the guest: what every transport does, and what is its own.
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod caller;
+mod clock;
+mod component;
+mod connections;
+#[path = "../transport/faults.rs"]
+mod faults;
+#[path = "../it/interfaces.rs"]
+mod interfaces;
+#[path = "../transport/trust.rs"]
+mod trust;

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Makes a C compiler for WebAssembly available: clang, which compiles ring's C for incluster-standalone.wasm, and llvm-ar. Installs
+# the distribution's where it may. Does nothing when they are there.
+set -euo pipefail
+works() { command -v llvm-ar >/dev/null && echo 'int x;' | clang --target=wasm32-wasip2 -c -x c -o /dev/null - 2>/dev/null; }
+if works; then
+  exit 0
+fi
+echo "clang.sh: installing Debian's clang and llvm" >&2
+{ apt-get install -y --no-install-recommends clang llvm ||
+  { apt-get update && apt-get install -y --no-install-recommends clang llvm; }; } >&2 || true
+works || { echo "clang.sh: there is no clang that compiles for wasm32-wasip2, or no llvm-ar, and they cannot be installed here; install them, and try again" >&2; exit 1; }
