@@ -37,6 +37,10 @@ dist: setup-clang
 test-real: setup
     tests/kube-apiserver/run.sh
 
+# Test the components in a stock wasmtime CLI, against the testbed and a real kube-apiserver
+test-wasmtime-cli: setup-clang
+    tests/wasmtime-cli/run.sh
+
 # Many callers for SECONDS while everything goes wrong, and the memory of long lists; SOAK_SEED=N repeats the faults
 soak SECONDS="600": setup soak-memory
     cargo test {{release}} -p incluster --test soak -- {{SECONDS}}
@@ -82,7 +86,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What CI runs
-ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real
+ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real test-wasmtime-cli
 
 # Make the target wasm32-wasip2 available
 setup:

@@ -1,8 +1,7 @@
 //! The command line, beside kubectl.
 
-use crate::{changes, incluster, incluster_in, kubectl, namespace, succeeded, variable, volume};
+use crate::{changes, incluster, incluster_in, kubectl, namespace, variable, volume};
 use serde_json::Value;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -48,31 +47,6 @@ fn a_table_of_5000_pods_equals_kubectls_names() {
     let table = incluster(&["pods", "-n", &namespace]);
     let names = table.lines().skip(1).filter_map(|line| line.split(' ').next());
     assert!(names.eq(theirs.lines().filter_map(|line| line.strip_prefix("pod/"))));
-}
-
-/// As the README says: the component runs in the stock wasmtime CLI, which trusts the public web's CAs and no others.
-#[test]
-fn the_wasmtime_cli_runs_the_command() {
-    let volume = volume(&variable("REAL_TOKEN"));
-    let component = volume.path().join("incluster.wasm");
-    fs::write(&component, incluster::COMMAND).unwrap();
-    let url = variable("REAL_SERVER");
-    let (host, port) = url.strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
-    let run = |command: &str| {
-        Command::new(variable("WASMTIME"))
-            .args(["run", "-S", "http", "--env", "KUBERNETES_SERVICE_HOST", "--env", "KUBERNETES_SERVICE_PORT", "--dir"])
-            .arg(format!("{}::{}", volume.path().display(), incluster::SERVICE_ACCOUNT_DIR))
-            .arg(&component)
-            .arg(command)
-            .env("KUBERNETES_SERVICE_HOST", host)
-            .env("KUBERNETES_SERVICE_PORT", port)
-            .output()
-            .unwrap()
-    };
-    assert_eq!(succeeded(run("config")), incluster(&["config"]));
-    let untrusted = run("pods");
-    assert_eq!(untrusted.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&untrusted.stderr).contains("run incluster-standalone.wasm"));
 }
 
 /// Lines that a running command prints.

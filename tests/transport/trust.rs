@@ -41,6 +41,7 @@ async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
     let (ca, other) = (Ca::new("kubernetes-ca"), Ca::new("kubernetes-ca"));
     refused(other.identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
     refused(Ca::new("another").identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
+    refused(Ca::rsa("kubernetes-ca").identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
     refused(ca.expired_identity(HERE), &ca.pem(), "expired at 20").await;
     refused(ca.future_identity(HERE), &ca.pem(), "is not valid before 20").await;
     refused(ca.identity(&["10.0.0.1", "kubernetes"]), &ca.pem(), "is not for 127.0.0.1, but for").await;

@@ -1,1 +1,82 @@
-fn main() {}
+//! The components in a stock wasmtime CLI. `run.sh` gets one, and says where it is.
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod against_testbed;
+mod real;
+
+use incluster::SERVICE_ACCOUNT_DIR;
+use std::path::{Path, PathBuf};
+use std::process::Command as Blocking;
+use std::process::Stdio;
+use std::sync::LazyLock;
+use tempfile::TempDir;
+use testbed::TOKEN;
+use tokio::process::Command;
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `./justw test-wasmtime-cli`"))
+}
+
+/// The components, as files.
+struct Files {
+    dir: TempDir,
+}
+
+static FILES: LazyLock<Files> = LazyLock::new(|| {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("incluster.wasm"), incluster::COMMAND).unwrap();
+    std::fs::write(dir.path().join("incluster-standalone.wasm"), incluster_standalone::COMMAND).unwrap();
+    // Once, and not for each test.
+    for name in ["incluster", "incluster-standalone"] {
+        let wasm = dir.path().join(name).with_extension("wasm");
+        let mut compile = Blocking::new(variable("WASMTIME"));
+        compile.arg("compile").arg(&wasm).arg("-o").arg(wasm.with_extension("cwasm"));
+        assert!(compile.status().unwrap().success());
+    }
+    Files { dir }
+});
+
+impl Files {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+struct Output {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// What a command prints, which is never the token.
+async fn output(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let output = Output { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) };
+    let secret = TOKEN.rsplit('.').next().unwrap();
+    assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
+    output
+}
+
+/// `wasmtime run` with these options, in a pod with this volume, whose API server is here.
+fn wasmtime(options: &[&str], host: &str, port: u16, volume: &Path, component: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(variable("WASMTIME"));
+    command.env_clear().env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port.to_string());
+    command.args(["run", "--allow-precompiled", "-S", "inherit-env"]).args(options);
+    command.arg("--dir").arg(format!("{}::{SERVICE_ACCOUNT_DIR}", volume.display()));
+    command.arg(FILES.path(component)).args(args);
+    command
+}
+
+/// The standalone component, as the README runs it.
+fn standalone(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
+    wasmtime(&["-S", "inherit-network"], host, port, volume, "incluster-standalone.cwasm", args)
+}
+
+/// The binary in the same pod.
+fn incluster(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(variable("INCLUSTER"));
+    command.env_clear().env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port.to_string());
+    command.arg("--service-account-dir").arg(volume).args(args);
+    command
+}

@@ -2,11 +2,13 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::process::Command;
 use time::{Duration, OffsetDateTime};
 
 /// A certificate authority.
 pub struct Ca {
     params: CertificateParams,
+    make_key: fn() -> KeyPair,
     key: KeyPair,
     pem: String,
 }
@@ -20,12 +22,17 @@ pub struct Identity {
 impl Ca {
     /// A CA as Kubernetes makes them.
     pub fn new(name: &str) -> Ca {
-        Ca::with(name, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
+        Ca::with(name, ecdsa_key, is_ca)
+    }
+
+    /// The same with RSA keys of 2048 bits, its own and those of the servers whose certificates it issues.
+    pub fn rsa(name: &str) -> Ca {
+        Ca::with(name, rsa_key, is_ca)
     }
 
     /// A CA whose certificate has no key identifiers, as some managed clusters have.
     pub fn without_key_identifiers(name: &str) -> Ca {
-        Ca::with(name, |params| {
+        Ca::with(name, ecdsa_key, |params| {
             // A CA by its basic constraints alone: SEQUENCE { BOOLEAN TRUE }.
             let mut basic_constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
             basic_constraints.set_criticality(true);
@@ -33,12 +40,12 @@ impl Ca {
         })
     }
 
-    fn with(name: &str, make: impl FnOnce(&mut CertificateParams)) -> Ca {
+    fn with(name: &str, make_key: fn() -> KeyPair, make: impl FnOnce(&mut CertificateParams)) -> Ca {
         let mut params = params(name, &[]);
         make(&mut params);
-        let key = KeyPair::generate().expect("a key");
+        let key = make_key();
         let pem = params.self_signed(&key).expect("a CA").pem();
-        Ca { params, key, pem }
+        Ca { params, make_key, key, pem }
     }
 
     /// The CA's certificate, as it stands in ca.crt.
@@ -66,7 +73,7 @@ impl Ca {
         let now = OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now + from, now + to);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate().expect("a key");
+        let key = (self.make_key)();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&key, &issuer).expect("a certificate");
         Identity {
@@ -74,6 +81,21 @@ impl Ca {
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         }
     }
+}
+
+fn is_ca(params: &mut CertificateParams) {
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+}
+
+fn ecdsa_key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+/// ring makes no RSA keys.
+fn rsa_key() -> KeyPair {
+    let made = Command::new("openssl").args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).output();
+    let pem = String::from_utf8(made.expect("openssl").stdout).expect("PEM");
+    KeyPair::from_pem(&pem).expect("an RSA key")
 }
 
 fn params(name: &str, names: &[&str]) -> CertificateParams {

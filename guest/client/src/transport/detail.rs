@@ -80,6 +80,13 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "was not issued by a CA in ca.crt".into(),
         // A CA of the same name and another key: the cluster was made anew, or its CA was rotated.
         CertificateError::BadSignature => "was not issued by a CA in ca.crt, but by one of the same name".into(),
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "was not issued by a CA in ca.crt, but by one of the same name with a key of another kind".into()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "is signed by an algorithm that is not known here: ECDSA with P-256 or P-384, RSA with 2048 bits or more, and Ed25519 are"
+                .into()
+        }
         CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {

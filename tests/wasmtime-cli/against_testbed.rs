@@ -1,0 +1,197 @@
+//! Against the testbed: lists and watches in every way, and what is refused.
+
+use crate::{FILES, Output, incluster, output, standalone, variable, wasmtime};
+use incluster::SERVICE_ACCOUNT_DIR;
+use std::process::Stdio;
+use testbed::{Ca, Identity, PodApi, PodStore, Protocol, Server, TOKEN, Testbed, Volume};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+async fn run(testbed: &Testbed, args: &[&str]) -> Output {
+    let address = testbed.server.address();
+    output(&mut standalone(&address.ip().to_string(), address.port(), testbed.volume.path(), args)).await
+}
+
+/// What the binary prints, the standalone component prints.
+#[tokio::test]
+async fn every_output_is_the_binarys() {
+    let testbed = Testbed::serving(PodStore::recorded().handler()).await;
+    for args in [
+        &["config"][..],
+        &["pods"],
+        &["pods", "-n", "shop", "-o", "wide"],
+        &["pods", "-o", "json"],
+        &["pods", "-o", "yaml", "--chunk-size", "3"],
+        &["pods", "-o", "name", "--limit", "5"],
+        &["pods", "-n", "empty"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let (host, port) = (testbed.server.address().ip().to_string(), testbed.server.address().port());
+        // Ages may move on between the two.
+        let mut pairs = Vec::new();
+        for _ in 0..5 {
+            let ours = run(&testbed, args).await;
+            let theirs = output(&mut incluster(&host, port, testbed.volume.path(), args)).await;
+            assert_eq!((ours.status, &ours.stderr), (theirs.status, &theirs.stderr), "{args:?}");
+            pairs.push((ours.stdout, theirs.stdout));
+            if pairs.last().is_some_and(|(ours, theirs)| ours == theirs) {
+                break;
+            }
+        }
+        // The binary has options of its own, which its help shows.
+        let (ours, theirs) = pairs.pop().unwrap();
+        assert!(ours == theirs || args == ["--help"] && ours.contains("Usage: incluster pods"), "{args:?}: {ours} {theirs}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_prints_changes_as_they_happen() {
+    let store = PodStore::with_pods(3);
+    let testbed = Testbed::serving(store.handler()).await;
+    let address = testbed.server.address();
+    let args = ["pods", "-o", "name", "--watch"];
+    let mut watching = standalone(&address.ip().to_string(), address.port(), testbed.volume.path(), &args)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = async || lines.next_line().await.unwrap().unwrap();
+    for name in ["web-00000", "web-00001", "web-00002"] {
+        assert_eq!(next().await, format!("pod/{name}"));
+    }
+    store.add("new");
+    assert_eq!(next().await, "pod/new");
+    store.delete("web-00001");
+    assert_eq!(next().await, "pod/web-00001");
+    watching.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_and_addresses_of_every_kind() {
+    for (keys, ca) in [("ECDSA", Ca::new("kubernetes-ca")), ("RSA", Ca::rsa("kubernetes-ca"))] {
+        for (listen, ip) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+            if std::net::TcpListener::bind(listen).is_err() {
+                eprintln!("not tested: this machine has no {ip}");
+                continue;
+            }
+            for protocol in [Protocol::Any, Protocol::Http1] {
+                let server = Server::start_at(listen, ca.identity(&[ip]), protocol, PodApi::answer).await;
+                let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+                let list = output(&mut standalone(ip, server.address().port(), volume.path(), &["pods", "-o", "name"])).await;
+                assert_eq!((list.status, &*list.stderr, list.stdout.lines().count()), (0, "", 7), "{keys} {ip} {protocol:?}");
+            }
+        }
+    }
+}
+
+/// A server with this identity, which hears no request from a pod whose ca.crt is this.
+async fn refused(ca: &str, identity: Identity, says: &str) {
+    let server = Server::start(identity, Protocol::Any, PodApi::answer).await;
+    let volume = Volume::new(TOKEN, ca, "shop");
+    let list = output(&mut standalone("127.0.0.1", server.address().port(), volume.path(), &["pods"])).await;
+    assert_eq!((list.status, &*list.stdout), (1, ""));
+    assert!(list.stderr.contains(says) && list.stderr.lines().count() == 1, "{}", list.stderr);
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
+    for ca in [Ca::new("kubernetes-ca"), Ca::rsa("kubernetes-ca")] {
+        let here = &["127.0.0.1"];
+        refused(&ca.pem(), Ca::new("another").identity(here), "was not issued by a CA in ca.crt").await;
+        refused(&ca.pem(), Ca::rsa("kubernetes-ca").identity(here), "was not issued by a CA in ca.crt").await;
+        refused(&ca.pem(), ca.expired_identity(here), "expired at 20").await;
+        refused(&ca.pem(), ca.future_identity(here), "is not valid before 20").await;
+        refused(&ca.pem(), ca.identity(&["10.0.0.1", "kubernetes"]), "is not for 127.0.0.1, but for").await;
+    }
+}
+
+#[tokio::test]
+async fn plain_http_hears_no_request() {
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let server = Server::start_raw(move |mut stream| {
+        let heard = heard.clone();
+        async move {
+            let mut first = vec![0; 65536];
+            let count = stream.read(&mut first).await.unwrap_or(0);
+            let _ = heard.send(first[..count].to_vec());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+        }
+    })
+    .await;
+    let volume = Volume::new(TOKEN, &Ca::new("ca").pem(), "shop");
+    let list = output(&mut standalone("127.0.0.1", server.address().port(), volume.path(), &["pods"])).await;
+    assert_eq!(list.status, 1);
+    assert!(list.stderr.contains("the TLS handshake failed"), "{}", list.stderr);
+    let heard = hearing.recv().await.unwrap();
+    assert_eq!(heard[0], 0x16, "a TLS handshake");
+    for secret in [TOKEN.as_bytes(), b"GET ", b"Bearer"] {
+        assert!(!heard.windows(secret.len()).any(|part| part == secret));
+    }
+}
+
+#[tokio::test]
+async fn what_the_cli_was_not_told_to_permit_is_said_with_the_option_that_does() {
+    let testbed = Testbed::start().await;
+    let (port, volume) = (testbed.server.address().port(), testbed.volume.path());
+    let without = |host: &str, args: &[&str]| wasmtime(&[], host, port, volume, "incluster-standalone.cwasm", args);
+    let unconnected = output(&mut without("127.0.0.1", &["pods"])).await;
+    assert!(unconnected.stderr.contains("-S inherit-network permits it"), "{}", unconnected.stderr);
+    let nameless = output(&mut without("localhost", &["pods", "--attempts", "1"])).await;
+    assert!(nameless.stderr.contains("-S allow-ip-name-lookup"), "{}", nameless.stderr);
+    assert_eq!((unconnected.status, nameless.status, testbed.server.connections()), (1, 1, 0));
+}
+
+/// The component that asks its host for TLS: the CLI trusts the public web's CAs and no others.
+#[tokio::test]
+async fn incluster_wasm_runs_as_far_as_it_goes() {
+    let testbed = Testbed::start().await;
+    let run = |args: &[&str]| {
+        let (port, volume) = (testbed.server.address().port(), testbed.volume.path());
+        wasmtime(&["-S", "http"], "127.0.0.1", port, volume, "incluster.cwasm", args)
+    };
+    let config = output(&mut run(&["config"])).await;
+    assert_eq!((config.status, &*config.stderr), (0, ""));
+    for line in
+        ["Namespace:  shop\n", "Subject:    system:serviceaccount:shop:lister\n", "CA:         CN=kubernetes-ca, expires "]
+    {
+        assert!(config.stdout.contains(line), "{}", config.stdout);
+    }
+    let list = output(&mut run(&["pods"])).await;
+    assert_eq!((list.status, &*list.stdout), (1, ""));
+    assert!(
+        list.stderr.contains("the TLS handshake failed") && list.stderr.contains("incluster-standalone.wasm"),
+        "{}",
+        list.stderr
+    );
+    assert_eq!(testbed.server.requests().len(), 0);
+}
+
+/// What the README says is what works: its own text, but for where this test's files are.
+#[tokio::test]
+async fn the_readmes_commands_work() {
+    let testbed = Testbed::start().await;
+    let readme = include_str!("../../README.md").replace("\\\n", " ");
+    let mut commands = readme.lines().filter_map(|line| line.strip_prefix("$ wasmtime ")).peekable();
+    assert!(commands.peek().is_some());
+    for line in commands {
+        let mut command = Command::new(variable("WASMTIME"));
+        command.env_clear().env("HOME", FILES.path("")).current_dir(FILES.path(""));
+        command
+            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+            .env("KUBERNETES_SERVICE_PORT", testbed.server.address().port().to_string());
+        for word in line.split_whitespace() {
+            match word {
+                SERVICE_ACCOUNT_DIR => command.arg(format!("{}::{word}", testbed.volume.path().display())),
+                "default" => command.arg("shop"),
+                word => command.arg(word),
+            };
+        }
+        let done = output(&mut command).await;
+        assert_eq!((done.status, &*done.stderr), (0, ""), "{line}");
+    }
+    assert!(!testbed.server.requests().is_empty());
+}
