@@ -27,7 +27,7 @@ pub struct Tcp {
     socket: TcpSocket,
     /// What was written and is not sent yet. It is sent when there is nothing to do but wait: the end of the handshake and the
     /// request together, then. Each by itself, the second would wait for the first to be acknowledged, which can take 40 ms:
-    /// wasi:sockets has no TCP_NODELAY.
+    /// wasi:sockets has no TCP_NODELAY (WebAssembly/WASI#717).
     unsent: RefCell<Vec<u8>>,
     /// Whether the last poll looked for bytes that were not there.
     wants_bytes: Cell<bool>,
