@@ -58,7 +58,7 @@ fuzz TARGET SECONDS="60":
     fuzz/run.sh {{TARGET}} {{SECONDS}}
 
 # Compare clients that list pods, on one server: incluster, kube-rs, the Python client, kubectl, curl; results go to docs/performance
-bench *SIZES: setup
+bench *SIZES: setup-clang
     benches/clients/run.sh {{SIZES}}
 
 # Measure what a sandbox costs, what its boundary costs, and what decoding costs in it

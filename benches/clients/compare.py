@@ -22,6 +22,7 @@ ROUNDS = {100: 15, 5_000: 7}
 WHOLE_LIST = 5_000
 ROUNDS_BEYOND = 2
 PAGE = 500
+STANDALONE = ROOT / "target/standalone/incluster-standalone.wasm"
 TABLE = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io"
 # What each client's server sends it: headers and query. For a User-Agent of curl's own, it would indent the JSON.
 BYTES = {
@@ -82,10 +83,30 @@ def clients(server, size, work):
         found.append(("incluster, library (pages)", "curl, protobuf", 99, lambda url: [release / "examples/pages", namespace, url, account]))
     found.append(("incluster pods", "curl, Table", 99, lambda url: [
         release / "incluster", "--server", url, "--service-account-dir", account, "pods", "-n", namespace]))
+    # The whole run: the first pod is there no later.
+    compiled = work / "incluster-standalone.cwasm"
+    if not compiled.exists():
+        subprocess.run([os.environ["WASMTIME"], "compile", STANDALONE, "-o", compiled], check=True)
+    ways = [("compiled", ["--allow-precompiled"], compiled)]
+    if size < WHOLE_LIST:
+        ways += [("cache", ["-C", "cache=y"], STANDALONE), ("no cache", ["-C", "cache=n"], STANDALONE)]
+    for way, options, component in ways:
+        found.append((f"incluster-standalone pods, {way}", "curl, Table", 99, standalone(account, options, component, namespace)))
     if server.real:
         found.append(("kubectl get pods", "curl, Table, metadata, gzip", 3 if size <= WHOLE_LIST else 1, lambda url: [
             os.environ["KUBECTL"], "--server", url, "get", "pods", "-n", namespace]))
     return found
+
+
+def standalone(account, options, component, namespace):
+    """The command in the wasmtime CLI, for a server's URL."""
+    def command(url):
+        host, port = url.removeprefix("https://").split(":")
+        return [
+            os.environ["WASMTIME"], "run", *options, "-S", "inherit-network",
+            "--env", f"KUBERNETES_SERVICE_HOST={host}", "--env", f"KUBERNETES_SERVICE_PORT={port}",
+            "--dir", f"{account}::/var/run/secrets/kubernetes.io/serviceaccount", component, "pods", "-n", namespace]
+    return command
 
 
 def measure(server, size, work):
@@ -162,10 +183,11 @@ def machine(server):
     memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="ascii")).group(1)) / (1 << 20)
     curl = said_by(r"curl (\S+)", "curl", "--version")
     python = said_by(r"Version: (\S+)", ROOT / "target/bench/venv/bin/pip", "show", "kubernetes")
+    wasmtime = said_by(r"wasmtime (\S+)", os.environ["WASMTIME"], "--version")
     lines = [
         f"- {os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, Linux {platform.release()}; "
         "client and server on the same machine, over loopback",
-        f"- curl {curl}, kube-rs 5.0.0, kubernetes (Python) {python}",
+        f"- curl {curl}, kube-rs 5.0.0, kubernetes (Python) {python}; incluster-standalone.wasm in the wasmtime CLI {wasmtime}",
     ]
     if not server.real:
         return [*lines, "- the server is the testbed, which keeps its answers ready"]

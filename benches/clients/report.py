@@ -15,6 +15,8 @@ GOALS = [
     ("50,000 pods by pages, peak memory: against 5,000", lambda r: (
         find(r, 50_000, "incluster, library (pages)").median("memory") / find(r, 5_000, "incluster, library (pages)").median("memory")), 1.1, 1.02),
     ("`incluster pods`, 100 pods, wall: against kube-rs", lambda r: ratio(r, 100, "wall", "incluster pods", "kube-rs"), 0.8, 0.5),
+    ("`incluster-standalone pods`, compiled, 100 pods, wall: against curl with the same Table", lambda r: ratio(
+        r, 100, "wall", "incluster-standalone pods, compiled", "curl, Table"), 3, 1.5),
     ("`incluster pods`, 5,000 pods, wall: against `kubectl get pods`", lambda r: ratio(r, 5_000, "wall", "incluster pods", "kubectl get pods"), 0.5, 0.25),
 ]
 

@@ -9,6 +9,7 @@ sizes=("${@:-100}")
 [ $# -gt 0 ] || sizes=(100 5000 50000)
 
 HYPERFINE=$(tools/hyperfine.sh)
+WASMTIME=$(tools/wasmtime-cli.sh)
 venv=$root/target/bench/venv
 if [ ! -e "$venv/done" ]; then
   python3 -m venv "$venv"
@@ -19,8 +20,9 @@ cargo build --quiet --release --locked -p incluster --bin incluster
 # As an embedder builds it who only lists pods: without a compiler in the process.
 cargo build --quiet --release --locked -p incluster --no-default-features --example list --example pages
 cargo build --quiet --release --locked -p testbed --bin serve
+cargo build --quiet --release --locked -p incluster-standalone
 cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs
-export HYPERFINE
+export HYPERFINE WASMTIME
 
 if [ ! -d "$tools" ]; then
   exec "$venv/bin/python" benches/clients/compare.py testbed "${sizes[@]}"

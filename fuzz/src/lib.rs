@@ -8,11 +8,11 @@ mod config;
 mod decoding;
 mod pem;
 mod request;
-#[expect(dead_code, reason = "what its errors carry is for the host")]
-#[path = "../../host/src/egress/trust.rs"]
+#[expect(dead_code, reason = "what it tells is for the host")]
+#[path = "../../guest/client/src/transport/trust.rs"]
 mod trust;
 
-// Where the host's own module looks for them.
+// Where that module looks for them.
 use incluster_client::{files, types};
 
 pub use answers::{retry_after, status};

@@ -1,6 +1,7 @@
-//! The bundle of certificates that are trusted, as the host reads it.
+//! The bundle of certificates that are trusted, as whoever makes a connection reads it.
 
 use crate::trust::{Trust, TrustError};
+use rustls::crypto::ring;
 use std::fs;
 use std::sync::Arc;
 
@@ -12,19 +13,20 @@ pub fn pem(data: &[u8]) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let write = |content: &[u8]| fs::write(file.path(), content).expect("it is written");
     write(data);
-    let trust = Trust::new(file.path().into());
-    match trust.config() {
+    let trust = || Trust::new(file.path().to_string_lossy().into_owned(), ring::default_provider(), &["http/1.1"]);
+    let first = trust();
+    match first.config(&|_| {}) {
         Ok(config) => {
             assert!(data.windows(11).any(|text| text == b"-----BEGIN "), "nothing says that it is a certificate");
-            assert!(Arc::ptr_eq(&config, &trust.config().expect("it is good still")));
+            assert!(Arc::ptr_eq(&config, &first.config(&|_| {}).expect("it is good still")));
         }
         Err(TrustError::Empty) => assert!(data.trim_ascii().is_empty()),
         Err(TrustError::NoCertificate) => {}
         Err(error) => panic!("{error:?}"),
     }
     write(GOOD);
-    let trust = Trust::new(file.path().into());
-    trust.config().expect("it is good");
+    let second = trust();
+    second.config(&|_| {}).expect("it is good");
     write(data);
-    trust.config().expect("what was good last is good still");
+    second.config(&|_| {}).expect("what was good last is good still");
 }

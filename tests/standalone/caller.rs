@@ -97,6 +97,11 @@ impl Caller {
 }
 
 impl Loaded {
+    /// The sandbox's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.store.data().clock
+    }
+
     /// How many pods the call found.
     pub async fn outcome(&mut self, call: Call) -> Result<usize, Error> {
         let Loaded { store, plugin, config } = self;

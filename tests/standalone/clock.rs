@@ -29,6 +29,11 @@ impl Clock {
         Clock { begun: Instant::now(), skipped: Arc::default() }
     }
 
+    /// Lets so much time pass at once.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(time.as_nanos() as u64, Ordering::SeqCst);
+    }
+
     fn now(&self) -> Duration {
         self.begun.elapsed() + Duration::from_nanos(self.skipped.load(Ordering::SeqCst))
     }
@@ -89,7 +94,6 @@ struct Timer {
 impl Pollable for Timer {
     async fn ready(&mut self) {
         sleep_until(self.until).await;
-        let skips = std::mem::take(&mut self.skips);
-        self.clock.skipped.fetch_add(skips.as_nanos() as u64, Ordering::SeqCst);
+        self.clock.skip(std::mem::take(&mut self.skips));
     }
 }

@@ -6,6 +6,7 @@ use incluster::types::{Error, RetryPolicy, TransportError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use testbed::{Ca, Fault, PodStore, Protocol, Request, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::TcpStream;
@@ -19,6 +20,17 @@ async fn pages_come_over_one_connection() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
     assert_eq!(once(&testbed).outcome(Call::Page).await, Ok(7));
     assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    let testbed = Testbed::start().await;
+    let mut loaded = once(&testbed).load().await;
+    for (idle, connections) in [(0, 1), (40, 1), (60, 2)] {
+        loaded.clock().skip(Duration::from_secs(idle));
+        assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+        assert_eq!(testbed.server.connections(), connections, "after {idle} s");
+    }
 }
 
 /// What is left of an answer is nobody's next answer.

@@ -162,6 +162,15 @@ async fn truncated_chunk() {
     passes(Fault::Raw(raw("Transfer-Encoding: chunked", "400\r\n{\"kind\":\"PodList\",")), lost).await;
 }
 
+/// A whole list, whose end is the end of the connection, which anybody can bring about: only the end of TLS is the server's.
+#[tokio::test]
+async fn an_end_that_is_not_the_servers() {
+    let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+    passes_for(&[Call::List, Call::Page], Fault::Cut(raw("Connection: close", list)), lost).await;
+    let testbed = Testbed::faulty(Fault::Raw(raw("Connection: close", list))).await;
+    assert_eq!(Caller::impatient(&testbed).outcome(Call::List).await, Ok(0));
+}
+
 #[tokio::test]
 async fn wrong_content_length() {
     stays(Fault::Raw(raw("Content-Length: -7", "{}")), not_http).await;

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  environment, files ──► config ──► request ──► transport ──► response ──► decode ──► records of wit/types.wit
-//!                         (pure)     (pure)      (wasi:http)   (pure)       (pure)
+//!                         (pure)     (pure)        (I/O)        (pure)       (pure)
 //! ```
 //!
 //! Everything is a function from values to values, natively testable, but for three modules: [`files`] and [`credentials`]
-//! read the service account's volume, and `transport` speaks wasi:http. [`Client`] puts them together, [`PodPages`] and
-//! [`PodWatch`] go on with it.
+//! read the service account's volume, and `transport` speaks wasi:http, or with the feature `tls`, TLS over wasi:sockets.
+//! [`Client`] puts them together, [`PodPages`] and [`PodWatch`] go on with it.
 //!
 //! The records are those that wit-bindgen makes of `wit/types.wit`: there is no second set of types to convert to.
 

@@ -39,6 +39,8 @@ pub enum Fault {
     HalfHead,
     /// Reads the request, writes these bytes, then ends TLS and the connection in good order.
     Raw(Vec<u8>),
+    /// Reads the request, writes these bytes, then ends the connection, and does not end TLS: as somebody in between would.
+    Cut(Vec<u8>),
     /// Reads the request, writes these bytes, then nothing.
     RawThenStall(Vec<u8>),
     /// Reads the request, writes these bytes one by one, 10 ms apart, then ends TLS and the connection in good order.
@@ -144,6 +146,13 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
             let mut stream = tls.accept(stream, Protocol::Http1).await?;
             read_request(&mut stream, seen).await?;
             return stream.get_ref().0.set_zero_linger();
+        }
+        Fault::Cut(bytes) => {
+            let mut stream = tls.accept(stream, Protocol::Http1).await?;
+            read_request(&mut stream, seen).await?;
+            stream.write_all(&bytes).await?;
+            stream.flush().await?;
+            return close(stream.get_mut().0).await;
         }
         Fault::Drip(bytes) => {
             let mut stream = tls.accept(stream, Protocol::Http1).await?;

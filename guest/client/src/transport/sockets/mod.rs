@@ -27,9 +27,13 @@ use hyper::{Response, body};
 use provider::provider;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// A piece of a body.
 pub type Chunk = Bytes;
+
+/// An unused connection is kept for so long, as in the incluster host: a little less than load balancers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The way to an API server.
 pub struct Transport {
@@ -38,8 +42,8 @@ pub struct Transport {
     idle: Idle,
 }
 
-/// A connection whose answers have all been read.
-type Idle = Rc<RefCell<Option<Connection>>>;
+/// A connection whose answers have all been read, and since when it has had none to bring.
+type Idle = Rc<RefCell<Option<(Connection, Instant)>>>;
 
 /// A body, and the connection that it comes over.
 pub struct Incoming {
@@ -71,7 +75,8 @@ impl Transport {
             let answer = connection.send(outgoing, &Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head)))?;
             Ok(answer.map_err(|error| detail::of_http(&error)))
         };
-        if let Some(mut connection) = self.idle.take()
+        if let Some((mut connection, since)) = self.idle.take()
+            && since.elapsed() < IDLE_TIMEOUT
             && connection.is_open()
         {
             match send(&mut connection)? {
@@ -136,7 +141,7 @@ impl Incoming {
                     }
                 }
                 Some(Err(error)) => return Err(failure(&detail::of_http(&error))),
-                None => *self.idle.borrow_mut() = self.connection.take(),
+                None => *self.idle.borrow_mut() = self.connection.take().map(|connection| (connection, Instant::now())),
             }
         }
         Ok(None)
