@@ -18,3 +18,15 @@ fn the_command_imports_sockets_and_exports_run() {
 fn the_command_is_small() {
     assert!(COMMAND.len() <= 1_100_000, "{} bytes", COMMAND.len());
 }
+
+#[test]
+fn the_readme_says_how_large_the_components_are() {
+    let readme = include_str!("../../README.md");
+    let components =
+        [("incluster-plugin", incluster::PLUGIN), ("incluster", incluster::COMMAND), ("incluster-standalone", COMMAND)];
+    for (name, component) in components {
+        let row = readme.lines().find_map(|line| line.strip_prefix(&format!("| `{name}.wasm` | "))).expect("a row");
+        let said: usize = row.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+        assert!(said.abs_diff(component.len()) * 50 < said, "{name}.wasm has {} bytes; the README says {said}", component.len());
+    }
+}

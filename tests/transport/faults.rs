@@ -232,6 +232,19 @@ async fn a_byte_at_a_time() {
     assert_eq!(Caller::within(&testbed, CALL).outcome(Call::BriefWatch).await, Ok(0));
 }
 
+/// There is always something to read, so that nothing is ever waited for.
+#[tokio::test]
+async fn bytes_without_end() {
+    for call in [Call::List, Call::Page] {
+        let testbed = Testbed::faulty(Fault::Flood(raw("Connection: close", r#"{"kind":"PodList","items":["#))).await;
+        let begun = std::time::Instant::now();
+        let error = Caller::within(&testbed, CALL / 10).outcome(call).await.unwrap_err();
+        let Error::Transport(TransportError::Timeout(text)) = &error else { panic!("{error:?}") };
+        assert_eq!(text, "the whole call");
+        assert!(begun.elapsed() < CALL, "{:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn too_many_requests_as_plain_text() {
     let answer = Answer::new(429, "Too many requests, please try again later.\n").header("content-type", "text/plain");

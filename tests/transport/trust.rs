@@ -50,6 +50,14 @@ async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
 }
 
 #[tokio::test]
+async fn keys_and_versions_of_every_kind() {
+    for ca in [Ca::new("kubernetes-ca"), Ca::rsa("kubernetes-ca")] {
+        accepted(ca.identity(HERE), &ca.pem()).await;
+        accepted(ca.identity(HERE).with_tls_1_2_alone(), &ca.pem()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_bundle_is_as_good_as_its_good_certificates() {
     let (ca, old) = (Ca::new("new"), Ca::new("old"));
     accepted(ca.identity(HERE), &format!("# comment\n{}\n{}", old.pem(), ca.pem())).await;

@@ -1,10 +1,9 @@
 //! Against the testbed: lists and watches in every way, and what is refused.
 
-use crate::{FILES, Output, incluster, output, standalone, variable, wasmtime};
+use crate::{FILES, Lines, Output, incluster, output, standalone, variable, wasmtime};
 use incluster::SERVICE_ACCOUNT_DIR;
-use std::process::Stdio;
 use testbed::{Ca, Identity, PodApi, PodStore, Protocol, Server, TOKEN, Testbed, Volume};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -52,21 +51,14 @@ async fn a_watch_prints_changes_as_they_happen() {
     let testbed = Testbed::serving(store.handler()).await;
     let address = testbed.server.address();
     let args = ["pods", "-o", "name", "--watch"];
-    let mut watching = standalone(&address.ip().to_string(), address.port(), testbed.volume.path(), &args)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-    let mut next = async || lines.next_line().await.unwrap().unwrap();
+    let mut lines = Lines::of(&mut standalone(&address.ip().to_string(), address.port(), testbed.volume.path(), &args));
     for name in ["web-00000", "web-00001", "web-00002"] {
-        assert_eq!(next().await, format!("pod/{name}"));
+        assert_eq!(lines.next().await, format!("pod/{name}"));
     }
     store.add("new");
-    assert_eq!(next().await, "pod/new");
+    assert_eq!(lines.next().await, "pod/new");
     store.delete("web-00001");
-    assert_eq!(next().await, "pod/web-00001");
-    watching.kill().await.unwrap();
+    assert_eq!(lines.next().await, "pod/web-00001");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use std::process::Stdio;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use testbed::TOKEN;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `./justw test-wasmtime-cli`"))
@@ -71,6 +72,24 @@ fn wasmtime(options: &[&str], host: &str, port: u16, volume: &Path, component: &
 /// The standalone component, as the README runs it.
 fn standalone(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
     wasmtime(&["-S", "inherit-network"], host, port, volume, "incluster-standalone.cwasm", args)
+}
+
+/// The lines that a command prints, while it runs.
+struct Lines {
+    lines: tokio::io::Lines<BufReader<ChildStdout>>,
+    /// It ends with this.
+    _running: Child,
+}
+
+impl Lines {
+    fn of(command: &mut Command) -> Lines {
+        let mut running = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        Lines { lines: BufReader::new(running.stdout.take().unwrap()).lines(), _running: running }
+    }
+
+    async fn next(&mut self) -> String {
+        self.lines.next_line().await.unwrap().unwrap()
+    }
 }
 
 /// The binary in the same pod.

@@ -1,12 +1,15 @@
 //! Against a real kube-apiserver, beside kubectl.
 
-use crate::{Output, output, standalone, variable};
+use crate::{Lines, output, standalone, variable};
 use serde_json::Value;
 use std::net::Ipv6Addr;
 use testbed::Volume;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+
+/// The pods that are there when the tests begin.
+const SEEDED: [&str; 2] = ["-l", "test!=cli"];
 
 fn port() -> u16 {
     variable("REAL_PORT").parse().unwrap()
@@ -45,28 +48,40 @@ async fn lists_are_kubectls() {
             continue;
         };
         let volume = volume();
-        let run = async |args: &[&str]| -> Output { output(&mut standalone(host, port, volume.path(), args)).await };
-        for (ours, theirs) in [
-            (&["pods", "-o", "name", "--chunk-size", "25"][..], &["get", "pods", "-o", "name"][..]),
-            (&["pods"], &["get", "pods"]),
-            (&["pods", "-o", "wide", "-l", "tier=edge"], &["get", "pods", "-o", "wide", "-l", "tier=edge"]),
-        ] {
+        let run =
+            async |args: &[&str]| output(&mut standalone(host, port, volume.path(), &[args, &SEEDED].concat())).await.stdout;
+        let theirs = async |args: &[&str]| kubectl(&[&["get", "pods"], args, &SEEDED].concat()).await;
+        for args in [&["-o", "name"][..], &[], &["-o", "wide", "--field-selector", "status.phase=Running"]] {
             // Ages may move on between the two.
             let mut last = (String::new(), "none".into());
             for _ in 0..20 {
-                last = (run(ours).await.stdout, kubectl(theirs).await);
+                last = (run(&[&["pods", "--chunk-size", "25"], args].concat()).await, theirs(args).await);
                 if last.0 == last.1 {
                     break;
                 }
             }
-            assert_eq!(last.0, last.1, "{host} {ours:?}");
+            assert_eq!(last.0, last.1, "{host} {args:?}");
         }
-        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-        let (ours, theirs) =
-            (parse(&run(&["pods", "-o", "json"]).await.stdout), parse(&kubectl(&["get", "pods", "-o", "json"]).await));
+        let parse = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+        let (ours, theirs) = (parse(run(&["pods", "-o", "json"]).await), parse(theirs(&["-o", "json"]).await));
         assert_eq!(ours["items"].as_array().unwrap().len(), 60);
         assert_eq!(ours["items"], theirs["items"]);
     }
+}
+
+#[tokio::test]
+async fn a_watch_prints_changes_as_they_happen() {
+    let volume = volume();
+    let run = async |name: &str| kubectl(&["run", name, "--image=none", "--labels=test=cli", "--restart=Never"]).await;
+    run("watched-a").await;
+    let args = ["pods", "-o", "name", "-l", "test=cli", "--watch"];
+    let mut lines = Lines::of(&mut standalone("127.0.0.1", port(), volume.path(), &args));
+    assert_eq!(lines.next().await, "pod/watched-a");
+    run("watched-b").await;
+    assert_eq!(lines.next().await, "pod/watched-b");
+    kubectl(&["delete", "pod", "watched-a", "--grace-period=0", "--force"]).await;
+    assert_eq!(lines.next().await, "pod/watched-a");
+    kubectl(&["delete", "pod", "watched-b", "--grace-period=0", "--force"]).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Certificates.
 
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::SupportedProtocolVersion;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::process::Command;
 use time::{Duration, OffsetDateTime};
@@ -17,6 +18,15 @@ pub struct Ca {
 pub struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) versions: &'static [&'static SupportedProtocolVersion],
+}
+
+impl Identity {
+    /// The same, for a server that knows no newer TLS than 1.2.
+    pub fn with_tls_1_2_alone(self) -> Identity {
+        static TLS_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        Identity { versions: TLS_1_2, ..self }
+    }
 }
 
 impl Ca {
@@ -79,6 +89,7 @@ impl Ca {
         Identity {
             certificate: certificate.der().clone(),
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            versions: rustls::DEFAULT_VERSIONS,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Tls {
 fn config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(identity.versions)
         .expect("TLS versions")
         .with_no_client_auth()
         .with_single_cert(vec![identity.certificate], identity.key)

@@ -70,7 +70,7 @@ impl Body {
 
     /// The next chunk; `None` at the end.
     pub fn chunk(&mut self) -> Result<Option<means::Chunk>, Error> {
-        let chunk = self.incoming.chunk(&Phase::begin("between bytes", self.pause, self.deadline))?;
+        let chunk = self.incoming.chunk(&Phase::begin("between bytes", self.pause, self.deadline)?)?;
         if let Some(chunk) = &chunk {
             match self.left.checked_sub(chunk.len() as u64) {
                 Some(left) => self.left = left,
@@ -103,12 +103,13 @@ struct Phase {
 }
 
 impl Phase {
-    /// Begins now, and ends at the call's deadline at the latest.
-    fn begin(name: &'static str, time: Duration, deadline: Option<Instant>) -> Phase {
-        let end = Instant::now() + time;
+    /// Begins now, and ends at the call's deadline at the latest; after that, nothing begins, however much is ready.
+    fn begin(name: &'static str, time: Duration, deadline: Option<Instant>) -> Result<Phase, Error> {
+        let now = Instant::now();
         match deadline {
-            Some(deadline) if deadline <= end => Phase { name, end: deadline, is_last: true },
-            _ => Phase { name, end, is_last: false },
+            Some(deadline) if deadline <= now => Err(late("the whole call")),
+            Some(deadline) if deadline <= now + time => Ok(Phase { name, end: deadline, is_last: true }),
+            _ => Ok(Phase { name, end: now + time, is_last: false }),
         }
     }
 
@@ -118,11 +119,15 @@ impl Phase {
         let timer = monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
         let happened = poll(&[&[&timer], ready].concat());
         match (happened.contains(&0), happened.len() > 1) {
-            (true, _) if self.is_last => Err(Error::Transport(TransportError::Timeout("the whole call".into()))),
-            (true, false) => Err(Error::Transport(TransportError::Timeout(self.name.into()))),
+            (true, _) if self.is_last => Err(late("the whole call")),
+            (true, false) => Err(late(self.name)),
             _ => Ok(()),
         }
     }
+}
+
+fn late(what: &str) -> Error {
+    Error::Transport(TransportError::Timeout(what.into()))
 }
 
 fn other(what: &str) -> Error {

@@ -58,7 +58,7 @@ impl Transport {
         }
         let pending = outgoing_handler::handle(outgoing, None).map_err(|code| error(code, request))?;
         let ready = pending.subscribe();
-        Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head)).wait(&[&ready])?;
+        Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head))?.wait(&[&ready])?;
         drop(ready);
         let answer = pending.get().and_then(Result::ok).ok_or_else(|| other("the host gave no answer"))?;
         let response = answer.map_err(|code| error(code, request))?;

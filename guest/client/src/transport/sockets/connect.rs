@@ -54,9 +54,9 @@ fn configuration(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
 /// A connection; else why there is none, or why there is no TLS.
 fn connect_with(server: &Server, config: Arc<ClientConfig>, deadline: Instant) -> Result<io::Result<Connected>, Error> {
     let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;
-    let tcp = connect_tcp(server, &Phase::begin("connecting", CONNECT_TIMEOUT, Some(deadline)))?;
+    let tcp = connect_tcp(server, &Phase::begin("connecting", CONNECT_TIMEOUT, Some(deadline))?)?;
     let mut handshake = TlsConnector::from(config).connect(name, Stream::new(tcp.clone()));
-    let phase = Phase::begin("TLS handshake", HANDSHAKE_TIMEOUT, Some(deadline));
+    let phase = Phase::begin("TLS handshake", HANDSHAKE_TIMEOUT, Some(deadline))?;
     let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx))?;
     Ok(tls.map(|tls| (tcp, tls)))
 }

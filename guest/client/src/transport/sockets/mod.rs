@@ -72,7 +72,7 @@ impl Transport {
             let mut outgoing = hyper::Request::new(Empty::new());
             *outgoing.uri_mut() = request.path_and_query.parse().map_err(|_| other("the request's path is none of HTTP's"))?;
             *outgoing.headers_mut() = headers.clone();
-            let answer = connection.send(outgoing, &Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head)))?;
+            let answer = connection.send(outgoing, &Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head))?)?;
             Ok(answer.map_err(|error| detail::of_http(&error)))
         };
         if let Some((mut connection, since)) = self.idle.take()
@@ -87,7 +87,7 @@ impl Transport {
             }
         }
         let connected = connect(&self.server, &self.trust, times.head)?;
-        let mut connection = Connection::new(connected, &Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head)))?;
+        let mut connection = Connection::new(connected, &Phase::begin("first byte", FIRST_BYTE_TIMEOUT, Some(times.head))?)?;
         match send(&mut connection)? {
             Err(detail) => Err(failure(&detail)),
             Ok(response) => Ok(self.answer(response, connection, request, times)),
