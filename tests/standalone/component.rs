@@ -30,3 +30,12 @@ fn the_readme_says_how_large_the_components_are() {
         assert!(said.abs_diff(component.len()) * 50 < said, "{name}.wasm has {} bytes; the README says {said}", component.len());
     }
 }
+
+/// Where crates are kept on the machine that built them is nobody's business.
+#[test]
+fn no_component_names_its_builders_folders() {
+    for component in [incluster::PLUGIN, incluster::COMMAND, COMMAND] {
+        let text = String::from_utf8_lossy(component);
+        assert!(text.contains(".rs") && !text.contains("registry/src"));
+    }
+}

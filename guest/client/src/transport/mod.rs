@@ -161,3 +161,18 @@ fn limit_exceeded(what: &str, limit: Option<u64>) -> Error {
         None => format!("{what} of the answer has more bytes than are allowed"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_ends_with_the_call_and_none_begins_after_it() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let begin = |deadline| Phase::begin("first byte", second, deadline).map(|phase| phase.is_last);
+        assert_eq!(begin(None), Ok(false));
+        assert_eq!(begin(Some(now + 60 * second)), Ok(false));
+        assert_eq!(begin(Some(now + second / 2)), Ok(true));
+        assert_eq!(begin(Some(now)), Err(late("the whole call")));
+    }
+}
