@@ -7,11 +7,11 @@ use incluster::bindings::Plugin;
 use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testbed::Testbed;
 use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
 static PLUGIN: LazyLock<Component> =
@@ -24,6 +24,7 @@ pub struct Caller {
     volume: PathBuf,
     policy: RetryPolicy,
     has_network: bool,
+    ahead: Duration,
 }
 
 /// What a sandbox holds.
@@ -61,7 +62,7 @@ impl Caller {
     pub fn new(url: &str, volume: &Path, policy: RetryPolicy) -> Caller {
         let authority = url.strip_prefix("https://").expect("a URL");
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
-        Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true }
+        Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true, ahead: Duration::ZERO }
     }
 
     /// The same in a host that lets nobody connect.
@@ -69,10 +70,16 @@ impl Caller {
         Caller { has_network: false, ..self }
     }
 
+    /// The same in a sandbox whose wall clock is so far ahead.
+    pub fn ahead(self, ahead: Duration) -> Caller {
+        Caller { ahead, ..self }
+    }
+
     /// A sandbox in which the configuration is loaded.
     pub async fn load(&self) -> Loaded {
         let mut wasi = WasiCtx::builder();
         wasi.env("KUBERNETES_SERVICE_HOST", &self.host).env("KUBERNETES_SERVICE_PORT", &self.port);
+        wasi.wall_clock(Ahead(self.ahead));
         if self.has_network {
             wasi.inherit_network().allow_tcp(true).allow_ip_name_lookup(true);
         }
@@ -136,6 +143,19 @@ impl Loaded {
             }
         }
         Ok(pods)
+    }
+}
+
+/// A wall clock that is so far ahead.
+struct Ahead(Duration);
+
+impl HostWallClock for Ahead {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.0
     }
 }
 

@@ -9,7 +9,10 @@ fn the_command_imports_sockets_and_exports_run() {
     let packages = ["wasi:io/", "wasi:clocks/", "wasi:cli/", "wasi:filesystem/", "wasi:random/", "wasi:sockets/"];
     let is_known = |import: &str| packages.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.");
     let others: Vec<_> = imports.iter().filter(|import| !is_known(import)).collect();
-    assert!(others.is_empty() && imports.iter().any(|import| import.starts_with("wasi:sockets/tcp@")), "{others:?}");
+    assert!(others.is_empty(), "{others:?}");
+    for needed in ["wasi:sockets/tcp@", "wasi:random/random@", "wasi:clocks/wall-clock@"] {
+        assert!(imports.iter().any(|import| import.starts_with(needed)), "{needed}");
+    }
     let exports: Vec<_> = exports.into_iter().collect();
     assert!(matches!(&exports[..], [run] if run.starts_with("wasi:cli/run@0.2.")), "{exports:?}");
 }

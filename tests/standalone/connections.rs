@@ -108,6 +108,17 @@ async fn a_certificate_that_is_not_trusted_has_ca_crt_read_again() {
     assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "{error:?}");
 }
 
+/// The server's certificate is valid for a day.
+#[tokio::test]
+async fn certificates_are_judged_by_the_guests_own_clock() {
+    let testbed = Testbed::start().await;
+    let tomorrow = once(&testbed).ahead(Duration::from_secs(2 * 86_400));
+    let error = tomorrow.outcome(Call::List).await.unwrap_err();
+    assert!(matches!(&error, Error::Transport(TransportError::Certificate(why)) if why.contains("expired at")), "{error:?}");
+    assert_eq!(testbed.server.requests().len(), 0);
+    assert_eq!(once(&testbed).outcome(Call::List).await, Ok(7));
+}
+
 #[tokio::test]
 async fn a_host_without_a_network_is_told_from_one_without_a_server() {
     let testbed = Testbed::start().await;

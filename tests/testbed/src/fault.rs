@@ -43,8 +43,9 @@ pub enum Fault {
     Cut(Vec<u8>),
     /// Reads the request, writes these bytes, then nothing.
     RawThenStall(Vec<u8>),
-    /// Reads the request, writes these bytes, then spaces, as fast as they are taken, until the client ends the connection.
-    Flood(Vec<u8>),
+    /// Reads the request, writes the first bytes, then the second ones again and again, as fast as they are taken, until the client
+    /// ends the connection.
+    Flood(Vec<u8>, Vec<u8>),
     /// Reads the request, writes these bytes one by one, 10 ms apart, then ends TLS and the connection in good order.
     Drip(Vec<u8>),
     /// HTTP/2: answers the first request of a connection by GOAWAY, which says that no request was processed.
@@ -149,12 +150,13 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
             read_request(&mut stream, seen).await?;
             return stream.get_ref().0.set_zero_linger();
         }
-        Fault::Flood(bytes) => {
+        Fault::Flood(first, again) => {
             let mut stream = tls.accept(stream, Protocol::Http1).await?;
             read_request(&mut stream, seen).await?;
-            stream.write_all(&bytes).await?;
+            stream.write_all(&first).await?;
+            let many = again.repeat(65536 / again.len());
             loop {
-                stream.write_all(&[b' '; 65536]).await?;
+                stream.write_all(&many).await?;
             }
         }
         Fault::Cut(bytes) => {

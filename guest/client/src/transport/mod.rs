@@ -119,10 +119,14 @@ impl Phase {
         let timer = monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
         let happened = poll(&[&[&timer], ready].concat());
         match (happened.contains(&0), happened.len() > 1) {
-            (true, _) if self.is_last => Err(late("the whole call")),
-            (true, false) => Err(late(self.name)),
+            (true, is_ready) if self.is_last || !is_ready => Err(self.late()),
             _ => Ok(()),
         }
+    }
+
+    /// That it is over.
+    fn late(&self) -> Error {
+        late(if self.is_last { "the whole call" } else { self.name })
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
@@ -31,6 +32,9 @@ pub struct Tcp {
     unsent: RefCell<Vec<u8>>,
     /// Whether the last poll looked for bytes that were not there.
     wants_bytes: Cell<bool>,
+    /// When the phase under way is over. There are no bytes then: who sends without a pause would keep what reads them from
+    /// ever coming back.
+    end: Cell<Option<Instant>>,
 }
 
 impl Tcp {
@@ -57,18 +61,28 @@ impl Tcp {
 
     fn new(socket: TcpSocket, input: InputStream, output: OutputStream) -> Rc<Tcp> {
         let (readable, writable) = (input.subscribe(), output.subscribe());
-        let (unsent, wants_bytes) = (RefCell::default(), Cell::default());
-        Rc::new(Tcp { readable, writable, input, output, socket, unsent, wants_bytes })
+        let (unsent, wants_bytes, end) = (RefCell::default(), Cell::default(), Cell::default());
+        Rc::new(Tcp { readable, writable, input, output, socket, unsent, wants_bytes, end })
     }
 
     /// Polls what this connection carries until it is ready, and waits for the connection meanwhile, before the phase ends.
-    pub fn drive<T>(&self, phase: &Phase, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Error> {
+    pub fn drive<T>(&self, phase: &Phase, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Error> {
+        self.end.set(Some(phase.end));
+        let driven = self.drive_until_ready(phase, poll);
+        self.end.set(None);
+        driven
+    }
+
+    fn drive_until_ready<T>(&self, phase: &Phase, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Error> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         loop {
             self.wants_bytes.set(false);
             if let Poll::Ready(ready) = poll(&mut Context::from_waker(&waker)) {
                 return Ok(ready);
+            }
+            if self.is_late() {
+                return Err(phase.late());
             }
             // One half of the work can wake the other, without a word from the connection.
             if !woken.0.swap(false, Ordering::Relaxed) {
@@ -78,6 +92,10 @@ impl Tcp {
                 phase.wait(&wanted.into_iter().filter_map(|(wants, ready)| wants.then_some(ready)).collect::<Vec<_>>())?;
             }
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.end.get().is_some_and(|end| end <= Instant::now())
     }
 
     /// Sends as much as there is room for.
@@ -125,6 +143,9 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.1 == self.read.0.len() {
+            if self.tcp.is_late() {
+                return Poll::Pending;
+            }
             self.read = match self.tcp.input.read(CHUNK_BYTES) {
                 Ok(bytes) if bytes.is_empty() => {
                     self.tcp.wants_bytes.set(true);
