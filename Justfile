@@ -57,6 +57,10 @@ fuzz-smoke:
 fuzz TARGET SECONDS="60":
     fuzz/run.sh {{TARGET}} {{SECONDS}}
 
+# Load and run COUNT generated components, none of which may end the process, which cannot unwind; SEED is the first one's number
+loader-generated COUNT="20000" SEED="1": setup-clang
+    cargo run --profile abort --locked -p incluster --example generated -- {{COUNT}} {{SEED}}
+
 # Compare clients that list pods, on one server: incluster, kube-rs, the Python client, kubectl, curl; results go to docs/performance
 bench *SIZES: setup-clang
     benches/clients/run.sh {{SIZES}}
@@ -84,6 +88,9 @@ gateway-page: setup
 # Measure what an extension adds to a request through the gateway
 gateway-bench: setup
     cargo bench --locked -p gateway --bench added
+
+# What is slow and seldom fails: before a release
+release-check: loader-generated
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real test-wasmtime-cli

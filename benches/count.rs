@@ -40,7 +40,9 @@ fn main() {
 
 fn tenant(url: &str, dir: &Path) -> Tenant {
     let server = Server::parse(url).unwrap();
-    let tenant = Tenant::builder(&Runtime::with_capacity(CAPACITY).unwrap(), "count").server(server).service_account_dir(dir);
+    let tenant = Tenant::builder(&Runtime::builder().sandboxes(CAPACITY).build().unwrap(), "count")
+        .server(server)
+        .service_account_dir(dir);
     tenant.policy(Policy::allow_all()).build().unwrap()
 }
 
@@ -54,7 +56,7 @@ fn decode_native(encoding: Encoding, times: u32) {
 }
 
 async fn decode_in_wasm(encoding: Encoding, times: u32) {
-    let runtime = Runtime::with_capacity(CAPACITY).unwrap();
+    let runtime = Runtime::builder().sandboxes(CAPACITY).build().unwrap();
     let mut decoder = Decoder::new(&runtime, encoding, &decoder::body(encoding, PODS)).await.unwrap();
     assert_eq!(decoder.decode(times).await.unwrap(), PODS as u32);
 }

@@ -3,7 +3,7 @@
 
 use incluster::policy::{Policy, Rule, Verb};
 use incluster::types::{ListOptions, RetryPolicy};
-use incluster::{Credentials, Ctx, Limits, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder};
+use incluster::{Compiler, Credentials, Ctx, Limits, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,7 +86,7 @@ async fn denial() {
 }
 
 async fn memory() {
-    let (runtime, testbed) = (Runtime::with_capacity(1024).unwrap(), Testbed::start().await);
+    let (runtime, testbed) = (Runtime::builder().sandboxes(1024).build().unwrap(), Testbed::start().await);
     let before = resident();
     let mut tenants = Vec::new();
     for number in 0..1000 {
@@ -114,7 +114,8 @@ fn resident() -> usize {
 
 /// 20 good tenants list: alone at first, then beside a hostile extension of each kind, and then beside 20.
 async fn hostile(time: Duration) {
-    let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
+    let runtime = Runtime::builder().compiler(Compiler::in_process()).build().unwrap();
+    let testbed = Testbed::start().await;
     let good: Vec<_> = (0..20).map(|number| builder(&runtime, &testbed, &format!("good-{number}")).build().unwrap()).collect();
     println!("20 good tenants alone: {}", lists(&good, time / 4).await);
     for mode in HOSTILE {
@@ -134,7 +135,7 @@ async fn beside(
     modes: &[&'static str],
     time: Duration,
 ) -> (String, usize) {
-    let program = runtime.extension(extensions::PROGRAM, &[]).unwrap();
+    let program = runtime.extension("tenants", extensions::PROGRAM, &[]).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let ended = Arc::new(AtomicUsize::new(0));
     let mut hostile = JoinSet::new();

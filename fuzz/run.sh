@@ -29,7 +29,7 @@ fuzz() {
 }
 
 replay() {
-  cargo test --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build" --no-default-features
+  cargo test --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build" --no-default-features --features extensions,yaml
 }
 
 case "${1:-smoke}" in

@@ -54,7 +54,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     }
     let good = cluster.route("shop", "pathPrefix: /shop, extension: sticky.wasm");
     let hostile = cluster.route("shop", "pathPrefix: /hostile, extension: unruly.wasm");
-    let gateway = Gateway::start(&cluster.write("shop", &(good.clone() + &hostile)), METRICS.clone()).await?;
+    let gateway =
+        Gateway::start(&cluster.write("shop", &(good.clone() + &hostile)), support::compiler(), METRICS.clone()).await?;
     let url = format!("http://{}", gateway.address);
     println!("API server {}; gateway {url}; status page http://{}\n", cluster.testbed.server.url(), gateway.status_address);
 

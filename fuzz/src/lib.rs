@@ -6,31 +6,64 @@
 mod answers;
 mod config;
 mod decoding;
+mod hostile_files;
 mod pem;
+mod permission;
 mod request;
+
+#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../../tests/extensions/src/hostile.rs"]
+mod hostile;
+
+// The host's modules that read what others wrote: the whole host, with its compiler, is too much to build for a fuzzer.
+#[expect(dead_code, reason = "the host reads files, too")]
+#[path = "../../host/src/input.rs"]
+mod input;
+#[expect(dead_code, reason = "for one function that reads times")]
+#[path = "../../host/src/limits.rs"]
+mod limits;
+#[allow(dead_code, reason = "the host uses all of it")]
+#[path = "../../host/src/policy.rs"]
+mod policy;
+#[path = "../../host/src/request_info.rs"]
+mod request_info;
+mod loader;
+
+/// Of the host's errors, the one that these modules have.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nobody sets limits here")]
+enum Error {
+    LoadLimits { limit: &'static str, problem: String },
+}
+
 #[expect(dead_code, reason = "what it tells is for the host")]
 #[path = "../../guest/client/src/transport/trust.rs"]
 mod trust;
 
-// Where that module looks for them.
-use incluster_client::{files, types};
+// Where these modules look for them.
+use incluster_client::{dns, files, text, types};
 
 pub use answers::{retry_after, status};
 pub use config::{namespace_and_server, token};
 pub use decoding::{json_list, protobuf_list, watch_json, watch_protobuf};
+pub use hostile_files::loader;
 pub use pem::pem;
+pub use permission::{policy, request_info};
 pub use request::request;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// All targets, by their names, which are those of the folders in `corpus/`, too.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("json_list", json_list),
+    ("loader", loader),
     ("namespace_and_server", namespace_and_server),
     ("pem", pem),
+    ("policy", policy),
     ("protobuf_list", protobuf_list),
     ("request", request),
+    ("request_info", request_info),
     ("retry_after", retry_after),
     ("status", status),
     ("token", token),

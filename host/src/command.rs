@@ -1,5 +1,6 @@
 //! Runs commands: the one that comes with this crate, and tenants' own.
 
+use crate::output::Output;
 use crate::tenant::pre_instantiate;
 use crate::{Ctx, Error, Sandboxes, Tenant};
 use wasmtime::Store;
@@ -9,6 +10,10 @@ use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 impl Tenant {
     /// Runs `incluster.wasm` with these arguments, its own name not among them, and this process's standard output and
     /// error. Returns the exit status.
+    ///
+    /// Output that nobody reads is waited for, which counts as a wait. If the call ends by [`Limits::wall_time`](crate::Limits::wall_time)
+    /// meanwhile, a thread of tokio's is still writing: end with `Runtime::shutdown_background`, or by `std::process::exit`, which do not wait
+    /// for it.
     pub async fn run_command(&self, args: &[String]) -> Result<i32, Error> {
         self.run_component(&self.runtime().command()?, "incluster", args).await
     }
@@ -22,13 +27,20 @@ impl Tenant {
 
     async fn run_component(&self, component: &Component, name: &str, args: &[String]) -> Result<i32, Error> {
         let args: Vec<_> = std::iter::once(name).chain(args.iter().map(String::as_str)).map(String::from).collect();
-        let pre = CommandPre::new(pre_instantiate(self.runtime(), component)?).map_err(Error::Runtime)?;
-        let call = async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await;
+        let pre = CommandPre::new(pre_instantiate(self.runtime(), component)?).map_err(|e| Error::not_linked(&e))?;
+        let (stdout, stderr) = (Output::standard(), Output::error());
+        let call = async |command: &Command, store: &mut Store<Ctx>| {
+            let ended = command.wasi_cli_run().call_run(store).await;
+            stdout.flush().await;
+            stderr.flush().await;
+            ended
+        };
+        let (stdout_of, stderr_of) = (stdout.clone(), stderr.clone());
         let sandboxes = Sandboxes::new(
             self,
             move |ctx| {
                 let ctx = ctx.args(&args).stdin(wasmtime_wasi::cli::stdin());
-                ctx.stdout(wasmtime_wasi::cli::stdout()).stderr(wasmtime_wasi::cli::stderr()).build()
+                ctx.stdout(stdout_of.clone()).stderr(stderr_of.clone()).build()
             },
             move |store| {
                 let pre = pre.clone();

@@ -1,5 +1,6 @@
 //! What compiled code depends on: shared by `build.rs`, which compiles the components, and the engine, which runs them.
 
+use std::num::NonZeroUsize;
 use wasmtime::Config;
 
 /// Says everything itself that a cargo feature of wasmtime, turned on by another crate of the embedder's, or an environment
@@ -13,6 +14,8 @@ pub(crate) fn configuration() -> Config {
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
         .concurrency_support(false)
         .gc_support(false)
-        .memory_may_move(false);
+        .memory_may_move(false)
+        // A trap's text has no more frames (`Trap`); each has a name that the component chose.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(10));
     config
 }

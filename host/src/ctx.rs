@@ -1,6 +1,7 @@
 //! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
 
 use crate::egress::Egress;
+use crate::error::Trap;
 use crate::identity::Identity;
 use crate::limits::{Limits, MAX_FIELDS_BYTES, MAX_RESOURCES};
 use crate::volume::{FileSystem, Volume};
@@ -182,7 +183,7 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     }
     match trap.downcast_ref::<ResourceTableError>() {
         Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),
-        _ => Error::Trap(trap),
+        _ => Error::Trap(Trap::new(&trap)),
     }
 }
 

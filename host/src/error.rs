@@ -1,9 +1,10 @@
 //! Why a call of the host's failed.
 
-use crate::{describe, types};
+use crate::{describe, text, types};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use wasmtime::WasmBacktrace;
 
 /// Why a call failed. No variant ever carries a token.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ pub enum Error {
     /// The tenant has as many calls under way as [`Limits::concurrent_calls`](crate::Limits::concurrent_calls).
     ConcurrentCalls(u32),
     /// The guest trapped: a bug in it, such as a panic, or a stack that has overflowed.
-    Trap(wasmtime::Error),
+    Trap(Trap),
+    /// A component does not fit the functions that this host has for it: it lacks an export, or an interface has other types.
+    NotLinked(String),
     /// The guest ended the whole instance by `wasi:cli/exit`, where a call was to return.
     Exit(i32),
     /// The engine could not be set up.
@@ -54,6 +57,14 @@ pub enum Error {
     /// A component cannot be an extension.
     #[cfg(feature = "extensions")]
     Extension(crate::ExtensionError),
+    /// One of [`LoadLimits`](crate::LoadLimits) makes no sense.
+    #[cfg(feature = "extensions")]
+    LoadLimits {
+        /// Its name, as in a configuration file.
+        limit: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl fmt::Display for Error {
@@ -85,15 +96,52 @@ impl fmt::Display for Error {
                 write!(f, "the tenant has {limit} calls under way, which is its limit; try again when one has ended")
             }
             Error::Exit(status) => write!(f, "the component exited with status {status} instead of returning"),
-            Error::Trap(error) => write!(f, "the component trapped: {error:#}"),
+            Error::Trap(trap) => write!(f, "the component trapped: {trap}"),
+            Error::NotLinked(reason) => write!(f, "the component does not fit this host: {reason}"),
             #[cfg(feature = "extensions")]
             Error::Extension(error) => write!(f, "failed to load the extension: {error}"),
+            #[cfg(feature = "extensions")]
+            Error::LoadLimits { limit, problem } => write!(f, "the load limit {limit} {problem}"),
             Error::Runtime(error) => write!(f, "failed to set up the WebAssembly engine: {error:#}"),
         }
     }
 }
 
+/// How a guest trapped. Its text has at most ten frames of the guest's stack, and is fit for a terminal and a log: the names of functions
+/// are what the component says they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// What the engine calls it; absent where a host function ended the guest.
+    pub code: Option<wasmtime::Trap>,
+    text: String,
+}
+
+impl Trap {
+    pub(crate) fn new(error: &wasmtime::Error) -> Trap {
+        let mut text = text::error(&error.root_cause());
+        if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+            for (place, frame) in backtrace.frames().iter().take(text::MAX_NAMES).enumerate() {
+                let function = frame.func_name().map(text::name);
+                text += if place == 0 { ", in " } else { " < " };
+                text += &function.unwrap_or_else(|| format!("function {}", frame.func_index()));
+            }
+        }
+        Trap { code: error.downcast_ref().copied(), text }
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Error {
+    /// A component does not link. Its names are in the engine's error: they are made fit for a terminal and a log.
+    pub fn not_linked(error: &wasmtime::Error) -> Error {
+        Error::NotLinked(text::error(error))
+    }
+
     /// The limit that ended the call, in the words of the metric `incluster_limits_exceeded_total`.
     pub(crate) fn limit(&self) -> Option<&'static str> {
         Some(match self {

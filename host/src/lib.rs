@@ -82,16 +82,18 @@ mod describe;
 mod dns;
 mod egress;
 mod error;
-#[cfg(feature = "extensions")]
-mod extension;
 #[path = "../../guest/client/src/files.rs"]
 #[allow(dead_code, reason = "shared with the guest; tests know all of it")]
 mod files;
 mod identity;
+pub mod input;
 mod limits;
 mod linker;
+#[cfg(feature = "extensions")]
+mod loader;
 #[path = "../../guest/client/src/look_again.rs"]
 mod look_again;
+mod output;
 pub mod policy;
 mod request_info;
 mod runtime;
@@ -99,6 +101,9 @@ mod sandboxes;
 mod server;
 mod session;
 mod tenant;
+#[path = "../../guest/client/src/text.rs"]
+#[allow(dead_code, reason = "shared with the guest; a host without extensions has less use for it")]
+mod text;
 #[path = "../../guest/client/src/token.rs"]
 #[allow(dead_code, reason = "shared with the guest; tests know all of it")]
 mod token;
@@ -108,12 +113,12 @@ mod volume;
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
 pub use ctx::{Ctx, CtxBuilder, SERVICE_ACCOUNT_DIR, View, limit};
-pub use error::Error;
-#[cfg(feature = "extensions")]
-pub use extension::{Extension, ExtensionError};
+pub use error::{Error, Trap};
 pub use limits::Limits;
 pub use linker::add_to_linker;
-pub use runtime::{COMMAND, PLUGIN, Permit, Runtime};
+#[cfg(feature = "extensions")]
+pub use loader::{Access, Compiler, Count, Extension, ExtensionError, Import, Inspection, LoadLimit, LoadLimits, compile_child};
+pub use runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
 pub use sandboxes::{Instantiating, Reuse, Sandbox, Sandboxes};
 pub use server::Server;
 pub use session::{PodPages, PodWatch};

@@ -94,6 +94,11 @@ pub(crate) mod humantime_text {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
+    #[cfg(feature = "extensions")]
+    pub(crate) fn serialize<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*time))
+    }
+
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|e| D::Error::custom(format!("`{text}` is not a time such as 90s: {e}")))

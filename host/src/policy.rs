@@ -3,6 +3,7 @@
 
 use crate::dns;
 use crate::request_info::{RequestInfo, Target, is_resource};
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -164,7 +165,7 @@ impl Rule {
             ("nonResourceURLs", &self.non_resource_urls, &is_url, "a path from `/`, with `*` at its end at most"),
         ] {
             if let Some(bad) = values.iter().find(|value| !is_good(value)) {
-                return Err(format!("has {bad:?} in {field}, which is not {form}"));
+                return Err(format!("has {:?} in {field}, which is not {form}", text::name(bad)));
             }
         }
         Ok(())

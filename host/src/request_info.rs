@@ -4,6 +4,7 @@
 
 use crate::dns;
 use crate::policy::Verb;
+use crate::text;
 use form_urlencoded::parse as parse_query;
 use std::fmt;
 
@@ -146,14 +147,14 @@ impl fmt::Display for RequestInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Target::Resource { api_group, resource, subresource, namespace } = self.target else {
             let Target::NonResource(path) = self.target else { return Ok(()) };
-            return write!(f, "`{} {path}`", self.verb);
+            return write!(f, "`{} {}`", self.verb, text::name(path));
         };
-        write!(f, "`{} {resource}", self.verb)?;
+        write!(f, "`{} {}", self.verb, text::name(resource))?;
         if !api_group.is_empty() {
-            write!(f, ".{api_group}")?;
+            write!(f, ".{}", text::name(api_group))?;
         }
         if let Some(subresource) = subresource {
-            write!(f, "/{subresource}")?;
+            write!(f, "/{}", text::name(subresource))?;
         }
         match namespace {
             Some(namespace) => write!(f, "` in namespace `{namespace}`"),

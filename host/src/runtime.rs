@@ -1,6 +1,8 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
 use crate::limits::MAX_TABLE_ELEMENTS;
+#[cfg(feature = "extensions")]
+use crate::{Compiler, LoadLimits};
 use crate::{Error, compile};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -27,6 +29,8 @@ pub struct Runtime {
     engine: Engine,
     room: Arc<Semaphore>,
     components: Arc<Components>,
+    #[cfg(feature = "extensions")]
+    loading: Arc<Loading>,
 }
 
 /// What is compiled already.
@@ -35,7 +39,15 @@ struct Components {
     plugin: OnceLock<Component>,
     command: OnceLock<Component>,
     #[cfg(feature = "extensions")]
-    extensions: crate::extension::Cache,
+    extensions: crate::loader::Cache,
+}
+
+/// How extensions are loaded.
+#[cfg(feature = "extensions")]
+#[derive(Default)]
+struct Loading {
+    compiler: Option<Compiler>,
+    limits: LoadLimits,
 }
 
 /// Room for one sandbox in a [`Runtime`]'s pool, until it is dropped.
@@ -45,38 +57,97 @@ pub struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Runtime {
-    /// A runtime with room for 256 sandboxes at once.
-    pub fn new() -> Result<Runtime, Error> {
-        Runtime::with_capacity(256)
+/// Builds a [`Runtime`].
+#[derive(Default)]
+pub struct RuntimeBuilder {
+    sandboxes: Option<u16>,
+    engine: Option<Engine>,
+    #[cfg(feature = "extensions")]
+    loading: Loading,
+}
+
+impl RuntimeBuilder {
+    /// How many sandboxes there are room for at once; further ones wait for one to end. 256 by default. Their address space is reserved,
+    /// up to 16 GiB each by default (memory is used as guests use it).
+    pub fn sandboxes(mut self, sandboxes: u16) -> Self {
+        self.sandboxes = Some(sandboxes);
+        self
     }
 
-    /// A runtime with room for so many sandboxes at once; further ones wait for one to end. It reserves their address space, up to
-    /// 16 GiB each (memory is used as guests use it), and starts the thread that interrupts guests which run too long. The
-    /// thread ends with the engine's last clone.
-    pub fn with_capacity(sandboxes: u16) -> Result<Runtime, Error> {
-        let mut config = compile::configuration();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sandboxes.into())));
-        let engine = Engine::new(&config).map_err(Error::Runtime)?;
-        let weak = engine.weak();
-        let tick = move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
+    /// An engine of the embedder's own, which can run the component model and has epoch interruption. Whoever owns the engine increments its
+    /// epoch, best every 2 ms: running guests yield then, and it is the grain of [`Limits::cpu_time`](crate::Limits::cpu_time). Where the
+    /// engine's settings differ from those that the embedded components were compiled for, they are compiled again, once; and extensions
+    /// can only be compiled by [`Compiler::in_process`](crate::Compiler::in_process).
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Where extensions are compiled. Nowhere by default: loading one is an error then.
+    #[cfg(feature = "extensions")]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.loading.compiler = Some(compiler);
+        self
+    }
+
+    /// What the files of extensions may hold. The pool has room for as many instances, memories and tables in each sandbox.
+    #[cfg(feature = "extensions")]
+    pub fn load_limits(mut self, limits: LoadLimits) -> Self {
+        self.loading.limits = limits;
+        self
+    }
+
+    /// The runtime. Unless there is an engine already, this starts the thread that interrupts guests which run too long; it ends with the
+    /// engine's last clone.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be set up, or the limits make no sense ([`Error::LoadLimits`]).
+    pub fn build(self) -> Result<Runtime, Error> {
+        let sandboxes = self.sandboxes.unwrap_or(256);
+        #[cfg(feature = "extensions")]
+        self.loading.limits.check()?;
+        #[cfg(feature = "extensions")]
+        let pool = Pool::for_extensions(&self.loading.limits);
+        #[cfg(not(feature = "extensions"))]
+        let pool = Pool::OWN;
+        let engine = match self.engine {
+            Some(engine) => engine,
+            None => ticking(pool.engine(sandboxes)?)?,
         };
-        thread::Builder::new().name("incluster-epoch".into()).spawn(tick).map_err(|e| Error::Runtime(e.into()))?;
-        Ok(Runtime::with_engine(engine, sandboxes))
+        Ok(Runtime {
+            engine,
+            room: Arc::new(Semaphore::new(sandboxes.into())),
+            components: Arc::default(),
+            #[cfg(feature = "extensions")]
+            loading: Arc::new(self.loading),
+        })
+    }
+}
+
+/// Starts the engine's clock.
+fn ticking(engine: Engine) -> Result<Engine, Error> {
+    let weak = engine.weak();
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new().name("incluster-epoch".into()).spawn(tick).map_err(|e| Error::Runtime(e.into()))?;
+    Ok(engine)
+}
+
+impl Runtime {
+    /// A runtime with room for 256 sandboxes at once, which loads no extensions.
+    pub fn new() -> Result<Runtime, Error> {
+        Runtime::builder().build()
     }
 
-    /// A runtime on an engine of the embedder's own, which can run the component model and has epoch interruption. Whoever owns the
-    /// engine increments its epoch, best every 2 ms: running guests yield then, and it is the grain of
-    /// [`Limits::cpu_time`](crate::Limits::cpu_time). Where the engine's settings differ from those that the embedded
-    /// components were compiled for, they are compiled again, once.
-    pub fn with_engine(engine: Engine, sandboxes: u16) -> Runtime {
-        let room = Arc::new(Semaphore::new(sandboxes.into()));
-        Runtime { engine, room, components: Arc::default() }
+    /// A builder for a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
     }
 
     /// The engine, for linkers and stores of an embedder's own.
@@ -102,8 +173,20 @@ impl Runtime {
 
     /// The extensions that are compiled already.
     #[cfg(feature = "extensions")]
-    pub(crate) fn extensions(&self) -> &crate::extension::Cache {
+    pub(crate) fn extensions(&self) -> &crate::loader::Cache {
         &self.components.extensions
+    }
+
+    /// What the files of extensions may hold.
+    #[cfg(feature = "extensions")]
+    pub fn load_limits(&self) -> &LoadLimits {
+        &self.loading.limits
+    }
+
+    /// Where extensions are compiled, and what their files may hold.
+    #[cfg(feature = "extensions")]
+    pub(crate) fn loading(&self) -> (Option<&Compiler>, &LoadLimits) {
+        (self.loading.compiler.as_ref(), &self.loading.limits)
     }
 
     fn load(&self, loaded: &OnceLock<Component>, precompiled: &'static [u8], wasm: &[u8]) -> Result<Component, Error> {
@@ -136,23 +219,47 @@ impl Runtime {
     }
 }
 
-fn pool(sandboxes: u32) -> PoolingAllocationConfig {
-    /// A component is a module or three: what was compiled, and what adapts it to the component model. One that was composed is
-    /// two components or more.
-    const MODULES: u32 = 24;
-    /// An extension's own, the client's, and a few for one that was composed itself.
-    const MEMORIES: u32 = 4;
-    const TABLES: u32 = 8;
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(sandboxes)
-        .total_stacks(sandboxes)
-        .total_memories(sandboxes * MEMORIES)
-        .total_tables(sandboxes * TABLES)
-        .total_core_instances(sandboxes * MODULES)
-        .max_core_instances_per_component(MODULES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
-        .max_memory_size(4 << 30)
-        .table_elements(MAX_TABLE_ELEMENTS);
-    pool
+/// What one sandbox's component may have of the pool.
+struct Pool {
+    /// A component is a module or three: what was compiled, and what adapts it to the component model.
+    core_instances: u32,
+    memories: u32,
+    tables: u32,
+}
+
+impl Pool {
+    /// For the components that come with this crate.
+    const OWN: Pool = Pool { core_instances: 40, memories: 1, tables: 2 };
+
+    /// For an extension, and the client with it.
+    #[cfg(feature = "extensions")]
+    fn for_extensions(limits: &LoadLimits) -> Pool {
+        // The limits were checked: they are far below this.
+        let and = |own: u32, limit: u64| own.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX));
+        Pool {
+            core_instances: and(Pool::OWN.core_instances, limits.instances),
+            memories: and(Pool::OWN.memories, limits.memories),
+            tables: and(Pool::OWN.tables, limits.tables),
+        }
+    }
+
+    fn engine(&self, sandboxes: u16) -> Result<Engine, Error> {
+        let all = |each: u32| each.saturating_mul(sandboxes.into());
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(sandboxes.into())
+            .total_stacks(sandboxes.into())
+            .total_memories(all(self.memories))
+            .total_tables(all(self.tables))
+            .total_core_instances(all(self.core_instances))
+            .max_core_instances_per_component(self.core_instances)
+            .max_memories_per_component(self.memories)
+            .max_memories_per_module(self.memories)
+            .max_tables_per_component(self.tables)
+            .max_tables_per_module(self.tables)
+            .max_memory_size(4 << 30)
+            .table_elements(MAX_TABLE_ELEMENTS);
+        let mut config = compile::configuration();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        Engine::new(&config).map_err(Error::Runtime)
+    }
 }

@@ -287,7 +287,8 @@ async fn load(pre: PluginPre<Ctx>, mut store: &mut Store<Ctx>, retry_policy: Ret
 
 pub(crate) fn pre_instantiate(runtime: &Runtime, component: &Component) -> Result<InstancePre<Ctx>, Error> {
     let mut linker = Linker::new(runtime.engine());
-    add_to_linker(&mut linker).and_then(|()| linker.instantiate_pre(component)).map_err(Error::Runtime)
+    add_to_linker(&mut linker).map_err(Error::Runtime)?;
+    linker.instantiate_pre(component).map_err(|e| Error::not_linked(&e))
 }
 
 impl fmt::Debug for Tenant {

@@ -65,7 +65,7 @@ async fn dropped_pages_and_watches_free_theirs() {
 /// The pool has 100 places: were they not given back, the 101st call would wait for ever.
 #[tokio::test]
 async fn a_dropped_call_gives_its_place_back_at_once() {
-    let runtime = Runtime::with_capacity(100).unwrap();
+    let runtime = Runtime::builder().sandboxes(100).build().unwrap();
     let (testbed, mut asking) = slow().await;
     let server = incluster::Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());

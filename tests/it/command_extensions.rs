@@ -1,6 +1,7 @@
 //! `incluster run` and `incluster compose`.
 
 use crate::command::{command_in, in_testbed};
+use extensions::hostile;
 use std::process::Stdio;
 use std::time::Duration;
 use testbed::{PodStore, Testbed};
@@ -52,6 +53,95 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     let (allow, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
     let ran = in_testbed(&testbed, &["run", "--allow", allow, "--policy", &policy, &out, "list", "shop"]).await;
     assert_eq!((ran.status, ran.stdout.lines().count(), &*ran.stderr), (0, 7, ""));
+}
+
+#[tokio::test]
+async fn check_says_what_there_is_to_know_before_a_component_runs() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let files: [(&str, &[u8]); 4] = [
+        ("program.wasm", extensions::PROGRAM),
+        ("sockets.wasm", extensions::SOCKETS),
+        ("bomb.wasm", &hostile::nested_types(700)),
+        ("names.wasm", &wat::parse_str(r#"(component (import "a:b/c" (instance)) (export "e" (instance 0)))"#).unwrap()),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(at(name), bytes).unwrap();
+    }
+    let good = in_testbed(&testbed, &["check", &at("program.wasm")]).await;
+    assert_eq!((good.status, &*good.stderr), (0, ""));
+    for says in [
+        "import    permitted incluster:kubernetes/client@0.1.0\n",
+        "export    wasi:cli/run@0.2.",
+        "producer  processed-by wit-component ",
+        " of 30000\n",
+        "result    it can be loaded\n",
+    ] {
+        assert!(good.stdout.contains(says), "{says}: {}", good.stdout);
+    }
+    for (file, says) in [
+        ("sockets.wasm", "import    refused   wasi:sockets/"),
+        ("sockets.wasm", "it is refused: the component imports what an extension may not use: wasi:sockets/"),
+        ("bomb.wasm", "it is refused: the component exceeds the limit nesting: it may have 16, and has 101 or more"),
+        ("names.wasm", "import    refused   a:b/c\n"),
+    ] {
+        let refused = in_testbed(&testbed, &["check", &at(file)]).await;
+        assert!(refused.status == 1 && refused.stdout.contains(says) && refused.stderr.is_empty(), "{}", refused.stdout);
+    }
+    let allowed = in_testbed(&testbed, &["check", "--allow", "a:b/c", "-o", "json", &at("names.wasm")]).await;
+    let json: serde_json::Value = serde_json::from_str(&allowed.stdout).unwrap();
+    assert_eq!(allowed.status, 0, "{json}");
+    assert_eq!(json["imports"], serde_json::json!([{"name": "a:b/c", "access": "permitted"}]));
+    assert_eq!((&json["exports"], &json["problem"]), (&serde_json::json!(["e"]), &serde_json::Value::Null));
+    let bytes = serde_json::json!({"limit": "bytes", "value": 64 << 20, "found": files[3].1.len()});
+    assert_eq!(json["counts"][0], bytes);
+    assert!(json["compiledBytes"].as_u64().is_some_and(|bytes| bytes > 1000));
+    let refused = in_testbed(&testbed, &["check", "-o", "json", &at("bomb.wasm")]).await;
+    let json: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((refused.status, &json["problem"]["OverLimit"]["limit"]), (1, &serde_json::json!("nesting")));
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_is_a_wait_and_the_wall_time_holds() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program.wasm");
+    std::fs::write(&program, extensions::PROGRAM).unwrap();
+    let mut command = command_in(&testbed, &["run", "--wall-time", "1s", program.to_str().unwrap(), "print"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let _unread = running.stdout.take();
+    let ended = timeout(Duration::from_secs(60), running.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s"), "{said}");
+}
+
+/// What stands in a file that is not ours comes to the terminal as text.
+#[tokio::test]
+async fn a_terminal_gets_no_escape_sequences() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let name = "\\1b[2J\\0a\\e2\\80\\ae".repeat(100);
+    let malformed = format!(r#"(component (core module (import "{name}" "{name}" (func (param i32))) (func (call 0))))"#);
+    std::fs::write(at("names.wasm"), wat::parse_str(malformed).unwrap()).unwrap();
+    std::fs::write(at("policy.yaml"), format!("{}: 1\n", "\"\\e[2J\\u202e\"")).unwrap();
+    std::fs::write(at("deep.yaml"), "[".repeat(200_000)).unwrap();
+    std::fs::write(at("program.wasm"), extensions::PROGRAM).unwrap();
+    for args in [
+        vec!["check", &*at("names.wasm")],
+        vec!["run", &at("names.wasm")],
+        vec!["run", "--policy", &at("policy.yaml"), &at("program.wasm")],
+        vec!["run", "--policy", &at("deep.yaml"), &at("program.wasm")],
+        vec!["run", "--policy", "\x1b[2J", &at("program.wasm")],
+        vec!["run", "--policy", "/dev/zero", &at("program.wasm")],
+        vec!["run", "\x1b[2J\u{202e}.wasm"],
+        vec!["\x1b[2J"],
+    ] {
+        let ran = in_testbed(&testbed, &args).await;
+        assert!(ran.status != 0 && !(ran.stdout + &ran.stderr).contains(['\x1b', '\u{202e}']), "{args:?}");
+        assert!(ran.stderr.len() < 5_000, "{args:?}: {} bytes", ran.stderr.len());
+    }
 }
 
 #[tokio::test]

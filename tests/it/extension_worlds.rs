@@ -1,10 +1,10 @@
 //! Extensions of other worlds: HTTP handlers, components without the client; and what each sample imports.
 
 use crate::interfaces::interfaces;
-use crate::{RUNTIME, tenant};
+use crate::{RUNTIME, load, tenant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use incluster::{Ctx, Error, Extension, Sandboxes};
+use incluster::{Ctx, Error, Sandboxes};
 use testbed::Testbed;
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -22,7 +22,7 @@ fn linker() -> Linker<Ctx> {
 #[tokio::test]
 async fn an_extension_answers_http_requests_from_what_the_client_says() {
     let testbed = Testbed::start().await;
-    let extension = RUNTIME.extension(extensions::HANDLER, &[]).unwrap();
+    let extension = load(extensions::HANDLER, &[]).await;
     let pre = ProxyPre::new(linker().instantiate_pre(extension.component()).unwrap()).unwrap();
     let handlers = Sandboxes::new(
         &tenant(&testbed),
@@ -61,7 +61,7 @@ const GREEDY: &str = r#"(component
 #[tokio::test]
 async fn tables_are_limited() {
     let testbed = Testbed::start().await;
-    let extension = RUNTIME.extension(&wat::parse_str(GREEDY).unwrap(), &[]).unwrap();
+    let extension = load(&wat::parse_str(GREEDY).unwrap(), &[]).await;
     let pre = linker().instantiate_pre(extension.component()).unwrap();
     let tenant = tenant(&testbed);
     let tenant = tenant.with_limits(incluster::Limits { table_elements: 100, ..tenant.limits().clone() });
@@ -81,8 +81,8 @@ async fn tables_are_limited() {
 }
 
 /// What each sample reaches of the host: nothing that another extension would not.
-#[test]
-fn samples_import_no_more_than_they_need() {
+#[tokio::test]
+async fn samples_import_no_more_than_they_need() {
     for (name, component, allowed) in [
         ("handler", extensions::HANDLER, &[][..]),
         ("picker", extensions::PICKER, &[]),
@@ -90,8 +90,8 @@ fn samples_import_no_more_than_they_need() {
         ("sticky", extensions::STICKY, &["example:gateway/ready-pods"]),
         ("unruly", extensions::UNRULY, &["example:gateway/ready-pods"]),
     ] {
-        assert!(RUNTIME.extension(component, allowed).is_ok(), "{name}");
-        let composed = Extension::compose(component, allowed).unwrap();
+        load(component, allowed).await;
+        let composed = RUNTIME.compose("test", component, allowed).await.unwrap();
         let (names, _) = interfaces(&composed);
         let beyond: Vec<_> =
             names.iter().filter(|name| !name.starts_with("wasi:") && !allowed.contains(&&*without_version(name))).collect();

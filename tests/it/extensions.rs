@@ -1,7 +1,7 @@
 //! Components of tenants' own: what they can do, what they cannot, and what becomes of those that try.
 
 use crate::log::Log;
-use crate::{RUNTIME, portable, tenant};
+use crate::{RUNTIME, load, portable, tenant};
 use incluster::policy::Policy;
 use incluster::{Ctx, Error, Extension, ExtensionError, Limits, Reuse, Runtime, Sandboxes, Server, Tenant};
 use picker::{Picker, PickerPre};
@@ -31,10 +31,6 @@ fn pods_of_shop() -> Policy {
     serde_json::from_str(PODS).unwrap()
 }
 
-fn load(component: &[u8], allowed: &[&str]) -> Extension {
-    RUNTIME.extension(component, allowed).unwrap()
-}
-
 /// Runs a program, and returns how it ended, and what it wrote.
 async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
     let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
@@ -56,7 +52,7 @@ async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Res
 }
 
 async fn run(tenant: &Tenant, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
-    run_with(tenant, &load(extensions::PROGRAM, &[]), args).await
+    run_with(tenant, &load(extensions::PROGRAM, &[]).await, args).await
 }
 
 #[tokio::test]
@@ -111,7 +107,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
     // As a check of the check: where the sandbox has the token, it is found.
     assert!(run(&portable(&testbed), &["read"]).await.1.contains(secret));
 
-    let sends = load(extensions::EXFILTRATE, &["wasi:http/outgoing-handler"]);
+    let sends = load(extensions::EXFILTRATE, &["wasi:http/outgoing-handler"]).await;
     let authority = elsewhere.server.address().to_string();
     let (ended, sent) = run_with(&tenant(&testbed), &sends, &[&authority, "example.com"]).await;
     assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
@@ -127,23 +123,23 @@ async fn the_token_is_nowhere_in_the_sandbox() {
 
 #[tokio::test]
 async fn what_an_extension_may_not_import_is_named() {
-    let refused = |component: &[u8], allowed: &[&str]| match RUNTIME.extension(component, allowed) {
+    let refused = async |component: &[u8], allowed: &[&str]| match RUNTIME.extension("test", component, allowed).await {
         Err(Error::Extension(error)) => error,
         other => panic!("{other:?}"),
     };
-    let ExtensionError::Imports(names) = refused(extensions::SOCKETS, &[]) else { panic!() };
-    assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("wasi:sockets/")), "{names:?}");
-    let ExtensionError::Imports(names) = refused(extensions::EXFILTRATE, &[]) else { panic!() };
+    let ExtensionError::Imports { names, total } = refused(extensions::SOCKETS, &[]).await else { panic!() };
+    assert!(total == names.len() && names.iter().all(|name| name.starts_with("wasi:sockets/")), "{names:?}");
+    let ExtensionError::Imports { names, .. } = refused(extensions::EXFILTRATE, &[]).await else { panic!() };
     assert!(names.len() == 1 && names[0].starts_with("wasi:http/outgoing-handler@"), "{names:?}");
 
-    assert!(matches!(refused(b"\0asm\x01\0\0\0", &[]), ExtensionError::CoreModule));
+    assert!(matches!(refused(b"\0asm\x01\0\0\0", &[]).await, ExtensionError::CoreModule));
     for no_component in [&b""[..], b"text", b"\0asm", b"\0asm\x0d\0\x01\0\x01", &extensions::PROGRAM[..5000]] {
-        assert!(matches!(refused(no_component, &[]), ExtensionError::NotAComponent(_)));
+        assert!(matches!(refused(no_component, &[]).await, ExtensionError::NotAComponent(_)));
     }
     // A client of another version, by the name of its import.
     let other: Vec<u8> =
         replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.9.0");
-    let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]) else { panic!() };
+    let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]).await else { panic!() };
     assert_eq!(import, "incluster:kubernetes/client@0.9.0");
 }
 
@@ -157,7 +153,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_same_component_is_compiled_once() {
-    let (one, other) = (load(extensions::PICKER, &[]), load(extensions::PICKER, &[]));
+    let (one, other) = tokio::join!(load(extensions::PICKER, &[]), load(extensions::PICKER, &[]));
     assert_eq!(one.component().image_range(), other.component().image_range());
 }
 
@@ -229,17 +225,17 @@ async fn an_engine_of_the_embedders_own() {
     let testbed = Testbed::start().await;
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(true).cranelift_opt_level(wasmtime::OptLevel::None);
-    let runtime = Runtime::with_engine(wasmtime::Engine::new(&config).unwrap(), 2);
+    let runtime = Runtime::builder().engine(wasmtime::Engine::new(&config).unwrap()).sandboxes(2).build().unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "own").server(server).service_account_dir(testbed.volume.path());
     let tenant = tenant.policy(pods_of_shop()).build().unwrap();
     assert_eq!(tenant.list_namespaced_pods("shop", &incluster::types::ListOptions::ALL).await.unwrap().items.len(), 7);
 }
 
-fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
+async fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
     let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
-    let pre = PickerPre::new(linker.instantiate_pre(load(extensions::PICKER, &[]).component()).unwrap()).unwrap();
+    let pre = PickerPre::new(linker.instantiate_pre(load(extensions::PICKER, &[]).await.component()).unwrap()).unwrap();
     Sandboxes::new(
         tenant,
         |ctx| ctx.build(),
@@ -257,7 +253,7 @@ async fn calls(pickers: &Sandboxes<Ctx, Picker>) -> u32 {
 #[tokio::test]
 async fn a_world_of_the_embedders_own() {
     let testbed = Testbed::start().await;
-    let pickers = pickers(&tenant(&testbed).with_policy(pods_of_shop()));
+    let pickers = pickers(&tenant(&testbed).with_policy(pods_of_shop())).await;
     let pick = async |key: &str| {
         let pick = async |picker: &Picker, store: &mut Store<Ctx>| picker.call_pick(store, "shop", "tier=edge", key).await;
         pickers.call(pick).await.unwrap().unwrap()
@@ -272,7 +268,7 @@ async fn a_world_of_the_embedders_own() {
 async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60) };
-    let pickers = pickers(&tenant(&testbed).with_reuse(reuse));
+    let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
     let mut had = Vec::new();
     for _ in 0..5 {
         had.push(calls(&pickers).await);
@@ -288,7 +284,7 @@ async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
 async fn a_warm_instance_that_nobody_uses_ends() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1) };
-    let pickers = pickers(&tenant(&testbed).with_reuse(reuse));
+    let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
     assert_eq!(calls(&pickers).await, 1);
     let gone = async {
         while pickers.warm() > 0 {

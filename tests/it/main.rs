@@ -15,6 +15,7 @@ mod extensions;
 #[path = "../transport/faults.rs"]
 mod faults;
 mod host_faults;
+mod hostile_files;
 mod interfaces;
 mod limits;
 mod listing;
@@ -30,12 +31,22 @@ mod watching;
 
 use incluster::policy::Policy;
 use incluster::types::{Error as Kubernetes, ListOptions, PodList, RetryPolicy};
-use incluster::{Credentials, Error, Runtime, Server, Tenant};
+use incluster::{Compiler, Credentials, Error, Extension, Runtime, Server, Tenant};
 use std::sync::LazyLock;
 use testbed::Testbed;
 
 /// One engine for all tests, as in a process of an embedder's.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::builder().compiler(compiler()).build().expect("a runtime"));
+
+/// As in the binary, whose program it is.
+fn compiler() -> Compiler {
+    Compiler::child(env!("CARGO_BIN_EXE_incluster")).arg("compile-child")
+}
+
+/// An extension of a tenant's.
+async fn load(component: &[u8], allowed: &[&str]) -> Extension {
+    RUNTIME.extension("test", component, allowed).await.expect("an extension")
+}
 
 /// The cluster that a testbed is.
 fn tenant(testbed: &Testbed) -> Tenant {

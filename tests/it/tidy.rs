@@ -39,6 +39,14 @@ fn nothing_is_left_unfinished() {
     }
 }
 
+/// With `panic = "abort"`, it would catch nothing.
+#[test]
+fn nothing_relies_on_unwinding() {
+    for (name, text) in files(".rs").into_iter().filter(|(name, _)| name.starts_with("host/") || name.starts_with("guest/")) {
+        assert!(!text.contains("catch_unwind"), "{name}");
+    }
+}
+
 /// Every item of the contract says what it is.
 #[test]
 fn the_contract_is_documented() {

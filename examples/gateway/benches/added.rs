@@ -42,7 +42,7 @@ async fn main() {
         route("warm", "/warm", ", extension: sticky.wasm"),
     ]
     .concat();
-    let gateway = Gateway::start(&cluster.write_text(&text), METRICS.clone()).await.expect("a gateway");
+    let gateway = Gateway::start(&cluster.write_text(&text), support::compiler(), METRICS.clone()).await.expect("a gateway");
     let browser = Browser::new();
     let mut times: [Vec<Duration>; 3] = Default::default();
     for request in 0..REQUESTS {

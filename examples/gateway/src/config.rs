@@ -1,7 +1,7 @@
 //! The configuration file.
 
 use incluster::policy::Policy;
-use incluster::{Limits, Reuse};
+use incluster::{Limits, LoadLimits, Reuse, input};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the status page and the metrics are: an address that only operators reach. It is not changed by a reload.
     pub status: SocketAddr,
+    /// What the files of extensions may hold. It is not changed by a reload.
+    #[serde(default)]
+    pub load_limits: LoadLimits,
     /// By name.
     #[serde(default)]
     pub tenants: BTreeMap<String, TenantConfig>,
@@ -85,7 +88,7 @@ pub struct ConfigError(String);
 
 impl ConfigError {
     pub(crate) fn new(file: &Path, problem: impl fmt::Display) -> ConfigError {
-        ConfigError(format!("{}: {problem}", file.display()))
+        ConfigError(input::printable(&format_args!("{}: {problem}", file.display())))
     }
 }
 
@@ -104,12 +107,12 @@ impl Config {
     ///
     /// It cannot be read, is not YAML, has unknown or missing fields, or contradicts itself.
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|e| ConfigError::new(file, e))?;
+        let text = input::read(file, input::MAX_DOCUMENT).map_err(|e| ConfigError::new(file, e))?;
         Config::parse(&text).map_err(|problem| ConfigError::new(file, problem))
     }
 
-    fn parse(text: &str) -> Result<Config, String> {
-        let config: Config = yaml_serde::from_str(text).map_err(|e| e.to_string())?;
+    fn parse(text: &[u8]) -> Result<Config, String> {
+        let config: Config = input::yaml(text)?;
         for name in config.tenants.keys() {
             if !is_name(name) {
                 return Err(format!("tenant `{name}`: a name has a-z, 0-9 and -, and at most 63 of them"));
@@ -171,7 +174,7 @@ routes:
 
     #[test]
     fn a_file_says_what_it_means() {
-        let config = Config::parse(GOOD).unwrap();
+        let config = Config::parse(GOOD.as_bytes()).unwrap();
         let (tenant, route) = (&config.tenants["shop"], &config.routes[0]);
         assert_eq!((tenant.limits.requests_per_second, tenant.limits.wall_time), (10, Duration::from_secs(2)));
         assert_eq!(tenant.reuse, Reuse { kept: 2, calls: 100, idle_time: Duration::from_secs(60) });
@@ -180,7 +183,7 @@ routes:
 
     #[test]
     fn the_sample_is_one() {
-        let sample = Config::parse(include_str!("../gateway.yaml")).unwrap();
+        let sample = Config::parse(include_bytes!("../gateway.yaml")).unwrap();
         assert_eq!(sample.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop.example/cart", "*/"]);
     }
 
@@ -194,16 +197,16 @@ routes:
             ("namespace: shop,", "namespace: bank,", "the policy does not permit `watch pods` in namespace `bank`"),
             ("namespace: shop,", "namespace: ../x,", "`../x` is not a namespace's name"),
             ("verbs: [watch]", "verbs: [delete]", "unknown variant `delete`"),
-            ("wallTime: 2s", "wallTime: soon", "tenants.shop.limits: `soon` is not a time"),
+            ("wallTime: 2s", "wallTime: soon", "`soon` is not a time"),
             ("  shop:\n", "  Shop:\n", "tenant `Shop`"),
-            ("listen: 127.0.0.1:0", "listen: here", "listen"),
+            ("listen: 127.0.0.1:0", "listen: here", "invalid socket address"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");
-            let error = Config::parse(&text).unwrap_err();
+            let error = Config::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(says), "{to}: {error}");
         }
         let twice = format!("{GOOD}  - {{tenant: shop, namespace: shop, port: 81, pathPrefix: /cart}}\n");
-        assert!(Config::parse(&twice).unwrap_err().contains("another route"));
+        assert!(Config::parse(twice.as_bytes()).unwrap_err().contains("another route"));
     }
 }

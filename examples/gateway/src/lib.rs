@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use incluster::Runtime;
+use incluster::{Compiler, Runtime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use proxy::{Body, Upstreams, text};
 use routes::{Routes, relative_to};
@@ -73,13 +73,18 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Reads the file, and serves what it says. `metrics` is what the process's recorder counts.
-    pub async fn start(file: &Path, metrics: PrometheusHandle) -> Result<Gateway, Box<dyn Error + Send + Sync>> {
+    /// Reads the file, and serves what it says. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
+    pub async fn start(
+        file: &Path,
+        compiler: Compiler,
+        metrics: PrometheusHandle,
+    ) -> Result<Gateway, Box<dyn Error + Send + Sync>> {
         let config = Config::read(file)?;
-        let runtime = Runtime::with_capacity(SANDBOXES)?;
+        let runtime =
+            Runtime::builder().sandboxes(SANDBOXES).compiler(compiler).load_limits(config.load_limits.clone()).build()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
         let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
-        let routes = build(runtime.clone(), file.into(), config, None).await?;
+        let routes = Routes::build(&runtime, file, config, None).await?;
         let shared = Arc::new(Shared {
             file: file.into(),
             runtime,
@@ -107,7 +112,8 @@ impl Gateway {
         Ok(Gateway { address, status_address, shared, stop, tasks })
     }
 
-    /// Reads the file again, as happens when it changes. What is under way goes on as it began.
+    /// Reads the file again, as happens when it changes. What is under way goes on as it began. An extension whose file
+    /// has become unusable is a problem of its routes alone, which go on with the one that they had.
     ///
     /// # Errors
     ///
@@ -133,7 +139,7 @@ impl Shared {
         let read = match Config::read(&self.file) {
             Ok(config) => {
                 *self.files.lock().unwrap_or_else(PoisonError::into_inner) = self.files_of(&config);
-                build(self.runtime.clone(), self.file.clone(), config, Some(self.routes())).await
+                Routes::build(&self.runtime, &self.file, config, Some(&self.routes())).await
             }
             Err(error) => Err(error),
         };
@@ -180,18 +186,6 @@ impl Shared {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         answer
     }
-}
-
-/// Compiles, which must not hold up requests.
-async fn build(runtime: Runtime, file: PathBuf, config: Config, before: Option<Arc<Routes>>) -> Result<Routes, ConfigError> {
-    let at = file.clone();
-    let handle = tokio::runtime::Handle::current();
-    let built = tokio::task::spawn_blocking(move || {
-        // Watches are begun on the way.
-        let _entered = handle.enter();
-        Routes::build(&runtime, &file, config, before.as_deref())
-    });
-    built.await.unwrap_or_else(|panicked| Err(ConfigError::new(&at, panicked)))
 }
 
 /// Reads the configuration again whenever a file of it has changed.

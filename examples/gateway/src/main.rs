@@ -1,6 +1,7 @@
 //! `gateway CONFIG`
 
 use gateway::{Config, Gateway};
+use incluster::Compiler;
 use lexopt::Arg;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::error::Error;
@@ -24,8 +25,18 @@ enum Action {
     Help,
 }
 
+/// The command by which this program is its own compiler, in a process of its own. It is not for people.
+const COMPILE_CHILD: &str = "compile-child";
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
+        return incluster::compile_child();
+    }
+    run()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let action = match parse(lexopt::Parser::from_env()) {
         Ok(action) => action,
@@ -67,7 +78,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
 
 async fn serve(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let gateway = Gateway::start(file, metrics).await?;
+    // The program itself, also after its file was replaced by another version's.
+    let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
+    let gateway = Gateway::start(file, compiler, metrics).await?;
     println!("serving at http://{}, status at http://{}", gateway.address, gateway.status_address);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

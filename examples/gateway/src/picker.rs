@@ -52,7 +52,8 @@ impl Picker {
         let mut linker = Linker::new(tenant.runtime().engine());
         incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
         ready_pods::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state).map_err(Error::Runtime)?;
-        let pre = linker.instantiate_pre(extension.component()).and_then(bindings::PickerPre::new).map_err(Error::Runtime)?;
+        let pre = linker.instantiate_pre(extension.component()).and_then(bindings::PickerPre::new);
+        let pre = pre.map_err(|e| Error::not_linked(&e))?;
         let sandboxes = Sandboxes::new(
             tenant,
             |ctx| Ok(State { ctx: ctx.build()?, pods: Arc::default() }),

@@ -125,6 +125,10 @@ impl Upstreams {
 
 async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
     let Some(picker) = &route.picker else {
+        // It must not be taken for a route without an extension: who may reach which pod is the extension's to say.
+        if route.problem.is_some() {
+            return Err(Failed("no_extension", StatusCode::SERVICE_UNAVAILABLE, "the route's extension cannot be used".into()));
+        }
         let place = route.turn().checked_rem(pods.pods.len());
         let none = || Failed("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into());
         return place.and_then(|place| pods.pods.get(place)).ok_or_else(none);

@@ -3,12 +3,13 @@
 use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
 use crate::picker::{ALLOWED, Picker};
 use crate::pods::PodSet;
-use incluster::{Error, Extension, Runtime, Server, Tenant};
+use incluster::{Error, Extension, Runtime, Server, Tenant, input};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing::error;
 
 /// What requests go by.
 pub struct Routes {
@@ -23,8 +24,10 @@ pub struct Route {
     pub config: RouteConfig,
     /// Its pods.
     pub pods: Arc<PodSet>,
-    /// What picks among them.
+    /// What picks among them: nothing, where the file names no extension, or one that cannot be used.
     pub picker: Option<Picker>,
+    /// Why the extension that the file names is not in use. If there is a picker, it is an earlier version of that extension.
+    pub problem: Option<String>,
     extension: Option<Extension>,
     turn: AtomicUsize,
 }
@@ -42,8 +45,9 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// An extension cannot be used, or a tenant not be made.
-    pub fn build(runtime: &Runtime, file: &Path, config: Config, before: Option<&Routes>) -> Result<Routes, ConfigError> {
+    /// A tenant cannot be made, or a route that was not there before names an extension that cannot be used. At the start, and for a file that
+    /// has changed since, that concerns its route alone: [`Route::problem`].
+    pub async fn build(runtime: &Runtime, file: &Path, config: Config, before: Option<&Routes>) -> Result<Routes, ConfigError> {
         let mut tenants = BTreeMap::new();
         for (name, tenant_config) in &config.tenants {
             let unchanged = before.filter(|before| before.config.tenants.get(name) == Some(tenant_config));
@@ -56,34 +60,48 @@ impl Routes {
         }
         let mut routes = Routes { tenants, routes: Vec::new(), config };
         for config in routes.config.routes.clone() {
-            let route = routes.route(runtime, file, config, before)?;
+            let route = routes.route(runtime, file, config, before).await?;
             routes.routes.push(route);
         }
         Ok(routes)
     }
 
-    fn route(
+    async fn route(
         &self,
         runtime: &Runtime,
         file: &Path,
         config: RouteConfig,
         before: Option<&Routes>,
     ) -> Result<Arc<Route>, ConfigError> {
-        let problem = |problem: &dyn Display| ConfigError::new(file, format_args!("route {config}: {problem}"));
-        let path = config.extension.as_ref().map(|path| relative_to(file, path));
-        let extension = path.map(|path| load(runtime, &path)).transpose().map_err(|e| problem(&e))?;
+        let is_new = before.is_some_and(|before| !before.routes.iter().any(|route| route.config == config));
         let of_the_same_tenant =
             |before: &&Routes| before.config.tenants.get(&config.tenant) == self.config.tenants.get(&config.tenant);
         let before = before.filter(of_the_same_tenant);
-        if let Some(route) = before.and_then(|before| before.the_same(&config, extension.as_ref())) {
+        let tenant = &self.tenants[&config.tenant];
+        let mut problem = None;
+        let (mut extension, mut picker) = (None, None);
+        if let Some(path) = &config.extension {
+            match load(runtime, tenant, &relative_to(file, path)).await {
+                Ok((loaded, made)) => (extension, picker) = (Some(loaded), Some(made)),
+                // A configuration that is worse than the one that runs is not taken.
+                Err(error) if is_new => return Err(ConfigError::new(file, format_args!("route {config}: {error}"))),
+                Err(error) => {
+                    error!(route = %config, "the extension is not in use: {error}");
+                    problem = Some(error);
+                    // The one that was good goes on.
+                    extension = before.and_then(|before| before.extension(&config));
+                    let again = extension.as_ref().map(|extension| Picker::new(tenant, extension));
+                    picker = again.and_then(Result::ok);
+                }
+            }
+        }
+        if let Some(route) = before.and_then(|before| before.the_same(&config, extension.as_ref(), &problem)) {
             return Ok(route);
         }
-        let tenant = &self.tenants[&config.tenant];
-        let picker = extension.as_ref().map(|extension| Picker::new(tenant, extension)).transpose().map_err(|e| problem(&e))?;
         let known = before.and_then(|before| before.pods(&config)).or_else(|| self.pods(&config));
         let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
         let pods = known.unwrap_or_else(watch);
-        Ok(Arc::new(Route { config, pods, picker, extension, turn: AtomicUsize::new(0) }))
+        Ok(Arc::new(Route { config, pods, picker, problem, extension, turn: AtomicUsize::new(0) }))
     }
 
     /// The route of a request.
@@ -105,11 +123,17 @@ impl Routes {
         &self.tenants
     }
 
-    fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>) -> Option<Arc<Route>> {
+    /// The extension that such a route has in use.
+    fn extension(&self, config: &RouteConfig) -> Option<Extension> {
+        self.routes.iter().find(|route| route.config == *config).and_then(|route| route.extension.clone())
+    }
+
+    fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>, problem: &Option<String>) -> Option<Arc<Route>> {
         // An extension that is in use is not compiled again: the same code is at the same place.
         let place = |extension: &Extension| extension.component().image_range();
-        let is_the_same =
-            |route: &&Arc<Route>| route.config == *config && route.extension.as_ref().map(place) == extension.map(place);
+        let is_the_same = |route: &&Arc<Route>| {
+            route.config == *config && route.problem == *problem && route.extension.as_ref().map(place) == extension.map(place)
+        };
         self.routes.iter().find(is_the_same).cloned()
     }
 
@@ -142,10 +166,12 @@ pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-fn load(runtime: &Runtime, path: &Path) -> Result<Extension, String> {
-    let in_file = |error: &dyn Display| format!("{}: {error}", path.display());
-    let bytes = std::fs::read(path).map_err(|e| in_file(&e))?;
-    runtime.extension(&bytes, &ALLOWED).map_err(|e| in_file(&e))
+async fn load(runtime: &Runtime, tenant: &Tenant, path: &Path) -> Result<(Extension, Picker), String> {
+    let in_file = |error: &dyn Display| input::printable(&format_args!("{}: {error}", path.display()));
+    let bytes = input::read(path, runtime.load_limits().bytes).map_err(|e| in_file(&e))?;
+    let extension = runtime.extension(tenant.name(), &bytes, &ALLOWED).await.map_err(|e| in_file(&e))?;
+    let picker = Picker::new(tenant, &extension).map_err(|e| in_file(&e))?;
+    Ok((extension, picker))
 }
 
 #[cfg(test)]

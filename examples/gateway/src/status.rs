@@ -106,6 +106,7 @@ fn route_row(route: &Route, figures: &[Figure]) -> Markup {
                     span class=(if outcome == "served" { "ok" } else { "bad" }) { (outcome) " " (figure.value) " " }
                 }
                 @if let Some(problem) = route.pods.problem() { div.bad { (problem) } }
+                @if let Some(problem) = &route.problem { div.bad { "The extension is not in use: " (problem) } }
             }
         }
     }

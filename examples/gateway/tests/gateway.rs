@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use support::{Browser, Cluster, METRICS};
+use support::{Browser, Cluster, METRICS, compiler};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 async fn start(file: &Path) -> (Gateway, Browser, String) {
-    let gateway = Gateway::start(file, METRICS.clone()).await.unwrap();
+    let gateway = Gateway::start(file, compiler(), METRICS.clone()).await.unwrap();
     let url = format!("http://{}", gateway.address);
     (gateway, Browser::new(), url)
 }
@@ -193,6 +193,42 @@ async fn the_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() 
     assert_eq!(watches(&cluster), 1);
 }
 
+/// One hostile file among a gateway's extensions, at the start and later.
+#[tokio::test]
+async fn a_hostile_extension_is_a_problem_of_its_route_alone() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let good = cluster.route("files", "pathPrefix: /good, extension: sticky.wasm");
+    let hostile = cluster.route("files", "pathPrefix: /hostile, extension: hostile.wasm");
+    let changing = cluster.route("files", "pathPrefix: /changing, extension: changing.wasm");
+    let file = cluster.write("files", &(good + &hostile + &changing));
+    let bomb = extensions::hostile::nested_types(700);
+    std::fs::write(file.with_file_name("hostile.wasm"), &bomb).unwrap();
+    std::fs::write(file.with_file_name("changing.wasm"), extensions::STICKY).unwrap();
+    let (gateway, browser, url) = start(&file).await;
+    let statuses = async || {
+        let [good, hostile, changing] = ["good", "hostile", "changing"].map(|route| format!("{url}/{route}"));
+        [browser.get(&good).await.0, browser.get(&hostile).await.0, browser.get(&changing).await.0]
+    };
+    let page = async || browser.get(&format!("http://{}", gateway.status_address)).await.1;
+    let says = "hostile.wasm: failed to load the extension: the component exceeds the limit nesting";
+    // It is not taken for a route without an extension.
+    assert_eq!(statuses().await, [200, 503, 200]);
+    let text = page().await;
+    assert!(text.contains("The extension is not in use: ") && text.contains(says) && !text.contains("changing.wasm:"), "{text}");
+
+    std::fs::write(file.with_file_name("changing.wasm"), &bomb).unwrap();
+    gateway.reload().await.unwrap();
+    assert_eq!(statuses().await, [200, 503, 200]);
+    assert!(page().await.contains("changing.wasm: failed to load the extension: the component exceeds"));
+
+    std::fs::write(file.with_file_name("hostile.wasm"), extensions::STICKY).unwrap();
+    std::fs::write(file.with_file_name("changing.wasm"), extensions::STICKY).unwrap();
+    gateway.reload().await.unwrap();
+    assert_eq!(statuses().await, [200, 200, 200]);
+    assert!(!page().await.contains("not in use"));
+}
+
 #[tokio::test]
 async fn what_was_known_serves_while_the_api_server_is_gone() {
     let mut cluster = Cluster::start().await;
@@ -233,11 +269,18 @@ async fn the_binary_checks_serves_and_stops() {
     assert_eq!(absent.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("absent.yaml: No such file"));
 
-    let mut running = gateway().arg(&file).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    // The program compiles in a process of its own, and says what is wrong with a file.
+    let hostile = cluster.route("binary", "pathPrefix: /hostile, extension: hostile.wasm");
+    let file = cluster.write("binary", &(cluster.route("binary", "extension: sticky.wasm") + &hostile));
+    std::fs::write(file.with_file_name("hostile.wasm"), extensions::hostile::nested_types(700)).unwrap();
+    let log = std::fs::File::create(file.with_file_name("log")).unwrap();
+    let mut running = gateway().arg(&file).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
     let url = line.split([' ', ',']).nth(2).unwrap();
     assert_eq!(Browser::new().get(url).await.0, 200, "{line}");
+    let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
+    assert!(log.contains("the extension is not in use") && log.contains("exceeds the limit nesting"), "{log}");
     let kill = format!("kill -TERM {}", running.id().unwrap());
     assert!(tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     assert!(timeout(Duration::from_secs(15), running.wait()).await.unwrap().unwrap().success());

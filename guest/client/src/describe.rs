@@ -1,5 +1,6 @@
 //! What an error means to the person who has to act on it. The host compiles this file, too, for its own types.
 
+use crate::text::is_control;
 use crate::types::{ConfigError, Error, Status, TransportError};
 
 /// What went wrong, in one line of printable text.
@@ -102,7 +103,7 @@ fn transport(error: &TransportError) -> String {
 
 /// Servers and files can put anything into a text; a terminal must not act on it.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -111,8 +112,8 @@ mod tests {
 
     #[test]
     fn no_text_leaves_its_line() {
-        let error = Error::MalformedResponse("a\nb\x1b[2J\u{85}c".into());
-        assert_eq!(cause(&error), "the answer is not what the Kubernetes API documents: a b [2J c");
+        let error = Error::MalformedResponse("a\nb\x1b[2J\u{85}c\u{202e}d\u{2069}".into());
+        assert_eq!(cause(&error), "the answer is not what the Kubernetes API documents: a b [2J c d ");
     }
 
     #[test]

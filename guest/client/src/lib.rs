@@ -31,6 +31,7 @@ mod redact;
 pub mod request;
 pub mod response;
 pub mod retry;
+pub mod text;
 pub mod token;
 mod transport;
 mod watch;

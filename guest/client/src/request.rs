@@ -1,6 +1,7 @@
 //! Requests are values: the path and query that the API server is asked for, and what it may answer with.
 
 use crate::dns;
+use crate::text::is_control;
 use crate::types::{Error, ListOptions, ResourceVersionMatch, WatchOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -121,7 +122,7 @@ pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
         if matches!(&*decoded, "" | "." | "..") {
             return refuse("has a segment that is empty, . or ..");
         }
-        if decoded.contains(|c: char| matches!(c, '/' | '\\' | '%') || c.is_control()) {
+        if decoded.contains(|c: char| matches!(c, '/' | '\\' | '%') || is_control(c)) {
             return refuse("has an encoded slash, backslash, percent or control character in a segment");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, decode, schema};
+use crate::describe::one_line;
 use crate::types::{Error, Status, StatusDetails, TransportError};
 use std::time::SystemTime;
 
@@ -121,8 +122,7 @@ fn status_record(status: schema::Status, code: u16) -> Status {
 /// The beginning of a body that is not a `Status`, in one line of printable text.
 fn quote(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTED_BYTES)]);
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    printable.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(&text).split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use incluster_client::claims::Claims;
+use incluster_client::describe::one_line;
 use incluster_client::{Client, SERVICE_ACCOUNT_DIR, files};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -35,8 +36,8 @@ fn token_lines(claims: Option<Claims>, now: SystemTime) -> Vec<(&'static str, St
         None => "does not expire".into(),
     };
     let mut lines = vec![("Token:", expiry)];
-    lines.extend(claims.sub.map(|sub| ("Subject:", printable(&sub))));
-    lines.extend(claims.aud.iter().map(|audience| ("Audience:", printable(audience))));
+    lines.extend(claims.sub.map(|sub| ("Subject:", one_line(&sub))));
+    lines.extend(claims.aud.iter().map(|audience| ("Audience:", one_line(audience))));
     lines
 }
 
@@ -46,11 +47,11 @@ fn certificates(pem: &[u8], now: SystemTime) -> Vec<String> {
         let certificate = Certificate::from_der(&der).map_err(|e| e.to_string())?;
         let certificate = certificate.tbs_certificate();
         let not_after = certificate.validity().not_after.to_unix_duration();
-        Ok::<_, String>(format!("{}, {}", printable(&certificate.subject().to_string()), expiry(not_after, now)))
+        Ok::<_, String>(format!("{}, {}", one_line(&certificate.subject().to_string()), expiry(not_after, now)))
     };
     CertificateDer::pem_slice_iter(pem)
         .map(|der| {
-            der.map_err(|e| e.to_string()).and_then(describe).unwrap_or_else(|e| format!("not a certificate: {}", printable(&e)))
+            der.map_err(|e| e.to_string()).and_then(describe).unwrap_or_else(|e| format!("not a certificate: {}", one_line(&e)))
         })
         .collect()
 }
@@ -74,10 +75,6 @@ fn about(time: Duration) -> String {
         120..2880 => format!("{} h", minutes / 60),
         _ => format!("{} days", minutes / 1440),
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

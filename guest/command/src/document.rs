@@ -3,6 +3,7 @@
 
 use crate::pods::Page;
 use incluster_client::decode::{Part, json};
+use incluster_client::text::is_control;
 use incluster_client::types::Error;
 use serde::Serialize;
 use serde_json::Value;
@@ -158,17 +159,18 @@ fn pretty(value: &Value) -> Result<String, Error> {
     let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(text).map_err(|e| e.to_string()));
     let text = text.map_err(|e| Error::MalformedResponse(format!("an item that JSON cannot hold: {e}")))?;
     // serde_json escapes the control characters that JSON must escape; a terminal acts on some more.
-    Ok(match text.contains(|c| matches!(c, '\u{7f}'..='\u{9f}')) {
+    let acts = |c| c != '\n' && is_control(c);
+    Ok(match text.contains(acts) {
         false => text,
-        true => text
-            .chars()
-            .map(|c| if matches!(c, '\u{7f}'..='\u{9f}') { format!("\\u{:04x}", c as u32) } else { c.into() })
-            .collect(),
+        true => text.chars().map(|c| if acts(c) { format!("\\u{:04x}", c as u32) } else { c.into() }).collect(),
     })
 }
 
 fn yaml(value: &Value) -> Result<String, Error> {
-    yaml_serde::to_string(value).map_err(|e| Error::MalformedResponse(format!("an item that YAML cannot hold: {e}")))
+    let text = yaml_serde::to_string(value);
+    let text = text.map_err(|e| Error::MalformedResponse(format!("an item that YAML cannot hold: {e}")))?;
+    // It escapes what YAML must escape; of the rest, a terminal acts on some, and only quoted texts could have them escaped.
+    Ok(text.chars().map(|c| if c != '\n' && is_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
 }
 
 #[cfg(test)]
@@ -222,10 +224,10 @@ mod tests {
 
     #[test]
     fn no_text_acts_on_a_terminal() {
-        let body = "{\"kind\":\"PodList\",\"items\":[{\"a\":\"x\u{9b}31m\u{7f}\u{85}\\u001b[2J\"}]}";
+        let body = "{\"kind\":\"PodList\",\"items\":[{\"a\":\"x\u{9b}31m\u{7f}\u{85}\\u001b[2J\u{202e}\u{2066}\"}]}";
         for format in [Format::Json, Format::Yaml] {
             let (text, _) = printed(format, &[body]).unwrap();
-            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+            assert!(!text.contains(|c: char| is_control(c) && c != '\n'), "{text:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::pods::Page;
 use incluster_client::decode::{Encoding, Event, change_kind, pod_event};
+use incluster_client::text::is_control;
 use incluster_client::types::Error;
 use serde::Deserialize;
 use serde_json::Value;
@@ -179,7 +180,7 @@ fn text(cell: &Value) -> String {
         Some(end) => (&text[..end], "..."),
         None => (&*text, ""),
     };
-    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).chain(more.chars()).collect()
+    line.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).chain(more.chars()).collect()
 }
 
 fn nullable<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {

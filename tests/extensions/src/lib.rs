@@ -1,5 +1,7 @@
 //! Sample extensions, honest and hostile, as components.
 
+pub mod hostile;
+
 /// Exports `wasi:cli/run`. Its first argument says what it does: see `guest/src/bin/program.rs`.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/program.wasm"));
 

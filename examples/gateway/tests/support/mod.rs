@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use incluster::Compiler;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -24,6 +25,14 @@ use tokio::task::{JoinHandle, JoinSet};
 /// The process's recorder.
 pub static METRICS: LazyLock<PrometheusHandle> =
     LazyLock::new(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"));
+
+/// As in the gateway's program, which the tests have; the demo and the benchmark compile in their own process.
+pub fn compiler() -> Compiler {
+    match option_env!("CARGO_BIN_EXE_gateway") {
+        Some(program) => Compiler::child(program).arg("compile-child"),
+        None => Compiler::in_process(),
+    }
+}
 
 /// An API server, and pods that it knows.
 pub struct Cluster {

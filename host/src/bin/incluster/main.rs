@@ -11,10 +11,10 @@ mod options;
 use args::Command;
 use incluster::policy::Policy;
 use incluster::types;
-use incluster::{Credentials, Extension, Limits, Runtime, Server, Tenant};
+use incluster::{Compiler, Credentials, Limits, LoadLimits, Runtime, Server, Tenant, input};
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use options::{Action, Compose, Options};
+use options::{Action, Check, Compose, Format, Options};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,17 +24,35 @@ use std::time::Duration;
 /// An error's text: whoever ran the command reads it, and nobody looks into it.
 type Failure = Box<dyn std::error::Error>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// The command by which this program is its own compiler, in a process of its own. It is not for people.
+const COMPILE_CHILD: &str = "compile-child";
+
+/// The tenant that this command's extensions are loaded for.
+const TENANT: &str = "command";
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
+        return incluster::compile_child();
+    }
     let options = match options::parse(Parser::from_env()) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("incluster: {error}; see incluster --help");
+            eprintln!("incluster: {}; see incluster --help", input::printable(&error));
             return ExitCode::from(2);
         }
     };
     let is_help = matches!(options.action, Action::Own(_, Command::Help));
-    match execute(options).await {
+    let tokio = match tokio::runtime::Runtime::new() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            eprintln!("incluster: failed to start the threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let executed = tokio.block_on(execute(options));
+    // A thread may still be writing what nobody reads.
+    tokio.shutdown_background();
+    match executed {
         Ok(status) => {
             if is_help {
                 // Whoever reads it may have gone.
@@ -43,7 +61,7 @@ async fn main() -> ExitCode {
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
         Err(error) => {
-            eprintln!("incluster: {error}");
+            eprintln!("incluster: {}", input::printable(&error));
             ExitCode::FAILURE
         }
     }
@@ -55,24 +73,28 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     }
     let server = match (options.server, &options.action) {
         (Some(server), _) => server,
-        (None, Action::Compose(compose)) => return write_composition(compose),
         // These must not need a pod.
-        (None, Action::Own(_, Command::Help | Command::Version)) => Server::new("localhost", 443)?,
+        (None, Action::Own(_, Command::Help | Command::Version) | Action::Compose(_) | Action::Check(_)) => {
+            Server::new("localhost", 443)?
+        }
         (None, _) => Server::from_environment()?,
     };
-    let runtime = Runtime::with_capacity(1)?;
+    // The program itself, also after its file was replaced by another version's.
+    let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
+    let runtime = Runtime::builder().sandboxes(1).compiler(compiler).build()?;
     let tenant = |name: &str| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
     match options.action {
-        Action::Compose(compose) => write_composition(&compose),
+        Action::Compose(compose) => write_composition(&runtime, &compose).await,
+        Action::Check(check) => print_inspection(&runtime, &check).await,
         Action::Own(args, _) => {
             // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
             let limits = Limits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..Limits::default() };
-            let tenant = tenant("command").limits(limits).policy(Policy::allow_all()).credentials(Credentials::Portable);
+            let tenant = tenant(TENANT).limits(limits).policy(Policy::allow_all()).credentials(Credentials::Portable);
             Ok(tenant.build()?.run_command(&args).await?)
         }
         Action::Run(run) => {
-            let extension =
-                runtime.extension(&read(&run.extension)?, &names(&run.allowed)).map_err(|e| in_file(&run.extension, &e))?;
+            let extension = runtime.extension(TENANT, &read(&run.extension)?, &names(&run.allowed)).await;
+            let extension = extension.map_err(|e| in_file(&run.extension, &e))?;
             let name = run.extension.file_stem().unwrap_or_default().to_string_lossy();
             let tenant = tenant(&name).limits(run.limits).policy(run.policy).build()?;
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
@@ -80,11 +102,23 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     }
 }
 
-fn write_composition(compose: &Compose) -> Result<i32, Failure> {
-    let composed =
-        Extension::compose(&read(&compose.extension)?, &names(&compose.allowed)).map_err(|e| in_file(&compose.extension, &e))?;
+async fn write_composition(runtime: &Runtime, compose: &Compose) -> Result<i32, Failure> {
+    let composed = runtime.compose(TENANT, &read(&compose.extension)?, &names(&compose.allowed)).await;
+    let composed = composed.map_err(|e| in_file(&compose.extension, &e))?;
     std::fs::write(&compose.output, composed).map_err(|e| format!("failed to write {}: {e}", compose.output.display()))?;
     Ok(0)
+}
+
+/// Returns 0 if the extension can be loaded, and 1 if it is refused.
+async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failure> {
+    let inspection = runtime.inspect(TENANT, &read(&check.extension)?, &names(&check.allowed)).await;
+    let inspection = inspection.map_err(|e| in_file(&check.extension, &e))?;
+    let text = match check.format {
+        Format::Text => inspection.to_string(),
+        Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?;
+    Ok(inspection.problem.is_some().into())
 }
 
 fn names(allowed: &[String]) -> Vec<&str> {
@@ -92,7 +126,7 @@ fn names(allowed: &[String]) -> Vec<&str> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    Ok(std::fs::read(path).map_err(|e| format!("failed to read {}: {e}", path.display()))?)
+    Ok(input::read(path, LoadLimits::default().bytes).map_err(|e| format!("failed to read {}: {e}", path.display()))?)
 }
 
 fn in_file(path: &Path, error: &incluster::Error) -> Failure {

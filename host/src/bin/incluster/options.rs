@@ -2,7 +2,7 @@
 
 use crate::args::{self, Command};
 use incluster::policy::Policy;
-use incluster::{Limits, SERVICE_ACCOUNT_DIR, Server};
+use incluster::{Limits, SERVICE_ACCOUNT_DIR, Server, input};
 use lexopt::{Arg, Error, Parser, ValueExt};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,15 @@ pub const HELP: &str = "\
 Extensions, which are components of your own, and are trusted with nothing that is not said here:
   run EXTENSION.wasm [ARGS]  Compose an extension that exports wasi:cli/run with the client, and run it in a sandbox. It does
                              not have the token: the host puts that on the requests that the policy permits
+  check EXTENSION.wasm       Say what there is to know of it before it runs: imports, exports, size, what made it, and whether it can be loaded
+                             (exit status 0) or is refused (1)
   compose EXTENSION.wasm -o OUT.wasm
                              Write the composition, for other hosts
+
+A file that exceeds what an extension may hold is refused by the limit's name; it is compiled in a process of its own, with limits.
+
+Options of check (before EXTENSION.wasm):
+  -o, --output FORMAT            text or json [default: text]
 
 Options of run (before EXTENSION.wasm):
       --policy FILE              What it may ask for, in YAML or JSON [default: nothing]
@@ -24,7 +31,7 @@ Options of run (before EXTENSION.wasm):
       --requests-per-second N    Requests to the API server [default: 1000]
       --open-streams N           Answers waited for or read at once [default: 64]
 
-Options of run and compose (before EXTENSION.wasm):
+Options of run, check and compose (before EXTENSION.wasm):
       --allow NAME               An interface that it may import beyond the harmless ones, such as wasi:http/outgoing-handler,
                                  which reaches the API server alone; may be given more than once
 
@@ -47,7 +54,22 @@ pub enum Action {
     /// A command of the component that comes with the host: what it is given, and the same, understood.
     Own(Vec<String>, Command),
     Run(Run),
+    Check(Check),
     Compose(Compose),
+}
+
+/// `incluster check`.
+pub struct Check {
+    pub allowed: Vec<String>,
+    pub extension: PathBuf,
+    pub format: Format,
+}
+
+/// How `incluster check` says it.
+#[derive(Clone, Copy)]
+pub enum Format {
+    Text,
+    Json,
 }
 
 /// `incluster run`.
@@ -94,6 +116,10 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
                 options.action = Action::Run(run(parser)?);
                 return Ok(options);
             }
+            Arg::Value(name) if name == "check" => {
+                options.action = Action::Check(check(parser)?);
+                return Ok(options);
+            }
             Arg::Value(name) if name == "compose" => {
                 options.action = Action::Compose(compose(parser)?);
                 return Ok(options);
@@ -137,6 +163,26 @@ fn run(mut parser: Parser) -> Result<Run, Error> {
     Err("run takes the file of an extension".into())
 }
 
+fn check(mut parser: Parser) -> Result<Check, Error> {
+    let (mut allowed, mut extension, mut format) = (Vec::new(), None, Format::Text);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("allow") => allowed.push(parser.value()?.string()?),
+            Arg::Long("output") | Arg::Short('o') => {
+                format = parser.value()?.parse_with(|text| match text {
+                    "text" => Ok(Format::Text),
+                    "json" => Ok(Format::Json),
+                    _ => Err("check's -o takes text or json"),
+                })?;
+            }
+            Arg::Value(file) if extension.is_none() => extension = Some(file.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let extension = extension.ok_or("check takes the file of an extension")?;
+    Ok(Check { allowed, extension, format })
+}
+
 fn compose(mut parser: Parser) -> Result<Compose, Error> {
     let (mut allowed, mut extension, mut output) = (Vec::new(), None, None);
     while let Some(arg) = parser.next()? {
@@ -155,8 +201,8 @@ fn compose(mut parser: Parser) -> Result<Compose, Error> {
 }
 
 fn read_policy(path: &Path) -> Result<Policy, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("--policy: failed to read {}: {e}", path.display()))?;
-    yaml_serde::from_str(&text).map_err(|e| format!("--policy: {}: {e}", path.display()).into())
+    let text = input::read(path, input::MAX_DOCUMENT).map_err(|e| format!("--policy: failed to read {}: {e}", path.display()))?;
+    input::yaml(&text).map_err(|e| format!("--policy: {}: {e}", path.display()).into())
 }
 
 fn mebibytes(option: &str, parser: &mut Parser) -> Result<usize, Error> {

@@ -1,0 +1,48 @@
+//! What an operator permits, and what a guest asks for.
+
+use crate::policy::{Policy, Rule, Verb};
+use crate::request_info::{RequestInfo, Target};
+use crate::texts;
+use incluster_client::{dns, text};
+
+/// A path and query.
+pub fn request_info(data: &[u8]) {
+    let [path_and_query] = texts(data);
+    let Ok(info) = RequestInfo::parse(&path_and_query) else { return };
+    let shown = info.to_string();
+    assert!(shown.len() < 1_000 && !shown.contains(text::is_control), "{shown:?}");
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    assert!(path == "/" || path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | "..")), "{path}");
+    assert!(!path.contains(['%', '\\', ';', '#']), "it could be read in two ways");
+    if let Target::Resource { namespace, resource, .. } = info.target {
+        assert!(namespace.is_none_or(dns::is_label));
+        assert!(resource.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+    }
+    // What nobody permits is denied; what permits one verb of one resource in one namespace permits this request only if it is that.
+    assert!(Policy::deny_all().check(&path_and_query).is_err());
+    let rule = Rule {
+        verbs: vec![Verb::List],
+        api_groups: vec![String::new()],
+        resources: vec!["pods".into()],
+        namespaces: vec!["shop".into()],
+        non_resource_urls: Vec::new(),
+    };
+    let pods = Policy::new(vec![rule]).expect("a rule");
+    if pods.check(&path_and_query).is_ok() {
+        assert_eq!(path, "/api/v1/namespaces/shop/pods".replacen("v1", path.split('/').nth(2).unwrap_or_default(), 1));
+        assert_eq!(info.verb, Verb::List);
+    }
+}
+
+/// A policy in YAML, and a path.
+pub fn policy(data: &[u8]) {
+    let [path, yaml] = texts(data);
+    match crate::input::yaml::<Policy>(yaml.as_bytes()) {
+        Ok(policy) => {
+            if policy.check(&path).is_ok() {
+                assert!(RequestInfo::parse(&path).is_ok(), "what is malformed is permitted");
+            }
+        }
+        Err(error) => assert!(error.len() < 5_000 && !error.contains(text::is_control), "{error:?}"),
+    }
+}

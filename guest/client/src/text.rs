@@ -1,0 +1,110 @@
+//! Makes text of bytes that are not ours: a server's, a file's, a component's. The host compiles this file, too.
+//!
+//! Whoever reads the text, a terminal or a log, must neither act on it nor be flooded by it: control characters are escaped, and
+//! what is long is cut.
+
+use std::fmt::{self, Display, Write};
+
+/// The characters of a name that are shown.
+pub const MAX_NAME: usize = 100;
+
+/// The names of a list that are shown.
+pub const MAX_NAMES: usize = 10;
+
+/// The bytes of an error that are shown.
+pub const MAX_ERROR: usize = 4 << 10;
+
+/// Whether a terminal or a viewer acts on this character in place of showing it: a control character, one that ends a line, or one that
+/// changes the direction of what follows.
+pub fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A name: its control characters escaped, and cut after [`MAX_NAME`] characters.
+pub fn name(name: &str) -> String {
+    let mut shown = String::new();
+    for (place, c) in name.chars().enumerate() {
+        if place == MAX_NAME {
+            shown.push('…');
+            break;
+        }
+        push(&mut shown, c);
+    }
+    shown
+}
+
+/// Names as a list: each as by [`name`], and after [`MAX_NAMES`] of them how many more there are.
+pub fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let shown: Vec<_> = names.take(MAX_NAMES).map(name).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
+}
+
+/// An error or another text: its control characters escaped, and cut after [`MAX_ERROR`] bytes. No more than that is made of it.
+pub fn error(text: &impl Display) -> String {
+    let mut shown = Shown(String::new());
+    // It fails where the text is cut.
+    let _ = write!(shown, "{text:#}");
+    shown.0
+}
+
+struct Shown(String);
+
+impl Write for Shown {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.0.len() >= MAX_ERROR {
+                self.0.push('…');
+                return Err(fmt::Error);
+            }
+            push(&mut self.0, c);
+        }
+        Ok(())
+    }
+}
+
+fn push(text: &mut String, c: char) {
+    if is_control(c) { text.extend(c.escape_default()) } else { text.push(c) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_acts_on_nothing_in_a_name() {
+        assert_eq!(name("a\x1b[2J\r\nb\u{9b}c\u{202e}d\u{2066}e\u{2028}"), r"a\u{1b}[2J\r\nb\u{9b}c\u{202e}d\u{2066}e\u{2028}");
+        assert_eq!(name("größe-🦀 \\ ‘x’"), "größe-🦀 \\ ‘x’");
+    }
+
+    #[test]
+    fn long_names_and_long_lists_are_cut() {
+        assert_eq!(name(&"ä".repeat(100)), "ä".repeat(100));
+        assert_eq!(name(&"ä".repeat(101)), "ä".repeat(100) + "…");
+        let many = ["x"; 12];
+        assert_eq!(names(many[..2].iter().copied()), "x, x");
+        assert_eq!(names(many[..10].iter().copied()), ["x"; 10].join(", "));
+        assert_eq!(names(many.iter().copied()), ["x"; 10].join(", ") + ", and 2 more");
+    }
+
+    /// Writes on for as long as somebody takes it.
+    struct Endless;
+
+    impl Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str("\u{1b}x")?;
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_ends_however_long_it_is() {
+        let shown = error(&Endless);
+        assert!((MAX_ERROR..MAX_ERROR + 16).contains(&shown.len()) && shown.ends_with('…') && !shown.contains('\x1b'));
+        assert_eq!(error(&"short\nlines"), r"short\nlines");
+    }
+}

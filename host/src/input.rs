@@ -1,0 +1,101 @@
+//! Reads files that others wrote: regular ones, up to a limit, and not beyond.
+
+use rustix::fs::OFlags;
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::{Error, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Reads a regular file of at most this many bytes: of a larger one, no more than that is read. For the files of extensions, the limit is
+/// `LoadLimits::bytes`.
+///
+/// # Errors
+///
+/// It cannot be read, is larger ([`ErrorKind::FileTooLarge`]), or is no regular file ([`ErrorKind::InvalidInput`]): a pipe or a device would be
+/// waited for, or never end.
+pub fn read(path: &Path, at_most: u64) -> Result<Vec<u8>, Error> {
+    // A pipe that nobody writes to is not waited for.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(at_most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > at_most {
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("it has more than {at_most} bytes, which is its limit")));
+    }
+    Ok(bytes)
+}
+
+/// The largest policy or configuration, in bytes: 1 MiB.
+pub const MAX_DOCUMENT: u64 = 1 << 20;
+
+/// Reads a policy, or another configuration, from YAML or JSON text. It may be at most [`MAX_DOCUMENT`] bytes long and be nested 64 deep; more
+/// is refused before it is built.
+///
+/// # Errors
+///
+/// What is wrong with it and where, in one line that is fit for a terminal, of at most 4 KiB.
+#[cfg(feature = "yaml")]
+pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    if text.len() as u64 > MAX_DOCUMENT {
+        return Err(format!("it has more than {MAX_DOCUMENT} bytes, which is its limit"));
+    }
+    let text = std::str::from_utf8(text).map_err(|e| format!("it is not UTF-8 text: {e}"))?;
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| crate::text::error(&e))
+}
+
+/// Makes a text of an error, a name, or anything else that others wrote fit for a terminal and a log: control characters are escaped, and it is
+/// cut after 4 KiB.
+pub fn printable(text: &impl Display) -> String {
+    crate::text::error(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        // A file of 3 GiB, without a byte in it: it would take seconds, and as much memory.
+        fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+        assert_eq!(read(&path, 1 << 20).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for path in [&*pipe, Path::new("/dev/zero"), dir.path()] {
+            let error = read(path, 10).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
+    }
+
+    #[cfg(feature = "yaml")]
+    #[test]
+    fn a_document_is_bounded_in_bytes_depth_and_text() {
+        use crate::policy::Policy;
+        let says = |text: &str, words: &str| {
+            let error = yaml::<Policy>(text.as_bytes()).unwrap_err();
+            assert!(error.contains(words) && error.len() < 5000 && !error.contains(crate::text::is_control), "{error}");
+        };
+        says(&"[".repeat(200_000), "recursion limit exceeded");
+        says(&format!("rules: {}", "[".repeat(200_000)), "recursion limit exceeded");
+        says(&"? ".repeat(100_000), "Depth");
+        says(&format!("rules: [{}]", "a,".repeat(600_000)), "more than 1048576 bytes");
+        says(&format!("{}: 1\n", "x".repeat(1000)), "unknown field");
+        says(&format!("? \"{}\"\n: 1\n", "\\e[2J\\u202e".repeat(50_000)), "unknown field");
+        says("rules: [{verbs: [\"\\e[2J\"]}]", "unknown variant");
+    }
+}

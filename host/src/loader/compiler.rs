@@ -1,0 +1,209 @@
+//! Where components are compiled.
+
+use super::error::ExtensionError;
+use super::inspection::Inspection;
+use super::inventory::Inventory;
+use super::limits::{LoadLimit, LoadLimits};
+use super::memory::Share;
+use super::pipeline::{inspect, not_compiled, on_own_stack, prepare};
+use super::process::Program;
+use super::protocol::{Action, Answer, Question};
+use super::queue::Queue;
+use std::ffi::OsString;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// As many components are compiled at once, unless the embedder says otherwise.
+const AT_ONCE: usize = 2;
+
+/// The threads that one component is compiled on, unless the embedder says otherwise.
+const THREADS: usize = 2;
+
+/// Where a [`Runtime`](crate::Runtime) composes and compiles extensions. An embedder chooses: there is none by default.
+///
+/// ```no_run
+/// use incluster::{Compiler, Runtime};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let compiler = Compiler::child("/usr/libexec/my-gateway-compile");
+/// let runtime = Runtime::builder().compiler(compiler).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Compiler {
+    place: Place,
+    queue: Arc<Queue>,
+}
+
+#[derive(Clone)]
+enum Place {
+    InProcess,
+    Child(Program),
+}
+
+impl Compiler {
+    /// In this process, on a thread of its own. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
+    /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
+    pub fn in_process() -> Compiler {
+        Compiler { place: Place::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
+    }
+
+    /// In a process of its own for each component, with limits of address space and processor time. Its program is one whose whole
+    /// `main` is [`compile_child`](crate::compile_child), of this version of this crate. It may be the embedder's own executable, by
+    /// `/proc/self/exe` and an argument that tells it what to do: see [`Compiler::arg`].
+    pub fn child(program: impl Into<PathBuf>) -> Compiler {
+        let program = Program { path: program.into(), args: Vec::new(), threads: THREADS };
+        Compiler { place: Place::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
+    }
+
+    /// Another argument for the program.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        if let Place::Child(program) = &mut self.place {
+            program.args.push(arg.into());
+        }
+        self
+    }
+
+    /// How many threads compile one component, at least one. 2 by default. Of [`Compiler::in_process`], this is rayon's business.
+    pub fn threads(mut self, threads: usize) -> Self {
+        if let Place::Child(program) = &mut self.place {
+            program.threads = threads.max(1);
+        }
+        self
+    }
+
+    /// How many components are compiled at once, at least one. 2 by default. The others wait, one of each tenant's before the second of
+    /// another's.
+    pub fn at_once(mut self, components: usize) -> Self {
+        self.queue = Arc::new(Queue::new(components.max(1)));
+        self
+    }
+}
+
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::InProcess => f.write_str("Compiler::in_process()"),
+            Place::Child(program) => write!(f, "Compiler::child({:?})", program.path),
+        }
+    }
+}
+
+/// A component, and what is needed to make something of it.
+pub(crate) struct Job<'a> {
+    pub(crate) compiler: &'a Compiler,
+    pub(crate) engine: &'a Engine,
+    pub(crate) limits: &'a LoadLimits,
+    pub(crate) tenant: &'a str,
+    pub(crate) component: &'a [u8],
+    pub(crate) allowed: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Makes code of it.
+    pub(crate) async fn load(&self) -> Result<Component, ExtensionError> {
+        match &self.compiler.place {
+            Place::InProcess => {
+                let engine = self.engine.clone();
+                let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
+                    let composed = prepare(component, allowed, limits, &mut Inventory::default())?;
+                    Component::new(&engine, composed).map_err(|e| not_compiled(&e))
+                };
+                self.in_process(compile).await?
+            }
+            Place::Child(program) => match self.ask(program, Action::Load).await? {
+                (Answer::Made(_), artifact) => deserialize(self.engine, &artifact).map_err(|e| not_compiled(&e)),
+                _ => Err(program.not_usable(OTHER_ANSWER)),
+            },
+        }
+    }
+
+    /// Composes it with the client.
+    pub(crate) async fn compose(&self) -> Result<Vec<u8>, ExtensionError> {
+        match &self.compiler.place {
+            Place::InProcess => {
+                let compose = |component: &[u8], allowed: &[String], limits: &LoadLimits| {
+                    prepare(component, allowed, limits, &mut Inventory::default())
+                };
+                self.in_process(compose).await?
+            }
+            Place::Child(program) => match self.ask(program, Action::Compose).await? {
+                (Answer::Made(_), composition) => Ok(composition),
+                _ => Err(program.not_usable(OTHER_ANSWER)),
+            },
+        }
+    }
+
+    /// Finds out what there is to know of it.
+    pub(crate) async fn inspect(&self) -> Result<Inspection, ExtensionError> {
+        match &self.compiler.place {
+            Place::InProcess => {
+                let engine = self.engine.clone();
+                let inspect =
+                    move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
+                self.in_process(inspect).await
+            }
+            Place::Child(program) => match self.ask(program, Action::Inspect).await? {
+                (Answer::Inspected(inspection), _) => Ok(*inspection),
+                _ => Err(program.not_usable(OTHER_ANSWER)),
+            },
+        }
+    }
+
+    async fn in_process<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
+    ) -> Result<T, ExtensionError> {
+        let place = self.compiler.queue.enter(self.tenant).await;
+        let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            // It is taken until the work is done, even if nobody waits for that any more.
+            let _place = place;
+            on_own_stack(|| task(&component, &allowed, &limits))
+        });
+        let done = done.await.unwrap_or_else(|error| Err(error.into()));
+        done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
+    }
+
+    async fn ask(&self, program: &Program, action: Action) -> Result<(Answer, Vec<u8>), ExtensionError> {
+        let bytes = self.component.len() as u64;
+        // The child would say so, too, when it has read it all.
+        LoadLimit::Bytes.check(self.limits, bytes)?;
+        let _place = self.compiler.queue.enter(self.tenant).await;
+        let memory = Share::of(self.limits.memory_for(bytes)).await?;
+        let question = Question {
+            action,
+            allowed: self.allowed.clone(),
+            limits: self.limits.clone(),
+            engine: settings_of(self.engine),
+            memory: memory.bytes(),
+            cpu_time: self.limits.cpu_time_for(bytes),
+            bytes,
+        };
+        program.ask(&question, self.component, self.limits.artifact_for(bytes)).await
+    }
+}
+
+const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
+
+/// What tells engines apart whose code does not fit each other.
+pub(crate) fn settings_of(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+#[expect(
+    unsafe_code,
+    reason = "deserializing trusts the bytes: a child of this process's own made them, and handed them over by a pipe"
+)]
+fn deserialize(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what `precompile_component` returned in a process that this one started from a program that the embedder named;
+    // they came through a pipe that nobody else can write to.
+    unsafe { Component::deserialize(engine, artifact) }
+}

@@ -1,0 +1,58 @@
+//! What is done with a component, in whichever process: counted, checked, composed, compiled.
+
+use super::compose::{check, compose};
+use super::count::count;
+use super::error::ExtensionError;
+use super::inspection::Inspection;
+use super::inventory::Inventory;
+use super::limits::LoadLimits;
+use crate::text;
+use std::io;
+use std::thread;
+use wasmtime::Engine;
+
+/// The stack of the thread that reads components. What reads them recurses 100 deep at most, as the counting sees to.
+const STACK: usize = 16 << 20;
+
+/// Runs this on a thread with a stack of its own, and returns what it returned.
+pub(crate) fn on_own_stack<T: Send>(task: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("incluster-load".into()).stack_size(STACK).spawn_scoped(scope, task)?;
+        thread.join().map_err(|_| io::Error::other("it panicked"))
+    })
+}
+
+/// Counts and checks a component, and composes it with the client.
+pub(crate) fn prepare(
+    component: &[u8],
+    allowed: &[String],
+    limits: &LoadLimits,
+    found: &mut Inventory,
+) -> Result<Vec<u8>, ExtensionError> {
+    count(component, limits, found)?;
+    check(found, allowed)?;
+    compose(component, found)
+}
+
+/// Counts, checks, composes and compiles a component.
+pub(crate) fn compile(
+    engine: &Engine,
+    component: &[u8],
+    allowed: &[String],
+    limits: &LoadLimits,
+    found: &mut Inventory,
+) -> Result<Vec<u8>, ExtensionError> {
+    let composed = prepare(component, allowed, limits, found)?;
+    engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
+}
+
+/// Finds out what there is to know of a component.
+pub(crate) fn inspect(engine: &Engine, component: &[u8], allowed: &[String], limits: &LoadLimits) -> Inspection {
+    let mut found = Inventory::default();
+    let compiled = compile(engine, component, allowed, limits, &mut found);
+    Inspection::new(found, limits, allowed, compiled.map(|code| code.len() as u64))
+}
+
+pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
+    ExtensionError::NotCompiled(text::error(error))
+}

@@ -1,0 +1,235 @@
+//! Files that are small and mean something enormous, by kind. Each is made to a size, so that a test can stand just below a limit or far above.
+
+/// A component's first bytes.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A core module's.
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// An unsigned number in LEB128.
+fn number(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+/// Bytes, and how many they are first.
+fn counted(bytes: &[u8]) -> Vec<u8> {
+    [number(bytes.len()), bytes.to_vec()].concat()
+}
+
+fn section(id: u8, body: &[u8]) -> Vec<u8> {
+    [vec![id], counted(body)].concat()
+}
+
+/// A section that is a list of so many items.
+fn list(id: u8, count: usize, items: &[u8]) -> Vec<u8> {
+    section(id, &[number(count), items.to_vec()].concat())
+}
+
+fn component(sections: &[Vec<u8>]) -> Vec<u8> {
+    [COMPONENT.to_vec(), sections.concat()].concat()
+}
+
+fn module(sections: &[Vec<u8>]) -> Vec<u8> {
+    [MODULE.to_vec(), sections.concat()].concat()
+}
+
+/// A component that has this core module, and does not instantiate it.
+pub fn with_module(module: &[u8]) -> Vec<u8> {
+    component(&[section(1, module)])
+}
+
+/// A component that instantiates this core module, which imports nothing.
+pub fn instantiating(module: &[u8]) -> Vec<u8> {
+    component(&[section(1, module), list(2, 1, &[0, 0, 0])])
+}
+
+/// Instance types in instance types, so deep.
+pub fn nested_types(depth: usize) -> Vec<u8> {
+    component(&[section(7, &[&[1][..], &[0x42, 1, 1].repeat(depth), &[0x42, 0]].concat())])
+}
+
+/// A chain of instance types, each with an alias of the one before and one export of it.
+pub fn chained_types(length: usize) -> Vec<u8> {
+    let mut types = vec![0x42, 0];
+    for place in 0..length {
+        // An alias of the outer type, and an export `a` of an instance of it.
+        types.extend([&[0x42, 2, 2, 3, 2, 1][..], &number(place), &[4, 0, 1, b'a', 5, 0]].concat());
+    }
+    component(&[list(7, length + 1, &types)])
+}
+
+/// Components in components; each level instantiates its child so often.
+pub fn instantiated(levels: usize, times: usize) -> Vec<u8> {
+    let mut inner = component(&[]);
+    for _ in 0..levels {
+        inner = component(&[section(4, &inner), list(5, times, &[0, 0, 0].repeat(times))]);
+    }
+    inner
+}
+
+/// Empty components in each other, so deep.
+pub fn nested_components(depth: usize) -> Vec<u8> {
+    // From the outermost: each is as long as all that are in it.
+    let mut lengths = vec![COMPONENT.len()];
+    for level in 0..depth {
+        let inner = lengths[level];
+        lengths.push(COMPONENT.len() + 1 + number(inner).len() + inner);
+    }
+    let mut bytes = COMPONENT.to_vec();
+    for inner in lengths.iter().rev().skip(1) {
+        bytes.push(4);
+        bytes.extend(number(*inner));
+        bytes.extend(COMPONENT);
+    }
+    bytes
+}
+
+/// A core module of so many functions, each with these locals and this code.
+fn functions(count: usize, body: &[u8]) -> Vec<u8> {
+    with_module(&module(&[
+        list(1, 1, &[0x60, 0, 0]),
+        list(3, count, &[0].repeat(count)),
+        list(10, count, &counted(body).repeat(count)),
+    ]))
+}
+
+/// So many empty functions.
+pub fn empty_functions(count: usize) -> Vec<u8> {
+    functions(count, &[0, 0x0b])
+}
+
+/// So many functions, each with 50,000 local variables.
+pub fn locals(count: usize) -> Vec<u8> {
+    functions(count, &[&[1][..], &number(50_000), &[0x7e, 0x0b]].concat())
+}
+
+/// A function with so many blocks in each other.
+pub fn nested_blocks(depth: usize) -> Vec<u8> {
+    functions(1, &[&[0][..], &[0x02, 0x40].repeat(depth), &[0x0b].repeat(depth + 1)].concat())
+}
+
+/// A function with so many branches, each of which may be taken to the one before: much for a compiler to put in order.
+pub fn branches(count: usize) -> Vec<u8> {
+    let body = [&[1, 4, 0x7f][..], &[0x03, 0x40], &branch().repeat(count), &[0x0b, 0x0b]].concat();
+    functions(1, &body)
+}
+
+/// `local.get 0; if; local.get 1; local.get 2; i32.add; local.set 0; br 1; end; local.get 0; local.set 1`
+fn branch() -> Vec<u8> {
+    vec![0x20, 0, 0x04, 0x40, 0x20, 1, 0x20, 2, 0x6a, 0x21, 0, 0x0c, 1, 0x0b, 0x20, 0, 0x21, 1]
+}
+
+/// A component that makes so many memories and tables.
+pub fn made(memories: usize, tables: usize) -> Vec<u8> {
+    let module = module(&[list(4, tables, &[0x70, 0, 1].repeat(tables)), list(5, memories, &[0, 1].repeat(memories))]);
+    component(&[section(1, &module), list(2, 1, &[0, 0, 0])])
+}
+
+/// A function with one jump to so many places.
+pub fn jump_table(targets: usize) -> Vec<u8> {
+    let table = [number(targets), vec![0; targets + 1]].concat();
+    functions(1, &[&[0, 0x41, 0, 0x0e][..], &table, &[0x0b]].concat())
+}
+
+/// A core module with so many tables of a million elements, each with its last one set.
+pub fn tables(count: usize) -> Vec<u8> {
+    let table = [&[0x70, 0][..], &number(1 << 20)].concat();
+    let element = |table: usize| [&[2][..], &number(table), &[0x41], &signed((1 << 20) - 1), &[0x0b, 0, 1, 0]].concat();
+    with_module(&module(&[
+        list(1, 1, &[0x60, 0, 0]),
+        list(3, 1, &[0]),
+        list(4, count, &table.repeat(count)),
+        list(9, count, &(0..count).flat_map(element).collect::<Vec<_>>()),
+        list(10, 1, &counted(&[0, 0x0b])),
+    ]))
+}
+
+/// A core module with so many memories, each with a byte at the end of its first MiB.
+pub fn memories(count: usize) -> Vec<u8> {
+    let data = |memory: usize| [&[2][..], &number(memory), &[0x41], &signed((1 << 20) - 1), &[0x0b, 1, 1]].concat();
+    with_module(&module(&[
+        list(5, count, &[0, 16].repeat(count)),
+        list(11, count, &(0..count).flat_map(data).collect::<Vec<_>>()),
+    ]))
+}
+
+/// A signed number in LEB128, which is not negative.
+fn signed(value: usize) -> Vec<u8> {
+    let mut bytes = number(value);
+    if let Some(last) = bytes.last_mut().filter(|last| **last & 0x40 != 0) {
+        *last |= 0x80;
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// So many core modules.
+pub fn core_modules(count: usize) -> Vec<u8> {
+    component(&vec![section(1, &module(&[])); count])
+}
+
+/// A core module with so many imports of this name.
+pub fn core_imports(count: usize, name: &str) -> Vec<u8> {
+    let import = [counted(name.as_bytes()), counted(b""), vec![0, 0]].concat();
+    with_module(&module(&[list(1, 1, &[0x60, 0, 0]), list(2, count, &import.repeat(count))]))
+}
+
+/// So many imports of the component, of interfaces that nobody has.
+pub fn imports(count: usize) -> Vec<u8> {
+    let import = |place: usize| [&[0][..], &counted(format!("a:b/c{place}").as_bytes()), &[5, 0]].concat();
+    component(&[list(7, 1, &[0x42, 0]), list(10, count, &(0..count).flat_map(import).collect::<Vec<_>>())])
+}
+
+/// So many exports of the component, of one instance.
+pub fn exports(count: usize) -> Vec<u8> {
+    let export = |place: usize| [&[0][..], &counted(format!("e{place}").as_bytes()), &[5, 0, 0]].concat();
+    component(&[list(5, 1, &[1, 0]), list(11, count, &(0..count).flat_map(export).collect::<Vec<_>>())])
+}
+
+/// So many record types with so many fields each.
+pub fn fields(fields: usize, types: usize) -> Vec<u8> {
+    let field = |place: usize| [counted(format!("f{place}").as_bytes()), vec![0x79]].concat();
+    let record = [&[0x72][..], &number(fields), &(0..fields).flat_map(field).collect::<Vec<_>>()].concat();
+    component(&[list(7, types, &record.repeat(types))])
+}
+
+/// So many core functions that drop a resource.
+pub fn canonical_functions(count: usize) -> Vec<u8> {
+    component(&[list(7, 1, &[0x3f, 0x7f, 0]), list(8, count, &[3, 0].repeat(count))])
+}
+
+/// Record types that double: each has two fields of the one before.
+pub fn doubled_types(times: usize) -> Vec<u8> {
+    let mut types = vec![0x72, 1, 1, b'a', 0x79];
+    for place in 0..times {
+        types.extend([&[0x72, 2, 1, b'a'][..], &number(place), &[1, b'b'], &number(place)].concat());
+    }
+    component(&[list(7, times + 1, &types)])
+}
+
+/// A component that instantiates a component which it imports.
+pub fn imported_component() -> Vec<u8> {
+    component(&[list(7, 1, &[0x41, 0]), list(10, 1, &[0, 1, b'c', 4, 0]), list(5, 1, &[0, 0, 0])])
+}
+
+/// A component that traps so deep in calls of a function of this name, by its export `trap`.
+pub fn deep_trap(name: &str, depth: u32) -> String {
+    format!(
+        r#"(component (core module $m
+             (func $f (@name "{name}") (param i32)
+               (if (i32.eqz (local.get 0)) (then unreachable))
+               (call $f (i32.sub (local.get 0) (i32.const 1))))
+             (func (export "trap") (call $f (i32.const {depth}))))
+           (core instance $i (instantiate $m))
+           (func (export "trap") (canon lift (core func $i "trap"))))"#
+    )
+}

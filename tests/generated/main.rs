@@ -1,0 +1,135 @@
+//! Generated components, loaded and run in this process: none ends it. `./justw loader-generated` builds it with `panic = "abort"`.
+//!
+//! Half of them are wasm-smith's core modules, which are instantiated, and by that run what they start with; a quarter is wasm-smith's
+//! components; a quarter is of the kinds of `extensions::hostile`, just below their limits. All are compiled in this process, where nothing
+//! but the counting protects it.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "what goes wrong here has failed")]
+
+use arbitrary::Unstructured;
+use extensions::hostile;
+use incluster::policy::Policy;
+use incluster::{Compiler, Ctx, Error, ExtensionError, Limits, Runtime, Sandboxes, Server, Tenant};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use wasm_smith::{Component, Config, Module};
+use wasmtime::Store;
+use wasmtime::component::Linker;
+
+const DEFAULT: u64 = 20_000;
+
+#[tokio::main]
+async fn main() {
+    let mut args = std::env::args().skip(1);
+    let count: u64 = args.next().map_or(DEFAULT, |count| count.parse().expect("COUNT is a number"));
+    let seed: u64 = args.next().map_or(1, |seed| seed.parse().expect("SEED is a number"));
+    let runtime = Runtime::builder().sandboxes(4).compiler(Compiler::in_process()).build().unwrap();
+    let limits = Limits { cpu_time: Duration::from_millis(50), wall_time: Duration::from_secs(5), ..Limits::default() };
+    let server = Server::parse("https://127.0.0.1").unwrap();
+    let tenant = Tenant::builder(&runtime, "generated").server(server).policy(Policy::deny_all()).limits(limits).build().unwrap();
+    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut counted, mut slowest) = (0, (Duration::ZERO, 0));
+    for number in seed..seed + count {
+        let file = generated(number);
+        let begun = Instant::now();
+        let loaded = runtime.extension("generated", &file, &[]).await;
+        slowest = slowest.max((begun.elapsed(), number));
+        let outcome = match loaded {
+            Ok(extension) => {
+                counted += 1;
+                ran(&tenant, &runtime, &extension).await
+            }
+            // These are found after the counting.
+            Err(Error::Extension(error @ (ExtensionError::Imports { .. } | ExtensionError::NotCompiled(_)))) => {
+                counted += 1;
+                format!("refused: {}", word(&error))
+            }
+            Err(Error::Extension(ExtensionError::CompilerDied { how })) => panic!("component {number}: {how}"),
+            Err(Error::Extension(error)) => format!("refused: {}", word(&error)),
+            Err(other) => panic!("component {number}: {other}"),
+        };
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    for (outcome, count) in outcomes {
+        println!("{count:>7} {outcome}");
+    }
+    println!("{counted} of {count} pass the counting; the slowest took {:.1?}: component {}", slowest.0, slowest.1);
+    assert!(counted * 2 >= count, "most are refused before they could do harm: they are too large to show anything");
+}
+
+/// The variant's name, and that of the limit.
+fn word(error: &ExtensionError) -> String {
+    if let ExtensionError::OverLimit { limit, .. } = error {
+        return format!("over {limit}");
+    }
+    let debug = format!("{error:?}");
+    debug.split([' ', '(']).next().unwrap_or_default().into()
+}
+
+fn generated(number: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(number);
+    let size = random.usize(64..6_000);
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
+    let config = || Config {
+        max_imports: 0,
+        min_imports: 0,
+        max_memories: 2,
+        max_tables: 3,
+        exceptions_enabled: false,
+        gc_enabled: false,
+        threads_enabled: false,
+        memory64_enabled: false,
+        ..Config::default()
+    };
+    match number % 4 {
+        0 | 1 => {
+            let module = Module::new(config(), &mut Unstructured::new(&bytes)).expect("a module");
+            hostile::instantiating(&module.to_bytes())
+        }
+        2 => Component::new(config(), &mut Unstructured::new(&bytes)).expect("a component").to_bytes(),
+        _ => below_a_limit(&mut random),
+    }
+}
+
+/// A file of a kind of `extensions::hostile`, somewhere below its limit.
+fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
+    match random.u8(..13) {
+        0 => hostile::nested_types(random.usize(..16)),
+        1 => hostile::chained_types(random.usize(..98)),
+        2 => hostile::instantiated(random.usize(..7), 2),
+        3 => hostile::instantiated(1, random.usize(..=256)),
+        4 => hostile::nested_components(random.usize(..=16)),
+        5 => hostile::empty_functions(random.usize(..500)),
+        6 => hostile::locals(random.usize(..3)),
+        7 => hostile::nested_blocks(random.usize(..2_000)),
+        8 => hostile::jump_table(random.usize(..65_000)),
+        9 => hostile::tables(random.usize(..=6)),
+        10 => hostile::memories(random.usize(..=3)),
+        11 => hostile::doubled_types(random.usize(..19)),
+        _ => hostile::made(random.usize(..=3), random.usize(..=6)),
+    }
+}
+
+async fn ran(tenant: &Tenant, runtime: &Runtime, extension: &incluster::Extension) -> String {
+    let mut linker = Linker::<Ctx>::new(runtime.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    let pre = match linker.instantiate_pre(extension.component()) {
+        Ok(pre) => pre,
+        Err(_) => return "not linked".into(),
+    };
+    let sandboxes = Sandboxes::new(
+        tenant,
+        |ctx| ctx.build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(store).await.map(drop) })
+        },
+    );
+    match sandboxes.call(async |(): &(), _: &mut Store<Ctx>| Ok(())).await {
+        Ok(()) => "ran".into(),
+        Err(Error::Trap(trap)) => format!("trapped: {}", trap.code.map_or("by the host".into(), |code| format!("{code:?}"))),
+        Err(Error::CpuTime(_)) => "ended by cpu_time".into(),
+        Err(Error::Memory(_)) => "ended by memory".into(),
+        Err(Error::Table(_)) => "ended by table_elements".into(),
+        Err(other) => panic!("{other}"),
+    }
+}

@@ -1,0 +1,145 @@
+//! Files of extensions that are made to end the process that loads them, or to fill its memory.
+
+use crate::{RUNTIME, compiler, load, tenant};
+use extensions::hostile;
+use incluster::{Compiler, Ctx, Error, ExtensionError, LoadLimit, LoadLimits, Runtime, Sandboxes};
+use std::time::Duration;
+use testbed::Testbed;
+use wasmtime::Store;
+use wasmtime::component::{Linker, TypedFunc};
+
+async fn refusal(runtime: &Runtime, component: &[u8]) -> ExtensionError {
+    match runtime.extension("hostile", component, &[]).await {
+        Err(Error::Extension(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn building(limits: LoadLimits) -> Result<Runtime, Error> {
+    Runtime::builder().sandboxes(1).compiler(compiler()).load_limits(limits).build()
+}
+
+/// On a worker of tokio's, whose stack is small; the process goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn hostile_files_are_refused_wherever_they_are_compiled() {
+    let in_process = Runtime::builder().sandboxes(1).compiler(Compiler::in_process()).build().unwrap();
+    for runtime in [&*RUNTIME, &in_process] {
+        for (file, limit) in [
+            (hostile::nested_types(700), LoadLimit::Nesting),
+            (hostile::chained_types(3_000), LoadLimit::Nesting),
+            (hostile::instantiated(25, 2), LoadLimit::Nesting),
+            (hostile::instantiated(3, 900), LoadLimit::Instances),
+            (hostile::nested_components(20_000), LoadLimit::Nesting),
+            (hostile::empty_functions(300_000), LoadLimit::Functions),
+        ] {
+            let error = refusal(runtime, &file).await;
+            assert!(matches!(error, ExtensionError::OverLimit { limit: found, .. } if found == limit), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_imports_is_short_however_many_there_are() {
+    let error = refusal(&RUNTIME, &hostile::imports(4_000)).await;
+    let text = error.to_string();
+    assert!(matches!(error, ExtensionError::Imports { names, total: 4_000 } if names.len() == 10), "{text}");
+    assert!(text.contains("a:b/c9, and 3990 more") && text.len() < 1000, "{text}");
+    let file = wat::parse_str(r#"(component (import "wasi:io/poll@0.2.0" (func)))"#).unwrap();
+    assert_eq!(refusal(&RUNTIME, &file).await, ExtensionError::NotAnInterface("wasi:io/poll@0.2.0".into()));
+}
+
+#[tokio::test]
+async fn compiling_has_limits_of_its_own() {
+    let little = LoadLimits { compile_memory: 96 << 20, ..LoadLimits::default() };
+    let error = refusal(&building(little).unwrap(), &hostile::empty_functions(29_000)).await;
+    assert_eq!(error, ExtensionError::CompileMemory { limit: 96 << 20, is_all_that_is_left: false }, "{error}");
+    let brief = LoadLimits { compile_cpu_time: Duration::from_secs(1), ..LoadLimits::default() };
+    let error = refusal(&building(brief).unwrap(), &hostile::branches(20_000)).await;
+    assert_eq!(error, ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }, "{error}");
+}
+
+#[tokio::test]
+async fn a_runtime_without_a_compiler_says_so_and_one_with_another_engine_too() {
+    let error = refusal(&Runtime::builder().sandboxes(1).build().unwrap(), extensions::PICKER).await;
+    let text = error.to_string();
+    assert!(
+        error == ExtensionError::NoCompiler && text.contains("Compiler::child(") && text.contains("Compiler::in_process()"),
+        "{text}"
+    );
+
+    let mut config = wasmtime::Config::new();
+    config.epoch_interruption(true).cranelift_opt_level(wasmtime::OptLevel::None);
+    let engine = || wasmtime::Engine::new(&config).unwrap();
+    let other = Runtime::builder().engine(engine()).compiler(compiler()).build().unwrap();
+    let error = refusal(&other, extensions::PICKER).await;
+    assert!(error.to_string().contains("engine has other settings"), "{error}");
+    let own = Runtime::builder().engine(engine()).compiler(Compiler::in_process()).build().unwrap();
+    assert!(own.extension("own", extensions::PICKER, &[]).await.is_ok());
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let default = LoadLimits::default;
+    for (limits, says) in [
+        (LoadLimits { nesting: 0, ..default() }, "nesting is 0"),
+        (LoadLimits { nesting: 65, ..default() }, "nesting is 65, and 64 is the most"),
+        (LoadLimits { name_bytes: 1 << 20, ..default() }, "nameBytes"),
+        (LoadLimits { memories: 1000, ..default() }, "memories"),
+        (LoadLimits { bytes: u64::MAX, ..default() }, "bytes"),
+        (LoadLimits { compile_memory: 1 << 20, ..default() }, "compileMemory"),
+        (LoadLimits { compile_cpu_time: Duration::ZERO, ..default() }, "compileCpuTime"),
+    ] {
+        let error = building(limits).err().unwrap().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let limits: LoadLimits = serde_json::from_str(r#"{"codeBytes": 5, "compileCpuTime": "3s"}"#).unwrap();
+    assert_eq!((limits.code_bytes, limits.compile_cpu_time, limits.bytes), (5, Duration::from_secs(3), default().bytes));
+}
+
+/// What the counting lets through has a place in the pool.
+#[tokio::test]
+async fn what_is_just_within_the_limits_is_instantiated() {
+    let testbed = Testbed::start().await;
+    for file in [hostile::made(3, 6), hostile::instantiated(1, 256)] {
+        let extension = load(&file, &[]).await;
+        let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
+        incluster::add_to_linker(&mut linker).unwrap();
+        let pre = linker.instantiate_pre(extension.component()).unwrap();
+        let sandboxes = Sandboxes::new(
+            &tenant(&testbed),
+            |ctx| ctx.build(),
+            move |store| {
+                let pre = pre.clone();
+                Box::pin(async move { pre.instantiate_async(store).await.map(drop) })
+            },
+        );
+        sandboxes.call(async |(): &(), _: &mut Store<Ctx>| Ok(())).await.unwrap();
+    }
+}
+
+/// A function's name is in a trap's text as often as the function is on the stack.
+#[tokio::test]
+async fn the_names_of_functions_are_data() {
+    let testbed = Testbed::start().await;
+    let name = "\\1b[2J\\0a2026-11-25T22:00:00Z ERROR host: all is lost \\e2\\80\\ae".repeat(1_000);
+    let extension = load(&wat::parse_str(hostile::deep_trap(&name, 30)).unwrap(), &[]).await;
+    let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
+    incluster::add_to_linker(&mut linker).unwrap();
+    let pre = linker.instantiate_pre(extension.component()).unwrap();
+    let traps = Sandboxes::new(
+        &tenant(&testbed),
+        |ctx| ctx.build(),
+        move |store| {
+            let pre = pre.clone();
+            Box::pin(async move { pre.instantiate_async(&mut *store).await?.get_typed_func::<(), ()>(store, "trap") })
+        },
+    );
+    let trap = traps.call(async |trap: &TypedFunc<(), ()>, store: &mut Store<Ctx>| trap.call_async(store, ()).await).await;
+    let error = trap.unwrap_err();
+    for text in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
+        assert!(text.contains("unreachable") && text.contains("all is lost"), "{text}");
+        assert!(text.len() < 4_200 && !text.contains(['\x1b', '\u{202e}']), "{} bytes: {text}", text.len());
+    }
+    assert!(!error.to_string().contains('\n'));
+    assert!(matches!(error, Error::Trap(trap) if trap.code == Some(wasmtime::Trap::UnreachableCodeReached)));
+}
