@@ -5,14 +5,13 @@
 #[path = "tests/support/mod.rs"]
 mod support;
 
-use gateway::Gateway;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::{Browser, Cluster, METRICS};
+use support::{Browser, Cluster};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -54,8 +53,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     }
     let good = cluster.route("shop", "pathPrefix: /shop, extension: sticky.wasm");
     let hostile = cluster.route("shop", "pathPrefix: /hostile, extension: unruly.wasm");
-    let gateway =
-        Gateway::start(&cluster.write("shop", &(good.clone() + &hostile)), support::compiler(), METRICS.clone()).await?;
+    let gateway = support::started(&cluster.write("shop", &(good.clone() + &hostile))).await;
     let url = format!("http://{}", gateway.address);
     println!("API server {}; gateway {url}; status page http://{}\n", cluster.testbed.server.url(), gateway.status_address);
 

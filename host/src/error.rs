@@ -126,7 +126,7 @@ impl Trap {
                 text += &function.unwrap_or_else(|| format!("function {}", frame.func_index()));
             }
         }
-        Trap { code: error.downcast_ref().copied(), text }
+        Trap { code: error.downcast_ref().copied(), text: text::error(&text) }
     }
 }
 

@@ -54,6 +54,11 @@ pub fn printable(text: &impl Display) -> String {
     crate::text::error(text)
 }
 
+/// Makes JSON text fit for a terminal: in its strings, the control characters are escaped that JSON does not require to be.
+pub fn json(json: String) -> String {
+    crate::text::json(json)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

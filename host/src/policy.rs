@@ -165,7 +165,7 @@ impl Rule {
             ("nonResourceURLs", &self.non_resource_urls, &is_url, "a path from `/`, with `*` at its end at most"),
         ] {
             if let Some(bad) = values.iter().find(|value| !is_good(value)) {
-                return Err(format!("has {:?} in {field}, which is not {form}", text::name(bad)));
+                return Err(format!("has `{}` in {field}, which is not {form}", text::name(bad)));
             }
         }
         Ok(())
@@ -299,7 +299,7 @@ mod tests {
             (r#""verbs": ["get"], "resources": ["pods"], "namespaces": ["a"]"#, "without apiGroups"),
             (r#""verbs": ["get"], "resources": ["pods"], "apiGroups": [""]"#, "without namespaces"),
             (r#""verbs": ["list"], "nonResourceURLs": ["/version"]"#, "another verb than get"),
-            (r#""verbs": ["get"], "resources": ["Pods"], "apiGroups": [""], "namespaces": ["a"]"#, "\"Pods\" in resources"),
+            (r#""verbs": ["get"], "resources": ["Pods"], "apiGroups": [""], "namespaces": ["a"]"#, "`Pods` in resources"),
             (r#""verbs": ["get"], "resources": ["pods/a/b"], "apiGroups": [""], "namespaces": ["a"]"#, "in resources"),
             (r#""verbs": ["get"], "resources": ["pods"], "apiGroups": ["a/b"], "namespaces": ["a"]"#, "in apiGroups"),
             (r#""verbs": ["get"], "resources": ["pods"], "apiGroups": [""], "namespaces": ["A*"]"#, "in namespaces"),

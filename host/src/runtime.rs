@@ -225,11 +225,13 @@ struct Pool {
     core_instances: u32,
     memories: u32,
     tables: u32,
+    /// The state of all of a component's instances beside memories and tables, in bytes.
+    state: usize,
 }
 
 impl Pool {
     /// For the components that come with this crate.
-    const OWN: Pool = Pool { core_instances: 40, memories: 1, tables: 2 };
+    const OWN: Pool = Pool { core_instances: 40, memories: 1, tables: 2, state: 1 << 20 };
 
     /// For an extension, and the client with it.
     #[cfg(feature = "extensions")]
@@ -240,6 +242,11 @@ impl Pool {
             core_instances: and(Pool::OWN.core_instances, limits.instances),
             memories: and(Pool::OWN.memories, limits.memories),
             tables: and(Pool::OWN.tables, limits.tables),
+            // An entry of any kind takes less than 64 bytes.
+            state: [limits.functions, limits.definitions, limits.imports, limits.exports, limits.globals]
+                .into_iter()
+                .map(|entries| usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(64))
+                .fold(Pool::OWN.state, usize::saturating_add),
         }
     }
 
@@ -256,6 +263,8 @@ impl Pool {
             .max_memories_per_module(self.memories)
             .max_tables_per_component(self.tables)
             .max_tables_per_module(self.tables)
+            .max_core_instance_size(self.state)
+            .max_component_instance_size(self.state)
             .max_memory_size(4 << 30)
             .table_elements(MAX_TABLE_ELEMENTS);
         let mut config = compile::configuration();

@@ -31,11 +31,45 @@ async fn hostile_files_are_refused_wherever_they_are_compiled() {
             (hostile::instantiated(3, 900), LoadLimit::Instances),
             (hostile::nested_components(20_000), LoadLimit::Nesting),
             (hostile::empty_functions(300_000), LoadLimit::Functions),
+            (hostile::closures(30), LoadLimit::Definitions),
+            (hostile::held_instances(18), LoadLimit::Definitions),
         ] {
-            let error = refusal(runtime, &file).await;
-            assert!(matches!(error, ExtensionError::OverLimit { limit: found, .. } if found == limit), "{error}");
+            for file in [hostile::beside_the_client(&file), file] {
+                let error = refusal(runtime, &file).await;
+                assert!(matches!(error, ExtensionError::OverLimit { limit: found, .. } if found == limit), "{error}");
+            }
         }
     }
+}
+
+/// What is below the limits is composed with the client, in this process.
+#[tokio::test]
+async fn what_composes_reads_what_the_counting_lets_through() {
+    let in_process = Runtime::builder().sandboxes(1).compiler(Compiler::in_process()).build().unwrap();
+    for file in [
+        hostile::nested_types(12),
+        hostile::chained_types(90),
+        hostile::instantiated(6, 2),
+        hostile::nested_components(14),
+        hostile::closures(10),
+        hostile::held_instances(10),
+        hostile::copies(900, &hostile::empty()),
+        hostile::doubled_types(18),
+        hostile::fields(4_000, 4),
+    ] {
+        let composed = in_process.compose("hostile", &hostile::beside_the_client(&file), &[]).await.unwrap();
+        assert!(composed.len() > incluster::PLUGIN.len());
+    }
+}
+
+/// Of a file that the compiler dies of, there is still something to know.
+#[tokio::test]
+async fn what_cannot_be_compiled_is_inspected_all_the_same() {
+    let little = LoadLimits { compile_memory: 96 << 20, ..LoadLimits::default() };
+    let file = hostile::empty_functions(29_000);
+    let inspection = building(little).unwrap().inspect("hostile", &file, &[]).await.unwrap();
+    assert!(matches!(inspection.problem, Some(ExtensionError::CompileMemory { .. })), "{inspection}");
+    assert_eq!(inspection.counts[LoadLimit::Functions as usize].found, 29_000);
 }
 
 #[tokio::test]
@@ -54,7 +88,7 @@ async fn compiling_has_limits_of_its_own() {
     let error = refusal(&building(little).unwrap(), &hostile::empty_functions(29_000)).await;
     assert_eq!(error, ExtensionError::CompileMemory { limit: 96 << 20, is_all_that_is_left: false }, "{error}");
     let brief = LoadLimits { compile_cpu_time: Duration::from_secs(1), ..LoadLimits::default() };
-    let error = refusal(&building(brief).unwrap(), &hostile::branches(20_000)).await;
+    let error = refusal(&building(brief).unwrap(), &hostile::branches(45_000)).await;
     assert_eq!(error, ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }, "{error}");
 }
 

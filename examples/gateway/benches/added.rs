@@ -1,13 +1,11 @@
 //! What an extension adds to a proxied request: `./justw gateway-bench`. The same requests go by three routes, in turns: without
 //! an extension, with one in a fresh sandbox each, and with one in sandboxes that are used again.
-#![expect(clippy::expect_used, reason = "a benchmark that cannot go on has failed")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use gateway::Gateway;
 use std::time::{Duration, Instant};
-use support::{Browser, Cluster, METRICS};
+use support::{Browser, Cluster};
 
 const REQUESTS: usize = 5000;
 
@@ -42,7 +40,7 @@ async fn main() {
         route("warm", "/warm", ", extension: sticky.wasm"),
     ]
     .concat();
-    let gateway = Gateway::start(&cluster.write_text(&text), support::compiler(), METRICS.clone()).await.expect("a gateway");
+    let gateway = support::started(&cluster.write_text(&text)).await;
     let browser = Browser::new();
     let mut times: [Vec<Duration>; 3] = Default::default();
     for request in 0..REQUESTS {

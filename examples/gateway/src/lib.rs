@@ -73,7 +73,8 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Reads the file, and serves what it says. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
+    /// Reads the file, and serves what it says. Extensions are loaded meanwhile: until then, their routes answer 503, and `/readyz` on the
+    /// status address, too. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
     pub async fn start(
         file: &Path,
         compiler: Compiler,
@@ -84,7 +85,7 @@ impl Gateway {
             Runtime::builder().sandboxes(SANDBOXES).compiler(compiler).load_limits(config.load_limits.clone()).build()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
         let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
-        let routes = Routes::build(&runtime, file, config, None).await?;
+        let routes = Routes::without_extensions(&runtime, file, config, None)?;
         let shared = Arc::new(Shared {
             file: file.into(),
             runtime,
@@ -175,7 +176,9 @@ impl Shared {
             }
             "/metrics" => (self.metrics.render(), "text/plain; version=0.0.4"),
             "/healthz" => ("ok".into(), "text/plain"),
-            _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics and /healthz"),
+            "/readyz" if self.routes().are_loaded() => ("ok".into(), "text/plain"),
+            "/readyz" => return text(StatusCode::SERVICE_UNAVAILABLE, "extensions are being loaded"),
+            _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz and /readyz"),
         };
         let mut answer = text(StatusCode::OK, &text_of);
         let headers = answer.headers_mut();
@@ -191,7 +194,7 @@ impl Shared {
 /// Reads the configuration again whenever a file of it has changed.
 async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(LOOK_EVERY);
-    // The first look reads the files once more: they may have changed since the start began.
+    // The first look reads the file once more, and loads the extensions.
     let mut seen = Vec::new();
     loop {
         tokio::select! {
@@ -200,8 +203,11 @@ async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         }
         let now = shared.marks();
         if now != seen {
-            // It has said what is wrong.
-            let _ = shared.reload().await;
+            tokio::select! {
+                _ = stopped.changed() => return,
+                // It has said what is wrong.
+                _ = shared.reload() => {}
+            }
             // From before they were read: what changes meanwhile is seen at the next look.
             seen = now;
         }

@@ -16,6 +16,7 @@ pub struct Routes {
     config: Config,
     tenants: BTreeMap<String, Tenant>,
     routes: Vec<Arc<Route>>,
+    are_loaded: bool,
 }
 
 /// Where requests go.
@@ -48,6 +49,22 @@ impl Routes {
     /// A tenant cannot be made, or a route that was not there before names an extension that cannot be used. At the start, and for a file that
     /// has changed since, that concerns its route alone: [`Route::problem`].
     pub async fn build(runtime: &Runtime, file: &Path, config: Config, before: Option<&Routes>) -> Result<Routes, ConfigError> {
+        let mut routes = Routes::without_extensions(runtime, file, config, before)?;
+        for route in std::mem::take(&mut routes.routes) {
+            let route = routes.route(runtime, file, route.config.clone(), before, &route.pods).await?;
+            routes.routes.push(route);
+        }
+        routes.are_loaded = true;
+        Ok(routes)
+    }
+
+    /// The same, before extensions are loaded, which may take long: their routes have that as their problem.
+    pub fn without_extensions(
+        runtime: &Runtime,
+        file: &Path,
+        config: Config,
+        before: Option<&Routes>,
+    ) -> Result<Routes, ConfigError> {
         let mut tenants = BTreeMap::new();
         for (name, tenant_config) in &config.tenants {
             let unchanged = before.filter(|before| before.config.tenants.get(name) == Some(tenant_config));
@@ -58,12 +75,26 @@ impl Routes {
             };
             tenants.insert(name.clone(), tenant);
         }
-        let mut routes = Routes { tenants, routes: Vec::new(), config };
+        let are_loaded = config.routes.iter().all(|route| route.extension.is_none());
+        let mut routes = Routes { tenants, routes: Vec::new(), config, are_loaded };
         for config in routes.config.routes.clone() {
-            let route = routes.route(runtime, file, config, before).await?;
-            routes.routes.push(route);
+            let tenant = &routes.tenants[&config.tenant];
+            let of_the_same_tenant =
+                |before: &&Routes| before.config.tenants.get(&config.tenant) == routes.config.tenants.get(&config.tenant);
+            let known =
+                before.filter(of_the_same_tenant).and_then(|before| before.pods(&config)).or_else(|| routes.pods(&config));
+            let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
+            let pods = known.unwrap_or_else(watch);
+            let problem = config.extension.as_ref().map(|_| "it is being loaded".into());
+            let turn = AtomicUsize::new(0);
+            routes.routes.push(Arc::new(Route { config, pods, picker: None, problem, extension: None, turn }));
         }
         Ok(routes)
+    }
+
+    /// Whether no extension is still to be loaded.
+    pub fn are_loaded(&self) -> bool {
+        self.are_loaded
     }
 
     async fn route(
@@ -71,12 +102,13 @@ impl Routes {
         runtime: &Runtime,
         file: &Path,
         config: RouteConfig,
-        before: Option<&Routes>,
+        all_before: Option<&Routes>,
+        pods: &Arc<PodSet>,
     ) -> Result<Arc<Route>, ConfigError> {
-        let is_new = before.is_some_and(|before| !before.routes.iter().any(|route| route.config == config));
+        let is_new = all_before.is_some_and(|before| !before.routes.iter().any(|route| route.config == config));
         let of_the_same_tenant =
             |before: &&Routes| before.config.tenants.get(&config.tenant) == self.config.tenants.get(&config.tenant);
-        let before = before.filter(of_the_same_tenant);
+        let before = all_before.filter(of_the_same_tenant);
         let tenant = &self.tenants[&config.tenant];
         let mut problem = None;
         let (mut extension, mut picker) = (None, None);
@@ -89,7 +121,7 @@ impl Routes {
                     error!(route = %config, "the extension is not in use: {error}");
                     problem = Some(error);
                     // The one that was good goes on.
-                    extension = before.and_then(|before| before.extension(&config));
+                    extension = all_before.and_then(|before| before.extension(&config));
                     let again = extension.as_ref().map(|extension| Picker::new(tenant, extension));
                     picker = again.and_then(Result::ok);
                 }
@@ -98,10 +130,7 @@ impl Routes {
         if let Some(route) = before.and_then(|before| before.the_same(&config, extension.as_ref(), &problem)) {
             return Ok(route);
         }
-        let known = before.and_then(|before| before.pods(&config)).or_else(|| self.pods(&config));
-        let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
-        let pods = known.unwrap_or_else(watch);
-        Ok(Arc::new(Route { config, pods, picker, problem, extension, turn: AtomicUsize::new(0) }))
+        Ok(Arc::new(Route { config, pods: pods.clone(), picker, problem, extension, turn: AtomicUsize::new(0) }))
     }
 
     /// The route of a request.

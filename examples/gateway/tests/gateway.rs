@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use support::{Browser, Cluster, METRICS, compiler};
+use support::{Browser, Cluster, started};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 async fn start(file: &Path) -> (Gateway, Browser, String) {
-    let gateway = Gateway::start(file, compiler(), METRICS.clone()).await.unwrap();
+    let gateway = started(file).await;
     let url = format!("http://{}", gateway.address);
     (gateway, Browser::new(), url)
 }
@@ -278,7 +278,9 @@ async fn the_binary_checks_serves_and_stops() {
     let mut line = String::new();
     BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
     let url = line.split([' ', ',']).nth(2).unwrap();
-    assert_eq!(Browser::new().get(url).await.0, 200, "{line}");
+    let browser = Browser::new();
+    until(&browser, url, |status, _| status == 200).await;
+    until(&browser, &format!("{url}/hostile"), |_, body| body.contains("cannot be used")).await;
     let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
     assert!(log.contains("the extension is not in use") && log.contains("exceeds the limit nesting"), "{log}");
     let kill = format!("kill -TERM {}", running.id().unwrap());

@@ -18,7 +18,7 @@ async fn main() {
     let shop = cluster.route("shop", "host: shop.example, labelSelector: app=web, extension: sticky.wasm");
     let routes = shop + &cluster.route("shop", "pathPrefix: /unruly, extension: unruly.wasm");
     let file = cluster.write("shop", &routes);
-    let gateway = Gateway::start(&file, support::compiler(), METRICS.clone()).await.unwrap();
+    let gateway = support::started(&file).await;
     let browser = Browser::new();
     for path in ["", "trap", "secrets", "secrets", "teapot"] {
         browser.get(&format!("http://{}/unruly/{path}", gateway.address)).await;

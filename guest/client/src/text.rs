@@ -20,11 +20,13 @@ pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A name: its control characters escaped, and cut after [`MAX_NAME`] characters.
+/// A name: its control characters escaped, and cut after [`MAX_NAME`] characters, of which an escape is as many as it is long.
 pub fn name(name: &str) -> String {
     let mut shown = String::new();
-    for (place, c) in name.chars().enumerate() {
-        if place == MAX_NAME {
+    let mut length = 0;
+    for c in name.chars() {
+        length += if is_control(c) { c.escape_default().len() } else { 1 };
+        if length > MAX_NAME {
             shown.push('…');
             break;
         }
@@ -33,22 +35,21 @@ pub fn name(name: &str) -> String {
     shown
 }
 
-/// Names as a list: each as by [`name`], and after [`MAX_NAMES`] of them how many more there are.
-pub fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = names.len().saturating_sub(MAX_NAMES);
-    let shown: Vec<_> = names.take(MAX_NAMES).map(name).collect();
-    match more {
-        0 => shown.join(", "),
-        more => format!("{}, and {more} more", shown.join(", ")),
-    }
-}
-
 /// An error or another text: its control characters escaped, and cut after [`MAX_ERROR`] bytes. No more than that is made of it.
 pub fn error(text: &impl Display) -> String {
     let mut shown = Shown(String::new());
     // It fails where the text is cut.
     let _ = write!(shown, "{text:#}");
     shown.0
+}
+
+/// JSON text, in whose strings the control characters are escaped that JSON does not require to be.
+pub fn json(json: String) -> String {
+    let acts = |c| c != '\n' && is_control(c);
+    if !json.contains(acts) {
+        return json;
+    }
+    json.chars().map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
 }
 
 struct Shown(String);
@@ -81,13 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn long_names_and_long_lists_are_cut() {
+    fn long_names_are_cut() {
         assert_eq!(name(&"ä".repeat(100)), "ä".repeat(100));
         assert_eq!(name(&"ä".repeat(101)), "ä".repeat(100) + "…");
-        let many = ["x"; 12];
-        assert_eq!(names(many[..2].iter().copied()), "x, x");
-        assert_eq!(names(many[..10].iter().copied()), ["x"; 10].join(", "));
-        assert_eq!(names(many.iter().copied()), ["x"; 10].join(", ") + ", and 2 more");
+        assert_eq!(name(&"\u{202e}".repeat(30)), "\\u{202e}".repeat(12) + "…");
+    }
+
+    #[test]
+    fn json_stays_json() {
+        assert_eq!(json("{\n\"a\": \"x\u{9b}\u{7f}\u{202e}\"}".into()), "{\n\"a\": \"x\\u009b\\u007f\\u202e\"}");
     }
 
     /// Writes on for as long as somebody takes it.

@@ -3,7 +3,7 @@
 
 use crate::pods::Page;
 use incluster_client::decode::{Part, json};
-use incluster_client::text::is_control;
+use incluster_client::text::{is_control, json};
 use incluster_client::types::Error;
 use serde::Serialize;
 use serde_json::Value;
@@ -158,12 +158,7 @@ fn pretty(value: &Value) -> Result<String, Error> {
     let written = value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")));
     let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(text).map_err(|e| e.to_string()));
     let text = text.map_err(|e| Error::MalformedResponse(format!("an item that JSON cannot hold: {e}")))?;
-    // serde_json escapes the control characters that JSON must escape; a terminal acts on some more.
-    let acts = |c| c != '\n' && is_control(c);
-    Ok(match text.contains(acts) {
-        false => text,
-        true => text.chars().map(|c| if acts(c) { format!("\\u{:04x}", c as u32) } else { c.into() }).collect(),
-    })
+    Ok(json(text))
 }
 
 fn yaml(value: &Value) -> Result<String, Error> {

@@ -1,6 +1,6 @@
 //! The process that compiles: what it may do is limited before it reads the component.
 
-use super::pipeline::{compile, inspect, on_own_stack, prepare};
+use super::pipeline::{compile, inspect, on_own_stack, prepare, survey};
 use super::protocol::{self, Action, Answer, Question};
 use super::{compiler, inventory::Inventory};
 use crate::compile as settings;
@@ -61,10 +61,14 @@ fn work(engine: &Engine, question: &Question, component: &[u8]) -> (Answer, Vec<
     let Question { action, allowed, limits, .. } = question;
     let made = match action {
         Action::Load => compile(engine, component, allowed, limits, &mut Inventory::default()),
+        Action::Survey(problem) => {
+            let inspection = survey(component, allowed, limits, problem.clone());
+            return (Answer::Inspected(Box::new(inspection), 0), Vec::new());
+        }
         Action::Compose => prepare(component, allowed, limits, &mut Inventory::default()),
         Action::Inspect => {
-            let inspection = inspect(engine, component, allowed, limits);
-            return (Answer::Inspected(Box::new(inspection)), Vec::new());
+            let (inspection, code) = inspect(engine, component, allowed, limits);
+            return (Answer::Inspected(Box::new(inspection), code.len() as u64), code);
         }
     };
     match made {

@@ -47,15 +47,28 @@ enum Place {
 }
 
 impl Compiler {
-    /// In this process, on a thread of its own. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
+    /// In this process, on a thread of its own, which goes on to its end even if nobody waits for it any more. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
     /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
     pub fn in_process() -> Compiler {
         Compiler { place: Place::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
     }
 
-    /// In a process of its own for each component, with limits of address space and processor time. Its program is one whose whole
+    /// In a process of its own for each component, with limits of memory and processor time. Its program is one whose whole
     /// `main` is [`compile_child`](crate::compile_child), of this version of this crate. It may be the embedder's own executable, by
-    /// `/proc/self/exe` and an argument that tells it what to do: see [`Compiler::arg`].
+    /// `/proc/self/exe` and an argument ([`Compiler::arg`]) that its `main` looks for first:
+    ///
+    /// ```no_run
+    /// # use std::process::ExitCode;
+    /// fn main() -> ExitCode {
+    ///     if std::env::args_os().nth(1).is_some_and(|arg| arg == "compile-child") {
+    ///         return incluster::compile_child();
+    ///     }
+    ///     // Compiler::child("/proc/self/exe").arg("compile-child")
+    /// #   ExitCode::SUCCESS
+    /// }
+    /// ```
+    ///
+    /// It needs a tokio runtime with I/O and time enabled.
     pub fn child(program: impl Into<PathBuf>) -> Compiler {
         let program = Program { path: program.into(), args: Vec::new(), threads: THREADS };
         Compiler { place: Place::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
@@ -105,6 +118,11 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Waits until it is this tenant's turn. Whoever makes something of the component holds the place meanwhile.
+    pub(crate) async fn place(&self) -> super::queue::Place {
+        self.compiler.queue.enter(self.tenant).await
+    }
+
     /// Makes code of it.
     pub(crate) async fn load(&self) -> Result<Component, ExtensionError> {
         match &self.compiler.place {
@@ -117,7 +135,7 @@ impl Job<'_> {
                 self.in_process(compile).await?
             }
             Place::Child(program) => match self.ask(program, Action::Load).await? {
-                (Answer::Made(_), artifact) => deserialize(self.engine, &artifact).map_err(|e| not_compiled(&e)),
+                (Answer::Made(_), code) => self.deserialize(code).await,
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
         }
@@ -141,31 +159,51 @@ impl Job<'_> {
 
     /// Finds out what there is to know of it.
     pub(crate) async fn inspect(&self) -> Result<Inspection, ExtensionError> {
-        match &self.compiler.place {
+        let (mut inspection, code) = match &self.compiler.place {
             Place::InProcess => {
                 let engine = self.engine.clone();
                 let inspect =
                     move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
-                self.in_process(inspect).await
+                self.in_process(inspect).await?
             }
-            Place::Child(program) => match self.ask(program, Action::Inspect).await? {
-                (Answer::Inspected(inspection), _) => Ok(*inspection),
-                _ => Err(program.not_usable(OTHER_ANSWER)),
-            },
+            Place::Child(program) => {
+                let asked = match self.ask(program, Action::Inspect).await {
+                    // It died of compiling; the counting does not.
+                    Err(
+                        problem @ (ExtensionError::CompileMemory { .. }
+                        | ExtensionError::CompileCpuTime { .. }
+                        | ExtensionError::CompileWallTime { .. }
+                        | ExtensionError::ArtifactTooLarge { .. }
+                        | ExtensionError::CompilerDied { .. }),
+                    ) => self.ask(program, Action::Survey(problem)).await?,
+                    asked => asked?,
+                };
+                match asked {
+                    (Answer::Inspected(inspection, _), code) => (*inspection, code),
+                    _ => return Err(program.not_usable(OTHER_ANSWER)),
+                }
+            }
+        };
+        // Whether it has a place in the pool is seen here alone.
+        if inspection.problem.is_none() {
+            inspection.problem = self.deserialize(code).await.err();
         }
+        Ok(inspection)
+    }
+
+    /// Maps code that was made for this engine: it is copied, on a thread that may take its time.
+    async fn deserialize(&self, code: Vec<u8>) -> Result<Component, ExtensionError> {
+        let engine = self.engine.clone();
+        let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_compiled(&e)));
+        mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
     }
 
     async fn in_process<T: Send + 'static>(
         &self,
         task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
     ) -> Result<T, ExtensionError> {
-        let place = self.compiler.queue.enter(self.tenant).await;
         let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
-        let done = tokio::task::spawn_blocking(move || {
-            // It is taken until the work is done, even if nobody waits for that any more.
-            let _place = place;
-            on_own_stack(|| task(&component, &allowed, &limits))
-        });
+        let done = tokio::task::spawn_blocking(move || on_own_stack(|| task(&component, &allowed, &limits)));
         let done = done.await.unwrap_or_else(|error| Err(error.into()));
         done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
     }
@@ -174,7 +212,6 @@ impl Job<'_> {
         let bytes = self.component.len() as u64;
         // The child would say so, too, when it has read it all.
         LoadLimit::Bytes.check(self.limits, bytes)?;
-        let _place = self.compiler.queue.enter(self.tenant).await;
         let memory = Share::of(self.limits.memory_for(bytes)).await?;
         let question = Question {
             action,

@@ -7,7 +7,9 @@
 #[cfg(test)]
 #[path = "count/tests.rs"]
 mod tests;
-// The fuzz targets include this file, from where it would be looked for elsewhere.
+// The fuzz targets include this file, from where these would be looked for elsewhere.
+#[path = "count/frame.rs"]
+mod frame;
 #[path = "count/types.rs"]
 mod types;
 
@@ -15,6 +17,7 @@ use super::error::ExtensionError;
 use super::inventory::{Import, Inventory};
 use super::limits::{LoadLimit, LoadLimits, PARSERS_NESTING};
 use crate::text;
+use frame::{Component, Frame, Unknown, Weight};
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind as Kind, ComponentInstance, ComponentOuterAliasKind,
     FuncValidatorAllocations, FunctionBody, Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
@@ -32,13 +35,16 @@ const FEATURES: WasmFeatures = WasmFeatures::WASM3
 pub(crate) fn count(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), ExtensionError> {
     walk(bytes, limits, found).map_err(|error| match error {
         // The parser has a limit of its own, above all that `LoadLimits` may have, and recurses before a type can be counted.
-        Stop::Malformed(error) if error.message().contains("nesting is too deep") => {
+        Stop::Malformed(error) if TOO_DEEP.contains(&error.message()) => {
             ExtensionError::OverLimit { limit: LoadLimit::Nesting, value: limits.nesting, found: PARSERS_NESTING + 1 }
         }
         Stop::Malformed(error) => ExtensionError::NotAComponent(text::error(&error)),
         Stop::Refused(error) => error,
     })
 }
+
+/// What the parser says of nesting, of types in types and of types that have others as their parts.
+const TOO_DEEP: [&str; 2] = ["component type nesting is too deep", "type nesting is too deep"];
 
 /// Why the walk ended before the bytes did.
 enum Stop {
@@ -47,7 +53,7 @@ enum Stop {
 }
 
 fn walk(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), Stop> {
-    let mut counter = Counter { limits, found, defined: Weight::default(), frames: Vec::new() };
+    let mut counter = Counter { limits, found, defined: Weight::default(), code: 0, frames: Vec::new() };
     counter.at_least(LoadLimit::Bytes, bytes.len() as u64)?;
     // The version of a core module is 1; a component's has a layer beside it.
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
@@ -76,43 +82,13 @@ fn walk(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), 
     Ok(())
 }
 
-/// What instantiating something once costs.
-#[derive(Clone, Copy, Default)]
-struct Weight {
-    instances: u64,
-    definitions: u64,
-    functions: u64,
-    memories: u64,
-    tables: u64,
-}
-
-impl Weight {
-    fn add(&mut self, other: Weight) {
-        self.instances = self.instances.saturating_add(other.instances);
-        self.definitions = self.definitions.saturating_add(other.definitions);
-        self.functions = self.functions.saturating_add(other.functions);
-        self.memories = self.memories.saturating_add(other.memories);
-        self.tables = self.tables.saturating_add(other.tables);
-    }
-}
-
-/// Where an item of an index space comes from, if its weight cannot be known.
-type Unknown = &'static str;
-
-/// A component or core module that is being read.
-#[derive(Default)]
-struct Frame {
-    is_module: bool,
-    weight: Weight,
-    components: Vec<Result<Weight, Unknown>>,
-    modules: Vec<Result<Weight, Unknown>>,
-}
-
 struct Counter<'a> {
     limits: &'a LoadLimits,
     found: &'a mut Inventory,
-    /// All that is defined, whether or not it is instantiated.
+    /// All that is defined, once, whether or not it is instantiated.
     defined: Weight,
+    /// The functions with code. Beside them are the canonical functions, of which there are as many as instances of them.
+    code: u64,
     /// The outermost component, and what is being read in it.
     frames: Vec<Frame>,
 }
@@ -148,27 +124,31 @@ impl Counter<'_> {
         self.frames.len() == 1
     }
 
-    /// Something more is to be worked through whenever this component is instantiated.
-    fn weigh(&mut self, weight: Weight) -> Result<(), Stop> {
-        self.frame().weight.add(weight);
-        let Weight { instances, definitions, functions, memories, tables } = self.frame().weight;
+    /// This component, or core module, defines something more, which is worked through whenever it is instantiated.
+    fn define(&mut self, more: Weight) -> Result<(), Stop> {
+        self.defined.add(more);
+        self.check(self.defined)?;
+        self.nest(more)
+    }
+
+    /// So many definitions more are worked through.
+    fn define_items(&mut self, definitions: u64) -> Result<(), Stop> {
+        self.define(Weight { definitions, ..Weight::default() })
+    }
+
+    /// What is defined elsewhere is worked through whenever this component is instantiated.
+    fn nest(&mut self, more: Weight) -> Result<(), Stop> {
+        self.frame().this.weight.add(more);
+        self.check(self.frames.last().map(|frame| frame.this.weight).unwrap_or_default())
+    }
+
+    fn check(&mut self, weight: Weight) -> Result<(), Stop> {
+        let Weight { instances, definitions, functions, memories, tables } = weight;
         self.at_least(LoadLimit::Instances, instances)?;
         self.at_least(LoadLimit::Definitions, definitions)?;
-        self.at_least(LoadLimit::Functions, self.defined.functions.saturating_add(functions))?;
+        self.at_least(LoadLimit::Functions, self.code.saturating_add(functions))?;
         self.at_least(LoadLimit::Memories, memories)?;
         self.at_least(LoadLimit::Tables, tables)
-    }
-
-    /// A core module defines so many memories and tables, which it makes whenever it is instantiated.
-    fn define_in_module(&mut self, weight: Weight) -> Result<(), Stop> {
-        self.frame().weight.add(weight);
-        self.defined.add(weight);
-        self.at_least(LoadLimit::Memories, self.defined.memories)?;
-        self.at_least(LoadLimit::Tables, self.defined.tables)
-    }
-
-    fn define(&mut self, definitions: usize) -> Result<(), Stop> {
-        self.weigh(Weight { definitions: definitions as u64, ..Weight::default() })
     }
 
     fn payload(&mut self, payload: &Payload<'_>) -> Result<(), Stop> {
@@ -208,16 +188,17 @@ impl Counter<'_> {
                 Ok(())
             }
             Payload::FunctionSection(section) => {
-                // Beside them, there are the canonical functions, which are counted along nesting.
-                self.defined.functions = self.defined.functions.saturating_add(section.count().into());
-                self.at_least(LoadLimit::Functions, self.defined.functions)
+                self.code = self.code.saturating_add(section.count().into());
+                self.check(Weight::default())
             }
             Payload::TableSection(section) => {
-                self.define_in_module(Weight { tables: section.count().into(), ..Weight::default() })
+                for table in section.clone() {
+                    self.at_least(LoadLimit::TableElements, table?.ty.initial)?;
+                }
+                self.define(Weight { tables: section.count().into(), ..Weight::default() })
             }
-            Payload::MemorySection(section) => {
-                self.define_in_module(Weight { memories: section.count().into(), ..Weight::default() })
-            }
+            Payload::MemorySection(section) => self.define(Weight { memories: section.count().into(), ..Weight::default() }),
+            Payload::GlobalSection(section) => self.more(LoadLimit::Globals, section.count().into()),
             Payload::CodeSectionEntry(body) => self.code(body),
 
             Payload::InstanceSection(section) => {
@@ -233,16 +214,16 @@ impl Counter<'_> {
             Payload::ComponentAliasSection(section) => section.clone().into_iter().try_for_each(|alias| self.alias(alias?)),
             Payload::ComponentCanonicalSection(section) => {
                 let functions = section.count().into();
-                self.weigh(Weight { definitions: functions, functions, ..Weight::default() })
+                self.define(Weight { definitions: functions, functions, ..Weight::default() })
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     let import = import?;
                     self.more(LoadLimit::Imports, 1)?;
-                    self.define(1)?;
+                    self.define_items(1)?;
                     self.name(import.name.name)?;
                     let kind = import.ty.kind();
-                    self.item(kind, Err("an import"));
+                    self.item(kind, "an import", 1);
                     if self.is_outermost() {
                         let name = import.name.full_name().into_owned();
                         self.found.imports.push(Import { name, is_instance: kind == Kind::Instance });
@@ -254,9 +235,8 @@ impl Counter<'_> {
                 for export in section.clone() {
                     let export = export?;
                     self.more(LoadLimit::Exports, 1)?;
-                    self.define(1)?;
                     self.name(export.name.name)?;
-                    self.export(export.kind, export.index);
+                    self.export(export.kind, export.index)?;
                     if self.is_outermost() {
                         self.found.exports.push(export.name.full_name().into_owned());
                     }
@@ -269,13 +249,14 @@ impl Counter<'_> {
     }
 
     fn end(&mut self) -> Result<(), Stop> {
-        let Some(Frame { is_module, weight, .. }) = self.frames.pop() else { return Ok(()) };
-        match self.frames.last_mut() {
-            Some(parent) if is_module => parent.modules.push(Ok(weight)),
-            Some(parent) => parent.components.push(Ok(weight)),
-            None => {}
+        let Some(Frame { is_module, this, .. }) = self.frames.pop() else { return Ok(()) };
+        let Some(parent) = self.frames.last_mut() else { return Ok(()) };
+        if is_module {
+            parent.modules.push(Ok(this.weight));
+        } else {
+            parent.components.push(Ok(this));
         }
-        Ok(())
+        self.define_items(this.closure.saturating_add(1))
     }
 
     fn code(&mut self, body: &FunctionBody<'_>) -> Result<(), Stop> {
@@ -293,76 +274,112 @@ impl Counter<'_> {
             Instance::Instantiate { module_index, args } => (Some(*module_index), args.len()),
             Instance::FromExports(exports) => (None, exports.len()),
         };
-        let instantiated = module.and_then(|index| self.frame().modules.get(index as usize).copied());
-        self.instantiate("core module", instantiated, arguments)
-    }
-
-    fn instance(&mut self, instance: ComponentInstance<'_>) -> Result<(), Stop> {
-        let (component, arguments) = match &instance {
-            ComponentInstance::Instantiate { component_index, args } => (Some(*component_index), args.len()),
-            ComponentInstance::FromExports(exports) => (None, exports.len()),
-        };
-        let instantiated = component.and_then(|index| self.frame().components.get(index as usize).copied());
-        self.instantiate("component", instantiated, arguments)
-    }
-
-    /// Something is instantiated: `None` where it is not there, which the validator will say, or where what there is only gets names.
-    fn instantiate(&mut self, what: &str, instantiated: Option<Result<Weight, Unknown>>, arguments: usize) -> Result<(), Stop> {
-        self.weigh(Weight { instances: 1, definitions: 1 + arguments as u64, ..Weight::default() })?;
-        match instantiated {
+        self.define(Weight { instances: 1, definitions: 1 + arguments as u64, ..Weight::default() })?;
+        match module.and_then(|index| self.frame().modules.get(index as usize).copied()) {
+            // It is not there, as the validator will say; or what there is only gets names.
             None => Ok(()),
-            Some(Ok(weight)) => self.weigh(weight),
-            Some(Err(origin)) => {
-                Err(Stop::Refused(ExtensionError::Uncountable { instantiated: what.into(), origin: origin.into() }))
-            }
+            Some(Ok(weight)) => self.nest(weight),
+            Some(Err(origin)) => Err(uncountable("core module", origin)),
         }
     }
 
-    /// A new item in an index space of the component's.
-    fn item(&mut self, kind: Kind, origin: Result<Weight, Unknown>) {
+    fn instance(&mut self, instance: ComponentInstance<'_>) -> Result<(), Stop> {
+        let frame = self.frame();
+        let sizes = |items: &mut dyn Iterator<Item = (Kind, u32)>| {
+            items.fold(1_u64, |all, (kind, index)| all.saturating_add(frame.size(kind, index)))
+        };
+        let (component, size) = match &instance {
+            ComponentInstance::Instantiate { component_index, args } => {
+                (Some(*component_index), sizes(&mut args.iter().map(|arg| (arg.kind, arg.index))))
+            }
+            ComponentInstance::FromExports(exports) => {
+                (None, sizes(&mut exports.iter().map(|export| (export.kind, export.index))))
+            }
+        };
+        let component = component.map(|index| frame.components.get(index as usize).copied());
+        self.define(Weight { instances: 1, definitions: size, ..Weight::default() })?;
+        let holds = match component {
+            None => size,
+            // It is not there, as the validator will say.
+            Some(None) => 1,
+            Some(Some(Ok(Component { weight, exports, closure }))) => {
+                self.nest(weight)?;
+                self.define_items(closure)?;
+                exports.saturating_add(1)
+            }
+            Some(Some(Err(origin))) => return Err(uncountable("component", origin)),
+        };
+        self.frame().instances.push(holds);
+        Ok(())
+    }
+
+    /// A new item in an index space of the component's, of which nothing is known; if it is an instance, it holds so much.
+    fn item(&mut self, kind: Kind, origin: Unknown, holds: u64) {
         match kind {
-            Kind::Component => self.frame().components.push(origin),
-            Kind::Module => self.frame().modules.push(origin),
-            Kind::Func | Kind::Value | Kind::Type | Kind::Instance => {}
+            Kind::Component => self.frame().components.push(Err(origin)),
+            Kind::Module => self.frame().modules.push(Err(origin)),
+            Kind::Instance => self.frame().instances.push(holds),
+            Kind::Func | Kind::Value | Kind::Type => {}
         }
     }
 
     /// What is exported is a new item, too.
-    fn export(&mut self, kind: Kind, index: u32) {
+    fn export(&mut self, kind: Kind, index: u32) -> Result<(), Stop> {
         let frame = self.frame();
+        let size = frame.size(kind, index);
+        frame.this.exports = frame.this.exports.saturating_add(size);
         match kind {
             Kind::Component => frame.components.extend(frame.components.get(index as usize).copied()),
             Kind::Module => frame.modules.extend(frame.modules.get(index as usize).copied()),
-            Kind::Func | Kind::Value | Kind::Type | Kind::Instance => {}
+            Kind::Instance => frame.instances.extend(frame.instances.get(index as usize).copied()),
+            Kind::Func | Kind::Value | Kind::Type => {}
         }
+        self.define_items(size)
     }
 
     fn alias(&mut self, alias: ComponentAlias<'_>) -> Result<(), Stop> {
-        self.define(1)?;
         match alias {
-            ComponentAlias::InstanceExport { kind, name, .. } => {
+            ComponentAlias::InstanceExport { kind, name, instance_index } => {
                 self.name(name)?;
-                self.item(kind, Err("an alias of an instance's export"));
+                // It holds no more than what it is a part of.
+                let holds = self.frame().size(Kind::Instance, instance_index);
+                self.item(kind, "an alias of an instance's export", holds);
+                self.define_items(if kind == Kind::Instance { holds } else { 1 })
             }
-            ComponentAlias::CoreInstanceExport { name, .. } => self.name(name)?,
-            ComponentAlias::Outer { kind, count, index } => {
-                let outer = self.frames.len().checked_sub(1 + count as usize).and_then(|place| self.frames.get(place));
-                let Some(outer) = outer else { return Ok(()) };
-                match kind {
-                    ComponentOuterAliasKind::Component => {
-                        let component = outer.components.get(index as usize).copied();
-                        self.frame().components.extend(component);
-                    }
-                    ComponentOuterAliasKind::CoreModule => {
-                        let module = outer.modules.get(index as usize).copied();
-                        self.frame().modules.extend(module);
-                    }
-                    ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => {}
-                }
+            ComponentAlias::CoreInstanceExport { name, .. } => {
+                self.name(name)?;
+                self.define_items(1)
             }
+            ComponentAlias::Outer { kind, count, index } => self.outer_alias(kind, count as usize, index),
         }
-        Ok(())
     }
+
+    fn outer_alias(&mut self, kind: ComponentOuterAliasKind, count: usize, index: u32) -> Result<(), Stop> {
+        let Some(place) = self.frames.len().checked_sub(1 + count) else { return Ok(()) };
+        let outer = &self.frames[place];
+        let held = match kind {
+            ComponentOuterAliasKind::Component => {
+                let (component, size) = (outer.components.get(index as usize).copied(), outer.size(Kind::Component, index));
+                self.frame().components.extend(component);
+                size
+            }
+            ComponentOuterAliasKind::CoreModule => {
+                let module = outer.modules.get(index as usize).copied();
+                self.frame().modules.extend(module);
+                1
+            }
+            ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => return self.define_items(1),
+        };
+        // Each component on the way holds it, too.
+        for frame in &mut self.frames[place + 1..] {
+            frame.this.closure = frame.this.closure.saturating_add(held);
+        }
+        self.define_items(held)
+    }
+}
+
+fn uncountable(instantiated: &str, origin: Unknown) -> Stop {
+    Stop::Refused(ExtensionError::Uncountable { instantiated: instantiated.into(), origin: origin.into() })
 }
 
 impl From<BinaryReaderError> for Stop {

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What there is to know of a component before it is loaded. Names in it are as they are in the file: escape them before they are shown
-/// on a terminal; they are at most [`LoadLimits::name_bytes`] long.
+/// on a terminal, as its `Display` and [`input::json`](crate::input::json) do. They are at most [`LoadLimits::name_bytes`] long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Inspection {
-    /// Its imports, and what each leads to.
+    /// Its imports, and what each leads to; the first 1,000 of them.
     pub imports: Vec<Import>,
-    /// The names of its exports.
+    /// The names of its exports; the first 1,000 of them.
     pub exports: Vec<String>,
     /// How much it has of what is limited.
     pub counts: Vec<Count>,
@@ -59,8 +59,8 @@ impl Inspection {
         let count = |limit: LoadLimit| Count { limit, value: limit.of(limits), found: found.counts[limit as usize] };
         Inspection {
             counts: LoadLimit::COUNTED.into_iter().map(count).collect(),
-            imports: found.imports.into_iter().map(import).collect(),
-            exports: found.exports,
+            imports: found.imports.into_iter().take(LISTED).map(import).collect(),
+            exports: found.exports.into_iter().take(LISTED).collect(),
             producers: found.producers.into_iter().collect(),
             compiled_bytes: compiled.as_ref().ok().copied(),
             problem: compiled.err(),
@@ -68,7 +68,10 @@ impl Inspection {
     }
 }
 
-/// So many imports and exports are shown; Python's components have 27.
+/// So many imports and exports are listed.
+const LISTED: usize = 1_000;
+
+/// So many of them are shown; Python's components have 27.
 const SHOWN: usize = 100;
 
 /// Says how many are not shown.

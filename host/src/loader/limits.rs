@@ -2,6 +2,7 @@
 
 use super::error::ExtensionError;
 use crate::Error;
+use crate::limits::MAX_TABLE_ELEMENTS;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) const MAX_NESTING: u64 = 64;
 pub(crate) const PARSERS_NESTING: u64 = 100;
 
 /// What the file of an extension may hold, and what compiling it may cost. Whatever exceeds a limit is refused by the limit's name,
-/// before anything is allocated for it.
+/// before it is validated.
 ///
 /// The defaults admit what the toolchains for Rust, JavaScript and Python make of ordinary programs (in November 2026,
 /// componentize-js 0.23 and componentize-py 0.25), with room to grow, and little more. Counts are conservative: the file of a component
@@ -45,6 +46,10 @@ pub struct LoadLimits {
     pub memories: u64,
     /// The tables, counted as memories are. 6 by default.
     pub tables: u64,
+    /// The elements that the largest table has from the start. 20,000 by default, and at most: the pool has no room for more.
+    pub table_elements: u64,
+    /// The global variables of all core modules. 10,000 by default.
+    pub globals: u64,
     /// The functions: those with code, and the canonical functions along nesting. 30,000 by default.
     pub functions: u64,
     /// The code of all functions, in bytes, with a byte for each local variable. 32 MiB by default.
@@ -82,10 +87,10 @@ impl LoadLimits {
         Duration::from_secs((bytes >> 20).saturating_mul(6).saturating_add(4)).min(self.compile_cpu_time)
     }
 
-    /// The largest that the compiled code of a file of this size may be, with what belongs to it, in bytes: 32 MiB, and 8 bytes for each
+    /// The largest that the compiled code of a file of this size may be, with what belongs to it, in bytes: 16 MiB, and 8 bytes for each
     /// of the file's.
     pub(crate) fn artifact_for(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(8).saturating_add(32 << 20)
+        bytes.saturating_mul(8).saturating_add(16 << 20)
     }
 
     /// Whether a runtime can keep to them.
@@ -105,6 +110,7 @@ impl LoadLimits {
                 LoadLimit::Imports | LoadLimit::Exports => MAX_NAMES,
                 LoadLimit::Memories | LoadLimit::Tables => MAX_MEMORIES,
                 LoadLimit::Instances => MAX_INSTANCES,
+                LoadLimit::TableElements => MAX_TABLE_ELEMENTS as u64,
                 _ => u32::MAX.into(),
             };
             match limit.of(self) {
@@ -146,6 +152,10 @@ pub enum LoadLimit {
     Memories,
     /// [`LoadLimits::tables`]
     Tables,
+    /// [`LoadLimits::table_elements`]
+    TableElements,
+    /// [`LoadLimits::globals`]
+    Globals,
     /// [`LoadLimits::functions`]
     Functions,
     /// [`LoadLimits::code_bytes`]
@@ -164,7 +174,7 @@ pub enum LoadLimit {
 
 impl LoadLimit {
     /// All of them, in the order of their values.
-    pub(crate) const COUNTED: [LoadLimit; 15] = [
+    pub(crate) const COUNTED: [LoadLimit; 17] = [
         LoadLimit::Bytes,
         LoadLimit::Nesting,
         LoadLimit::Types,
@@ -173,6 +183,8 @@ impl LoadLimit {
         LoadLimit::Definitions,
         LoadLimit::Memories,
         LoadLimit::Tables,
+        LoadLimit::TableElements,
+        LoadLimit::Globals,
         LoadLimit::Functions,
         LoadLimit::CodeBytes,
         LoadLimit::FunctionBytes,
@@ -193,6 +205,8 @@ impl LoadLimit {
             LoadLimit::Definitions => "definitions",
             LoadLimit::Memories => "memories",
             LoadLimit::Tables => "tables",
+            LoadLimit::TableElements => "tableElements",
+            LoadLimit::Globals => "globals",
             LoadLimit::Functions => "functions",
             LoadLimit::CodeBytes => "codeBytes",
             LoadLimit::FunctionBytes => "functionBytes",
@@ -214,6 +228,8 @@ impl LoadLimit {
             LoadLimit::Definitions => limits.definitions,
             LoadLimit::Memories => limits.memories,
             LoadLimit::Tables => limits.tables,
+            LoadLimit::TableElements => limits.table_elements,
+            LoadLimit::Globals => limits.globals,
             LoadLimit::Functions => limits.functions,
             LoadLimit::CodeBytes => limits.code_bytes,
             LoadLimit::FunctionBytes => limits.function_bytes,
@@ -247,6 +263,8 @@ impl Default for LoadLimits {
             definitions: 20_000,
             memories: 3,
             tables: 6,
+            table_elements: MAX_TABLE_ELEMENTS as u64,
+            globals: 10_000,
             functions: 30_000,
             code_bytes: 32 << 20,
             function_bytes: 1 << 20,
@@ -275,9 +293,11 @@ mod tests {
             (LoadLimit::Types, 736, 2_381),
             (LoadLimit::CoreModules, 4, 38),
             (LoadLimit::Instances, 27, 109),
-            (LoadLimit::Definitions, 339, 3_212),
+            (LoadLimit::Definitions, 343, 3_269),
             (LoadLimit::Memories, 1, 1),
             (LoadLimit::Tables, 2, 2),
+            (LoadLimit::TableElements, 7_701, 5_684),
+            (LoadLimit::Globals, 4, 874),
             (LoadLimit::Functions, 12_780, 13_512),
             (LoadLimit::CodeBytes, 9_262_249, 6_621_988),
             (LoadLimit::FunctionBytes, 171_672, 426_843),

@@ -31,7 +31,8 @@ impl Given {
 pub(crate) struct Share(u64);
 
 impl Share {
-    /// Waits until there is memory for a child that wants so much; it may get less, and gets [`LEAST_MEMORY`] at least.
+    /// Waits until there is memory for a child that wants so much. Where no other child has any, it may get less, and gets [`LEAST_MEMORY`] at
+    /// least.
     ///
     /// # Errors
     ///
@@ -78,8 +79,10 @@ fn decide(wanted: u64, left: Option<u64>, given: u64) -> Decision {
     let Some(left) = left else { return Decision::Give(wanted) };
     let free = (left - left / KEPT).saturating_sub(given);
     match free {
-        free if free >= LEAST_MEMORY.min(wanted) => Decision::Give(wanted.min(free)),
+        free if free >= wanted => Decision::Give(wanted),
+        // With more, it might go well.
         _ if given > 0 => Decision::Wait,
+        free if free >= LEAST_MEMORY => Decision::Give(free),
         free => Decision::Refuse(free),
     }
 }
@@ -123,8 +126,9 @@ mod tests {
         assert_eq!(decide(500 * MIB, None, 900 * MIB), Decision::Give(500 * MIB));
         assert_eq!(decide(500 * MIB, Some(800 * MIB), 0), Decision::Give(500 * MIB));
         // An eighth is kept, and the others may still take what they were given.
-        assert_eq!(decide(500 * MIB, Some(800 * MIB), 500 * MIB), Decision::Give(200 * MIB));
-        assert_eq!(decide(500 * MIB, Some(800 * MIB), 650 * MIB), Decision::Wait);
+        assert_eq!(decide(200 * MIB, Some(800 * MIB), 500 * MIB), Decision::Give(200 * MIB));
+        assert_eq!(decide(201 * MIB, Some(800 * MIB), 500 * MIB), Decision::Wait);
+        assert_eq!(decide(800 * MIB, Some(800 * MIB), 0), Decision::Give(700 * MIB));
         assert_eq!(decide(500 * MIB, Some(80 * MIB), 0), Decision::Refuse(70 * MIB));
         assert_eq!(decide(500 * MIB, Some(0), 1), Decision::Wait);
     }

@@ -59,6 +59,11 @@ impl Runtime {
     pub async fn extension(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Extension, Error> {
         let job = self.job(tenant, component, allowed)?;
         let slot = self.extensions().slot(component, allowed);
+        if let Some(component) = slot.get() {
+            return Ok(Extension { component: component.clone(), _slot: slot });
+        }
+        // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+        let _place = job.place().await;
         let component = slot.get_or_try_init(|| job.load()).await.map_err(Error::Extension)?.clone();
         Ok(Extension { component, _slot: slot })
     }
@@ -70,17 +75,20 @@ impl Runtime {
     ///
     /// As for [`Runtime::extension`].
     pub async fn compose(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
-        self.job(tenant, component, allowed)?.compose().await.map_err(Error::Extension)
+        let job = self.job(tenant, component, allowed)?;
+        let _place = job.place().await;
+        job.compose().await.map_err(Error::Extension)
     }
 
     /// Finds out what there is to know of a component, and whether [`Runtime::extension`] would load it. It compiles it, too.
     ///
     /// # Errors
     ///
-    /// [`Error::Extension`], where the compiler cannot be used or the process that compiles is ended. Whatever else is wrong with the
-    /// component is in the [`Inspection`].
+    /// [`Error::Extension`], where the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
     pub async fn inspect(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Inspection, Error> {
-        self.job(tenant, component, allowed)?.inspect().await.map_err(Error::Extension)
+        let job = self.job(tenant, component, allowed)?;
+        let _place = job.place().await;
+        job.inspect().await.map_err(Error::Extension)
     }
 
     fn job<'a>(&'a self, tenant: &'a str, component: &'a [u8], allowed: &[&str]) -> Result<Job<'a>, Error> {

@@ -46,11 +46,22 @@ pub(crate) fn compile(
     engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
 }
 
-/// Finds out what there is to know of a component.
-pub(crate) fn inspect(engine: &Engine, component: &[u8], allowed: &[String], limits: &LoadLimits) -> Inspection {
+/// Finds out what there is to know of a component, and makes code of it.
+pub(crate) fn inspect(engine: &Engine, component: &[u8], allowed: &[String], limits: &LoadLimits) -> (Inspection, Vec<u8>) {
     let mut found = Inventory::default();
     let compiled = compile(engine, component, allowed, limits, &mut found);
-    Inspection::new(found, limits, allowed, compiled.map(|code| code.len() as u64))
+    let (result, code) = match compiled {
+        Ok(code) => (Ok(code.len() as u64), code),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    (Inspection::new(found, limits, allowed, result), code)
+}
+
+/// Finds out what there is to know of a component without making code of it.
+pub(crate) fn survey(component: &[u8], allowed: &[String], limits: &LoadLimits, problem: ExtensionError) -> Inspection {
+    let mut found = Inventory::default();
+    let problem = count(component, limits, &mut found).err().unwrap_or(problem);
+    Inspection::new(found, limits, allowed, Err(problem))
 }
 
 pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {

@@ -14,15 +14,20 @@ use std::time::Duration;
 /// The first line of questions and answers.
 const LINE: &str = concat!("incluster-compile ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// No head is longer: it has at most the names of a component's imports and exports.
-const MAX_HEAD: u32 = 64 << 20;
+/// No head is longer: an [`Inspection`] has some thousand names.
+const MAX_HEAD: u32 = 8 << 20;
+
+/// What comes before the head: the line, and the head's length.
+pub(crate) const START: usize = LINE.len() + size_of::<u32>();
 
 /// What is to be done with a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
     Load,
     Compose,
     Inspect,
+    /// To inspect it without compiling it: that ended so.
+    Survey(ExtensionError),
 }
 
 /// A question.
@@ -45,7 +50,7 @@ pub(crate) struct Question {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Made(u64),
-    Inspected(Box<Inspection>),
+    Inspected(Box<Inspection>, u64),
     Refused(ExtensionError),
     /// The engine there has other settings than this one.
     OtherEngine,
@@ -60,21 +65,26 @@ pub(crate) fn write(to: &mut impl Write, head: &impl Serialize) -> io::Result<()
     to.write_all(&head)
 }
 
+/// The length of the head that follows these first [`START`] bytes.
+pub(crate) fn head_length(start: &[u8]) -> io::Result<usize> {
+    let invalid = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
+    let (line, length) = start.split_at_checked(LINE.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+    if line != LINE.as_bytes() {
+        return Err(invalid("it does not speak this version's protocol"));
+    }
+    let length = u32::from_le_bytes(length.try_into().map_err(|_| io::ErrorKind::UnexpectedEof)?);
+    if length > MAX_HEAD {
+        return Err(invalid("its head is too long"));
+    }
+    usize::try_from(length).map_err(io::Error::other)
+}
+
 /// Reads what [`write()`] wrote.
 pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
-    let mut line = [0; LINE.len()];
-    from.read_exact(&mut line)?;
-    if line != LINE.as_bytes() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak this version's protocol"));
-    }
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > MAX_HEAD {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer's head is too long"));
-    }
-    let mut head = Vec::new();
-    from.take(length.into()).read_to_end(&mut head)?;
+    let mut start = [0; START];
+    from.read_exact(&mut start)?;
+    let mut head = vec![0; head_length(&start)?];
+    from.read_exact(&mut head)?;
     Ok(serde_json::from_slice(&head)?)
 }
 

@@ -76,6 +76,44 @@ pub fn instantiated(levels: usize, times: usize) -> Vec<u8> {
     inner
 }
 
+/// Components of which each holds the one before twice, by aliases: what the last one holds doubles with each.
+pub fn closures(levels: usize) -> Vec<u8> {
+    let holder = |of: usize| component(&[list(6, 2, &[&[4, 2, 1][..], &number(of)].concat().repeat(2))]);
+    let holders = (0..levels).map(|level| section(4, &holder(level)));
+    component(&std::iter::once(section(4, &component(&[]))).chain(holders).collect::<Vec<_>>())
+}
+
+/// Instances of which each holds the one before twice.
+pub fn held_instances(levels: usize) -> Vec<u8> {
+    let mut instances = vec![1, 0];
+    for level in 0..levels {
+        let held = |name: u8| [&[0, 1, name, 5][..], &number(level)].concat();
+        instances.extend([&[1, 2][..], &held(b'a'), &held(b'b')].concat());
+    }
+    component(&[list(5, levels + 1, &instances)])
+}
+
+/// So many copies of a component beside each other, which nobody instantiates.
+pub fn copies(count: usize, inner: &[u8]) -> Vec<u8> {
+    component(&vec![section(4, inner); count])
+}
+
+/// A component with nothing in it.
+pub fn empty() -> Vec<u8> {
+    component(&[])
+}
+
+/// So many global variables.
+pub fn globals(count: usize) -> Vec<u8> {
+    with_module(&module(&[list(6, count, &[0x7f, 0, 0x41, 0, 0x0b].repeat(count))]))
+}
+
+/// A component in one that imports the client, so that it is composed.
+pub fn beside_the_client(inner: &[u8]) -> Vec<u8> {
+    let import = [&[0][..], &counted(b"incluster:kubernetes/types@0.1.0"), &[5, 0]].concat();
+    component(&[list(7, 1, &[0x42, 0]), list(10, 1, &import), section(4, inner)])
+}
+
 /// Empty components in each other, so deep.
 pub fn nested_components(depth: usize) -> Vec<u8> {
     // From the outermost: each is as long as all that are in it.

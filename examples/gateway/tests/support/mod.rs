@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "what cannot be set up has failed")]
 
 use bytes::Bytes;
+use gateway::Gateway;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,7 +16,7 @@ use incluster::Compiler;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use testbed::{PodStore, Testbed};
@@ -26,12 +27,22 @@ use tokio::task::{JoinHandle, JoinSet};
 pub static METRICS: LazyLock<PrometheusHandle> =
     LazyLock::new(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"));
 
-/// As in the gateway's program, which the tests have; the demo and the benchmark compile in their own process.
+/// As in the gateway's program, which the tests have; the demo and the benchmark have no such program, and compile where they run.
 pub fn compiler() -> Compiler {
     match option_env!("CARGO_BIN_EXE_gateway") {
         Some(program) => Compiler::child(program).arg("compile-child"),
         None => Compiler::in_process(),
     }
+}
+
+/// A gateway whose extensions are loaded.
+pub async fn started(file: &Path) -> Gateway {
+    let gateway = Gateway::start(file, compiler(), METRICS.clone()).await.expect("a gateway");
+    let (browser, ready) = (Browser::new(), format!("http://{}/readyz", gateway.status_address));
+    while browser.get(&ready).await.0 != 200 {
+        tokio::task::yield_now().await;
+    }
+    gateway
 }
 
 /// An API server, and pods that it knows.

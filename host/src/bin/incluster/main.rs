@@ -19,6 +19,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// An error's text: whoever ran the command reads it, and nobody looks into it.
@@ -61,10 +63,21 @@ fn main() -> ExitCode {
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
         Err(error) => {
-            eprintln!("incluster: {}", input::printable(&error));
+            say(format!("incluster: {}\n", input::printable(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says why the command failed, unless nobody reads that: where what the guest wrote is not read, neither is this.
+fn say(text: String) {
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        // Whoever reads it may have gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = said.send(());
+    });
+    let _ = heard.recv_timeout(Duration::from_secs(1));
 }
 
 async fn execute(options: Options) -> Result<i32, Failure> {
@@ -115,7 +128,7 @@ async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failu
     let inspection = inspection.map_err(|e| in_file(&check.extension, &e))?;
     let text = match check.format {
         Format::Text => inspection.to_string(),
-        Format::Json => serde_json::to_string_pretty(&inspection)? + "\n",
+        Format::Json => input::json(serde_json::to_string_pretty(&inspection)? + "\n"),
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?;
     Ok(inspection.problem.is_some().into())

@@ -4,7 +4,6 @@ use super::*;
 use crate::LoadLimits;
 use crate::loader::protocol::Action;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -22,12 +21,9 @@ fn question(cpu_time: Duration) -> Question {
     }
 }
 
-/// A shell script as the program.
-fn script(dir: &Path, lines: &str) -> Program {
-    let path = dir.join("program");
-    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    Program { path, args: Vec::new(), threads: 1 }
+/// Lines for a shell as the program.
+fn script(lines: &str) -> Program {
+    Program { path: "/bin/sh".into(), args: vec!["-c".into(), lines.into()], threads: 1 }
 }
 
 async fn ask(program: &Program) -> ExtensionError {
@@ -36,28 +32,26 @@ async fn ask(program: &Program) -> ExtensionError {
 
 #[tokio::test]
 async fn a_program_that_is_no_compiler_is_not_usable() {
-    let dir = TempDir::new().unwrap();
     for (lines, says) in [
         ("cat >/dev/null; echo hello, I am another program, and have much to say", "does not speak this version's protocol"),
         ("cat >/dev/null", "ended without an answer"),
         ("exit 0", "ended without an answer"),
         ("cat", "is not an answer"),
     ] {
-        let error = ask(&script(dir.path(), lines)).await;
+        let error = ask(&script(lines)).await;
         assert!(
             matches!(error, ExtensionError::CompilerNotUsable { .. }) && error.to_string().contains(says),
             "{lines}: {error}"
         );
     }
-    let absent = Program { path: dir.path().join("absent"), args: Vec::new(), threads: 1 };
+    let absent = Program { path: "/absent/program".into(), args: Vec::new(), threads: 1 };
     let error = ask(&absent).await;
     assert!(matches!(&error, ExtensionError::CompilerNotUsable { reason, .. } if reason.contains("No such file")), "{error}");
 }
 
 #[tokio::test]
 async fn how_a_child_died_is_said() {
-    let dir = TempDir::new().unwrap();
-    let said = |lines: &str| script(dir.path(), lines);
+    let said = |lines: &str| script(lines);
     let memory = ask(&said("cat >/dev/null; echo memory allocation of 9 bytes failed >&2; kill -ABRT $$")).await;
     assert_eq!(memory, ExtensionError::CompileMemory { limit: LoadLimits::default().memory_for(3), is_all_that_is_left: false });
     let time = ask(&said("cat >/dev/null; kill -XCPU $$")).await;
@@ -74,17 +68,18 @@ async fn how_a_child_died_is_said() {
 
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
-    let dir = TempDir::new().unwrap();
-    let endless = script(dir.path(), "exec cat /dev/zero");
+    let head = r#"printf 'incluster-compile %s\n\024\000\000\000{"Made":99999999999}'"#;
+    let endless = script(&format!("{head} {}; exec cat /dev/zero", env!("CARGO_PKG_VERSION")));
     let asked = endless.ask(&question(Duration::from_secs(10)), b"abc", 1 << 20).await;
     assert_eq!(asked, Err(ExtensionError::ArtifactTooLarge { limit: 1 << 20 }));
+    let zeros = ask(&script("exec cat /dev/zero")).await;
+    assert!(matches!(zeros, ExtensionError::CompilerDied { .. } | ExtensionError::CompilerNotUsable { .. }), "{zeros}");
 }
 
 #[tokio::test]
 async fn a_child_that_does_nothing_is_waited_for_only_so_long() {
-    let dir = TempDir::new().unwrap();
     let brief = question(Duration::from_millis(1));
-    let asked = script(dir.path(), "exec sleep 1000").ask(&brief, &vec![0; 1 << 20], 1 << 20).await;
+    let asked = script("exec sleep 1000").ask(&brief, &vec![0; 1 << 20], 1 << 20).await;
     assert_eq!(asked, Err(ExtensionError::CompileWallTime { limit: Duration::from_millis(30) }));
 }
 
@@ -92,7 +87,8 @@ async fn a_child_that_does_nothing_is_waited_for_only_so_long() {
 async fn a_child_ends_with_its_call_and_has_nothing_of_this_processs_environment() {
     let dir = TempDir::new().unwrap();
     assert!(std::env::var_os("PATH").is_some());
-    let program = script(dir.path(), "cd \"${0%/*}\"; export -p >env; echo $$ >pid.new; mv pid.new pid; exec sleep 1000");
+    let lines = format!("cd '{}'; export -p >env; echo $$ >pid.new; mv pid.new pid; exec sleep 1000", dir.path().display());
+    let program = script(&lines);
     let (pid, asked) = (dir.path().join("pid"), question(Duration::from_secs(1000)));
     let started = async {
         while !pid.exists() {
