@@ -63,6 +63,9 @@ fn word(error: &ExtensionError) -> String {
     if let ExtensionError::OverLimit { limit, .. } = error {
         return format!("over {limit}");
     }
+    if let ExtensionError::NotAComponent(reason) = error {
+        return format!("malformed: {}", reason.split(" (at").next().unwrap_or_default());
+    }
     let debug = format!("{error:?}");
     debug.split([' ', '(']).next().unwrap_or_default().into()
 }
@@ -80,6 +83,7 @@ fn generated(number: u64) -> Vec<u8> {
         gc_enabled: false,
         threads_enabled: false,
         memory64_enabled: false,
+        reference_types_enabled: false,
         ..Config::default()
     };
     let file = match number % 4 {
@@ -113,9 +117,9 @@ fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
         13 => hostile::held_instances(random.usize(..13)),
         14 => hostile::copies(random.usize(..900), &hostile::empty()),
         15 => hostile::core_modules(random.usize(..=96)),
-        16 => hostile::core_imports(random.usize(..10_000), &"n".repeat(random.usize(..40))),
+        16 => hostile::core_imports(1, &"n".repeat(random.usize(..2_000))),
         17 => hostile::exports(random.usize(..900)),
-        18 => hostile::fields(random.usize(..5_000), 3),
+        18 => hostile::fields(random.usize(1..5_000), 3),
         19 => hostile::canonical_functions(random.usize(..19_000)),
         20 => hostile::branches(random.usize(..500)),
         _ => hostile::made(random.usize(..=3), random.usize(..=6)),
