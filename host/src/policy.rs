@@ -157,12 +157,15 @@ impl Rule {
         let is_group = |group: &str| {
             group.is_empty() || group == "*" || (dns::is_host_name(group) && !group.bytes().any(|b| b.is_ascii_uppercase()))
         };
-        let is_url = |url: &str| url.starts_with('/') && !url[..url.len() - 1].contains('*');
+        let is_url = |url: &str| {
+            let inner = url.strip_suffix('*').unwrap_or(url);
+            inner.starts_with('/') && inner.bytes().all(|b| b.is_ascii_graphic() && b != b'*')
+        };
         for (field, values, is_good, form) in [
             ("apiGroups", &self.api_groups, &is_group as &dyn Fn(&str) -> bool, "the name of a group, \"\", or `*`"),
             ("resources", &self.resources, &is_pattern, "a resource in lower case, `pods/log`, `pods/*`, or `*`"),
             ("namespaces", &self.namespaces, &|name| name == "*" || dns::is_label(name), "a namespace, or `*`"),
-            ("nonResourceURLs", &self.non_resource_urls, &is_url, "a path from `/`, with `*` at its end at most"),
+            ("nonResourceURLs", &self.non_resource_urls, &is_url, "a path from `/` in ASCII, with `*` at its end at most"),
         ] {
             if let Some(bad) = values.iter().find(|value| !is_good(value)) {
                 return Err(format!("has `{}` in {field}, which is not {form}", text::name(bad)));
@@ -306,6 +309,7 @@ mod tests {
             (r#""verbs": ["get"], "nonResourceURLs": ["version"]"#, "in nonResourceURLs"),
             (r#""verbs": ["get"], "nonResourceURLs": [""]"#, "in nonResourceURLs"),
             (r#""verbs": ["get"], "nonResourceURLs": ["/a*/b"]"#, "in nonResourceURLs"),
+            (r#""verbs": ["get"], "nonResourceURLs": ["/versïoñ"]"#, "in nonResourceURLs"),
         ] {
             let error = policy(&rule(fields)).unwrap_err();
             assert!(error.contains(says), "{fields}: {error}");
