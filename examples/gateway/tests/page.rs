@@ -3,9 +3,8 @@
 
 mod support;
 
-use gateway::Gateway;
 use std::path::Path;
-use support::{Browser, Cluster, METRICS};
+use support::{Browser, Cluster};
 use tokio::process::Command;
 
 #[tokio::main]
