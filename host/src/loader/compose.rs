@@ -62,7 +62,8 @@ impl Access {
         let name = import.split('@').next().unwrap_or(import);
         let harmless = HARMLESS.iter().find(|(harmless, _)| *harmless == name).map(|(_, access)| *access);
         match harmless {
-            _ if allowed.iter().any(|allowed| allowed == name) => Permitted,
+            // A refusal prints the whole name: that is taken, too.
+            _ if allowed.iter().any(|allowed| allowed == name || allowed == import) => Permitted,
             Some(access) => access,
             None => Access::Refused,
         }
@@ -124,4 +125,19 @@ fn register(graph: &mut CompositionGraph, name: &str, component: &[u8]) -> Resul
 fn chain(error: &dyn StdError) -> String {
     let causes = std::iter::successors(Some(error), |&e| e.source());
     text::error(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_is_allowed_by_its_name_with_or_without_the_version() {
+        for (allowed, access) in
+            [("a:b/c", Permitted), ("a:b/c@0.1.0", Permitted), ("a:b/c@0.2.0", Access::Refused), ("a:b/d", Access::Refused)]
+        {
+            assert_eq!(Access::of("a:b/c@0.1.0", &[allowed.into()]), access, "{allowed}");
+        }
+        assert_eq!((Access::of("wasi:http/types@0.2.0", &[]), Access::of("wasi:io/poll", &[])), (Closed, Permitted));
+    }
 }

@@ -46,7 +46,7 @@ pub struct Extension {
 
 impl Runtime {
     /// Loads an extension for a tenant. Of interfaces beyond the client's and WASI's harmless ones, it may import those in `allowed`,
-    /// by their names without a version, such as `wasi:http/outgoing-handler` (which reaches the API server alone) or one of the
+    /// by their names with or without a version, such as `wasi:http/outgoing-handler` (which reaches the API server alone) or one of the
     /// embedder's own.
     ///
     /// It is counted against the runtime's [`LoadLimits`], composed and compiled where the runtime's [`Compiler`] says, which takes
