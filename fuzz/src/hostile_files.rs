@@ -62,7 +62,9 @@ fn of_kind(kind: u8, many: usize, few: usize, some: usize) -> Vec<u8> {
         12 => hostile::core_imports(many * 4, &"n".repeat(few * 60)),
         13 => hostile::fields(some, few),
         14 => hostile::doubled_types(few),
-        _ => hostile::canonical_functions(many * 8),
+        15 => hostile::canonical_functions(many * 8),
+        16 => hostile::passive_elements(some, few),
+        _ => hostile::large_type(many),
     }
 }
 

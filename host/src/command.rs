@@ -2,7 +2,7 @@
 
 use crate::output::Output;
 use crate::tenant::pre_instantiate;
-use crate::{Ctx, Error, Sandboxes, Tenant};
+use crate::{Ctx, Error, Runtime, Sandboxes, Tenant};
 use wasmtime::Store;
 use wasmtime::component::Component;
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
@@ -27,7 +27,7 @@ impl Tenant {
 
     async fn run_component(&self, component: &Component, name: &str, args: &[String]) -> Result<i32, Error> {
         let args: Vec<_> = std::iter::once(name).chain(args.iter().map(String::as_str)).map(String::from).collect();
-        let pre = CommandPre::new(pre_instantiate(self.runtime(), component)?).map_err(|e| Error::not_linked(&e))?;
+        let pre = command(self.runtime(), component)?;
         let (stdout, stderr) = (Output::standard(), Output::error());
         let call = async |command: &Command, store: &mut Store<Ctx>| {
             let ended = command.wasi_cli_run().call_run(store).await;
@@ -54,4 +54,9 @@ impl Tenant {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A component as a command, if it exports `wasi:cli/run` and imports nothing but what this crate has.
+pub(crate) fn command(runtime: &Runtime, component: &Component) -> Result<CommandPre<Ctx>, Error> {
+    CommandPre::new(pre_instantiate(runtime, component)?).map_err(|e| Error::not_linked(&e))
 }

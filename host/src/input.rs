@@ -37,16 +37,42 @@ pub const MAX_DOCUMENT: u64 = 1 << 20;
 ///
 /// # Errors
 ///
-/// What is wrong with it and where, in one line that is fit for a terminal, of at most 4 KiB.
+/// [`DocumentError`] says what is wrong with it, and where.
 #[cfg(feature = "yaml")]
-pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
     if text.len() as u64 > MAX_DOCUMENT {
-        return Err(format!("it has more than {MAX_DOCUMENT} bytes, which is its limit"));
+        return Err(DocumentError::TooLarge);
     }
-    let text = std::str::from_utf8(text).map_err(|e| format!("it is not UTF-8 text: {e}"))?;
+    let text = std::str::from_utf8(text).map_err(DocumentError::NotText)?;
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options).map_err(|e| crate::text::error(&e))
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| DocumentError::Invalid(crate::text::error(&e)))
 }
+
+/// Why a document cannot be used. Its text is one line, fit for a terminal and a log, of at most 4 KiB.
+#[cfg(feature = "yaml")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentError {
+    /// It has more than [`MAX_DOCUMENT`] bytes.
+    TooLarge,
+    /// It is not UTF-8 text.
+    NotText(std::str::Utf8Error),
+    /// It is malformed, nested too deep, or not what was to be read, for this reason, with line and column.
+    Invalid(String),
+}
+
+#[cfg(feature = "yaml")]
+impl Display for DocumentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DocumentError::TooLarge => write!(f, "it has more than {MAX_DOCUMENT} bytes, which is its limit"),
+            DocumentError::NotText(error) => write!(f, "it is not UTF-8 text: {error}"),
+            DocumentError::Invalid(reason) => f.write_str(reason),
+        }
+    }
+}
+
+#[cfg(feature = "yaml")]
+impl std::error::Error for DocumentError {}
 
 /// Makes a text of an error, a name, or anything else that others wrote fit for a terminal and a log: control characters are escaped, and it is
 /// cut after 4 KiB.
@@ -92,7 +118,7 @@ mod tests {
     fn a_document_is_bounded_in_bytes_depth_and_text() {
         use crate::policy::Policy;
         let says = |text: &str, words: &str| {
-            let error = yaml::<Policy>(text.as_bytes()).unwrap_err();
+            let error = yaml::<Policy>(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(words) && error.len() < 5000 && !error.contains(crate::text::is_control), "{error}");
         };
         says(&"[".repeat(200_000), "recursion limit exceeded");
@@ -102,5 +128,6 @@ mod tests {
         says(&format!("{}: 1\n", "x".repeat(1000)), "unknown field");
         says(&format!("? \"{}\"\n: 1\n", "\\e[2J\\u202e".repeat(50_000)), "unknown field");
         says("rules: [{verbs: [\"\\e[2J\"]}]", "unknown variant");
+        assert!(matches!(yaml::<Policy>(b"rules: []\xff"), Err(DocumentError::NotText(_))));
     }
 }

@@ -63,7 +63,7 @@ fn word(error: &ExtensionError) -> String {
     if let ExtensionError::OverLimit { limit, .. } = error {
         return format!("over {limit}");
     }
-    if let ExtensionError::NotAComponent(reason) = error {
+    if let ExtensionError::Malformed(reason) = error {
         return format!("malformed: {}", reason.split(" (at").next().unwrap_or_default());
     }
     let debug = format!("{error:?}");
@@ -100,7 +100,7 @@ fn generated(number: u64) -> Vec<u8> {
 
 /// A file of a kind of `extensions::hostile`, somewhere below its limit.
 fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
-    match random.u8(..22) {
+    match random.u8(..24) {
         0 => hostile::nested_types(random.usize(..16)),
         1 => hostile::chained_types(random.usize(..98)),
         2 => hostile::instantiated(random.usize(..7), 2),
@@ -122,6 +122,8 @@ fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
         18 => hostile::fields(random.usize(1..5_000), 3),
         19 => hostile::canonical_functions(random.usize(..19_000)),
         20 => hostile::branches(random.usize(..500)),
+        21 => hostile::passive_elements(random.usize(..5_000), random.usize(1..=20)),
+        22 => hostile::large_type(random.usize(..19_000)),
         _ => hostile::made(random.usize(..=3), random.usize(..=6)),
     }
 }

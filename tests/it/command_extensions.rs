@@ -41,6 +41,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (vec!["run", "--policy", &at("unknown.yaml"), &at("program.wasm")], 2, "unknown field `rulez`"),
         (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),
         (vec!["compose", &at("program.wasm")], 2, "compose takes -o OUT.wasm"),
+        (vec!["run"], 2, "the file of an extension is missing"),
     ] {
         let ran = in_testbed(&testbed, &args).await;
         assert!(ran.status == status && ran.stderr.contains(says), "{args:?}: {} {}", ran.status, ran.stderr);
@@ -60,11 +61,16 @@ async fn check_says_what_there_is_to_know_before_a_component_runs() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
-    let files: [(&str, &[u8]); 4] = [
+    let files: [(&str, &[u8]); 9] = [
         ("program.wasm", extensions::PROGRAM),
         ("sockets.wasm", extensions::SOCKETS),
         ("bomb.wasm", &hostile::nested_types(700)),
         ("names.wasm", &wat::parse_str(r#"(component (import "a:b/c" (instance)) (export "e" (instance 0)))"#).unwrap()),
+        ("cut.wasm", &extensions::PROGRAM[..5000]),
+        ("core.wasm", b"\0asm\x01\0\0\0"),
+        ("empty.wasm", b""),
+        ("limits.yaml", b"functions: 3"),
+        ("small.yaml", b"bytes: 4999"),
     ];
     for (name, bytes) in files {
         std::fs::write(at(name), bytes).unwrap();
@@ -76,30 +82,71 @@ async fn check_says_what_there_is_to_know_before_a_component_runs() {
         "export    wasi:cli/run@0.2.",
         "producer  processed-by wit-component ",
         " of 30000\n",
-        "result    it can be loaded\n",
+        "run       `incluster run` can run it\n",
     ] {
         assert!(good.stdout.contains(says), "{says}: {}", good.stdout);
     }
+    assert!(good.stdout.starts_with("result    it can be loaded\n"), "{}", good.stdout);
     for (file, says) in [
         ("sockets.wasm", "import    refused   wasi:sockets/"),
         ("sockets.wasm", "it is refused: the component imports what an extension may not use: wasi:sockets/"),
         ("bomb.wasm", "it is refused: the component exceeds the limit nesting: it may have 16, and has 101 or more"),
         ("names.wasm", "import    refused   a:b/c\n"),
+        ("cut.wasm", "it is refused: the component is malformed: unexpected end"),
+        ("core.wasm", "it is refused: this is a core module, not a component"),
+        ("empty.wasm", "it is refused: this is not a WebAssembly component: it does not begin with `\\0asm`"),
+        ("limits.yaml", "it is refused: this is not a WebAssembly component"),
     ] {
         let refused = in_testbed(&testbed, &["check", &at(file)]).await;
         assert!(refused.status == 1 && refused.stdout.contains(says) && refused.stderr.is_empty(), "{}", refused.stdout);
     }
+    for (limits, file, says) in [
+        ("limits.yaml", "program.wasm", "exceeds the limit functions: it may have 3, and has "),
+        ("small.yaml", "cut.wasm", "exceeds the limit bytes: it may have 4999, and has 5000 or more"),
+    ] {
+        let refused = in_testbed(&testbed, &["check", "--load-limits", &at(limits), &at(file)]).await;
+        assert!(refused.status == 1 && refused.stdout.contains(says), "{}", refused.stdout);
+        let refused = in_testbed(&testbed, &["run", "--load-limits", &at(limits), &at(file)]).await;
+        assert!(refused.status == 1 && refused.stderr.contains(says), "{}", refused.stderr);
+    }
+    let absent = in_testbed(&testbed, &["check", &at("absent.wasm")]).await;
+    assert!(absent.status == 2 && absent.stderr.contains("failed to read"), "{} {}", absent.status, absent.stderr);
+    for command in ["run", "check", "compose"] {
+        let help = in_testbed(&testbed, &[command, "--help"]).await;
+        assert!(help.status == 0 && help.stdout.contains("--load-limits FILE"), "{}", help.stdout);
+    }
+    let text = in_testbed(&testbed, &["check", "--allow", "a:b/c", "--allow", "a:b/d", &at("names.wasm")]).await;
+    assert!(text.status == 0 && text.stdout.contains("\nrun       not by `incluster run`: "), "{}", text.stdout);
+    assert_eq!(text.stderr, "incluster: note: --allow a:b/d: it imports nothing of this name\n");
     let allowed = in_testbed(&testbed, &["check", "--allow", "a:b/c", "-o", "json", &at("names.wasm")]).await;
     let json: serde_json::Value = serde_json::from_str(&allowed.stdout).unwrap();
     assert_eq!(allowed.status, 0, "{json}");
     assert_eq!(json["imports"], serde_json::json!([{"name": "a:b/c", "access": "permitted"}]));
     assert_eq!((&json["exports"], &json["problem"]), (&serde_json::json!(["e"]), &serde_json::Value::Null));
+    assert!(
+        json["message"].is_null() && json["notRunnable"].as_str().is_some_and(|reason| reason.contains("wasi:cli/run")),
+        "{json}"
+    );
     let bytes = serde_json::json!({"limit": "bytes", "value": 64 << 20, "found": files[3].1.len()});
     assert_eq!(json["counts"][0], bytes);
     assert!(json["compiledBytes"].as_u64().is_some_and(|bytes| bytes > 1000));
     let refused = in_testbed(&testbed, &["check", "-o", "json", &at("bomb.wasm")]).await;
     let json: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
     assert_eq!((refused.status, &json["problem"]["OverLimit"]["limit"]), (1, &serde_json::json!("nesting")));
+    assert!(json["message"].as_str().is_some_and(|text| text.contains("exceeds the limit nesting")), "{json}");
+}
+
+/// A program whose `main` forgets that it is to compile starts no program of its own, which would do the same.
+#[tokio::test]
+async fn a_process_that_compiles_starts_none_that_does() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program.wasm");
+    std::fs::write(&program, extensions::PROGRAM).unwrap();
+    let mut check = command_in(&testbed, &["check", program.to_str().unwrap()]);
+    let checked = check.env("INCLUSTER_COMPILE_CHILD", "1").output().await.unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.code() == Some(2) && said.contains("its main must call incluster::compile_child()"), "{said}");
 }
 
 #[tokio::test]

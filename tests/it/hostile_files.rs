@@ -33,6 +33,7 @@ async fn hostile_files_are_refused_wherever_they_are_compiled() {
             (hostile::empty_functions(300_000), LoadLimit::Functions),
             (hostile::closures(30), LoadLimit::Definitions),
             (hostile::held_instances(18), LoadLimit::Definitions),
+            (hostile::passive_elements(20_000, 120), LoadLimit::InstanceItems),
         ] {
             for file in [hostile::beside_the_client(&file), file] {
                 let error = refusal(runtime, &file).await;
@@ -60,6 +61,15 @@ async fn what_composes_reads_what_the_counting_lets_through() {
         let composed = in_process.compose("hostile", &hostile::beside_the_client(&file), &[]).await.unwrap();
         assert!(composed.len() > incluster::PLUGIN.len());
     }
+}
+
+/// A file that takes long to count is not counted at full length once more.
+#[tokio::test]
+async fn what_cannot_even_be_counted_is_inspected_briefly() {
+    let brief = LoadLimits { compile_cpu_time: Duration::from_secs(1), ..LoadLimits::default() };
+    let inspection = building(brief).unwrap().inspect("hostile", &hostile::wide_jumps(900_000, 1_000), &[]).await.unwrap();
+    assert_eq!(inspection.problem, Some(ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }), "{inspection}");
+    assert!(inspection.counts.is_empty(), "{inspection}");
 }
 
 /// Of a file that the compiler dies of, there is still something to know.

@@ -1,13 +1,17 @@
 //! The configuration file.
 
+use http::uri::Authority;
 use incluster::policy::Policy;
 use incluster::{Limits, LoadLimits, Reuse, input};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// No path is longer.
+const MAX_PATH: usize = 1024;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -84,17 +88,25 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
 
 /// Why a configuration is not taken: which file, and what is wrong with it.
 #[derive(Debug)]
-pub struct ConfigError(String);
+pub struct ConfigError {
+    text: String,
+    /// Whether the same files may be taken later: this machine is the reason, not the files.
+    pub(crate) may_pass: bool,
+}
 
 impl ConfigError {
     pub(crate) fn new(file: &Path, problem: impl fmt::Display) -> ConfigError {
-        ConfigError(input::printable(&format_args!("{}: {problem}", file.display())))
+        ConfigError { text: input::printable(&format_args!("{}: {problem}", file.display())), may_pass: false }
+    }
+
+    pub(crate) fn that_may_pass(self, may_pass: bool) -> ConfigError {
+        ConfigError { may_pass, ..self }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -112,16 +124,17 @@ impl Config {
     }
 
     fn parse(text: &[u8]) -> Result<Config, String> {
-        let config: Config = input::yaml(text)?;
+        let config: Config = input::yaml(text).map_err(|e| e.to_string())?;
         for name in config.tenants.keys() {
             if !is_name(name) {
                 return Err(format!("tenant `{name}`: a name has a-z, 0-9 and -, and at most 63 of them"));
             }
         }
+        let mut seen = BTreeSet::new();
         for (place, route) in config.routes.iter().enumerate() {
             let problem = |problem: String| format!("route {place} ({route}): {problem}");
             config.check(route).map_err(problem)?;
-            if config.routes[..place].iter().any(|other| (&other.host, &other.path_prefix) == (&route.host, &route.path_prefix)) {
+            if !seen.insert((&route.host, &route.path_prefix)) {
                 return Err(problem("another route has the same host and pathPrefix".into()));
             }
         }
@@ -130,8 +143,13 @@ impl Config {
 
     fn check(&self, route: &RouteConfig) -> Result<(), String> {
         let tenant = self.tenants.get(&route.tenant).ok_or_else(|| format!("there is no tenant `{}`", route.tenant))?;
-        if !route.path_prefix.starts_with('/') {
-            return Err("pathPrefix does not begin with `/`".into());
+        let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+        if !route.path_prefix.starts_with('/') || !route.path_prefix.chars().all(is_path) || route.path_prefix.len() > MAX_PATH {
+            return Err(format!("pathPrefix is no path that begins with `/`, percent-encoded, of at most {MAX_PATH} characters"));
+        }
+        let is_host = |host: &String| host.parse::<Authority>().is_ok_and(|authority| authority.host() == host);
+        if !route.host.as_ref().is_none_or(is_host) {
+            return Err("host is not the name or the address of a host, without a port".into());
         }
         if route.port == 0 {
             return Err("port is 0".into());
@@ -152,7 +170,9 @@ fn is_name(name: &str) -> bool {
 
 impl fmt::Display for RouteConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.host.as_deref().unwrap_or("*"), self.path_prefix)
+        let name = format_args!("{}{}", self.host.as_deref().unwrap_or("*"), self.path_prefix);
+        // It is a label of metrics, too, and in each line of the log.
+        f.write_str(&input::printable(&name))
     }
 }
 
@@ -193,7 +213,10 @@ routes:
             ("port: 80", "prot: 80", "unknown field `prot`"),
             ("port: 80", "port: 0", "route 0 (*/cart): port is 0"),
             ("tenant: shop,", "tenant: shops,", "there is no tenant `shops`"),
-            ("pathPrefix: /cart", "pathPrefix: cart", "does not begin with `/`"),
+            ("pathPrefix: /cart", "pathPrefix: cart", "route 0 (*cart): pathPrefix is no path that begins with `/`"),
+            ("pathPrefix: /cart", "pathPrefix: \"/\\e[2J\"", "route 0 (*/\\u{1b}[2J): pathPrefix is no path"),
+            ("port: 80", "port: 80, host: \"a\\nb\"", "route 0 (a\\nb/cart): host is not the name"),
+            ("port: 80", "port: 80, host: \"a:80\"", "host is not the name"),
             ("namespace: shop,", "namespace: bank,", "the policy does not permit `watch pods` in namespace `bank`"),
             ("namespace: shop,", "namespace: ../x,", "`../x` is not a namespace's name"),
             ("verbs: [watch]", "verbs: [delete]", "unknown variant `delete`"),

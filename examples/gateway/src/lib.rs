@@ -33,11 +33,16 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tracing::{error, info};
 
 /// How often the files are looked at. Looking finds what a notification would miss: a volume that kubelet swaps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Before an extension is loaded again that this machine was the reason not to load, for example as no memory was left: at first, and
+/// when it has failed for long.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+const TRY_AGAIN_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// For a request's head to come.
 const HEAD: Duration = Duration::from_secs(10);
@@ -73,8 +78,8 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Reads the file, and serves what it says. Extensions are loaded meanwhile: until then, their routes answer 503, and `/readyz` on the
-    /// status address, too. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
+    /// Reads the file, and serves what it says. Extensions are loaded meanwhile: until its own is, a route answers 503, and until all
+    /// are, `/readyz` on the status address does. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
     pub async fn start(
         file: &Path,
         compiler: Compiler,
@@ -135,17 +140,29 @@ impl Shared {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn take(&self, routes: Routes) {
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+    }
+
     async fn reload(&self) -> Result<(), ConfigError> {
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {
                 *self.files.lock().unwrap_or_else(PoisonError::into_inner) = self.files_of(&config);
-                Routes::build(&self.runtime, &self.file, config, Some(&self.routes())).await
+                let serving = self.routes();
+                // A new configuration is taken as a whole, or not at all. Otherwise a route does not wait for the others' extensions.
+                let is_taken = !serving.are_loaded() || serving.are_of(&config);
+                let progress = |routes: &Routes| {
+                    if is_taken {
+                        self.take(routes.clone());
+                    }
+                };
+                Routes::build(&self.runtime, &self.file, config, Some(&serving), progress).await
             }
             Err(error) => Err(error),
         };
         let error = read.as_ref().err().map(ToString::to_string);
-        let done = read.map(|routes| *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes));
+        let done = read.map(|routes| self.take(routes));
         match &error {
             None => info!("{}: read again", self.file.display()),
             Some(error) => error!("the configuration stays as it was: {error}"),
@@ -161,8 +178,7 @@ impl Shared {
         std::iter::once(self.file.clone()).chain(extensions.map(|path| relative_to(&self.file, path))).collect()
     }
 
-    /// What tells that a file has changed, or has come.
-    fn marks(&self) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+    fn marks(&self) -> Vec<Mark> {
         let mark = |path: &PathBuf| std::fs::metadata(path).and_then(|found| Ok((found.modified()?, found.len()))).ok();
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.iter().map(|path| (path.clone(), mark(path))).collect()
@@ -191,26 +207,51 @@ impl Shared {
     }
 }
 
-/// Reads the configuration again whenever a file of it has changed.
+/// Reads the configuration again whenever a file of it has changed, and now and then where something is wrong that may pass.
 async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = interval(LOOK_EVERY);
     // The first look reads the file once more, and loads the extensions.
-    let mut seen = Vec::new();
+    let mut last = Look::default();
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
             _ = ticks.tick() => {}
         }
-        let now = shared.marks();
-        if now != seen {
-            tokio::select! {
+        // From before they are read: what changes meanwhile is seen at the next look.
+        let marks = shared.marks();
+        if last.is_to_be_followed(&marks, Instant::now()) {
+            let read = tokio::select! {
                 _ = stopped.changed() => return,
                 // It has said what is wrong.
-                _ = shared.reload() => {}
-            }
-            // From before they were read: what changes meanwhile is seen at the next look.
-            seen = now;
+                read = shared.reload() => read,
+            };
+            let may_pass = read.map_or_else(|error| error.may_pass, |()| shared.routes().may_recover());
+            last = last.then(marks, may_pass, Instant::now());
         }
+    }
+}
+
+/// What tells that a file has changed, or has come.
+type Mark = (PathBuf, Option<(SystemTime, u64)>);
+
+/// What was seen when the files were read last.
+#[derive(Default)]
+struct Look {
+    marks: Vec<Mark>,
+    /// When they are to be read again although they are the same, and how long that was to wait.
+    again: Option<(Instant, Duration)>,
+}
+
+impl Look {
+    /// What follows it: the more often the same files were tried, the longer it is until the next time.
+    fn then(&self, marks: Vec<Mark>, may_pass: bool, now: Instant) -> Look {
+        let before = self.again.filter(|_| self.marks == marks).map_or(Duration::ZERO, |(_, waited)| waited * 2);
+        let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_LEAST);
+        Look { marks, again: may_pass.then(|| (now + wait, wait)) }
+    }
+
+    fn is_to_be_followed(&self, marks: &[Mark], now: Instant) -> bool {
+        self.marks != marks || self.again.is_some_and(|(at, _)| at <= now)
     }
 }
 
@@ -249,4 +290,27 @@ async fn accept<A>(
         tokio::spawn(async move { drop(connection.await) });
     }
     let _ = timeout(GRACE, connections.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_again_when_they_change_or_when_something_may_have_passed() {
+        let (file, now) = (PathBuf::from("gateway.yaml"), Instant::now());
+        let marks = |size| vec![(file.clone(), Some((SystemTime::UNIX_EPOCH, size)))];
+        let good = Look::default().then(marks(1), false, now);
+        assert!(Look::default().is_to_be_followed(&marks(1), now));
+        assert!(!good.is_to_be_followed(&marks(1), now + TRY_AGAIN * 100));
+        assert!(good.is_to_be_followed(&marks(2), now) && good.is_to_be_followed(&[(file.clone(), None)], now));
+        let passing = good.then(marks(1), true, now);
+        assert!(!passing.is_to_be_followed(&marks(1), now) && passing.is_to_be_followed(&marks(1), now + TRY_AGAIN));
+        let again = passing.then(marks(1), true, now);
+        assert!(!again.is_to_be_followed(&marks(1), now + TRY_AGAIN) && again.is_to_be_followed(&marks(1), now + TRY_AGAIN * 2));
+        let often = (0..20).fold(again, |look, _| look.then(marks(1), true, now));
+        assert!(often.is_to_be_followed(&marks(1), now + TRY_AGAIN_AT_LEAST));
+        let changed = often.then(marks(2), true, now);
+        assert!(changed.is_to_be_followed(&marks(2), now + TRY_AGAIN));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::picker::{Refusal, Request as Head};
 use crate::pods::{Pod, Snapshot};
-use crate::routes::{Route, Routes};
+use crate::routes::{Problem, Route, Routes};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
@@ -126,8 +126,10 @@ impl Upstreams {
 async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
     let Some(picker) = &route.picker else {
         // It must not be taken for a route without an extension: who may reach which pod is the extension's to say.
-        if route.problem.is_some() {
-            return Err(Failed("no_extension", StatusCode::SERVICE_UNAVAILABLE, "the route's extension cannot be used".into()));
+        if let Some(problem) = &route.problem {
+            let is_loading = *problem == Problem::Loading;
+            let text = if is_loading { "the route's extension is being loaded" } else { "the route's extension cannot be used" };
+            return Err(Failed("no_extension", StatusCode::SERVICE_UNAVAILABLE, text.into()));
         }
         let place = route.turn().checked_rem(pods.pods.len());
         let none = || Failed("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into());

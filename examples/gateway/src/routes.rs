@@ -3,15 +3,23 @@
 use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
 use crate::picker::{ALLOWED, Picker};
 use crate::pods::PodSet;
+use futures_util::stream::{self, SelectAll, StreamExt};
 use incluster::{Error, Extension, Runtime, Server, Tenant, input};
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tracing::error;
 
+/// The files that are held in memory at once, while they are loaded. It is more than the compiler takes, which has a queue of its own.
+const AT_ONCE: usize = 4;
+
 /// What requests go by.
+#[derive(Clone)]
 pub struct Routes {
     config: Config,
     tenants: BTreeMap<String, Tenant>,
@@ -28,9 +36,38 @@ pub struct Route {
     /// What picks among them: nothing, where the file names no extension, or one that cannot be used.
     pub picker: Option<Picker>,
     /// Why the extension that the file names is not in use. If there is a picker, it is an earlier version of that extension.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
     extension: Option<Extension>,
     turn: AtomicUsize,
+}
+
+/// Why a route's extension is not in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is being loaded.
+    Loading,
+    /// It cannot be used.
+    NotUsable {
+        /// What is wrong, for people.
+        text: String,
+        /// Whether the same file may be loaded later: this machine is the reason, not the file.
+        may_pass: bool,
+    },
+}
+
+impl Problem {
+    fn may_pass(&self) -> bool {
+        matches!(self, Problem::NotUsable { may_pass: true, .. })
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Loading => f.write_str("it is being loaded"),
+            Problem::NotUsable { text, .. } => f.write_str(text),
+        }
+    }
 }
 
 impl Route {
@@ -42,23 +79,44 @@ impl Route {
 
 impl Routes {
     /// What a configuration means. What it leaves as it was before, stays: tenants with their connections, what is known of
-    /// pods, and warm sandboxes. It compiles, which takes a while.
+    /// pods, and warm sandboxes. Extensions are compiled, which takes a while, as many at once as the runtime's compiler says; each that is
+    /// done is reported by `progress`, with what is not done yet.
     ///
     /// # Errors
     ///
     /// A tenant cannot be made, or a route that was not there before names an extension that cannot be used. At the start, and for a file that
     /// has changed since, that concerns its route alone: [`Route::problem`].
-    pub async fn build(runtime: &Runtime, file: &Path, config: Config, before: Option<&Routes>) -> Result<Routes, ConfigError> {
-        let mut routes = Routes::without_extensions(runtime, file, config, before)?;
-        for route in std::mem::take(&mut routes.routes) {
-            let route = routes.route(runtime, file, route.config.clone(), before, &route.pods).await?;
-            routes.routes.push(route);
+    pub async fn build(
+        runtime: &Runtime,
+        file: &Path,
+        config: Config,
+        before: Option<&Routes>,
+        progress: impl Fn(&Routes),
+    ) -> Result<Routes, ConfigError> {
+        let planned = Routes::without_extensions(runtime, file, config, before)?;
+        let mut routes = planned.clone();
+        // Files that wait for their turn are not in memory yet: a tenant's are loaded one after the other, and some tenants' at once.
+        let room = Semaphore::new(AT_ONCE);
+        let load = async |place: usize| {
+            let _room = room.acquire().await;
+            let route = &planned.routes[place];
+            planned.route(runtime, file, route.config.clone(), before, &route.pods).await.map(|route| (place, route))
+        };
+        let of_tenant = |tenant: &String| {
+            let places = (0..planned.routes.len()).filter(|&place| planned.routes[place].config.tenant == *tenant);
+            stream::iter(places.collect::<Vec<_>>()).then(&load).boxed()
+        };
+        let mut loading: SelectAll<_> = planned.tenants.keys().map(of_tenant).collect();
+        while let Some(loaded) = loading.next().await {
+            let (place, route) = loaded?;
+            routes.routes[place] = route;
+            progress(&routes);
         }
         routes.are_loaded = true;
         Ok(routes)
     }
 
-    /// The same, before extensions are loaded, which may take long: their routes have that as their problem.
+    /// The same, before extensions are loaded, which may take long: routes that were not there before have that as their problem.
     pub fn without_extensions(
         runtime: &Runtime,
         file: &Path,
@@ -85,9 +143,12 @@ impl Routes {
                 before.filter(of_the_same_tenant).and_then(|before| before.pods(&config)).or_else(|| routes.pods(&config));
             let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
             let pods = known.unwrap_or_else(watch);
-            let problem = config.extension.as_ref().map(|_| "it is being loaded".into());
-            let turn = AtomicUsize::new(0);
-            routes.routes.push(Arc::new(Route { config, pods, picker: None, problem, extension: None, turn }));
+            let serving = before.filter(of_the_same_tenant).and_then(|before| before.serving(&config));
+            let loading = || {
+                let (problem, turn) = (config.extension.as_ref().map(|_| Problem::Loading), AtomicUsize::new(0));
+                Arc::new(Route { config: config.clone(), pods, picker: None, problem, extension: None, turn })
+            };
+            routes.routes.push(serving.unwrap_or_else(loading));
         }
         Ok(routes)
     }
@@ -95,6 +156,11 @@ impl Routes {
     /// Whether no extension is still to be loaded.
     pub fn are_loaded(&self) -> bool {
         self.are_loaded
+    }
+
+    /// Whether an extension that is not in use may be loaded later, from the same file.
+    pub fn may_recover(&self) -> bool {
+        self.routes.iter().filter_map(|route| route.problem.as_ref()).any(Problem::may_pass)
     }
 
     async fn route(
@@ -105,7 +171,8 @@ impl Routes {
         all_before: Option<&Routes>,
         pods: &Arc<PodSet>,
     ) -> Result<Arc<Route>, ConfigError> {
-        let is_new = all_before.is_some_and(|before| !before.routes.iter().any(|route| route.config == config));
+        let is_new = |before: &Routes| before.are_loaded && !before.routes.iter().any(|route| route.config == config);
+        let is_new = all_before.is_some_and(is_new);
         let of_the_same_tenant =
             |before: &&Routes| before.config.tenants.get(&config.tenant) == self.config.tenants.get(&config.tenant);
         let before = all_before.filter(of_the_same_tenant);
@@ -116,10 +183,12 @@ impl Routes {
             match load(runtime, tenant, &relative_to(file, path)).await {
                 Ok((loaded, made)) => (extension, picker) = (Some(loaded), Some(made)),
                 // A configuration that is worse than the one that runs is not taken.
-                Err(error) if is_new => return Err(ConfigError::new(file, format_args!("route {config}: {error}"))),
-                Err(error) => {
-                    error!(route = %config, "the extension is not in use: {error}");
-                    problem = Some(error);
+                Err(found) if is_new => {
+                    return Err(ConfigError::new(file, format_args!("route {config}: {found}")).that_may_pass(found.may_pass()));
+                }
+                Err(found) => {
+                    error!(route = %config, "the extension is not in use: {found}");
+                    problem = Some(found);
                     // The one that was good goes on.
                     extension = all_before.and_then(|before| before.extension(&config));
                     let again = extension.as_ref().map(|extension| Picker::new(tenant, extension));
@@ -152,12 +221,22 @@ impl Routes {
         &self.tenants
     }
 
+    /// Such a route, as it is.
+    fn serving(&self, config: &RouteConfig) -> Option<Arc<Route>> {
+        self.routes.iter().find(|route| route.config == *config).cloned()
+    }
+
+    /// Whether a configuration is the one that this was made from.
+    pub fn are_of(&self, config: &Config) -> bool {
+        self.config == *config
+    }
+
     /// The extension that such a route has in use.
     fn extension(&self, config: &RouteConfig) -> Option<Extension> {
         self.routes.iter().find(|route| route.config == *config).and_then(|route| route.extension.clone())
     }
 
-    fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>, problem: &Option<String>) -> Option<Arc<Route>> {
+    fn the_same(&self, config: &RouteConfig, extension: Option<&Extension>, problem: &Option<Problem>) -> Option<Arc<Route>> {
         // An extension that is in use is not compiled again: the same code is at the same place.
         let place = |extension: &Extension| extension.component().image_range();
         let is_the_same = |route: &&Arc<Route>| {
@@ -195,11 +274,23 @@ pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-async fn load(runtime: &Runtime, tenant: &Tenant, path: &Path) -> Result<(Extension, Picker), String> {
-    let in_file = |error: &dyn Display| input::printable(&format_args!("{}: {error}", path.display()));
-    let bytes = input::read(path, runtime.load_limits().bytes).map_err(|e| in_file(&e))?;
-    let extension = runtime.extension(tenant.name(), &bytes, &ALLOWED).await.map_err(|e| in_file(&e))?;
-    let picker = Picker::new(tenant, &extension).map_err(|e| in_file(&e))?;
+async fn load(runtime: &Runtime, tenant: &Tenant, path: &Path) -> Result<(Extension, Picker), Problem> {
+    let problem = |error: &dyn Display, may_pass| {
+        let text = input::printable(&format_args!("{}: {error}", path.display()));
+        Problem::NotUsable { text, may_pass }
+    };
+    let (file, limit) = (path.to_path_buf(), runtime.load_limits().bytes);
+    let read = spawn_blocking(move || input::read(&file, limit)).await.map_err(|e| problem(&e, true))?;
+    let bytes = read.map_err(|e| {
+        // These end when the file changes, which is noticed.
+        let is_the_file = matches!(e.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge | ErrorKind::InvalidInput);
+        problem(&e, !is_the_file)
+    })?;
+    let extension = runtime.extension(tenant.name(), &bytes, &ALLOWED).await.map_err(|e| {
+        let may_pass = matches!(&e, Error::Extension(error) if !error.is_permanent());
+        problem(&e, may_pass)
+    })?;
+    let picker = Picker::new(tenant, &extension).map_err(|e| problem(&e, false))?;
     Ok((extension, picker))
 }
 

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use gateway::Gateway;
 use http::Request;
 use http_body_util::Full;
+use incluster::Compiler;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use support::{Browser, Cluster, started};
+use support::{Browser, Cluster, METRICS, compiler, started};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
@@ -32,7 +33,7 @@ async fn until(browser: &Browser, url: &str, is_it: impl Fn(u16, &str) -> bool) 
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(20), asking).await.expect("an answer as it should be")
+    timeout(Duration::from_secs(60), asking).await.expect("an answer as it should be")
 }
 
 fn pod_of(body: &str) -> String {
@@ -229,6 +230,44 @@ async fn a_hostile_extension_is_a_problem_of_its_route_alone() {
     assert!(!page().await.contains("not in use"));
 }
 
+/// Nobody waits for the file that takes longest.
+#[tokio::test]
+async fn a_route_does_not_wait_for_the_others_extensions() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let slow = cluster.route("first", "pathPrefix: /slow, extension: slow.wasm");
+    let good = cluster.route("second", "pathPrefix: /good, extension: sticky.wasm");
+    let file = cluster.write_for(&["first", "second"], &(slow + &good + "loadLimits: {compileCpuTime: 2s}\n"));
+    // It ends at the limit of compiling.
+    std::fs::write(file.with_file_name("slow.wasm"), extensions::hostile::branches(45_000)).unwrap();
+    let gateway = Gateway::start(&file, compiler(), METRICS.clone()).await.unwrap();
+    let (browser, url) = (Browser::new(), format!("http://{}", gateway.address));
+    let page = format!("http://{}", gateway.status_address);
+    until(&browser, &format!("{url}/good"), |status, _| status == 200).await;
+    assert_eq!(browser.get(&format!("{page}/readyz")).await.0, 503);
+    assert!(browser.get(&page).await.1.contains("The extension is not in use: it is being loaded"));
+    until(&browser, &format!("{page}/readyz"), |status, _| status == 200).await;
+    assert!(browser.get(&page).await.1.contains("slow.wasm: failed to load the extension: compiling the component takes longer"));
+    assert_eq!((browser.get(&format!("{url}/good")).await.0, browser.get(&format!("{url}/slow")).await.0), (200, 503));
+}
+
+/// What this machine is the reason for is tried again, by the same file.
+#[tokio::test]
+async fn an_extension_is_loaded_when_the_compiler_is_there_again() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let file = cluster.write("again", &cluster.route("again", "extension: sticky.wasm"));
+    let program = file.with_file_name("compile");
+    let gateway = Gateway::start(&file, Compiler::child(&program).arg("compile-child"), METRICS.clone()).await.unwrap();
+    let (browser, url) = (Browser::new(), format!("http://{}", gateway.address));
+    let page = format!("http://{}", gateway.status_address);
+    until(&browser, &page, |_, page| page.contains("cannot be used to compile components: it cannot be started")).await;
+    assert_eq!(browser.get(&url).await.0, 503);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_gateway"), &program).unwrap();
+    gateway.reload().await.unwrap();
+    assert_eq!(browser.get(&url).await.0, 200);
+}
+
 #[tokio::test]
 async fn what_was_known_serves_while_the_api_server_is_gone() {
     let mut cluster = Cluster::start().await;
@@ -280,7 +319,8 @@ async fn the_binary_checks_serves_and_stops() {
     let url = line.split([' ', ',']).nth(2).unwrap();
     let browser = Browser::new();
     until(&browser, url, |status, _| status == 200).await;
-    until(&browser, &format!("{url}/hostile"), |_, body| body.contains("cannot be used")).await;
+    let body = until(&browser, &format!("{url}/hostile"), |_, body| !body.contains("being loaded")).await;
+    assert!(body.contains("cannot be used"), "{body}");
     let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
     assert!(log.contains("the extension is not in use") && log.contains("exceeds the limit nesting"), "{log}");
     let kill = format!("kill -TERM {}", running.id().unwrap());

@@ -14,10 +14,14 @@ pub const MAX_NAMES: usize = 10;
 /// The bytes of an error that are shown.
 pub const MAX_ERROR: usize = 4 << 10;
 
-/// Whether a terminal or a viewer acts on this character in place of showing it: a control character, one that ends a line, or one that
-/// changes the direction of what follows.
+/// Whether a terminal or a viewer acts on this character in place of showing it: a control character, one that ends a line, one that
+/// changes the direction of what follows, or one that takes no room, so that two names look the same.
 pub fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
+    let is_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_invisible =
+        matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || is_separator || is_direction || is_invisible
 }
 
 /// A name: its control characters escaped, and cut after [`MAX_NAME`] characters, of which an escape is as many as it is long.
@@ -49,7 +53,8 @@ pub fn json(json: String) -> String {
     if !json.contains(acts) {
         return json;
     }
-    json.chars().map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect()
+    let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    json.chars().map(|c| if acts(c) { escaped(c) } else { c.into() }).collect()
 }
 
 struct Shown(String);
@@ -79,6 +84,7 @@ mod tests {
     fn a_terminal_acts_on_nothing_in_a_name() {
         assert_eq!(name("a\x1b[2J\r\nb\u{9b}c\u{202e}d\u{2066}e\u{2028}"), r"a\u{1b}[2J\r\nb\u{9b}c\u{202e}d\u{2066}e\u{2028}");
         assert_eq!(name("größe-🦀 \\ ‘x’"), "größe-🦀 \\ ‘x’");
+        assert_eq!(name("a\u{200f}b\u{61c}c\u{200b}d\u{e0041}"), r"a\u{200f}b\u{61c}c\u{200b}d\u{e0041}");
     }
 
     #[test]
@@ -90,7 +96,10 @@ mod tests {
 
     #[test]
     fn json_stays_json() {
-        assert_eq!(json("{\n\"a\": \"x\u{9b}\u{7f}\u{202e}\"}".into()), "{\n\"a\": \"x\\u009b\\u007f\\u202e\"}");
+        assert_eq!(
+            json("{\n\"a\": \"x\u{9b}\u{7f}\u{202e}\u{e0041}\"}".into()),
+            "{\n\"a\": \"x\\u009b\\u007f\\u202e\\udb40\\udc41\"}"
+        );
     }
 
     /// Writes on for as long as somebody takes it.

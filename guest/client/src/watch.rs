@@ -65,7 +65,7 @@ impl PodWatch {
             }
             match self.changes.next_change() {
                 Ok(change) => return Ok(change.map(event)),
-                // Servers before 1.32 know no initial events, and say so in one way or the other.
+                // Servers without WatchList (before 1.32; 1.33 by default) know no initial events, and say so in one way or the other.
                 Err(Error::Api(status)) if matches!(status.code, 400 | 422) && self.changes.is_unbegun() => {
                     self.listing = Some(self.list());
                 }

@@ -3,5 +3,5 @@
 /// `incluster-standalone.wasm`: exports `wasi:cli/run`. What the wasmtime CLI runs.
 pub const COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-standalone.wasm"));
 
-/// `incluster:kubernetes/client` over wasi:sockets: for tests, which see by it what the command does with its answers.
+/// `incluster-plugin-over-sockets.wasm`: exports `incluster:kubernetes/client`. What `incluster compose --standalone` composes with.
 pub const PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin-over-sockets.wasm"));

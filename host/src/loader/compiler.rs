@@ -1,5 +1,6 @@
 //! Where components are compiled.
 
+use super::compose::Client;
 use super::error::ExtensionError;
 use super::inspection::Inspection;
 use super::inventory::Inventory;
@@ -8,17 +9,22 @@ use super::memory::Share;
 use super::pipeline::{inspect, not_compiled, on_own_stack, prepare};
 use super::process::Program;
 use super::protocol::{Action, Answer, Question};
-use super::queue::Queue;
+use super::queue::{Place as Turn, Queue};
+use ring::digest::{Context, SHA256};
 use std::ffi::OsString;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// As many components are compiled at once, unless the embedder says otherwise.
 const AT_ONCE: usize = 2;
+
+/// The processor time of a survey.
+const SURVEY: Duration = Duration::from_secs(1);
 
 /// The threads that one component is compiled on, unless the embedder says otherwise.
 const THREADS: usize = 2;
@@ -47,8 +53,9 @@ enum Place {
 }
 
 impl Compiler {
-    /// In this process, on a thread of its own, which goes on to its end even if nobody waits for it any more. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
+    /// In this process, on a thread of its own. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
     /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
+    /// The thread goes on to its end even if nobody waits for it any more, and keeps its place in the queue until then.
     pub fn in_process() -> Compiler {
         Compiler { place: Place::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
     }
@@ -118,23 +125,23 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Waits until it is this tenant's turn. Whoever makes something of the component holds the place meanwhile.
-    pub(crate) async fn place(&self) -> super::queue::Place {
+    /// Waits until it is this tenant's turn. The place is held by what makes something of the component, to its end.
+    pub(crate) async fn place(&self) -> Turn {
         self.compiler.queue.enter(self.tenant).await
     }
 
     /// Makes code of it.
-    pub(crate) async fn load(&self) -> Result<Component, ExtensionError> {
+    pub(crate) async fn load(&self, turn: Turn) -> Result<Component, ExtensionError> {
         match &self.compiler.place {
             Place::InProcess => {
                 let engine = self.engine.clone();
                 let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
-                    let composed = prepare(component, allowed, limits, &mut Inventory::default())?;
+                    let composed = prepare(component, Client::HostTls, allowed, limits, &mut Inventory::default())?;
                     Component::new(&engine, composed).map_err(|e| not_compiled(&e))
                 };
-                self.in_process(compile).await?
+                self.in_process(turn, compile).await?
             }
-            Place::Child(program) => match self.ask(program, Action::Load).await? {
+            Place::Child(program) => match self.ask(program, Action::Load, &turn).await? {
                 (Answer::Made(_), code) => self.deserialize(code).await,
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
@@ -142,32 +149,32 @@ impl Job<'_> {
     }
 
     /// Composes it with the client.
-    pub(crate) async fn compose(&self) -> Result<Vec<u8>, ExtensionError> {
+    pub(crate) async fn compose(&self, turn: Turn, client: Client) -> Result<Vec<u8>, ExtensionError> {
         match &self.compiler.place {
             Place::InProcess => {
-                let compose = |component: &[u8], allowed: &[String], limits: &LoadLimits| {
-                    prepare(component, allowed, limits, &mut Inventory::default())
+                let compose = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
+                    prepare(component, client, allowed, limits, &mut Inventory::default())
                 };
-                self.in_process(compose).await?
+                self.in_process(turn, compose).await?
             }
-            Place::Child(program) => match self.ask(program, Action::Compose).await? {
+            Place::Child(program) => match self.ask(program, Action::Compose(client), &turn).await? {
                 (Answer::Made(_), composition) => Ok(composition),
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
         }
     }
 
-    /// Finds out what there is to know of it.
-    pub(crate) async fn inspect(&self) -> Result<Inspection, ExtensionError> {
+    /// Finds out what there is to know of it, and makes code of it, if nothing is wrong.
+    pub(crate) async fn inspect(&self, turn: Turn) -> Result<(Inspection, Option<Component>), ExtensionError> {
         let (mut inspection, code) = match &self.compiler.place {
             Place::InProcess => {
                 let engine = self.engine.clone();
                 let inspect =
                     move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
-                self.in_process(inspect).await?
+                self.in_process(turn, inspect).await?
             }
             Place::Child(program) => {
-                let asked = match self.ask(program, Action::Inspect).await {
+                let asked = match self.ask(program, Action::Inspect, &turn).await {
                     // It died of compiling; the counting does not.
                     Err(
                         problem @ (ExtensionError::CompileMemory { .. }
@@ -175,7 +182,7 @@ impl Job<'_> {
                         | ExtensionError::CompileWallTime { .. }
                         | ExtensionError::ArtifactTooLarge { .. }
                         | ExtensionError::CompilerDied { .. }),
-                    ) => self.ask(program, Action::Survey(problem)).await?,
+                    ) => self.survey(program, problem, &turn).await,
                     asked => asked?,
                 };
                 match asked {
@@ -184,11 +191,21 @@ impl Job<'_> {
                 }
             }
         };
-        // Whether it has a place in the pool is seen here alone.
-        if inspection.problem.is_none() {
-            inspection.problem = self.deserialize(code).await.err();
+        if inspection.problem.is_some() {
+            return Ok((inspection, None));
         }
-        Ok(inspection)
+        // Whether it has a place in the pool is seen here alone.
+        let mapped = self.deserialize(code).await;
+        inspection.problem = mapped.as_ref().err().cloned();
+        Ok((inspection, mapped.ok()))
+    }
+
+    /// What can be known of a component that the compiler died of. Counting is brief, unless that is what it died of.
+    async fn survey(&self, program: &Program, problem: ExtensionError, turn: &Turn) -> (Answer, Vec<u8>) {
+        let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
+        let job = Job { limits: &brief, allowed: self.allowed.clone(), ..*self };
+        let surveyed = job.ask(program, Action::Survey(problem.clone()), turn).await;
+        surveyed.unwrap_or_else(|_| (Answer::Inspected(Box::new(Inspection::refused(problem)), 0), Vec::new()))
     }
 
     /// Maps code that was made for this engine: it is copied, on a thread that may take its time.
@@ -200,15 +217,19 @@ impl Job<'_> {
 
     async fn in_process<T: Send + 'static>(
         &self,
+        turn: Turn,
         task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
     ) -> Result<T, ExtensionError> {
         let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
-        let done = tokio::task::spawn_blocking(move || on_own_stack(|| task(&component, &allowed, &limits)));
+        let done = tokio::task::spawn_blocking(move || {
+            let _until_it_ends = turn;
+            on_own_stack(|| task(&component, &allowed, &limits))
+        });
         let done = done.await.unwrap_or_else(|error| Err(error.into()));
         done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
     }
 
-    async fn ask(&self, program: &Program, action: Action) -> Result<(Answer, Vec<u8>), ExtensionError> {
+    async fn ask(&self, program: &Program, action: Action, _turn: &Turn) -> Result<(Answer, Vec<u8>), ExtensionError> {
         let bytes = self.component.len() as u64;
         // The child would say so, too, when it has read it all.
         LoadLimit::Bytes.check(self.limits, bytes)?;
@@ -230,9 +251,22 @@ const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
 
 /// What tells engines apart whose code does not fit each other.
 pub(crate) fn settings_of(engine: &Engine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
+    let mut settings = Settings(Context::new(&SHA256));
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    settings.finish()
+}
+
+/// The standard library's own hasher may be another in its next version, which another process may have been built with.
+struct Settings(Context);
+
+impl Hasher for Settings {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.clone().finish().as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    }
 }
 
 #[expect(

@@ -2,7 +2,7 @@
 
 use super::error::ExtensionError;
 use super::inventory::{Import, Inventory};
-use crate::{PLUGIN, text};
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,6 +11,26 @@ use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
 /// What the interfaces of the client's begin with.
 const CLIENT: &str = "incluster:kubernetes/";
+
+/// The client that a component is composed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Client {
+    /// Its host has TLS for it, by wasi:http.
+    HostTls,
+    /// It has TLS of its own, over wasi:sockets.
+    #[cfg(feature = "standalone")]
+    OwnTls,
+}
+
+impl Client {
+    fn component(self) -> &'static [u8] {
+        match self {
+            Client::HostTls => crate::PLUGIN,
+            #[cfg(feature = "standalone")]
+            Client::OwnTls => incluster_standalone::PLUGIN,
+        }
+    }
+}
 
 /// What an import of an extension's leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,20 +114,21 @@ pub(crate) fn check(found: &Inventory, allowed: &[String]) -> Result<(), Extensi
 }
 
 /// The component with the client in it. It was counted and validated, and its imports were checked.
-pub(crate) fn compose(component: &[u8], found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
+pub(crate) fn compose(component: &[u8], client: Client, found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
     let ours = || found.imports.iter().map(|import| &*import.name).filter(|name| name.starts_with(CLIENT));
     if ours().next().is_none() {
         return Ok(component.into());
     }
     let mut graph = CompositionGraph::new();
-    let (extension, plugin) = (register(&mut graph, "extension", component)?, register(&mut graph, "plugin", PLUGIN)?);
+    let (extension, plugin) =
+        (register(&mut graph, "extension", component)?, register(&mut graph, "plugin", client.component())?);
     let (extension_instance, plugin_instance) = (graph.instantiate(extension), graph.instantiate(plugin));
     for import in ours() {
         let misfit = |e: &dyn StdError| ExtensionError::DoesNotFit { import: text::name(import), reason: chain(e) };
         let export = graph.alias_instance_export(plugin_instance, import).map_err(|e| misfit(&e))?;
         graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| misfit(&e))?;
     }
-    let malformed = |e: &dyn StdError| ExtensionError::NotAComponent(chain(e));
+    let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
     for name in &found.exports {
         let export = graph.alias_instance_export(extension_instance, name).map_err(|e| malformed(&e))?;
         graph.export(export, name).map_err(|e| malformed(&e))?;
@@ -116,7 +137,7 @@ pub(crate) fn compose(component: &[u8], found: &Inventory) -> Result<Vec<u8>, Ex
 }
 
 fn register(graph: &mut CompositionGraph, name: &str, component: &[u8]) -> Result<PackageId, ExtensionError> {
-    let malformed = |text: String| ExtensionError::NotAComponent(text);
+    let malformed = |text: String| ExtensionError::Malformed(text);
     let package = Package::from_bytes(name, None, component, graph.types_mut()).map_err(|e| malformed(text::error(&e)))?;
     graph.register_package(package).map_err(|e| malformed(chain(&e)))
 }

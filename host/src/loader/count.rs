@@ -8,6 +8,8 @@
 #[path = "count/tests.rs"]
 mod tests;
 // The fuzz targets include this file, from where these would be looked for elsewhere.
+#[path = "count/aliases.rs"]
+mod aliases;
 #[path = "count/frame.rs"]
 mod frame;
 #[path = "count/types.rs"]
@@ -19,8 +21,8 @@ use super::limits::{LoadLimit, LoadLimits, PARSERS_NESTING};
 use crate::text;
 use frame::{Component, Frame, Unknown, Weight};
 use wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExternalKind as Kind, ComponentInstance, ComponentOuterAliasKind,
-    FuncValidatorAllocations, FunctionBody, Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    BinaryReaderError, ComponentExternalKind as Kind, ComponentInstance, ElementItems, FuncValidatorAllocations, FunctionBody,
+    Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
 /// What [`crate::compile::configuration`] lets components use: WebAssembly 3.0 without what takes a garbage collector or threads.
@@ -38,7 +40,7 @@ pub(crate) fn count(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) ->
         Stop::Malformed(error) if TOO_DEEP.contains(&error.message()) => {
             ExtensionError::OverLimit { limit: LoadLimit::Nesting, value: limits.nesting, found: PARSERS_NESTING + 1 }
         }
-        Stop::Malformed(error) => ExtensionError::NotAComponent(text::error(&error)),
+        Stop::Malformed(error) => ExtensionError::Malformed(text::error(&error)),
         Stop::Refused(error) => error,
     })
 }
@@ -55,6 +57,9 @@ enum Stop {
 fn walk(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), Stop> {
     let mut counter = Counter { limits, found, defined: Weight::default(), code: 0, frames: Vec::new() };
     counter.at_least(LoadLimit::Bytes, bytes.len() as u64)?;
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Stop::Refused(ExtensionError::NotAComponent));
+    }
     // The version of a core module is 1; a component's has a layer beside it.
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(Stop::Refused(ExtensionError::CoreModule));
@@ -143,10 +148,11 @@ impl Counter<'_> {
     }
 
     fn check(&mut self, weight: Weight) -> Result<(), Stop> {
-        let Weight { instances, definitions, functions, memories, tables } = weight;
+        let Weight { instances, definitions, functions, memories, tables, instance_items } = weight;
         self.at_least(LoadLimit::Instances, instances)?;
         self.at_least(LoadLimit::Definitions, definitions)?;
         self.at_least(LoadLimit::Functions, self.code.saturating_add(functions))?;
+        self.at_least(LoadLimit::InstanceItems, instance_items)?;
         self.at_least(LoadLimit::Memories, memories)?;
         self.at_least(LoadLimit::Tables, tables)
     }
@@ -166,6 +172,7 @@ impl Counter<'_> {
 
             Payload::ModuleSection { .. } => self.more(LoadLimit::CoreModules, 1),
             Payload::TypeSection(section) => {
+                self.type_bytes(section.range())?;
                 for group in section.clone() {
                     self.rec_group(&group?)?;
                 }
@@ -175,6 +182,7 @@ impl Counter<'_> {
                 for import in section.clone().into_imports() {
                     let import = import?;
                     self.more(LoadLimit::Imports, 1)?;
+                    self.define(Weight { instance_items: 1, ..Weight::default() })?;
                     self.name(import.module)?;
                     self.name(import.name)?;
                 }
@@ -189,7 +197,17 @@ impl Counter<'_> {
             }
             Payload::FunctionSection(section) => {
                 self.code = self.code.saturating_add(section.count().into());
-                self.check(Weight::default())
+                self.define(Weight { instance_items: section.count().into(), ..Weight::default() })
+            }
+            Payload::ElementSection(section) => {
+                for element in section.clone() {
+                    let elements = match element?.items {
+                        ElementItems::Functions(functions) => functions.count(),
+                        ElementItems::Expressions(_, expressions) => expressions.count(),
+                    };
+                    self.define(Weight { instance_items: elements.into(), ..Weight::default() })?;
+                }
+                Ok(())
             }
             Payload::TableSection(section) => {
                 for table in section.clone() {
@@ -198,7 +216,10 @@ impl Counter<'_> {
                 self.define(Weight { tables: section.count().into(), ..Weight::default() })
             }
             Payload::MemorySection(section) => self.define(Weight { memories: section.count().into(), ..Weight::default() }),
-            Payload::GlobalSection(section) => self.more(LoadLimit::Globals, section.count().into()),
+            Payload::GlobalSection(section) => {
+                self.more(LoadLimit::Globals, section.count().into())?;
+                self.define(Weight { instance_items: section.count().into(), ..Weight::default() })
+            }
             Payload::CodeSectionEntry(body) => self.code(body),
 
             Payload::InstanceSection(section) => {
@@ -207,8 +228,12 @@ impl Counter<'_> {
             Payload::ComponentInstanceSection(section) => {
                 section.clone().into_iter().try_for_each(|instance| self.instance(instance?))
             }
-            Payload::CoreTypeSection(section) => section.clone().into_iter().try_for_each(|ty| self.core_type(&ty?)),
+            Payload::CoreTypeSection(section) => {
+                self.type_bytes(section.range())?;
+                section.clone().into_iter().try_for_each(|ty| self.core_type(&ty?))
+            }
             Payload::ComponentTypeSection(section) => {
+                self.type_bytes(section.range())?;
                 section.clone().into_iter().try_for_each(|ty| self.component_type(&ty?, self.frames.len() as u64))
             }
             Payload::ComponentAliasSection(section) => section.clone().into_iter().try_for_each(|alias| self.alias(alias?)),
@@ -335,46 +360,6 @@ impl Counter<'_> {
             Kind::Func | Kind::Value | Kind::Type => {}
         }
         self.define_items(size)
-    }
-
-    fn alias(&mut self, alias: ComponentAlias<'_>) -> Result<(), Stop> {
-        match alias {
-            ComponentAlias::InstanceExport { kind, name, instance_index } => {
-                self.name(name)?;
-                // It holds no more than what it is a part of.
-                let holds = self.frame().size(Kind::Instance, instance_index);
-                self.item(kind, "an alias of an instance's export", holds);
-                self.define_items(if kind == Kind::Instance { holds } else { 1 })
-            }
-            ComponentAlias::CoreInstanceExport { name, .. } => {
-                self.name(name)?;
-                self.define_items(1)
-            }
-            ComponentAlias::Outer { kind, count, index } => self.outer_alias(kind, count as usize, index),
-        }
-    }
-
-    fn outer_alias(&mut self, kind: ComponentOuterAliasKind, count: usize, index: u32) -> Result<(), Stop> {
-        let Some(place) = self.frames.len().checked_sub(1 + count) else { return Ok(()) };
-        let outer = &self.frames[place];
-        let held = match kind {
-            ComponentOuterAliasKind::Component => {
-                let (component, size) = (outer.components.get(index as usize).copied(), outer.size(Kind::Component, index));
-                self.frame().components.extend(component);
-                size
-            }
-            ComponentOuterAliasKind::CoreModule => {
-                let module = outer.modules.get(index as usize).copied();
-                self.frame().modules.extend(module);
-                1
-            }
-            ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => return self.define_items(1),
-        };
-        // Each component on the way holds it, too.
-        for frame in &mut self.frames[place + 1..] {
-            frame.this.closure = frame.this.closure.saturating_add(held);
-        }
-        self.define_items(held)
     }
 }
 

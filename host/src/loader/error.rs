@@ -29,8 +29,10 @@ pub enum ExtensionError {
     },
     /// It is a core module: it was built for another target, or not made a component.
     CoreModule,
-    /// It is no WebAssembly component, or a malformed one, for this reason.
-    NotAComponent(String),
+    /// It does not begin as WebAssembly's binary format does.
+    NotAComponent,
+    /// It is malformed, for this reason.
+    Malformed(String),
     /// It imports what an extension may not use.
     Imports {
         /// The names of these imports, the first ten of them.
@@ -108,14 +110,25 @@ impl fmt::Display for ExtensionError {
             ExtensionError::CoreModule => {
                 write!(f, "this is a core module, not a component; build it for wasm32-wasip2, or run `wasm-tools component new`")
             }
-            ExtensionError::NotAComponent(reason) => write!(f, "this is not a WebAssembly component: {reason}"),
+            ExtensionError::NotAComponent => {
+                write!(
+                    f,
+                    "this is not a WebAssembly component: it does not begin with `\\0asm`; check that it is the file you mean"
+                )
+            }
+            ExtensionError::Malformed(reason) => {
+                write!(f, "the component is malformed: {reason}; check that the file is complete, and what made it")
+            }
             ExtensionError::Imports { names, total } => {
                 write!(f, "the component imports what an extension may not use: {}", names.join(", "))?;
                 match total.saturating_sub(names.len()) {
                     0 => {}
                     more => write!(f, ", and {more} more")?,
                 }
-                write!(f, "; only the client, and what of WASI reaches nothing, is allowed")
+                write!(
+                    f,
+                    "; without being allowed by name, it may import the client and those WASI interfaces that reach nothing outside"
+                )
             }
             ExtensionError::NotAnInterface(import) => {
                 write!(f, "the component's import `{import}` is not an interface; build it against this host's wit/")
@@ -173,6 +186,32 @@ impl fmt::Display for ExtensionError {
 impl std::error::Error for ExtensionError {}
 
 impl ExtensionError {
+    /// Whether the component itself is the reason: the same file is refused again, wherever the limits, and what it is allowed, are the
+    /// same. Otherwise the reason is this machine, or how the compiler is set up, and another attempt may succeed.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            ExtensionError::OverLimit { .. }
+            | ExtensionError::Uncountable { .. }
+            | ExtensionError::CoreModule
+            | ExtensionError::NotAComponent
+            | ExtensionError::Malformed(_)
+            | ExtensionError::Imports { .. }
+            | ExtensionError::NotAnInterface(_)
+            | ExtensionError::DoesNotFit { .. }
+            | ExtensionError::NotCompiled(_)
+            | ExtensionError::CompileMemory { is_all_that_is_left: false, .. }
+            | ExtensionError::ArtifactTooLarge { .. } => true,
+            ExtensionError::CompileMemory { is_all_that_is_left: true, .. }
+            // How long it takes depends on what else this machine does.
+            | ExtensionError::CompileCpuTime { .. }
+            | ExtensionError::CompileWallTime { .. }
+            | ExtensionError::CompilerDied { .. }
+            | ExtensionError::CompilerNotUsable { .. }
+            | ExtensionError::NoMemoryLeft { .. }
+            | ExtensionError::NoCompiler => false,
+        }
+    }
+
     /// These imports are not allowed.
     pub(crate) fn imports(names: &[&str]) -> ExtensionError {
         let shown = names.iter().take(text::MAX_NAMES).map(|name| text::name(name)).collect();

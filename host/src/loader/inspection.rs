@@ -26,6 +26,9 @@ pub struct Inspection {
     pub compiled_bytes: Option<u64>,
     /// Why it would not be loaded. Where there is something, what was not read is not in the other fields.
     pub problem: Option<ExtensionError>,
+    /// Why [`Tenant::run_extension`](crate::Tenant::run_extension) could not run it, although it can be loaded: it exports no
+    /// `wasi:cli/run`, or imports what only an embedder's linker has. Absent where it can be run, and where it cannot be loaded.
+    pub not_runnable: Option<String>,
 }
 
 /// An import of a component's.
@@ -35,6 +38,13 @@ pub struct Import {
     pub name: String,
     /// What it leads to.
     pub access: Access,
+}
+
+impl Import {
+    /// Whether it has this name, which may be without the version.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.name.split('@').next() == Some(name)
+    }
 }
 
 /// How much a component has of what one of [`LoadLimits`] limits.
@@ -49,6 +59,19 @@ pub struct Count {
 }
 
 impl Inspection {
+    /// Of a file that was not read any further, for this reason.
+    pub fn refused(problem: ExtensionError) -> Inspection {
+        Inspection {
+            imports: Vec::new(),
+            exports: Vec::new(),
+            counts: Vec::new(),
+            producers: Vec::new(),
+            compiled_bytes: None,
+            problem: Some(problem),
+            not_runnable: None,
+        }
+    }
+
     pub(crate) fn new(
         found: Inventory,
         limits: &LoadLimits,
@@ -64,6 +87,7 @@ impl Inspection {
             producers: found.producers.into_iter().collect(),
             compiled_bytes: compiled.as_ref().ok().copied(),
             problem: compiled.err(),
+            not_runnable: None,
         }
     }
 }
@@ -84,8 +108,18 @@ fn more(f: &mut fmt::Formatter<'_>, what: &str, all: usize) -> fmt::Result {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            None => writeln!(f, "result    it can be loaded")?,
+            Some(problem) => writeln!(f, "result    it is refused: {problem}")?,
+        }
+        match &self.not_runnable {
+            Some(reason) => writeln!(f, "run       not by `incluster run`: {reason}")?,
+            None if self.problem.is_none() => writeln!(f, "run       `incluster run` can run it")?,
+            None => {}
+        }
         for import in self.imports.iter().take(SHOWN) {
-            writeln!(f, "import    {:<9} {}", import.access, text::name(&import.name))?;
+            let note = if import.access == Access::Closed { " (there is no handler: it reaches nothing)" } else { "" };
+            writeln!(f, "import    {:<9} {}{note}", import.access, text::name(&import.name))?;
         }
         more(f, "import", self.imports.len())?;
         for export in self.exports.iter().take(SHOWN) {
@@ -101,9 +135,6 @@ impl fmt::Display for Inspection {
         if let Some(bytes) = self.compiled_bytes {
             writeln!(f, "compiled  {bytes} bytes")?;
         }
-        match &self.problem {
-            None => writeln!(f, "result    it can be loaded"),
-            Some(problem) => writeln!(f, "result    it is refused: {problem}"),
-        }
+        Ok(())
     }
 }

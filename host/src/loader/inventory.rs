@@ -39,7 +39,8 @@ impl Inventory {
                     return;
                 }
                 let text = format!("{} {} {}", field.name, text::name(value.name), text::name(value.version));
-                self.producers.insert(text);
+                // Some have no version.
+                self.producers.insert(text.trim_end().into());
             }
         }
     }

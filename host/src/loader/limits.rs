@@ -34,6 +34,9 @@ pub struct LoadLimits {
     pub nesting: u64,
     /// The types that are defined, those within types included. 20,000 by default.
     pub types: u64,
+    /// The types of all components and core modules, in bytes. 1 MiB by default. A type is read as a whole before it can be counted, and
+    /// takes some 30 times its bytes in memory.
+    pub type_bytes: u64,
     /// The core modules in the file, wherever they are nested. 96 by default.
     pub core_modules: u64,
     /// The instances of components and core modules that one instantiation makes, along nesting. 256 by default.
@@ -50,6 +53,9 @@ pub struct LoadLimits {
     pub table_elements: u64,
     /// The global variables of all core modules. 10,000 by default.
     pub globals: u64,
+    /// What core instances hold: functions, imports, global variables and the elements of element segments, along nesting. 100,000 by
+    /// default. Each takes up to 64 bytes of every sandbox's memory, beside [`Limits::memory`](crate::Limits::memory).
+    pub instance_items: u64,
     /// The functions: those with code, and the canonical functions along nesting. 30,000 by default.
     pub functions: u64,
     /// The code of all functions, in bytes, with a byte for each local variable. 32 MiB by default.
@@ -142,6 +148,8 @@ pub enum LoadLimit {
     Nesting,
     /// [`LoadLimits::types`]
     Types,
+    /// [`LoadLimits::type_bytes`]
+    TypeBytes,
     /// [`LoadLimits::core_modules`]
     CoreModules,
     /// [`LoadLimits::instances`]
@@ -156,6 +164,8 @@ pub enum LoadLimit {
     TableElements,
     /// [`LoadLimits::globals`]
     Globals,
+    /// [`LoadLimits::instance_items`]
+    InstanceItems,
     /// [`LoadLimits::functions`]
     Functions,
     /// [`LoadLimits::code_bytes`]
@@ -174,10 +184,11 @@ pub enum LoadLimit {
 
 impl LoadLimit {
     /// All of them, in the order of their values.
-    pub(crate) const COUNTED: [LoadLimit; 17] = [
+    pub(crate) const COUNTED: [LoadLimit; 19] = [
         LoadLimit::Bytes,
         LoadLimit::Nesting,
         LoadLimit::Types,
+        LoadLimit::TypeBytes,
         LoadLimit::CoreModules,
         LoadLimit::Instances,
         LoadLimit::Definitions,
@@ -185,6 +196,7 @@ impl LoadLimit {
         LoadLimit::Tables,
         LoadLimit::TableElements,
         LoadLimit::Globals,
+        LoadLimit::InstanceItems,
         LoadLimit::Functions,
         LoadLimit::CodeBytes,
         LoadLimit::FunctionBytes,
@@ -200,6 +212,7 @@ impl LoadLimit {
             LoadLimit::Bytes => "bytes",
             LoadLimit::Nesting => "nesting",
             LoadLimit::Types => "types",
+            LoadLimit::TypeBytes => "typeBytes",
             LoadLimit::CoreModules => "coreModules",
             LoadLimit::Instances => "instances",
             LoadLimit::Definitions => "definitions",
@@ -207,6 +220,7 @@ impl LoadLimit {
             LoadLimit::Tables => "tables",
             LoadLimit::TableElements => "tableElements",
             LoadLimit::Globals => "globals",
+            LoadLimit::InstanceItems => "instanceItems",
             LoadLimit::Functions => "functions",
             LoadLimit::CodeBytes => "codeBytes",
             LoadLimit::FunctionBytes => "functionBytes",
@@ -223,6 +237,7 @@ impl LoadLimit {
             LoadLimit::Bytes => limits.bytes,
             LoadLimit::Nesting => limits.nesting,
             LoadLimit::Types => limits.types,
+            LoadLimit::TypeBytes => limits.type_bytes,
             LoadLimit::CoreModules => limits.core_modules,
             LoadLimit::Instances => limits.instances,
             LoadLimit::Definitions => limits.definitions,
@@ -230,6 +245,7 @@ impl LoadLimit {
             LoadLimit::Tables => limits.tables,
             LoadLimit::TableElements => limits.table_elements,
             LoadLimit::Globals => limits.globals,
+            LoadLimit::InstanceItems => limits.instance_items,
             LoadLimit::Functions => limits.functions,
             LoadLimit::CodeBytes => limits.code_bytes,
             LoadLimit::FunctionBytes => limits.function_bytes,
@@ -258,6 +274,7 @@ impl Default for LoadLimits {
             bytes: 64 << 20,
             nesting: 16,
             types: 20_000,
+            type_bytes: 1 << 20,
             core_modules: 96,
             instances: 256,
             definitions: 20_000,
@@ -265,6 +282,7 @@ impl Default for LoadLimits {
             tables: 6,
             table_elements: MAX_TABLE_ELEMENTS as u64,
             globals: 10_000,
+            instance_items: 100_000,
             functions: 30_000,
             code_bytes: 32 << 20,
             function_bytes: 1 << 20,
@@ -291,6 +309,7 @@ mod tests {
             (LoadLimit::Bytes, 13_642_355, 18_403_626),
             (LoadLimit::Nesting, 1, 1),
             (LoadLimit::Types, 736, 2_381),
+            (LoadLimit::TypeBytes, 7_423, 13_108),
             (LoadLimit::CoreModules, 4, 38),
             (LoadLimit::Instances, 27, 109),
             (LoadLimit::Definitions, 343, 3_269),
@@ -298,6 +317,7 @@ mod tests {
             (LoadLimit::Tables, 2, 2),
             (LoadLimit::TableElements, 7_701, 5_684),
             (LoadLimit::Globals, 4, 874),
+            (LoadLimit::InstanceItems, 20_557, 22_583),
             (LoadLimit::Functions, 12_780, 13_512),
             (LoadLimit::CodeBytes, 9_262_249, 6_621_988),
             (LoadLimit::FunctionBytes, 171_672, 426_843),

@@ -1,6 +1,6 @@
 //! What is done with a component, in whichever process: counted, checked, composed, compiled.
 
-use super::compose::{check, compose};
+use super::compose::{Client, check, compose};
 use super::count::count;
 use super::error::ExtensionError;
 use super::inspection::Inspection;
@@ -25,13 +25,14 @@ pub(crate) fn on_own_stack<T: Send>(task: impl FnOnce() -> T + Send) -> io::Resu
 /// Counts and checks a component, and composes it with the client.
 pub(crate) fn prepare(
     component: &[u8],
+    client: Client,
     allowed: &[String],
     limits: &LoadLimits,
     found: &mut Inventory,
 ) -> Result<Vec<u8>, ExtensionError> {
     count(component, limits, found)?;
     check(found, allowed)?;
-    compose(component, found)
+    compose(component, client, found)
 }
 
 /// Counts, checks, composes and compiles a component.
@@ -42,7 +43,7 @@ pub(crate) fn compile(
     limits: &LoadLimits,
     found: &mut Inventory,
 ) -> Result<Vec<u8>, ExtensionError> {
-    let composed = prepare(component, allowed, limits, found)?;
+    let composed = prepare(component, Client::HostTls, allowed, limits, found)?;
     engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
 }
 

@@ -3,6 +3,7 @@
 //! Each is a line that names this protocol and this version of it, a head in JSON, and bytes: the component, or what was made of it.
 //! A program of another version, or another program, is noticed by the line.
 
+use super::compose::Client;
 use super::error::ExtensionError;
 use super::inspection::Inspection;
 use super::limits::LoadLimits;
@@ -24,7 +25,7 @@ pub(crate) const START: usize = LINE.len() + size_of::<u32>();
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
     Load,
-    Compose,
+    Compose(Client),
     Inspect,
     /// To inspect it without compiling it: that ended so.
     Survey(ExtensionError),

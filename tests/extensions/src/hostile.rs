@@ -178,6 +178,15 @@ pub fn jump_table(targets: usize) -> Vec<u8> {
     functions(1, &[&[0, 0x41, 0, 0x0e][..], &table, &[0x0b]].concat())
 }
 
+/// A function with one jump to so many places, each of which takes so many values: validating it takes one step for each of both.
+pub fn wide_jumps(targets: usize, values: usize) -> Vec<u8> {
+    let table = [number(targets), vec![0; targets + 1]].concat();
+    let body =
+        [&[0, 0x02, 1][..], &[0x41, 0].repeat(values + 1), &[0x0e], &table, &[0x0b], &[0x1a].repeat(values), &[0x0b]].concat();
+    let types = [&[0x60, 0, 0, 0x60, 0][..], &number(values), &[0x7f].repeat(values)].concat();
+    instantiating(&module(&[list(1, 2, &types), list(3, 1, &[0]), list(10, 1, &counted(&body))]))
+}
+
 /// A core module with so many tables of a million elements, each with its last one set.
 pub fn tables(count: usize) -> Vec<u8> {
     let table = [&[0x70, 0][..], &number(1 << 20)].concat();
@@ -198,6 +207,18 @@ pub fn memories(count: usize) -> Vec<u8> {
         list(5, count, &[0, 16].repeat(count)),
         list(11, count, &(0..count).flat_map(data).collect::<Vec<_>>()),
     ]))
+}
+
+/// A core module with a passive segment of so many elements, instantiated so many times: each instance has a copy.
+pub fn passive_elements(elements: usize, instances: usize) -> Vec<u8> {
+    let segment = [vec![1, 0], number(elements), vec![0; elements]].concat();
+    let module = module(&[list(1, 1, &[0x60, 0, 0]), list(3, 1, &[0]), list(9, 1, &segment), list(10, 1, &counted(&[0, 0x0b]))]);
+    component(&[section(1, &module), list(2, instances, &[0, 0, 0].repeat(instances))])
+}
+
+/// An instance type with so many declarations, of two bytes each.
+pub fn large_type(declarations: usize) -> Vec<u8> {
+    component(&[list(7, 1, &[vec![0x42], number(declarations), [1, 0x7f].repeat(declarations)].concat())])
 }
 
 /// A signed number in LEB128, which is not negative.

@@ -90,12 +90,21 @@ impl Cluster {
 
     /// Writes the configuration: a tenant that may watch pods, and these routes.
     pub fn write(&self, tenant: &str, routes: &str) -> PathBuf {
+        self.write_for(&[tenant], routes)
+    }
+
+    /// The same, for several tenants.
+    pub fn write_for(&self, tenants: &[&str], routes: &str) -> PathBuf {
         let (server, dir) = (self.testbed.server.url(), self.testbed.volume.path().display().to_string());
-        self.write_text(&format!(
-            "listen: 127.0.0.1:0\nstatus: 127.0.0.1:0\ntenants:\n  {tenant}:\n    server: {server}\n    serviceAccountDir: {dir}\n    \
-             policy: {{rules: [{{verbs: [watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
-             limits: {{memory: 33554432, cpuTime: 100ms}}\nroutes:\n{routes}"
-        ))
+        let tenant = |name: &&str| {
+            format!(
+                "  {name}:\n    server: {server}\n    serviceAccountDir: {dir}\n    \
+                 policy: {{rules: [{{verbs: [watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
+                 limits: {{memory: 33554432, cpuTime: 100ms}}\n"
+            )
+        };
+        let tenants: String = tenants.iter().map(tenant).collect();
+        self.write_text(&format!("listen: 127.0.0.1:0\nstatus: 127.0.0.1:0\ntenants:\n{tenants}routes:\n{routes}"))
     }
 
     /// Writes the configuration, and the extensions beside it.

@@ -11,13 +11,14 @@ mod options;
 use args::Command;
 use incluster::policy::Policy;
 use incluster::types;
-use incluster::{Compiler, Credentials, Limits, LoadLimits, Runtime, Server, Tenant, input};
+use incluster::{
+    Compiler, Credentials, Error, ExtensionError, Inspection, Limits, LoadLimit, LoadLimits, Runtime, Server, Tenant, input,
+};
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use options::{Action, Check, Compose, Format, Options};
-use std::io::Write;
+use options::{Action, Check, Compose, File, Format, Options, Run};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
         }
     };
     let is_help = matches!(options.action, Action::Own(_, Command::Help));
+    // Of `check`, 1 says something of the extension.
+    let failure = ExitCode::from(if matches!(options.action, Action::Check(_)) { 2 } else { 1 });
     let tokio = match tokio::runtime::Runtime::new() {
         Ok(tokio) => tokio,
         Err(error) => {
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             say(format!("incluster: {}\n", input::printable(&error)));
-            ExitCode::FAILURE
+            failure
         }
     }
 }
@@ -84,66 +87,95 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     if let Some(address) = options.metrics {
         serve_metrics(address)?;
     }
-    let server = match (options.server, &options.action) {
-        (Some(server), _) => server,
-        // These must not need a pod.
-        (None, Action::Own(_, Command::Help | Command::Version) | Action::Compose(_) | Action::Check(_)) => {
-            Server::new("localhost", 443)?
+    let limits = match &options.action {
+        Action::Run(Run { file, .. }) | Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => {
+            file.limits.clone()
         }
-        (None, _) => Server::from_environment()?,
+        Action::Own(..) => LoadLimits::default(),
     };
     // The program itself, also after its file was replaced by another version's.
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
-    let runtime = Runtime::builder().sandboxes(1).compiler(compiler).build()?;
-    let tenant = |name: &str| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
+    let runtime = Runtime::builder().sandboxes(1).compiler(compiler).load_limits(limits).build()?;
+    let tenant =
+        |name: &str, server| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
+    let server = || options.server.map_or_else(Server::from_environment, Ok);
     match options.action {
         Action::Compose(compose) => write_composition(&runtime, &compose).await,
         Action::Check(check) => print_inspection(&runtime, &check).await,
-        Action::Own(args, _) => {
+        Action::Own(args, command) => {
+            // These must not need a pod.
+            let needs_none = matches!(command, Command::Help | Command::Version);
+            let server = if needs_none { Server::new("localhost", 443) } else { server() }?;
             // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
             let limits = Limits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..Limits::default() };
-            let tenant = tenant(TENANT).limits(limits).policy(Policy::allow_all()).credentials(Credentials::Portable);
+            let tenant = tenant(TENANT, server).limits(limits).policy(Policy::allow_all()).credentials(Credentials::Portable);
             Ok(tenant.build()?.run_command(&args).await?)
         }
         Action::Run(run) => {
-            let extension = runtime.extension(TENANT, &read(&run.extension)?, &names(&run.allowed)).await;
-            let extension = extension.map_err(|e| in_file(&run.extension, &e))?;
-            let name = run.extension.file_stem().unwrap_or_default().to_string_lossy();
-            let tenant = tenant(&name).limits(run.limits).policy(run.policy).build()?;
+            let bytes = read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?;
+            let server = server()?;
+            let extension = runtime.extension(TENANT, &bytes, &names(&run.file)).await.map_err(|e| in_file(&run.file, &e))?;
+            let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
+            let tenant = tenant(&name, server).limits(run.limits).policy(run.policy).build()?;
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
         }
     }
 }
 
 async fn write_composition(runtime: &Runtime, compose: &Compose) -> Result<i32, Failure> {
-    let composed = runtime.compose(TENANT, &read(&compose.extension)?, &names(&compose.allowed)).await;
-    let composed = composed.map_err(|e| in_file(&compose.extension, &e))?;
+    let bytes = read(&compose.file)?.map_err(|e| in_file(&compose.file, &Error::Extension(e)))?;
+    let allowed = names(&compose.file);
+    let composed = match compose.is_standalone {
+        #[cfg(feature = "standalone")]
+        true => runtime.compose_standalone(TENANT, &bytes, &allowed).await,
+        _ => runtime.compose(TENANT, &bytes, &allowed).await,
+    };
+    let composed = composed.map_err(|e| in_file(&compose.file, &e))?;
     std::fs::write(&compose.output, composed).map_err(|e| format!("failed to write {}: {e}", compose.output.display()))?;
     Ok(0)
 }
 
 /// Returns 0 if the extension can be loaded, and 1 if it is refused.
 async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failure> {
-    let inspection = runtime.inspect(TENANT, &read(&check.extension)?, &names(&check.allowed)).await;
-    let inspection = inspection.map_err(|e| in_file(&check.extension, &e))?;
+    let file = &check.file;
+    let inspection = match read(file)? {
+        Ok(bytes) => runtime.inspect(TENANT, &bytes, &names(file)).await.map_err(|e| in_file(file, &e))?,
+        Err(problem) => Inspection::refused(problem),
+    };
     let text = match check.format {
         Format::Text => inspection.to_string(),
-        Format::Json => input::json(serde_json::to_string_pretty(&inspection)? + "\n"),
+        Format::Json => {
+            let mut json = serde_json::to_value(&inspection)?;
+            json["message"] = inspection.problem.as_ref().map(ToString::to_string).into();
+            input::json(serde_json::to_string_pretty(&json)? + "\n")
+        }
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?;
+    let is_imported = |name: &&String| inspection.imports.iter().any(|import| import.is_named(name));
+    for name in file.allowed.iter().filter(|name| !is_imported(name)) {
+        say(format!("incluster: note: --allow {}: it imports nothing of this name\n", input::printable(name)));
+    }
     Ok(inspection.problem.is_some().into())
 }
 
-fn names(allowed: &[String]) -> Vec<&str> {
-    allowed.iter().map(String::as_str).collect()
+fn names(file: &File) -> Vec<&str> {
+    file.allowed.iter().map(String::as_str).collect()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    Ok(input::read(path, LoadLimits::default().bytes).map_err(|e| format!("failed to read {}: {e}", path.display()))?)
+/// The file's bytes, unless they are more than it may have.
+fn read(file: &File) -> Result<Result<Vec<u8>, ExtensionError>, Failure> {
+    let value = file.limits.bytes;
+    match input::read(&file.path, value) {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Ok(Err(ExtensionError::OverLimit { limit: LoadLimit::Bytes, value, found: value.saturating_add(1) }))
+        }
+        Err(error) => Err(format!("failed to read {}: {error}", file.path.display()).into()),
+    }
 }
 
-fn in_file(path: &Path, error: &incluster::Error) -> Failure {
-    format!("{}: {error}", path.display()).into()
+fn in_file(file: &File, error: &Error) -> Failure {
+    format!("{}: {error}", file.path.display()).into()
 }
 
 /// For as long as the process runs.

@@ -2,40 +2,43 @@
 
 use crate::args::{self, Command};
 use incluster::policy::Policy;
-use incluster::{Limits, SERVICE_ACCOUNT_DIR, Server, input};
+use incluster::{Limits, LoadLimits, SERVICE_ACCOUNT_DIR, Server, input};
 use lexopt::{Arg, Error, Parser, ValueExt};
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub const HELP: &str = "\
-Extensions, which are components of your own, and are trusted with nothing that is not said here:
-  run EXTENSION.wasm [ARGS]  Compose an extension that exports wasi:cli/run with the client, and run it in a sandbox. It does
-                             not have the token: the host puts that on the requests that the policy permits
-  check EXTENSION.wasm       Say what there is to know of it before it runs: imports, exports, size, what made it, and whether it can be loaded
-                             (exit status 0) or is refused (1)
-  compose EXTENSION.wasm -o OUT.wasm
-                             Write the composition, for other hosts
+Extensions: components of your own. They are not trusted: they run in a sandbox, with what the options permit and nothing else.
+  run EXTENSION.wasm [ARGS]      Compose it with the client, and run it; it must export wasi:cli/run. It does not have the token:
+                                 the host puts that on the requests that the policy permits
+  check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it holds
+                                 of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
+  compose [--standalone] EXTENSION.wasm -o OUT.wasm
+                                 Write the composition, for other hosts (this one takes the file as it was before). With
+                                 --standalone it has TLS of its own, and runs in a pod under the wasmtime CLI
 
-A file that exceeds what an extension may hold is refused by the limit's name; it is compiled in a process of its own, with limits.
-
-Options of check (before EXTENSION.wasm):
-  -o, --output FORMAT            text or json [default: text]
+Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
 Options of run (before EXTENSION.wasm):
-      --policy FILE              What it may ask for, in YAML or JSON [default: nothing]
+      --policy FILE              What it may ask the API server for, in YAML or JSON [default: nothing]
       --memory MIB               Linear memory [default: 256]
-      --cpu-time TIME            Computing, for example 500ms [default: 10s]
-      --wall-time TIME           The whole run, or none [default: 2m]
+      --cpu-time TIME            Computing, for example 500ms; or none, for no limit [default: 10s]
+      --wall-time TIME           The whole run; or none, for no limit [default: 2m]
       --response-mib MIB         The body of one answer [default: 256]
       --requests-per-second N    Requests to the API server [default: 1000]
       --open-streams N           Answers waited for or read at once [default: 64]
 
-Options of run, check and compose (before EXTENSION.wasm):
-      --allow NAME               An interface that it may import beyond the harmless ones, such as wasi:http/outgoing-handler,
-                                 which reaches the API server alone; may be given more than once
+Options of check (before EXTENSION.wasm):
+  -o, --output FORMAT            text or json [default: text]
 
-Where the command runs, for use outside a pod (before COMMAND):
+Options of run, check and compose (before EXTENSION.wasm):
+      --allow NAME               Let it import this interface, too, such as wasi:http/outgoing-handler, which reaches the API server
+                                 alone; may be given more than once
+      --load-limits FILE         What its file may hold, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
+
+Options for use outside of a pod (before COMMAND):
       --server URL               The API server, https://HOST[:PORT], instead of KUBERNETES_SERVICE_HOST and _PORT
       --service-account-dir DIR  The folder with token, ca.crt and namespace, instead of
                                  /var/run/secrets/kubernetes.io/serviceaccount
@@ -58,10 +61,25 @@ pub enum Action {
     Compose(Compose),
 }
 
+/// An extension's file, and how it is loaded.
+#[derive(Default)]
+pub struct File {
+    pub path: PathBuf,
+    pub allowed: Vec<String>,
+    pub limits: LoadLimits,
+}
+
+/// `incluster run`.
+pub struct Run {
+    pub file: File,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub args: Vec<String>,
+}
+
 /// `incluster check`.
 pub struct Check {
-    pub allowed: Vec<String>,
-    pub extension: PathBuf,
+    pub file: File,
     pub format: Format,
 }
 
@@ -72,30 +90,17 @@ pub enum Format {
     Json,
 }
 
-/// `incluster run`.
-pub struct Run {
-    pub policy: Policy,
-    pub limits: Limits,
-    pub allowed: Vec<String>,
-    pub extension: PathBuf,
-    pub args: Vec<String>,
-}
-
 /// `incluster compose`.
 pub struct Compose {
-    pub allowed: Vec<String>,
-    pub extension: PathBuf,
+    pub file: File,
+    /// Whether it is to have TLS of its own.
+    pub is_standalone: bool,
     pub output: PathBuf,
 }
 
 /// Takes the host's options, which stand before the command.
 pub fn parse(mut parser: Parser) -> Result<Options, Error> {
-    let mut options = Options {
-        server: None,
-        service_account_dir: SERVICE_ACCOUNT_DIR.into(),
-        metrics: None,
-        action: Action::Own(Vec::new(), Command::Help),
-    };
+    let mut options = Options { server: None, service_account_dir: SERVICE_ACCOUNT_DIR.into(), metrics: None, action: help() };
     let mut first = None;
     while let Some(arg) = parser.next()? {
         match arg {
@@ -113,15 +118,15 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
                 options.metrics = Some(parser.value()?.parse_with(|text| text.parse().map_err(invalid))?);
             }
             Arg::Value(name) if name == "run" => {
-                options.action = Action::Run(run(parser)?);
+                options.action = run(parser)?;
                 return Ok(options);
             }
             Arg::Value(name) if name == "check" => {
-                options.action = Action::Check(check(parser)?);
+                options.action = check(parser)?;
                 return Ok(options);
             }
             Arg::Value(name) if name == "compose" => {
-                options.action = Action::Compose(compose(parser)?);
+                options.action = compose(parser)?;
                 return Ok(options);
             }
             Arg::Long(name) => first = Some(format!("--{name}")),
@@ -138,11 +143,13 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
     Ok(options)
 }
 
-fn run(mut parser: Parser) -> Result<Run, Error> {
-    let (mut policy, mut limits, mut allowed) = (Policy::deny_all(), Limits::default(), Vec::new());
+fn run(mut parser: Parser) -> Result<Action, Error> {
+    let mut run = Run { file: File::default(), policy: Policy::deny_all(), limits: Limits::default(), args: Vec::new() };
+    let limits = &mut run.limits;
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("policy") => policy = read_policy(Path::new(&parser.value()?))?,
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("policy") => run.policy = read_yaml("--policy", &mut parser)?,
             Arg::Long("memory") => limits.memory = mebibytes("--memory", &mut parser)?,
             Arg::Long("response-mib") => limits.response_bytes = mebibytes("--response-mib", &mut parser)? as u64,
             Arg::Long("cpu-time") => limits.cpu_time = time("--cpu-time", &mut parser)?,
@@ -152,57 +159,79 @@ fn run(mut parser: Parser) -> Result<Run, Error> {
                 limits.request_burst = limits.request_burst.max(limits.requests_per_second);
             }
             Arg::Long("open-streams") => limits.open_streams = parser.value()?.parse()?,
-            Arg::Long("allow") => allowed.push(parser.value()?.string()?),
-            Arg::Value(extension) => {
-                let args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
-                return Ok(Run { policy, limits, allowed, extension: extension.into(), args });
+            Arg::Long("allow") => run.file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => run.file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Value(path) => {
+                run.file.path = path.into();
+                run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
+                return Ok(Action::Run(run));
             }
             other => return Err(other.unexpected()),
         }
     }
-    Err("run takes the file of an extension".into())
+    Err(NO_FILE.into())
 }
 
-fn check(mut parser: Parser) -> Result<Check, Error> {
-    let (mut allowed, mut extension, mut format) = (Vec::new(), None, Format::Text);
+fn check(mut parser: Parser) -> Result<Action, Error> {
+    let mut check = Check { file: File::default(), format: Format::Text };
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("allow") => allowed.push(parser.value()?.string()?),
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("allow") => check.file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => check.file.limits = read_yaml("--load-limits", &mut parser)?,
             Arg::Long("output") | Arg::Short('o') => {
-                format = parser.value()?.parse_with(|text| match text {
+                check.format = parser.value()?.parse_with(|text| match text {
                     "text" => Ok(Format::Text),
                     "json" => Ok(Format::Json),
                     _ => Err("check's -o takes text or json"),
                 })?;
             }
-            Arg::Value(file) if extension.is_none() => extension = Some(file.into()),
+            Arg::Value(path) if check.file.path.as_os_str().is_empty() => check.file.path = path.into(),
             other => return Err(other.unexpected()),
         }
     }
-    let extension = extension.ok_or("check takes the file of an extension")?;
-    Ok(Check { allowed, extension, format })
+    if check.file.path.as_os_str().is_empty() {
+        return Err(NO_FILE.into());
+    }
+    Ok(Action::Check(check))
 }
 
-fn compose(mut parser: Parser) -> Result<Compose, Error> {
-    let (mut allowed, mut extension, mut output) = (Vec::new(), None, None);
+fn compose(mut parser: Parser) -> Result<Action, Error> {
+    let (mut file, mut output, mut is_standalone) = (File::default(), None, false);
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("allow") => allowed.push(parser.value()?.string()?),
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("allow") => file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => file.limits = read_yaml("--load-limits", &mut parser)?,
             Arg::Long("output") | Arg::Short('o') => output = Some(parser.value()?.into()),
-            Arg::Value(file) if extension.is_none() => extension = Some(file.into()),
+            Arg::Long("standalone") if cfg!(feature = "standalone") => is_standalone = true,
+            Arg::Long("standalone") => {
+                return Err(
+                    "this build has no --standalone: build it with `--features standalone`, as `./justw dist` does".into()
+                );
+            }
+            Arg::Value(path) if file.path.as_os_str().is_empty() => file.path = path.into(),
             other => return Err(other.unexpected()),
         }
     }
-    match (extension, output) {
-        (Some(extension), Some(output)) => Ok(Compose { allowed, extension, output }),
-        (None, _) => Err("compose takes the file of an extension".into()),
-        (_, None) => Err("compose takes -o OUT.wasm, the file to write".into()),
+    match output {
+        _ if file.path.as_os_str().is_empty() => Err(NO_FILE.into()),
+        Some(output) => Ok(Action::Compose(Compose { file, is_standalone, output })),
+        None => Err("compose takes -o OUT.wasm, the file to write".into()),
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Error> {
-    let text = input::read(path, input::MAX_DOCUMENT).map_err(|e| format!("--policy: failed to read {}: {e}", path.display()))?;
-    input::yaml(&text).map_err(|e| format!("--policy: {}: {e}", path.display()).into())
+const NO_FILE: &str = "the file of an extension is missing";
+
+fn help() -> Action {
+    Action::Own(vec!["--help".into()], Command::Help)
+}
+
+fn read_yaml<T: DeserializeOwned>(option: &str, parser: &mut Parser) -> Result<T, Error> {
+    let path = PathBuf::from(parser.value()?);
+    let text =
+        input::read(&path, input::MAX_DOCUMENT).map_err(|e| format!("{option}: failed to read {}: {e}", path.display()))?;
+    input::yaml(&text).map_err(|e| format!("{option}: {}: {e}", path.display()).into())
 }
 
 fn mebibytes(option: &str, parser: &mut Parser) -> Result<usize, Error> {

@@ -10,6 +10,7 @@ pub(super) struct Weight {
     pub(super) functions: u64,
     pub(super) memories: u64,
     pub(super) tables: u64,
+    pub(super) instance_items: u64,
 }
 
 impl Weight {
@@ -19,6 +20,7 @@ impl Weight {
         self.functions = self.functions.saturating_add(other.functions);
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
+        self.instance_items = self.instance_items.saturating_add(other.instance_items);
     }
 }
 

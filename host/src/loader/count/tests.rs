@@ -39,6 +39,8 @@ fn what_exceeds_a_limit_is_refused_by_its_name() {
         ("exports", hostile::exports(400_000), LoadLimit::Definitions),
         ("canonical functions", hostile::canonical_functions(30_000), LoadLimit::Definitions),
         ("fields of types", hostile::fields(9_999, 3), LoadLimit::Types),
+        ("a type of many parts", hostile::large_type(15_000_000), LoadLimit::TypeBytes),
+        ("elements that each instance copies", hostile::passive_elements(20_000, 120), LoadLimit::InstanceItems),
     ] {
         match found(&file).1 {
             Err(ExtensionError::OverLimit { limit, value, found }) => {
@@ -66,6 +68,8 @@ fn what_is_just_below_a_limit_is_not_refused() {
         ("instances that hold others", hostile::held_instances(10)),
         ("components beside each other", hostile::copies(900, &hostile::empty())),
         ("global variables", hostile::globals(9_999)),
+        ("a type of many parts", hostile::large_type(19_900)),
+        ("elements that each instance copies", hostile::passive_elements(20_000, 4)),
         ("memories", hostile::memories(3)),
         ("core modules", hostile::core_modules(64)),
         ("record types that double", hostile::doubled_types(15)),
@@ -133,6 +137,7 @@ fn what_is_in_a_component_is_found() {
     assert_eq!(found.exports.len(), 1);
     assert!(found.exports[0].starts_with("wasi:cli/run@"));
     assert!(found.producers.iter().any(|producer| producer.starts_with("processed-by wit-component")), "{:?}", found.producers);
+    assert!(found.producers.iter().all(|producer| producer.trim_end() == producer), "{:?}", found.producers);
 }
 
 /// Nobody knows how a count is reached from damaged bytes; it must be reached without a panic.

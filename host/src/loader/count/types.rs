@@ -2,12 +2,18 @@
 
 use super::{Counter, Stop};
 use crate::loader::limits::LoadLimit;
+use std::ops::Range;
 use wasmparser::{
     ComponentDefinedType, ComponentType, ComponentTypeDeclaration, CoreType, InstanceTypeDeclaration, ModuleTypeDeclaration,
     RecGroup,
 };
 
 impl Counter<'_> {
+    /// A type is read as a whole before it can be counted, and takes more memory than bytes.
+    pub(super) fn type_bytes(&mut self, section: Range<u64>) -> Result<(), Stop> {
+        self.more(LoadLimit::TypeBytes, section.end.saturating_sub(section.start))
+    }
+
     pub(super) fn rec_group(&mut self, group: &RecGroup) -> Result<(), Stop> {
         self.more(LoadLimit::Types, group.types().len() as u64)
     }
