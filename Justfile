@@ -28,16 +28,38 @@ lint: setup-clang
 
 # Put the components into dist/, and the binary at target/release/incluster
 dist: setup-clang
-    cargo build {{release}} -p incluster -p incluster-standalone
+    cargo build {{release}} -p incluster --features standalone
+    cargo build {{release}} -p gateway
     mkdir -p dist
-    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm target/standalone/incluster-standalone.wasm dist/
+    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
+    cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm dist/
     ls -l dist target/release/incluster
 
-# Test against a real kube-apiserver, or the cluster of KUBECONFIG
+# Make OCI images of all that, as archives in dist/images
+image: dist
+    tools/images.sh
+
+# A whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
+cluster *COMMAND:
+    tests/cluster/cluster.py {{COMMAND}}
+
+# Test against a real Kubernetes: the cluster of KUBECONFIG, or one of its own
 test-real: setup
     tests/kube-apiserver/run.sh
 
-# Test the components in a stock wasmtime CLI, against the testbed and a real kube-apiserver
+# Test the images in the pods of a real Kubernetes; with WORDS, only tests whose names contain them
+test-pods *WORDS: image
+    tests/pods/run.sh {{WORDS}}
+
+# Test against the oldest API server that is tested: 1.20, built from Debian's source
+test-real-oldest: setup
+    tests/kube-apiserver/run.sh oldest
+
+# Test against the Kubernetes of these VERSIONS, for example 1.34.4
+test-matrix +VERSIONS: setup
+    for version in {{VERSIONS}}; do echo "Kubernetes $version"; KUBERNETES_VERSION=$version tests/kube-apiserver/run.sh; done
+
+# Test the components in a stock wasmtime CLI, against the testbed and a real Kubernetes
 test-wasmtime-cli: setup-clang
     tests/wasmtime-cli/run.sh
 
@@ -77,6 +99,10 @@ bench-check MODE="compare": setup
 bench-tenants SECONDS="60": setup
     cargo bench --locked -p incluster --bench tenants -- {{SECONDS}}
 
+# Measure what hostile files, or these FILES, cost to check: time, and memory of both processes
+bench-loading *FILES: setup
+    cargo bench --locked -p incluster --bench loading -- {{FILES}}
+
 # The gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup
     @cargo run --quiet {{release}} -p gateway --example demo
@@ -90,10 +116,10 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What is slow and seldom fails: before a release
-release-check: loader-generated
+release-check: loader-generated test-real-oldest (soak "600")
 
 # What CI runs
-ci: lint test bench-check gateway-page fuzz-smoke dist (soak "30") test-real test-wasmtime-cli
+ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli
 
 # Make the target wasm32-wasip2 available
 setup:

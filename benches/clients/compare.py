@@ -1,7 +1,8 @@
 """Runs the same work by each client on one server, and writes what it cost: compare.py SERVER SIZES…
 
-SERVER is a URL, whose KUBECONFIG, KUBECTL and service account run.sh has made, or `testbed`, which is started here. Clients take
-turns, one run each a round, so that a machine that grows slower does so for all. hyperfine measures each run.
+SERVER is `testbed`, which is started here, or two arguments: a URL, and the folder of a service account. Such a server has
+namespaces called pods-SIZE, and KUBECONFIG and KUBECTL lead to it. Clients take turns, one run each a round, so that a machine
+that grows slower does so for all. hyperfine measures each run.
 """
 import asyncio
 import json
@@ -198,11 +199,12 @@ def machine(server):
 
 def main():
     where, *sizes = sys.argv[1:]
+    account = None if where == "testbed" else Path(sizes.pop(0))
     all_results, described = {}, None
     with tempfile.TemporaryDirectory() as work:
         for size in map(int, sizes):
-            if where != "testbed":
-                server = Server(where, f"pods-{size}", ROOT / "target/kube-apiserver/bench/service-account", True)
+            if account:
+                server = Server(where, f"pods-{size}", account, True)
                 all_results[size] = measure(server, size, Path(work))
             else:
                 process = subprocess.Popen(

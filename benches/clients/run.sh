@@ -1,62 +1,73 @@
 #!/usr/bin/env bash
-# Compares clients that list pods: run.sh SIZES… (100 5000 50000). The server is a real kube-apiserver where the tools for one
-# are, which keeps its pods under target/ for the next run, and else the testbed. What it finds goes to docs/performance/.
+# Compares clients that list pods: run.sh SIZES… (100 5000 50000). The server is a real kube-apiserver with etcd, from a cluster of
+# tests/cluster, or the testbed where no cluster can run. The results go to docs/performance/.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-. "$root/tests/kube-apiserver/server.sh"
-cd "$root"
-sizes=("${@:-100}")
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cluster=tests/cluster/cluster.py
+seed=tests/kube-apiserver/seed.py
+venv=$PWD/target/bench/venv
+sizes=("$@")
 [ $# -gt 0 ] || sizes=(100 5000 50000)
+compare() { "$venv/bin/python" benches/clients/compare.py "$@" "${sizes[@]}"; }
 
-HYPERFINE=$(tools/hyperfine.sh)
-WASMTIME=$(tools/wasmtime-cli.sh)
-venv=$root/target/bench/venv
-if [ ! -e "$venv/done" ]; then
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check kubernetes==37.0.2 matplotlib==3.10.7
-  touch "$venv/done"
+if [ -z "${CLUSTER_DIR:-}" ]; then
+  HYPERFINE=$(tools/hyperfine.sh)
+  WASMTIME=$(tools/wasmtime-cli.sh)
+  export HYPERFINE WASMTIME
+  if [ ! -e "$venv/done" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check kubernetes==37.0.2 matplotlib==3.10.7
+    touch "$venv/done"
+  fi
+  cargo build --quiet --release --locked -p incluster --bin incluster
+  # As an embedder builds it who only lists pods: without a compiler in the process.
+  cargo build --quiet --release --locked -p incluster --no-default-features --example list --example pages
+  cargo build --quiet --release --locked -p testbed --bin serve
+  cargo build --quiet --release --locked -p incluster-standalone
+  cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs
+
+  # Before the trap, so that a cluster that runs already is left alone.
+  status=0
+  "$cluster" up || status=$?
+  if [ "$status" = 3 ]; then
+    echo "bench: no cluster can run here, so that the server is the testbed" >&2
+    compare testbed
+    exit
+  elif [ "$status" != 0 ]; then
+    exit "$status"
+  fi
+  trap '"$cluster" down' EXIT
+  # The cluster's own kubectl is part of a program with all of Kubernetes, which makes it slower and larger.
+  KUBECTL=$PWD/target/bench/kubectl
+  export KUBECTL
+  (
+    cd tests/cluster/kube
+    export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
+    version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+    go build -o "$KUBECTL" -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$version" k8s.io/kubernetes/cmd/kubectl
+  )
+  "$cluster" exec -- benches/clients/run.sh "${sizes[@]}"
+  exit
 fi
-cargo build --quiet --release --locked -p incluster --bin incluster
-# As an embedder builds it who only lists pods: without a compiler in the process.
-cargo build --quiet --release --locked -p incluster --no-default-features --example list --example pages
-cargo build --quiet --release --locked -p testbed --bin serve
-cargo build --quiet --release --locked -p incluster-standalone
-cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs
-export HYPERFINE WASMTIME
 
-if [ ! -d "$tools" ]; then
-  exec "$venv/bin/python" benches/clients/compare.py testbed "${sizes[@]}"
-fi
-
-get_kubectl
-get_server
-dir=$cache/bench
-trap stop EXIT
-# The kubeconfig and the certificates name the port of the first run.
-[ -e "$dir/port" ] || { mkdir -p "$dir" && free_port >"$dir/port"; }
-port=$(cat "$dir/port")
-export KUBECONFIG=$dir/kubeconfig
-start "$dir" "$port"
-url=https://127.0.0.1:$port
-seeded=
 for size in "${sizes[@]}"; do
-  [ ! -e "$dir/seeded-$size" ] || continue
   echo "bench: making $size pods" >&2
-  kubectl create namespace "pods-$size" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-  seed "$url" "$dir/ca.crt" "$(cat "$dir/admin-token")" "pods-$size" "$size"
-  touch "$dir/seeded-$size"
-  seeded=yes
+  kubectl create namespace "pods-$size" >/dev/null
+  "$seed" "pods-$size" "$size"
+done
+kubectl create serviceaccount lister >/dev/null
+kubectl create clusterrole lister --verb=list --resource=pods >/dev/null
+kubectl create clusterrolebinding lister --clusterrole=lister --serviceaccount=default:lister >/dev/null
+# The other components would take time from the clients, too.
+for component in scheduler controllers kubelet proxy; do
+  "$cluster" stop "$component"
 done
 # With no past in its memory, as a server that has run for long.
-[ -z "$seeded" ] || { stop && start "$dir" "$port"; }
-account=$dir/service-account
-if [ ! -e "$account" ]; then
-  kubectl create serviceaccount lister >/dev/null
-  kubectl create clusterrole lister --verb=list --resource=pods >/dev/null
-  kubectl create clusterrolebinding lister --clusterrole=lister --serviceaccount=default:lister >/dev/null
-  mkdir -p "$account"
-  cp "$dir/ca.crt" "$account/ca.crt"
-  printf default >"$account/namespace"
-fi
+"$cluster" restart apiserver
+for _ in $(seq 600); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
+account=$(mktemp -d)
+trap 'rm -rf "$account"' EXIT
+cp "$CLUSTER_DIR/ca.crt" "$account"
+printf default >"$account/namespace"
 kubectl create token lister --duration=12h >"$account/token"
-"$venv/bin/python" benches/clients/compare.py "$url" "${sizes[@]}"
+compare "$(kubectl config view --minify --output 'jsonpath={.clusters[0].cluster.server}')" "$account"

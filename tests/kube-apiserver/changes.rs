@@ -3,6 +3,7 @@
 use crate::{kubectl, succeeded, variable};
 use serde_json::Value;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The namespace in which tests change pods. Each has a label of its own, so that none sees another's.
 pub fn namespace() -> String {
@@ -26,29 +27,30 @@ pub fn delete(name: &str) {
     kubectl(&["delete", "pod", name, "--force", "--grace-period=0", "--namespace", &namespace()]);
 }
 
-/// The server's etcd. `None`, and a line that says so, if it is out of reach: then
-/// nobody knows what the server has forgotten.
-pub fn etcd(test: &str) -> Option<String> {
-    let etcd = std::env::var("REAL_ETCD").ok();
-    if etcd.is_none() {
-        println!("{test}: skipped: the etcd of KUBECONFIG's cluster is out of reach");
-    }
-    etcd
-}
-
-/// Makes the server forget all states but the latest. `false` if etcd is out of reach.
-pub fn compact(test: &str) -> bool {
-    let Some(etcd) = etcd(test) else { return false };
+/// Makes the server forget all states but the latest: etcd's, and those that it keeps itself since Kubernetes 1.34, to serve pages and
+/// lists of past states from.
+pub fn forget(test: &str) {
     // There is a later state than any that a test has seen.
     kubectl(&["annotate", "namespace", &namespace(), &format!("compacted-for={test}"), "--overwrite"]);
-    let etcdctl = |args: &[&str]| {
-        let mut command = Command::new("etcdctl");
-        succeeded(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={etcd}")).args(args).output().unwrap())
-    };
+    let etcdctl = |args: &[&str]| succeeded(Command::new("etcdctl").args(args).output().unwrap());
     let endpoints: Value = serde_json::from_str(&etcdctl(&["endpoint", "status", "--write-out=json"])).unwrap();
     let revision = endpoints[0]["Status"]["header"]["revision"].as_u64().unwrap();
     etcdctl(&["compact", &revision.to_string()]);
-    true
+    restart();
+}
+
+/// Starts the API server anew.
+fn restart() {
+    /// No start takes so long.
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let command = variable("REAL_RESTART");
+    succeeded(Command::new("sh").args(["-c", &command]).output().unwrap());
+    let begun = Instant::now();
+    let is_ready = || Command::new(variable("KUBECTL")).args(["get", "--raw", "/readyz"]).output().unwrap().status.success();
+    while !is_ready() {
+        assert!(begun.elapsed() < PATIENCE, "the API server does not come back");
+        std::thread::sleep(Duration::from_millis(250));
+    }
 }
 
 /// A token of a service account in the tests' own namespace.

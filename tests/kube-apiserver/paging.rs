@@ -5,15 +5,16 @@ use incluster::PodPages;
 use incluster::types::{ListOptions, OnExpired, PagingOptions, PodList};
 use testbed::Volume;
 
-/// The first page of 60 pods, 25 a page, and then the state is forgotten. `None` if it cannot be.
-async fn expired(test: &str, on_expired: Option<OnExpired>) -> Option<(PodPages, PodList, Volume)> {
+/// The first page of 60 pods, 25 a page, and then the state is forgotten.
+async fn expired(test: &str, on_expired: Option<OnExpired>) -> (PodPages, PodList, Volume) {
     let volume = volume(&variable("REAL_TOKEN"));
     let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
     let mut pages = tenant(&volume).page_namespaced_pods(&namespace(), &options, &paging).await.unwrap();
     let first = pages.next().await.unwrap().unwrap();
     assert_eq!((first.items.len(), first.remaining_item_count), (25, Some(35)));
-    changes::compact(test).then_some((pages, first, volume))
+    changes::forget(test);
+    (pages, first, volume)
 }
 
 fn names(pages: &[PodList]) -> Vec<String> {
@@ -45,8 +46,9 @@ async fn pages_of_one_state_add_up() {
 }
 
 #[tokio::test]
+#[ignore = "it restarts the API server: not that of KUBECONFIG"]
 async fn a_list_that_expires_fails_by_default_and_says_how_to_go_on() {
-    let Some((mut pages, _, _volume)) = expired("on-expired-default", None).await else { return };
+    let (mut pages, _, _volume) = expired("on-expired-default", None).await;
     let status = status(kubernetes(pages.next().await));
     assert_eq!((status.code, status.reason.as_deref()), (410, Some("Expired")));
     let options = ListOptions { limit: Some(25), continue_token: status.continue_token, ..ListOptions::ALL };
@@ -55,8 +57,9 @@ async fn a_list_that_expires_fails_by_default_and_says_how_to_go_on() {
 }
 
 #[tokio::test]
+#[ignore = "it restarts the API server: not that of KUBECONFIG"]
 async fn a_list_that_expires_begins_again_if_that_was_asked_for() {
-    let Some((mut pages, first, _volume)) = expired("on-expired-restart", Some(OnExpired::Restart)).await else { return };
+    let (mut pages, first, _volume) = expired("on-expired-restart", Some(OnExpired::Restart)).await;
     let rest = rest(&mut pages).await;
     assert_eq!(
         rest.iter().map(|page| (page.restarted, page.items.len())).collect::<Vec<_>>(),
@@ -67,8 +70,9 @@ async fn a_list_that_expires_begins_again_if_that_was_asked_for() {
 }
 
 #[tokio::test]
+#[ignore = "it restarts the API server: not that of KUBECONFIG"]
 async fn a_list_that_expires_goes_on_if_that_was_asked_for() {
-    let Some((mut pages, first, _volume)) = expired("on-expired-resume", Some(OnExpired::Resume)).await else { return };
+    let (mut pages, first, _volume) = expired("on-expired-resume", Some(OnExpired::Resume)).await;
     let rest = rest(&mut pages).await;
     assert_eq!(rest.iter().map(|page| (page.inconsistent, page.items.len())).collect::<Vec<_>>(), [(true, 25), (true, 10)]);
     assert!(rest.iter().all(|page| !page.restarted));

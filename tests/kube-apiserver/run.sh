@@ -1,38 +1,57 @@
 #!/usr/bin/env bash
-# Runs main.rs beside this file against a real API server: the cluster of KUBECONFIG, else a kube-apiserver and an etcd on
-# loopback, built once by the tools in ../shared, beside the repository. Without either it says so, and is done.
+# Runs main.rs beside this file against a real Kubernetes: the cluster of KUBECONFIG as it is, else one of the repository's own
+# (tests/cluster), whose API server and etcd some tests disturb. Those are ignored where the cluster is somebody's.
+# `run.sh oldest` runs it against the oldest API server that is tested, without a node: oldest.sh.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-. "$root/tests/kube-apiserver/server.sh"
-namespace=incluster-test-$$
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cluster=tests/cluster/cluster.py
+KUBECTL=${KUBECTL:-kubectl}
+export KUBECTL
 
-if [ ! -d "$tools" ]; then
-  echo "test-real: skipped: no tools that start and seed an API server are at ../shared/tools"
-  exit 0
+if [ "${1:-}" = oldest ]; then
+  dir=$PWD/target/kube-apiserver
+  tests/kube-apiserver/oldest.sh build "$dir"
+  ln -sf "$(readlink "$dir/kubectl")" "$dir/etcdctl"
+  port=$(python3 -c 'import socket
+for first in range(20000, 60000, 7):
+    try:
+        for port in range(first, first + 3):
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        print(first)
+        break
+    except OSError:
+        pass')
+  rm -rf "$dir/server"
+  # Whoever stops it starts it anew.
+  while :; do tests/kube-apiserver/oldest.sh start "$dir" "$port" >/dev/null || true; done &
+  trap 'kill %1; pkill -TERM -f "oldest.sh serve $dir" || true' EXIT
+  export PATH=$dir:$PATH KUBECONFIG=$dir/server/kubeconfig ETCDCTL_ENDPOINTS=http://127.0.0.1:$((port + 1))
+  for _ in $(seq 300); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
+  export REAL_RESTART="pkill -TERM -f oldest.sh.serve.$dir"
+  "${BASH_SOURCE[0]}"
+  exit
 fi
+if [ -z "${KUBECONFIG:-}" ]; then
+  # There is no registry in the cluster's network.
+  cargo build --quiet --release --locked -p incluster --bin incluster --example list
+  cargo test --quiet --release --locked -p incluster --test real --no-run
+  trap '"$cluster" down' EXIT
+  "$cluster" up
+  REAL_RESTART="$PWD/$cluster restart apiserver" "$cluster" exec -- "${BASH_SOURCE[0]}"
+  exit
+fi
+
+command -v "$KUBECTL" >/dev/null || { echo "test-real: there is no kubectl: set KUBECTL to one" >&2; exit 1; }
+namespace=incluster-test-$$
 work=$(mktemp -d)
-created=
 finish() {
-  if [ -n "$server" ]; then
-    stop
-  elif [ -n "$created" ]; then
-    kubectl delete namespace "$namespace" "$namespace-load" "$namespace-watch" --wait=false >/dev/null 2>&1 || true
-  fi
+  "$KUBECTL" delete namespace "$namespace" "$namespace-load" "$namespace-watch" --ignore-not-found --wait=false >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap finish EXIT
-get_kubectl
 
-if [ -z "${KUBECONFIG:-}" ]; then
-  get_server
-  port=$(free_port)
-  # Its etcd, for tests that make it forget the past.
-  export REAL_ETCD=http://127.0.0.1:$((port + 1))
-  export KUBECONFIG=$work/server/kubeconfig
-  start "$work/server" "$port"
-fi
-
-config() { kubectl config view --raw --minify --output "jsonpath={.clusters[0].cluster.$1}"; }
+config() { "$KUBECTL" config view --raw --minify --output "jsonpath={.clusters[0].cluster.$1}"; }
 REAL_SERVER=$(config server)
 if [ -n "$(config certificate-authority-data)" ]; then
   config certificate-authority-data | base64 -d >"$work/ca.crt"
@@ -43,32 +62,26 @@ REAL_CA=$work/ca.crt
 REAL_NAMESPACE=$namespace
 export REAL_SERVER REAL_CA REAL_NAMESPACE
 
-created=yes
-{
-  for name in "$namespace" "$namespace-load" "$namespace-watch"; do
-    kubectl create namespace "$name"
-    kubectl --namespace "$name" create serviceaccount seeder
-    kubectl --namespace "$name" create role seeder --verb=create,patch --resource=pods,pods/status
-    kubectl --namespace "$name" create rolebinding seeder --role=seeder --serviceaccount="$name:seeder"
-    # What a watch is told where it is forbidden, the namespace with the many pods shows.
-    case $name in *-load) verbs=list ;; *) verbs=list,watch ;; esac
-    kubectl --namespace "$name" create role lister --verb="$verbs" --resource=pods
-    kubectl --namespace "$name" create rolebinding lister --role=lister --serviceaccount="$namespace:lister"
-  done
-  kubectl --namespace "$namespace" create serviceaccount lister
-} >/dev/null
-fill() { seed "$REAL_SERVER" "$REAL_CA" "$(kubectl --namespace "$1" create token seeder)" "$1" "$2"; }
-fill "$namespace" 60
-fill "$namespace-load" 5000
-# Started anew, the API server knows the pods, and no longer how they came to be: that is how it is with any that is older.
-if [ -n "$server" ]; then
-  stop
-  start "$work/server" "$port"
+for name in "$namespace" "$namespace-load" "$namespace-watch"; do
+  "$KUBECTL" create namespace "$name"
+  # What a watch is told where it is forbidden, the namespace with the many pods shows.
+  case $name in *-load) verbs=list ;; *) verbs=list,watch ;; esac
+  "$KUBECTL" --namespace "$name" create role lister --verb="$verbs" --resource=pods
+  "$KUBECTL" --namespace "$name" create rolebinding lister --role=lister --serviceaccount="$namespace:lister"
+done >"$work/log"
+"$KUBECTL" --namespace "$namespace" create serviceaccount lister >"$work/log"
+tests/kube-apiserver/seed.py "$namespace" 60
+tests/kube-apiserver/seed.py "$namespace-load" 5000
+ignored=
+if [ -n "${REAL_RESTART:-}" ]; then
+  # Started anew, the API server knows the pods, and no longer how they came to be: that is how it is with any that is older.
+  $REAL_RESTART
+  for _ in $(seq 300); do "$KUBECTL" get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
+  ignored=--include-ignored
 fi
-REAL_TOKEN=$(kubectl --namespace "$namespace" create token lister)
+REAL_TOKEN=$("$KUBECTL" --namespace "$namespace" create token lister)
 export REAL_TOKEN
 
-cd "$root"
-cargo build --quiet --release --locked -p incluster --bin incluster --example list
+cargo build --quiet --release --locked --offline -p incluster --bin incluster --example list
 # One by one: some make the server forget what others have listed.
-cargo test --release --locked -p incluster --test real -- --nocapture --test-threads=1
+cargo test --release --locked --offline -p incluster --test real -- --nocapture --test-threads=1 $ignored

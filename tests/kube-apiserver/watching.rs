@@ -81,11 +81,9 @@ async fn a_watch_begins_with_the_pods_that_there_are() {
 }
 
 #[tokio::test]
+#[ignore = "it restarts the API server: that of KUBECONFIG may be so young that it knows all"]
 async fn a_watch_from_a_forgotten_version_expires() {
-    // Our server was started anew since; another one may be so young that it knows all.
-    if changes::etcd("expired-watch").is_none() {
-        return;
-    }
+    changes::forget("expired-watch");
     let volume = volume(&variable("REAL_TOKEN"));
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
     let mut watch = tenant(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();

@@ -1,6 +1,6 @@
 //! Against the testbed: lists and watches in every way, and what is refused.
 
-use crate::{FILES, Lines, Output, incluster, output, standalone, variable, wasmtime};
+use crate::{FILES, Lines, Output, incluster, output, standalone, standalone_component, variable, wasmtime};
 use incluster::SERVICE_ACCOUNT_DIR;
 use testbed::{Ca, Identity, PodApi, PodStore, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -162,13 +162,34 @@ async fn incluster_wasm_runs_as_far_as_it_goes() {
     assert_eq!(testbed.server.requests().len(), 0);
 }
 
+/// A program of anybody's, composed with the client whose TLS is its own.
+#[tokio::test]
+async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
+    let testbed = Testbed::start().await;
+    let (port, volume) = (testbed.server.address().port(), testbed.volume.path());
+    std::fs::write(FILES.path("program.wasm"), extensions::PROGRAM).unwrap();
+    let mut compose = Command::new(variable("INCLUSTER"));
+    compose.args(["compose", "--standalone"]).arg(FILES.path("program.wasm")).arg("-o").arg(FILES.path("composed.wasm"));
+    let composed = output(&mut compose).await;
+    assert_eq!((composed.status, &*composed.stderr), (0, ""));
+    let listed = output(&mut standalone_component("127.0.0.1", port, volume, "composed.wasm", &["list", "shop"])).await;
+    assert_eq!((listed.status, listed.stdout.lines().count(), &*listed.stderr), (0, 7, ""));
+    let other = Volume::new(TOKEN, &Ca::new("kubernetes-ca").pem(), "shop");
+    let refused = output(&mut standalone_component("127.0.0.1", port, other.path(), "composed.wasm", &["list", "shop"])).await;
+    assert!(refused.status != 0 && refused.stderr.contains("was not issued by a CA in ca.crt"), "{}", refused.stderr);
+}
+
 /// What the README says is what works: its own text, but for where this test's files are.
 #[tokio::test]
 async fn the_readmes_commands_work() {
     let testbed = Testbed::start().await;
     let readme = include_str!("../../README.md").replace("\\\n", " ");
-    let mut commands = readme.lines().filter_map(|line| line.strip_prefix("$ wasmtime ")).peekable();
-    assert!(commands.peek().is_some());
+    std::fs::write(FILES.path("plugin.wasm"), extensions::PROGRAM).unwrap();
+    let compose = readme.lines().find_map(|line| line.strip_prefix("$ incluster compose --standalone ")).unwrap();
+    let mut composing = Command::new(variable("INCLUSTER"));
+    composing.args(["compose", "--standalone"]).args(compose.split_whitespace()).current_dir(FILES.path(""));
+    assert_eq!(output(&mut composing).await.status, 0);
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("$ wasmtime "));
     for line in commands {
         let mut command = Command::new(variable("WASMTIME"));
         command.env_clear().env("HOME", FILES.path("")).current_dir(FILES.path(""));
@@ -179,6 +200,8 @@ async fn the_readmes_commands_work() {
             match word {
                 SERVICE_ACCOUNT_DIR => command.arg(format!("{}::{word}", testbed.volume.path().display())),
                 "default" => command.arg("shop"),
+                // The sample program wants to be told.
+                "out.wasm" => command.args([word, "list", "shop"]),
                 word => command.arg(word),
             };
         }

@@ -71,7 +71,12 @@ fn wasmtime(options: &[&str], host: &str, port: u16, volume: &Path, component: &
 
 /// The standalone component, as the README runs it.
 fn standalone(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
-    wasmtime(&["-S", "inherit-network"], host, port, volume, "incluster-standalone.cwasm", args)
+    standalone_component(host, port, volume, "incluster-standalone.cwasm", args)
+}
+
+/// The same for another component with TLS of its own.
+fn standalone_component(host: &str, port: u16, volume: &Path, component: &str, args: &[&str]) -> Command {
+    wasmtime(&["-S", "inherit-network"], host, port, volume, component, args)
 }
 
 /// The lines that a command prints, while it runs.

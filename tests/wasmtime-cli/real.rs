@@ -11,6 +11,10 @@ use tokio::process::Command;
 /// The pods that are there when the tests begin.
 const SEEDED: [&str; 2] = ["-l", "test!=cli"];
 
+fn host() -> String {
+    variable("REAL_HOST")
+}
+
 fn port() -> u16 {
     variable("REAL_PORT").parse().unwrap()
 }
@@ -32,7 +36,7 @@ async fn on_ipv6() -> Option<u16> {
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut server = TcpStream::connect(("127.0.0.1", port())).await.unwrap();
+                let mut server = TcpStream::connect((host(), port())).await.unwrap();
                 copy_bidirectional(&mut client, &mut server).await
             });
         }
@@ -42,7 +46,7 @@ async fn on_ipv6() -> Option<u16> {
 
 #[tokio::test]
 async fn lists_are_kubectls() {
-    for (host, port) in [("127.0.0.1", Some(port())), ("::1", on_ipv6().await)] {
+    for (host, port) in [(&*host(), Some(port())), ("::1", on_ipv6().await)] {
         let Some(port) = port else {
             eprintln!("not tested: this machine has no {host}");
             continue;
@@ -75,7 +79,7 @@ async fn a_watch_prints_changes_as_they_happen() {
     let run = async |name: &str| kubectl(&["run", name, "--image=none", "--labels=test=cli", "--restart=Never"]).await;
     run("watched-a").await;
     let args = ["pods", "-o", "name", "-l", "test=cli", "--watch"];
-    let mut lines = Lines::of(&mut standalone("127.0.0.1", port(), volume.path(), &args));
+    let mut lines = Lines::of(&mut standalone(&host(), port(), volume.path(), &args));
     assert_eq!(lines.next().await, "pod/watched-a");
     run("watched-b").await;
     assert_eq!(lines.next().await, "pod/watched-b");
@@ -87,7 +91,7 @@ async fn a_watch_prints_changes_as_they_happen() {
 #[tokio::test]
 async fn what_is_forbidden_is_said() {
     let volume = volume();
-    let denied = output(&mut standalone("127.0.0.1", port(), volume.path(), &["pods", "-n", "default"])).await;
+    let denied = output(&mut standalone(&host(), port(), volume.path(), &["pods", "-n", "default"])).await;
     assert_eq!(denied.status, 1);
     let role = "bind a Role that allows verb \"list\" on \"pods\" in namespace \"default\" to system:serviceaccount:shop:lister";
     assert!(denied.stderr.contains(role), "{}", denied.stderr);
@@ -97,7 +101,7 @@ async fn what_is_forbidden_is_said() {
 async fn another_ca_is_not_trusted() {
     let volume = volume();
     volume.set("ca.crt", testbed::Ca::new("kubernetes-ca").pem().as_bytes());
-    let refused = output(&mut standalone("127.0.0.1", port(), volume.path(), &["pods"])).await;
+    let refused = output(&mut standalone(&host(), port(), volume.path(), &["pods"])).await;
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains("was not issued by a CA in ca.crt"), "{}", refused.stderr);
 }

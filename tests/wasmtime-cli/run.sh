@@ -1,42 +1,45 @@
 #!/usr/bin/env bash
-# Runs main.rs beside this file: the components in a stock wasmtime CLI, against the testbed, and against a real kube-apiserver on
-# loopback where the tools for one are in ../shared, beside the repository; with RSA certificates first, then with ECDSA ones.
+# Runs main.rs beside this file: the components in a stock wasmtime CLI, against the testbed, and against a real Kubernetes of the
+# repository's own (tests/cluster); with an RSA certificate first, then with an ECDSA one.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-. "$root/tests/kube-apiserver/server.sh"
-cd "$root"
-WASMTIME=$(tools/wasmtime-cli.sh)
-INCLUSTER=$root/target/release/incluster
-export WASMTIME INCLUSTER
-cargo build --quiet --release --locked -p incluster --bin incluster
-run() { cargo test --release --locked -p incluster-standalone --test cli -- "$@"; }
-run against_testbed::
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cluster=tests/cluster/cluster.py
 
-if [ ! -d "$tools" ]; then
-  echo "test-wasmtime-cli: without a real API server: no tools that start and seed one are at ../shared/tools"
-  exit 0
+if [ -z "${CLUSTER_DIR:-}" ]; then
+  WASMTIME=$(tools/wasmtime-cli.sh)
+  INCLUSTER=$PWD/target/release/incluster
+  export WASMTIME INCLUSTER
+  cargo build --quiet --release --locked -p incluster --bin incluster --features standalone
+  cargo test --release --locked -p incluster-standalone --test cli -- against_testbed::
+  trap '"$cluster" down' EXIT
+  "$cluster" up
+  "$cluster" exec -- "${BASH_SOURCE[0]}"
+  exit
 fi
+
 work=$(mktemp -d)
-finish() { stop; rm -rf "$work"; }
-trap finish EXIT
-get_kubectl
-get_server
-port=$(free_port)
-export KUBECONFIG=$work/kubeconfig
-start "$work" "$port"
+trap 'rm -rf "$work"' EXIT
 kubectl create namespace shop >/dev/null
 kubectl --namespace shop create serviceaccount lister >/dev/null
 kubectl --namespace shop create role lister --verb=list,watch --resource=pods >/dev/null
 kubectl --namespace shop create rolebinding lister --role=lister --serviceaccount=shop:lister >/dev/null
-seed "https://127.0.0.1:$port" "$work/ca.crt" "$(cat "$work/admin-token")" shop 60
-REAL_PORT=$port
-REAL_CA=$work/ca.crt
+tests/kube-apiserver/seed.py shop 60
+server=$(kubectl config view --raw --minify --output 'jsonpath={.clusters[0].cluster.server}')
+REAL_HOST=${server#https://}
+REAL_PORT=${REAL_HOST##*:}
+REAL_HOST=${REAL_HOST%:*}
+REAL_CA=$CLUSTER_DIR/ca.crt
 REAL_TOKEN=$(kubectl --namespace shop create token lister)
-export REAL_PORT REAL_CA REAL_TOKEN
-echo "test-wasmtime-cli: kube-apiserver with RSA certificates"
-run real::
-stop
-use_ecdsa "$work"
-start "$work" "$port"
-echo "test-wasmtime-cli: kube-apiserver with ECDSA certificates"
-run real::
+KUBECTL=kubectl
+export REAL_HOST REAL_PORT REAL_CA REAL_TOKEN KUBECTL
+run() { cargo test --release --locked --offline -p incluster-standalone --test cli -- real::; }
+echo "test-wasmtime-cli: kube-apiserver with an RSA certificate"
+run
+# The API server takes a changed certificate while it runs.
+"$cluster" certificates --ca "$work/ecdsa" --key ecdsa
+cp "$work/ecdsa/ca.crt" "$CLUSTER_DIR/ca.crt"
+cp "$work/ecdsa"/apiserver.{key,crt} "$CLUSTER_DIR"
+"$cluster" restart apiserver
+for _ in $(seq 300); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
+echo "test-wasmtime-cli: kube-apiserver with an ECDSA certificate"
+run

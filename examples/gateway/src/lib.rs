@@ -90,6 +90,7 @@ impl Gateway {
             Runtime::builder().sandboxes(SANDBOXES).compiler(compiler).load_limits(config.load_limits.clone()).build()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
         let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
+        let files = files_of(file, &config);
         let routes = Routes::without_extensions(&runtime, file, config, None)?;
         let shared = Arc::new(Shared {
             file: file.into(),
@@ -97,7 +98,7 @@ impl Gateway {
             routes: RwLock::new(Arc::new(routes)),
             reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
             reloading: tokio::sync::Mutex::default(),
-            files: Mutex::new(vec![file.into()]),
+            files: Mutex::new(files),
             upstreams: Upstreams::new(),
             metrics,
         });
@@ -148,7 +149,7 @@ impl Shared {
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {
-                *self.files.lock().unwrap_or_else(PoisonError::into_inner) = self.files_of(&config);
+                *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files_of(&self.file, &config);
                 let serving = self.routes();
                 // A new configuration is taken as a whole, or not at all. Otherwise a route does not wait for the others' extensions.
                 let is_taken = !serving.are_loaded() || serving.are_of(&config);
@@ -171,11 +172,6 @@ impl Shared {
         metrics::counter!("gateway_reloads_total", "outcome" => outcome).increment(1);
         *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Reload { at: SystemTime::now(), error };
         done
-    }
-
-    fn files_of(&self, config: &Config) -> Vec<PathBuf> {
-        let extensions = config.routes.iter().filter_map(|route| route.extension.as_ref());
-        std::iter::once(self.file.clone()).chain(extensions.map(|path| relative_to(&self.file, path))).collect()
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -229,6 +225,12 @@ async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
             last = last.then(marks, may_pass, Instant::now());
         }
     }
+}
+
+/// The configuration's file, and those that it names.
+fn files_of(file: &Path, config: &Config) -> Vec<PathBuf> {
+    let extensions = config.routes.iter().filter_map(|route| route.extension.as_ref());
+    std::iter::once(file.to_path_buf()).chain(extensions.map(|path| relative_to(file, path))).collect()
 }
 
 /// What tells that a file has changed, or has come.

@@ -1,0 +1,16 @@
+// Pause is the first process of every pod. It keeps the pod's namespaces open and does nothing else.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	// Ignored, so that the kernel reaps what other containers of the pod leave behind where they share this process namespace.
+	signal.Ignore(syscall.SIGCHLD)
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	<-end
+}

@@ -1,0 +1,36 @@
+//! Service accounts and roles that go away during a watch.
+
+use crate::kubectl::{kubectl, says};
+use crate::watchers::Namespace;
+use serde_json::json;
+
+/// A watch that runs goes on; what begins anew is refused, with a text that says what to check.
+#[test]
+fn a_role_is_taken_away_and_given_back() {
+    let namespace = Namespace::new("role");
+    namespace.watch();
+    kubectl(&["delete", "rolebinding", "lister", "--namespace=role"]);
+    namespace.step(1);
+    namespace.pod("refused", "incluster:0.1.0", &["pods", "-n", "role"], &json!({}));
+    let log = says("role", "refused", "cannot list resource");
+    assert!(log.contains("bind a Role that allows verb \"list\" on \"pods\" in namespace \"role\""), "{log}");
+    kubectl(&["delete", "role", "lister", "--namespace=role"]);
+    namespace.grant();
+    namespace.step(2);
+    namespace.all_were_seen(3);
+    namespace.pod("allowed", "incluster:0.1.0", &["pods", "-n", "role"], &json!({}));
+    says("role", "allowed", "NAME ");
+}
+
+#[test]
+fn a_namespace_is_deleted_during_a_watch() {
+    let namespace = Namespace::new("deleted");
+    let watching = Namespace::new("watching");
+    kubectl(&["create", "rolebinding", "other", "--namespace=deleted", "--role=lister", "--serviceaccount=watching:lister"]);
+    watching.pod("watcher", "incluster:0.1.0", &["pods", "-n", "deleted", "--watch", "-o", "name"], &json!({}));
+    namespace.step(0);
+    says("watching", "watcher", "pod/step-000\n");
+    kubectl(&["delete", "namespace", "deleted"]);
+    // The pod's end is told, too.
+    says("watching", "watcher", "pod/step-000\npod/step-000\n");
+}

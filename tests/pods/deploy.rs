@@ -1,0 +1,132 @@
+//! The manifests of `deploy/`, as an operator applies them.
+
+use crate::kubectl::{apply, field, kubectl, logs, says, tried};
+use crate::until;
+use crate::watchers::Namespace;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Their namespace, removed when it is dropped.
+struct Shop(Namespace);
+
+impl Shop {
+    fn new() -> Shop {
+        kubectl(&["delete", "namespace", "shop", "--ignore-not-found"]);
+        file("rbac");
+        Shop(Namespace("shop".into()))
+    }
+}
+
+fn file(name: &str) {
+    kubectl(&["apply", "-f", &format!("{}/../deploy/{name}.yaml", env!("CARGO_MANIFEST_DIR"))]);
+}
+
+#[test]
+fn jobs_list_pods() {
+    let _shop = Shop::new();
+    for (manifest, job) in [("list", "job/list"), ("wasmtime", "job/wasmtime")] {
+        file(manifest);
+        kubectl(&["wait", "--namespace=shop", "--for=condition=complete", job, "--timeout=60s"]);
+        let log = logs("shop", job);
+        assert!(log.starts_with("NAME ") && log.contains(&job[4..]), "{log}");
+    }
+}
+
+#[test]
+fn a_deployment_watches_pods() {
+    let shop = Shop::new();
+    file("watch");
+    kubectl(&["rollout", "status", "--namespace=shop", "deployment/watch", "--timeout=60s"]);
+    says("shop", "deployment/watch", "1/1     Running");
+    shop.0.step(1);
+    says("shop", "deployment/watch", "step-001");
+    assert!(get(&pod_ip("app=watch"), 9090, "/metrics").unwrap().1.contains("incluster_requests_total"));
+}
+
+#[test]
+#[ignore = "there is no containerd-shim-wasmtime-v1 on this machine"]
+fn a_component_is_the_container() {
+    let _shop = Shop::new();
+    file("component");
+    says("shop", "pod/component", "NAME ");
+}
+
+fn pod_ip(selector: &str) -> String {
+    kubectl(&["get", "pods", "--namespace=shop", "--selector", selector, "--output=jsonpath={.items[0].status.podIP}"])
+}
+
+/// The status and the body.
+fn get(host: &str, port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect((host, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.into()))
+}
+
+/// The gateway, with a pod to send requests to, which answers with its own metrics.
+fn gateway(shop: &Shop) {
+    let dir = tempfile::tempdir().unwrap();
+    let sticky = dir.path().join("sticky.wasm");
+    std::fs::write(&sticky, extensions::STICKY).unwrap();
+    let from = format!("--from-file={}", sticky.display());
+    kubectl(&["create", "configmap", "gateway-extensions", "--namespace=shop", &from]);
+    file("gateway");
+    shop.0.pod(
+        "web",
+        "incluster:0.1.0",
+        &["--metrics", "0.0.0.0:8080", "pods", "-n", "shop", "--watch", "-o", "name"],
+        &json!({}),
+    );
+    kubectl(&["wait", "--namespace=shop", "--for=condition=ready", "pod/web", "--timeout=60s"]);
+    kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
+}
+
+#[test]
+fn the_gateway_serves_and_its_budget_and_probes_hold() {
+    let shop = Shop::new();
+    gateway(&shop);
+    let service = field("shop", "service/gateway", ".spec.clusterIP");
+    until("the Service's answer", || {
+        get(&service, 80, "/").filter(|(status, body)| *status == 200 && body.contains("incluster_"))
+    });
+
+    // One of two may be evicted, and the second not before the first has been replaced.
+    let pods =
+        kubectl(&["get", "pods", "--namespace=shop", "--selector=app=gateway", "--output=jsonpath={.items[*].metadata.name}"]);
+    let evict = |pod: &str| {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "shop"}});
+        let path = format!("/api/v1/namespaces/shop/pods/{pod}/eviction");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), eviction.to_string()).unwrap();
+        tried(&["create", "--raw", &path, "-f", file.path().to_str().unwrap()])
+    };
+    let (first, second) = pods.split_once(' ').unwrap();
+    evict(first).unwrap();
+    let refused = evict(second).unwrap_err();
+    assert!(refused.contains("disruption budget"), "{refused}");
+    kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
+    assert_eq!(get(&service, 80, "/").unwrap().0, 200);
+
+    // A stopped process does not answer: it is not ready, and then it is started anew.
+    let restarts = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].restartCount");
+    assert_eq!(restarts(), "0");
+    let stop = "for process in /proc/[0-9]*; do grep -qs \"$0\" $process/cpuset $process/cgroup && [ \"$(cat $process/comm)\" = gateway ] && kill -STOP ${process#/proc/}; done; true";
+    let uid = field("shop", &format!("pod/{second}"), ".metadata.uid");
+    assert!(std::process::Command::new("sh").args(["-c", stop, &uid]).status().unwrap().success());
+    let not_ready = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].ready") == "false";
+    until("readiness fails", || not_ready().then_some(()));
+    assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the other one serves");
+    until("liveness fails", || (restarts() == "1").then_some(()));
+
+    // An extension that cannot be used does not end the gateway, and is said.
+    apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gateway-extensions", "namespace": "shop"},
+        "binaryData": {"sticky.wasm": "AGFzbQ0AAQA="}}));
+    let page = || get(&pod_ip("app=gateway"), 8081, "/").filter(|(_, page)| page.contains("is not in use: "));
+    until("the status page says what is wrong", page);
+    assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the version before serves");
+}

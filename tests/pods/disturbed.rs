@@ -1,0 +1,91 @@
+//! Watchers while the cluster is disturbed: nothing is lost, nothing comes twice.
+
+use crate::audit::{Request, requests};
+use crate::kubectl::{api_server_is_back, component, field, kubectl};
+use crate::until;
+use crate::watchers::{KINDS, Namespace};
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// All requests had a token of the watchers' account.
+fn all_had_a_token(namespace: &str) -> Vec<Request> {
+    let account = format!("system:serviceaccount:{namespace}:lister");
+    let requests = requests(namespace);
+    assert!(requests.iter().all(|request| request.user != "system:anonymous"), "{requests:#?}");
+    let own: Vec<Request> = requests.into_iter().filter(|request| request.user == account).collect();
+    assert!(own.iter().all(|request| request.token.is_some()), "{own:#?}");
+    own
+}
+
+/// The kubelet writes new tokens into running pods when it starts.
+#[test]
+fn the_kubelet_rotates_tokens() {
+    let namespace = Namespace::new("rotates");
+    namespace.watch();
+    component("restart", "kubelet");
+    // The watches go on; a restart of the API server makes them ask anew.
+    for step in 1..5 {
+        namespace.step(step);
+    }
+    // What a watcher has read is no older than this.
+    const MINUTE: std::time::Duration = std::time::Duration::from_secs(61);
+    std::thread::sleep(MINUTE);
+    component("restart", "apiserver");
+    api_server_is_back();
+    for step in 5..10 {
+        namespace.step(step);
+    }
+    namespace.all_were_seen(10);
+    let mut tokens: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in all_had_a_token(&namespace.0) {
+        let of_pod = tokens.entry(request.pod.unwrap()).or_default();
+        let token = request.token.unwrap();
+        if of_pod.last() != Some(&token) {
+            of_pod.push(token);
+        }
+    }
+    for (kind, ..) in KINDS {
+        let of_pod = &tokens[&field(&namespace.0, &format!("pod/{kind}"), ".metadata.uid")];
+        assert_eq!(of_pod.len(), 2, "{kind}: one token, and then another: {of_pod:?}");
+    }
+}
+
+#[test]
+fn the_api_server_is_away_and_comes_back_and_goes_again() {
+    let namespace = Namespace::new("away");
+    namespace.watch();
+    component("stop", "apiserver");
+    std::thread::sleep(std::time::Duration::from_secs(30));
+    component("start", "apiserver");
+    api_server_is_back();
+    namespace.step(1);
+    for step in 2..7 {
+        component("restart", "apiserver");
+        api_server_is_back();
+        namespace.step(step);
+    }
+    namespace.all_were_seen(7);
+    all_had_a_token(&namespace.0);
+}
+
+#[test]
+fn etcd_forgets_and_the_node_is_disturbed() {
+    let namespace = Namespace::new("disturbed");
+    namespace.watch();
+    let etcdctl = |args: &[&str]| {
+        let done = Command::new("etcdctl").args(args).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let status: serde_json::Value = serde_json::from_str(&etcdctl(&["endpoint", "status", "--write-out=json"])).unwrap();
+    etcdctl(&["compact", &status[0]["Status"]["header"]["revision"].to_string()]);
+    namespace.step(1);
+    component("restart", "containerd");
+    component("restart", "kubelet");
+    namespace.step(2);
+    let is_ready = || kubectl(&["get", "node", "--output=jsonpath={.items[0].status.conditions[?(@.type==\"Ready\")].status}"]);
+    until("the node", || (is_ready() == "True").then_some(()));
+    namespace.step(3);
+    namespace.all_were_seen(4);
+    all_had_a_token(&namespace.0);
+}

@@ -1,0 +1,61 @@
+//! What the cluster's administrator does.
+
+use crate::{asked, until, variable};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Runs kubectl. What it prints, if it succeeds, else why not.
+pub fn tried(args: &[&str]) -> Result<String, String> {
+    text(Command::new("kubectl").args(args).output().unwrap())
+}
+
+fn text(output: Output) -> Result<String, String> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+pub fn kubectl(args: &[&str]) -> String {
+    tried(args).unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
+}
+
+/// Creates or changes an object.
+pub fn apply(object: &Value) {
+    applied(object).unwrap_or_else(|error| panic!("{object}: {error}"));
+}
+
+/// The same, if the API server is there and permits it.
+pub fn applied(object: &Value) -> Result<String, String> {
+    let mut command = Command::new("kubectl");
+    let command = command.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    running.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+    text(running.wait_with_output().unwrap())
+}
+
+/// Stops, starts or restarts a component of the cluster.
+pub fn component(verb: &str, name: &str) {
+    text(Command::new(variable("CLUSTER")).args([verb, name]).output().unwrap()).unwrap();
+}
+
+/// Waits until the API server answers.
+pub fn api_server_is_back() {
+    until("the API server", || tried(&["get", "--raw", "/readyz"]).ok());
+}
+
+pub fn logs(namespace: &str, of: &str) -> String {
+    tried(&["logs", "--namespace", namespace, of, "--tail=-1"]).unwrap_or_default()
+}
+
+/// Waits until a pod or job has printed this.
+pub fn says(namespace: &str, of: &str, text: &str) -> String {
+    asked(|| {
+        let log = logs(namespace, of);
+        if log.contains(text) { Ok(log) } else { Err(format!("{of} says {text:?}, and not {log}")) }
+    })
+}
+
+/// A field of an object's, by its JSONPath.
+pub fn field(namespace: &str, object: &str, path: &str) -> String {
+    tried(&["get", "--namespace", namespace, object, &format!("--output=jsonpath={{{path}}}")]).unwrap_or_default()
+}

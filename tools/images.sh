@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Makes OCI archives of what `just dist` built, in dist/images: no container engine is needed, and the same files make the same archives.
+#
+#   incluster.tar             the binary `incluster`, with what of glibc it is linked to: no shell, and nothing else
+#   incluster-gateway.tar     the same for examples/gateway
+#   incluster-wasmtime.tar    a stock wasmtime CLI, and incluster-standalone.wasm, also compiled
+#   incluster-standalone.tar  incluster-standalone.wasm alone, for runtimes that run components
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+version=$(cargo metadata --format-version 1 --no-deps --offline | python3 -c 'import json, sys
+print(next(package["version"] for package in json.load(sys.stdin)["packages"] if package["name"] == "incluster"))')
+# Nobody's: the user that images without a user database run as by custom.
+user=65532:65532
+# An archive, as it is kept in a registry and pulled by a node, in bytes.
+most=30000000
+wasmtime=$(tools/wasmtime-cli.sh)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p dist/images
+
+# root NAME PROGRAM: a folder with a program and the libraries that it is linked to
+root() {
+  local root=$work/$1
+  mkdir -p "$root"
+  strip --output-target="$(objdump --file-headers "$2" | sed -n 's/.*file format //p')" -o "$root/$(basename "$2")" "$2"
+  ldd "$2" | grep --only-matching ' /[^ ]*\|^\s*/[^ ]*' | while read -r library; do
+    mkdir -p "$root$(dirname "$library")"
+    cp --dereference "$library" "$root$library"
+  done
+  echo "$root"
+}
+
+# image NAME TITLE ROOT OPTION… ENTRYPOINT
+image() {
+  local name=$1 title=$2 root=$3
+  shift 3
+  tests/cluster/image.py "dist/images/$name.tar" "$name:$version" "$root" --user "$user" --label org.opencontainers.image.title="$title" \
+    --label org.opencontainers.image.version="$version" --label org.opencontainers.image.licenses=Apache-2.0 "$@"
+  local archive unpacked
+  archive=$(stat --format %s "dist/images/$name.tar")
+  unpacked=$(du --apparent-size --bytes --summarize "$root" | cut -f 1)
+  echo "dist/images/$name.tar: $name:$version, $archive bytes, $unpacked bytes unpacked"
+  [ "$archive" -le "$most" ] || { echo "images.sh: it may have $most bytes" >&2; exit 1; }
+}
+
+architecture=$(uname -m)
+case $architecture in
+  x86_64) architecture=amd64 ;;
+  aarch64) architecture=arm64 ;;
+  *) echo "images.sh: there is no image for $architecture" >&2; exit 1 ;;
+esac
+root incluster target/release/incluster >/dev/null
+image incluster incluster "$work/incluster" --architecture "$architecture" /incluster
+root gateway target/release/gateway >/dev/null
+image incluster-gateway "incluster's example gateway" "$work/gateway" --architecture "$architecture" /gateway
+root wasmtime "$wasmtime" >/dev/null
+cp dist/incluster-standalone.wasm "$work/wasmtime/"
+"$wasmtime" compile -o "$work/wasmtime/incluster-standalone.cwasm" dist/incluster-standalone.wasm
+image incluster-wasmtime "incluster-standalone.wasm in the wasmtime CLI" "$work/wasmtime" --architecture "$architecture" /wasmtime
+mkdir "$work/standalone"
+cp dist/incluster-standalone.wasm "$work/standalone/"
+image incluster-standalone incluster-standalone.wasm "$work/standalone" --architecture wasm --os wasip1 /incluster-standalone.wasm
