@@ -18,21 +18,20 @@ version=1.20.2
 say() { echo "oldest: $*" >&2; }
 usage() { say "usage: oldest.sh build DIR, or oldest.sh start DIR PORT"; exit 2; }
 
-# Nothing is installed: packages are unpacked where they are used, and apt-get gets lists of its own.
+# Nothing of this is installed: packages are unpacked where they are used, and apt-get gets lists of its own.
 build() {
-  if [ ! -x "$dir/kubectl" ]; then
-    ln -sfn "$("$cluster" build)" "$dir/kubectl"
-  fi
+  local kube mirror
+  kube=$("$cluster" build) || exit
+  ln -sfn "$kube" "$dir/kubectl"
   if [ -x "$dir/kube-apiserver" ] && [ -x "$dir/etcd" ]; then
     return
   fi
   for program in apt-get dpkg openssl; do
     command -v "$program" >/dev/null || { say "no $program: run this on Debian"; exit 3; }
   done
-  local mirror
   # Mirrors of updates alone have codenames with a hyphen.
   mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-    awk '$1 !~ /-/ { print $2; exit }')
+    awk '$1 !~ /-/ && !found++ { print $2 }')
   [ -n "$mirror" ] || { say "apt-get knows no mirror of Debian: add one to its sources"; exit 3; }
   say "building Kubernetes $version, once; this takes minutes"
   work=$(mktemp -d "$dir/part.XXXXXX")
@@ -124,7 +123,7 @@ serve() {
     --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer" >etcd.log 2>&1 &
   # Nothing connects to the address that is advertised. Without one, the machine would need a default route.
   setpriv --pdeathsig TERM "$dir/kube-apiserver" --etcd-servers="$client" --bind-address=127.0.0.1 --secure-port="$port" \
-    --advertise-address=192.0.2.1 --endpoint-reconciler-type=none --service-cluster-ip-range=203.0.113.0/24 --cert-dir=. \
+    --advertise-address=192.0.2.1 --endpoint-reconciler-type=none --service-cluster-ip-range=203.0.113.0/24 \
     --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --authorization-mode=RBAC --token-auth-file=tokens.csv \
     --service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file=sa.key \
     --service-account-key-file=sa.key --disable-admission-plugins=ServiceAccount >apiserver.log 2>&1 &

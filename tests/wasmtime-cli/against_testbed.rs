@@ -1,6 +1,6 @@
 //! Against the testbed: lists and watches in every way, and what is refused.
 
-use crate::{FILES, Lines, Output, incluster, output, standalone, standalone_component, variable, wasmtime};
+use crate::{FILES, Lines, Output, incluster, output, standalone, variable, wasmtime};
 use incluster::SERVICE_ACCOUNT_DIR;
 use testbed::{Ca, Identity, PodApi, PodStore, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,10 +172,13 @@ async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
     compose.args(["compose", "--standalone"]).arg(FILES.path("program.wasm")).arg("-o").arg(FILES.path("composed.wasm"));
     let composed = output(&mut compose).await;
     assert_eq!((composed.status, &*composed.stderr), (0, ""));
-    let listed = output(&mut standalone_component("127.0.0.1", port, volume, "composed.wasm", &["list", "shop"])).await;
+    // The sample program has types of wasi:http among its imports.
+    let options = ["-S", "inherit-network", "-S", "http"];
+    let run = |volume| wasmtime(&options, "127.0.0.1", port, volume, "composed.wasm", &["list", "shop"]);
+    let listed = output(&mut run(volume)).await;
     assert_eq!((listed.status, listed.stdout.lines().count(), &*listed.stderr), (0, 7, ""));
     let other = Volume::new(TOKEN, &Ca::new("kubernetes-ca").pem(), "shop");
-    let refused = output(&mut standalone_component("127.0.0.1", port, other.path(), "composed.wasm", &["list", "shop"])).await;
+    let refused = output(&mut run(other.path())).await;
     assert!(refused.status != 0 && refused.stderr.contains("was not issued by a CA in ca.crt"), "{}", refused.stderr);
 }
 
@@ -200,8 +203,8 @@ async fn the_readmes_commands_work() {
             match word {
                 SERVICE_ACCOUNT_DIR => command.arg(format!("{}::{word}", testbed.volume.path().display())),
                 "default" => command.arg("shop"),
-                // The sample program wants to be told.
-                "out.wasm" => command.args([word, "list", "shop"]),
+                // The sample program wants to be told, and has types of wasi:http among its imports.
+                "out.wasm" => command.args(["-S", "http", word, "list", "shop"]),
                 word => command.arg(word),
             };
         }

@@ -1,5 +1,5 @@
 //! The components in a stock wasmtime CLI. `run.sh` gets one, and says where it is.
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod against_testbed;
 mod real;
@@ -71,12 +71,7 @@ fn wasmtime(options: &[&str], host: &str, port: u16, volume: &Path, component: &
 
 /// The standalone component, as the README runs it.
 fn standalone(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
-    standalone_component(host, port, volume, "incluster-standalone.cwasm", args)
-}
-
-/// The same for another component with TLS of its own.
-fn standalone_component(host: &str, port: u16, volume: &Path, component: &str, args: &[&str]) -> Command {
-    wasmtime(&["-S", "inherit-network"], host, port, volume, component, args)
+    wasmtime(&["-S", "inherit-network"], host, port, volume, "incluster-standalone.cwasm", args)
 }
 
 /// The lines that a command prints, while it runs.

@@ -76,7 +76,9 @@ async fn lists_are_kubectls() {
 #[tokio::test]
 async fn a_watch_prints_changes_as_they_happen() {
     let volume = volume();
-    let run = async |name: &str| kubectl(&["run", name, "--image=none", "--labels=test=cli", "--restart=Never"]).await;
+    // No scheduler touches them: what happens to them is what this test does.
+    let nobody = r#"--overrides={"spec":{"schedulerName":"nobody"}}"#;
+    let run = async |name: &str| kubectl(&["run", name, "--image=none", "--labels=test=cli", "--restart=Never", nobody]).await;
     run("watched-a").await;
     let args = ["pods", "-o", "name", "-l", "test=cli", "--watch"];
     let mut lines = Lines::of(&mut standalone(&host(), port(), volume.path(), &args));
