@@ -46,6 +46,14 @@ fn events(encoding: Encoding, chunks: &[&[u8]]) -> Events {
     (events, end)
 }
 
+/// Of several malformed fields, the first is named, and each encoding has an order of its own.
+fn nameless<T>(decoded: Result<T, Error>) -> Result<T, Error> {
+    decoded.map_err(|error| match error {
+        Error::MalformedResponse(_) => Error::MalformedResponse(String::new()),
+        other => other,
+    })
+}
+
 /// The same pods in both encodings.
 struct Bodies {
     lists: [Vec<u8>; 2],
@@ -94,9 +102,12 @@ proptest! {
     #[test]
     fn both_encodings_say_the_same(choices in vec(any::<u8>(), 0..800), writer in writer()) {
         let Bodies { lists, watches } = Bodies::new(&choices, writer);
-        let [json, protobuf] = [0, 1].map(|n| list(BOTH[n], &[&lists[n]]));
+        let [json, protobuf] = [0, 1].map(|n| nameless(list(BOTH[n], &[&lists[n]])));
         prop_assert_eq!(json, protobuf);
-        let [json, protobuf] = [0, 1].map(|n| events(BOTH[n], &[&watches[n]]));
+        let [json, protobuf] = [0, 1].map(|n| {
+            let (events, end) = events(BOTH[n], &[&watches[n]]);
+            (events.into_iter().map(nameless).collect::<Vec<_>>(), nameless(end))
+        });
         prop_assert_eq!(json, protobuf);
     }
 
