@@ -11,8 +11,9 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
   export WASMTIME INCLUSTER
   cargo build --quiet --release --locked -p incluster --bin incluster --features standalone
   cargo test --release --locked -p incluster-standalone --test cli -- against_testbed::
-  trap '"$cluster" down' EXIT
+  # It cleans up itself where it fails; and one that runs already is not ours to stop.
   "$cluster" up
+  trap '"$cluster" down' EXIT
   "$cluster" exec -- "${BASH_SOURCE[0]}"
   exit
 fi
