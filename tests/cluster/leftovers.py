@@ -11,6 +11,11 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
+# Compiled modules would lie around in the repository. This has to come before they are imported.
+sys.dont_write_bytecode = True
+
+from machine import ancestors
+
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "target/cluster"
 
 CONTROL_GROUPS = ("incluster-cluster", "kubepods", "k8s.io")
@@ -53,16 +58,6 @@ def processes(folder: Path) -> Iterator[str]:
         is_near = any(str(folder) in text for text in (command, *links)) or f"CLUSTER_DIR={folder}" in variables
         if is_near or any(f"/{group}" in groups for group in CONTROL_GROUPS):
             yield f"process {process.name}: {command or links[0]}"
-
-
-def ancestors() -> set[int]:
-    """Finds this process and those that it was started by."""
-    found = set()
-    pid = os.getpid()
-    while pid:
-        found.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return found
 
 
 def mounts(folder: Path) -> Iterator[str]:

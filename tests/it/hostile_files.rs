@@ -3,8 +3,10 @@
 use crate::{RUNTIME, compiler, load, tenant};
 use extensions::hostile;
 use incluster::{Compiler, Ctx, Error, ExtensionError, LoadLimit, LoadLimits, Runtime, Sandboxes};
+use std::process::Stdio;
 use std::time::Duration;
 use testbed::Testbed;
+use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{Linker, TypedFunc};
 
@@ -100,6 +102,52 @@ async fn compiling_has_limits_of_its_own() {
     let brief = LoadLimits { compile_cpu_time: Duration::from_secs(1), ..LoadLimits::default() };
     let error = refusal(&building(brief).unwrap(), &hostile::branches(45_000)).await;
     assert_eq!(error, ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }, "{error}");
+}
+
+/// What is written of a process in `/proc`. Nothing, where it has ended.
+fn written(pid: u32, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+}
+
+/// Nothing that the process which starts it has open, nothing new, and no more privileges.
+#[tokio::test]
+async fn a_process_that_compiles_has_and_opens_no_files() {
+    // It waits for its question: what it has inherited is closed by then.
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", "exec 7</dev/null 8>/dev/null; exec \"$0\" compile-child", env!("CARGO_BIN_EXE_incluster")]);
+    let waiting = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let pid = waiting.id().unwrap();
+    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count());
+    let closes = async {
+        while !written(pid, "comm").starts_with("incluster") || open() != 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), closes).await.expect("it closes what it inherits");
+
+    // One that is at work.
+    let file = hostile::branches(45_000);
+    let limited = async {
+        loop {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+            let children =
+                tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect::<String>();
+            let is_limited = |pid: u32| {
+                let opens_none = written(pid, "limits")
+                    .lines()
+                    .any(|line| line.split_whitespace().eq(["Max", "open", "files", "0", "0", "files"]));
+                opens_none && written(pid, "status").contains("NoNewPrivs:\t1")
+            };
+            if children.split_whitespace().filter_map(|pid| pid.parse().ok()).any(is_limited) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        inspected = RUNTIME.inspect("files", &file, &[]) => panic!("{inspected:?}"),
+        limited = timeout(Duration::from_secs(60), limited) => limited.expect("it limits itself"),
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Before an extension is loaded again that this machine was the reason not to load, for example as no memory was left: at first, and
 /// when it has failed for long.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-const TRY_AGAIN_AT_LEAST: Duration = Duration::from_secs(600);
+const TRY_AGAIN_AT_THE_LATEST: Duration = Duration::from_secs(600);
 
 /// For a request's head to come.
 const HEAD: Duration = Duration::from_secs(10);
@@ -248,7 +248,7 @@ impl Look {
     /// What follows it: the more often the same files were tried, the longer it is until the next time.
     fn then(&self, marks: Vec<Mark>, may_pass: bool, now: Instant) -> Look {
         let before = self.again.filter(|_| self.marks == marks).map_or(Duration::ZERO, |(_, waited)| waited * 2);
-        let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_LEAST);
+        let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_THE_LATEST);
         Look { marks, again: may_pass.then(|| (now + wait, wait)) }
     }
 
@@ -311,7 +311,7 @@ mod tests {
         let again = passing.then(marks(1), true, now);
         assert!(!again.is_to_be_followed(&marks(1), now + TRY_AGAIN) && again.is_to_be_followed(&marks(1), now + TRY_AGAIN * 2));
         let often = (0..20).fold(again, |look, _| look.then(marks(1), true, now));
-        assert!(often.is_to_be_followed(&marks(1), now + TRY_AGAIN_AT_LEAST));
+        assert!(often.is_to_be_followed(&marks(1), now + TRY_AGAIN_AT_THE_LATEST));
         let changed = often.then(marks(2), true, now);
         assert!(changed.is_to_be_followed(&marks(2), now + TRY_AGAIN));
     }

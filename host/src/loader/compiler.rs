@@ -9,7 +9,7 @@ use super::memory::Share;
 use super::pipeline::{inspect, not_compiled, on_own_stack, prepare};
 use super::process::Program;
 use super::protocol::{Action, Answer, Question};
-use super::queue::{Place as Turn, Queue};
+use super::queue::{Place, Queue};
 use ring::digest::{Context, SHA256};
 use std::ffi::OsString;
 use std::fmt;
@@ -42,12 +42,12 @@ const THREADS: usize = 2;
 /// ```
 #[derive(Clone)]
 pub struct Compiler {
-    place: Place,
+    mode: Mode,
     queue: Arc<Queue>,
 }
 
 #[derive(Clone)]
-enum Place {
+enum Mode {
     InProcess,
     Child(Program),
 }
@@ -57,7 +57,7 @@ impl Compiler {
     /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
     /// The thread goes on to its end even if nobody waits for it any more, and keeps its place in the queue until then.
     pub fn in_process() -> Compiler {
-        Compiler { place: Place::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
+        Compiler { mode: Mode::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
     }
 
     /// In a process of its own for each component, with limits of memory and processor time. Its program is one whose whole
@@ -78,12 +78,12 @@ impl Compiler {
     /// It needs a tokio runtime with I/O and time enabled.
     pub fn child(program: impl Into<PathBuf>) -> Compiler {
         let program = Program { path: program.into(), args: Vec::new(), threads: THREADS };
-        Compiler { place: Place::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
+        Compiler { mode: Mode::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
     }
 
     /// Another argument for the program.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
-        if let Place::Child(program) = &mut self.place {
+        if let Mode::Child(program) = &mut self.mode {
             program.args.push(arg.into());
         }
         self
@@ -91,7 +91,7 @@ impl Compiler {
 
     /// How many threads compile one component, at least one. 2 by default. Of [`Compiler::in_process`], this is rayon's business.
     pub fn threads(mut self, threads: usize) -> Self {
-        if let Place::Child(program) = &mut self.place {
+        if let Mode::Child(program) = &mut self.mode {
             program.threads = threads.max(1);
         }
         self
@@ -107,9 +107,9 @@ impl Compiler {
 
 impl fmt::Debug for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::InProcess => f.write_str("Compiler::in_process()"),
-            Place::Child(program) => write!(f, "Compiler::child({:?})", program.path),
+        match &self.mode {
+            Mode::InProcess => f.write_str("Compiler::in_process()"),
+            Mode::Child(program) => write!(f, "Compiler::child({:?})", program.path),
         }
     }
 }
@@ -126,22 +126,22 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     /// Waits until it is this tenant's turn. The place is held by what makes something of the component, to its end.
-    pub(crate) async fn place(&self) -> Turn {
+    pub(crate) async fn place(&self) -> Place {
         self.compiler.queue.enter(self.tenant).await
     }
 
     /// Makes code of it.
-    pub(crate) async fn load(&self, turn: Turn) -> Result<Component, ExtensionError> {
-        match &self.compiler.place {
-            Place::InProcess => {
+    pub(crate) async fn load(&self, place: Place) -> Result<Component, ExtensionError> {
+        match &self.compiler.mode {
+            Mode::InProcess => {
                 let engine = self.engine.clone();
                 let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
                     let composed = prepare(component, Client::HostTls, allowed, limits, &mut Inventory::default())?;
                     Component::new(&engine, composed).map_err(|e| not_compiled(&e))
                 };
-                self.in_process(turn, compile).await?
+                self.in_process(place, compile).await?
             }
-            Place::Child(program) => match self.ask(program, Action::Load, &turn).await? {
+            Mode::Child(program) => match self.ask(program, Action::Load, &place).await? {
                 (Answer::Made(_), code) => self.deserialize(code).await,
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
@@ -149,15 +149,15 @@ impl Job<'_> {
     }
 
     /// Composes it with the client.
-    pub(crate) async fn compose(&self, turn: Turn, client: Client) -> Result<Vec<u8>, ExtensionError> {
-        match &self.compiler.place {
-            Place::InProcess => {
+    pub(crate) async fn compose(&self, place: Place, client: Client) -> Result<Vec<u8>, ExtensionError> {
+        match &self.compiler.mode {
+            Mode::InProcess => {
                 let compose = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
                     prepare(component, client, allowed, limits, &mut Inventory::default())
                 };
-                self.in_process(turn, compose).await?
+                self.in_process(place, compose).await?
             }
-            Place::Child(program) => match self.ask(program, Action::Compose(client), &turn).await? {
+            Mode::Child(program) => match self.ask(program, Action::Compose(client), &place).await? {
                 (Answer::Made(_), composition) => Ok(composition),
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
@@ -165,16 +165,16 @@ impl Job<'_> {
     }
 
     /// Finds out what there is to know of it, and makes code of it, if nothing is wrong.
-    pub(crate) async fn inspect(&self, turn: Turn) -> Result<(Inspection, Option<Component>), ExtensionError> {
-        let (mut inspection, code) = match &self.compiler.place {
-            Place::InProcess => {
+    pub(crate) async fn inspect(&self, place: Place) -> Result<(Inspection, Option<Component>), ExtensionError> {
+        let (mut inspection, code) = match &self.compiler.mode {
+            Mode::InProcess => {
                 let engine = self.engine.clone();
                 let inspect =
                     move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
-                self.in_process(turn, inspect).await?
+                self.in_process(place, inspect).await?
             }
-            Place::Child(program) => {
-                let asked = match self.ask(program, Action::Inspect, &turn).await {
+            Mode::Child(program) => {
+                let asked = match self.ask(program, Action::Inspect, &place).await {
                     // It died of compiling; the counting does not.
                     Err(
                         problem @ (ExtensionError::CompileMemory { .. }
@@ -182,7 +182,7 @@ impl Job<'_> {
                         | ExtensionError::CompileWallTime { .. }
                         | ExtensionError::ArtifactTooLarge { .. }
                         | ExtensionError::CompilerDied { .. }),
-                    ) => self.survey(program, problem, &turn).await,
+                    ) => self.survey(program, problem, &place).await,
                     asked => asked?,
                 };
                 match asked {
@@ -201,10 +201,10 @@ impl Job<'_> {
     }
 
     /// What can be known of a component that the compiler died of. Counting is brief, unless that is what it died of.
-    async fn survey(&self, program: &Program, problem: ExtensionError, turn: &Turn) -> (Answer, Vec<u8>) {
+    async fn survey(&self, program: &Program, problem: ExtensionError, place: &Place) -> (Answer, Vec<u8>) {
         let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
         let job = Job { limits: &brief, allowed: self.allowed.clone(), ..*self };
-        let surveyed = job.ask(program, Action::Survey(problem.clone()), turn).await;
+        let surveyed = job.ask(program, Action::Survey(problem.clone()), place).await;
         surveyed.unwrap_or_else(|_| (Answer::Inspected(Box::new(Inspection::refused(problem)), 0), Vec::new()))
     }
 
@@ -217,19 +217,19 @@ impl Job<'_> {
 
     async fn in_process<T: Send + 'static>(
         &self,
-        turn: Turn,
+        place: Place,
         task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
     ) -> Result<T, ExtensionError> {
         let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
         let done = tokio::task::spawn_blocking(move || {
-            let _until_it_ends = turn;
+            let _until_it_ends = place;
             on_own_stack(|| task(&component, &allowed, &limits))
         });
         let done = done.await.unwrap_or_else(|error| Err(error.into()));
         done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
     }
 
-    async fn ask(&self, program: &Program, action: Action, _turn: &Turn) -> Result<(Answer, Vec<u8>), ExtensionError> {
+    async fn ask(&self, program: &Program, action: Action, _place: &Place) -> Result<(Answer, Vec<u8>), ExtensionError> {
         let bytes = self.component.len() as u64;
         // The child would say so, too, when it has read it all.
         LoadLimit::Bytes.check(self.limits, bytes)?;
