@@ -49,7 +49,7 @@ case $architecture in
   aarch64) architecture=arm64 ;;
   *) echo "images.sh: there is no image for $architecture" >&2; exit 1 ;;
 esac
-root incluster target/release/incluster >/dev/null
+root incluster dist/incluster >/dev/null
 image incluster incluster "$work/incluster" --architecture "$architecture" /incluster
 root gateway target/release/gateway >/dev/null
 image incluster-gateway "incluster's example gateway" "$work/gateway" --architecture "$architecture" /gateway

@@ -17,6 +17,9 @@ use wasmtime::component::Linker;
 
 const DEFAULT: u64 = 20_000;
 
+/// After so many, it says how far it is.
+const REPORT: u64 = 1_000;
+
 #[tokio::main]
 async fn main() {
     let mut args = std::env::args().skip(1);
@@ -49,6 +52,10 @@ async fn main() {
             Err(other) => panic!("component {number}: {other}"),
         };
         *outcomes.entry(outcome).or_default() += 1;
+        let done = number - seed + 1;
+        if done % REPORT == 0 {
+            eprintln!("{done} of {count}, {counted} past the counting");
+        }
     }
     for (outcome, count) in outcomes {
         println!("{count:>7} {outcome}");

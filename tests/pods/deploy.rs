@@ -1,12 +1,10 @@
 //! The manifests of `deploy/`, as an operator applies them.
 
-use crate::kubectl::{apply, field, kubectl, logs, says, tried};
-use crate::until;
+use crate::kubectl::{apply, field, get, kubectl, logs, says, tried};
 use crate::watchers::Namespace;
+use crate::{until, variable};
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::process::Command;
 
 /// Their namespace, removed when it is dropped.
 struct Shop(Namespace);
@@ -45,6 +43,22 @@ fn a_deployment_watches_pods() {
     assert!(get(&pod_ip("app=watch"), 9090, "/metrics").unwrap().1.contains("incluster_requests_total"));
 }
 
+/// A program that was composed with the client, by the README's command.
+#[test]
+fn a_composed_program_lists_pods() {
+    let _shop = Shop::new();
+    let dir = tempfile::tempdir().unwrap();
+    let [plugin, composed] = ["plugin.wasm", "out.wasm"].map(|name| dir.path().join(name).to_str().unwrap().to_string());
+    std::fs::write(&plugin, extensions::PROGRAM).unwrap();
+    let composing = Command::new(variable("INCLUSTER")).args(["compose", "--standalone", &plugin, "-o", &composed]).status();
+    assert!(composing.unwrap().success());
+    kubectl(&["create", "configmap", "program", "--namespace=shop", &format!("--from-file={composed}")]);
+    file("program");
+    kubectl(&["wait", "--namespace=shop", "--for=condition=complete", "job/program", "--timeout=60s"]);
+    let log = logs("shop", "job/program");
+    assert!(log.starts_with("program-"), "{log}");
+}
+
 #[test]
 #[ignore = "there is no containerd-shim-wasmtime-v1 on this machine"]
 fn a_component_is_the_container() {
@@ -55,17 +69,6 @@ fn a_component_is_the_container() {
 
 fn pod_ip(selector: &str) -> String {
     kubectl(&["get", "pods", "--namespace=shop", "--selector", selector, "--output=jsonpath={.items[0].status.podIP}"])
-}
-
-/// The status and the body.
-fn get(host: &str, port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect((host, port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.into()))
 }
 
 /// The gateway, with a pod to send requests to, which answers with its own metrics.
@@ -112,12 +115,24 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
     assert_eq!(get(&service, 80, "/").unwrap().0, 200);
 
+    // A start that takes too long is ended.
+    let hasty = json!([
+        {"op": "replace", "path": "/spec/template/spec/containers/0/startupProbe/failureThreshold", "value": 1},
+        {"op": "add", "path": "/spec/template/spec/containers/0/resources/limits/cpu", "value": "10m"},
+        {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "10m"}]);
+    kubectl(&["patch", "deployment", "gateway", "--namespace=shop", "--type=json", "--patch", &hasty.to_string()]);
+    let failed = || kubectl(&["get", "events", "--namespace=shop", "--field-selector=reason=Unhealthy"]);
+    until("a startup probe fails", || failed().contains("Startup probe failed").then_some(()));
+    kubectl(&["rollout", "undo", "deployment/gateway", "--namespace=shop"]);
+    kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
+    assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the others serve all the while");
+
     // A stopped process does not answer: it is not ready, and then it is started anew.
     let restarts = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].restartCount");
     assert_eq!(restarts(), "0");
     let stop = "for process in /proc/[0-9]*; do grep -qs \"$0\" $process/cpuset $process/cgroup && [ \"$(cat $process/comm)\" = gateway ] && kill -STOP ${process#/proc/}; done; true";
     let uid = field("shop", &format!("pod/{second}"), ".metadata.uid");
-    assert!(std::process::Command::new("sh").args(["-c", stop, &uid]).status().unwrap().success());
+    assert!(Command::new("sh").args(["-c", stop, &uid]).status().unwrap().success());
     let not_ready = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].ready") == "false";
     until("readiness fails", || not_ready().then_some(()));
     assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the other one serves");

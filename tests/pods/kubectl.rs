@@ -2,8 +2,10 @@
 
 use crate::{asked, until, variable};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Runs kubectl. What it prints, if it succeeds, else why not.
 pub fn tried(args: &[&str]) -> Result<String, String> {
@@ -58,4 +60,15 @@ pub fn says(namespace: &str, of: &str, text: &str) -> String {
 /// A field of an object's, by its JSONPath.
 pub fn field(namespace: &str, object: &str, path: &str) -> String {
     tried(&["get", "--namespace", namespace, object, &format!("--output=jsonpath={{{path}}}")]).unwrap_or_default()
+}
+
+/// What a pod answers over HTTP: the status and the body.
+pub fn get(host: &str, port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect((host, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.into()))
 }

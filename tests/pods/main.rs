@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod authorities;
 mod deploy;
 mod disturbed;
 mod kubectl;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs main.rs beside this file: incluster's images in the pods of a real Kubernetes of the repository's own (tests/cluster), which
-# some tests disturb. With an argument, only tests whose names contain it.
+# some tests disturb. Arguments are those of a Rust test: words, for tests whose names contain one; `--ignored NAME` for one
+# that takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=$PWD/tests/cluster/cluster.py
@@ -9,8 +10,14 @@ cargo test --quiet --release --locked -p incluster --test pods --no-run
 "$cluster" up
 trap '"$cluster" down' EXIT
 for image in dist/images/*.tar; do "$cluster" load "$image"; done
-ignored=()
-command -v containerd-shim-wasmtime-v1 >/dev/null && ignored=(--include-ignored)
-# One by one: there is one API server, which some of them stop.
-CLUSTER=$cluster "$cluster" exec -- \
-  cargo test --release --locked --offline -p incluster --test pods -- --nocapture --test-threads=1 "${ignored[@]}" "$@"
+pods() {
+  # One by one: there is one API server, which some of them stop.
+  CLUSTER=$cluster INCLUSTER=$PWD/dist/incluster "$cluster" exec -- \
+    cargo test --release --locked --offline -p incluster --test pods -- --nocapture --test-threads=1 "$@"
+}
+pods "$@"
+# What not every machine can show.
+can=()
+command -v containerd-shim-wasmtime-v1 >/dev/null && can+=(a_component_is_the_container)
+containerd --version | grep --quiet ' v\?[2-9]\.' && can+=(in_a_user_namespace)
+[ ${#can[@]} = 0 ] || [ $# -gt 0 ] || pods --ignored "${can[@]}"

@@ -1,6 +1,6 @@
 //! Volumes that are not as they should be, and what a person then reads.
 
-use crate::kubectl::{field, says};
+use crate::kubectl::{field, kubectl, says};
 use crate::until;
 use crate::watchers::Namespace;
 use serde_json::{Value, json};
@@ -34,18 +34,34 @@ fn what_is_wrong_with_a_volume_is_said() {
     failing(&namespace, "no-volume", &json!({"automountServiceAccountToken": false}), "automountServiceAccountToken");
     failing(&namespace, "token-alone", &volume(&json!([token(&json!({}))]), 0o644), "ca.crt");
     failing(&namespace, "other-audience", &volume(&json!([token(&json!({"audience": "other"})), ca]), 0o644), "Unauthorized");
+    // Another user's, which is root.
+    failing(&namespace, "of-root", &volume(&json!([token(&json!({})), ca]), 0o400), "ermission denied");
     // It has what it needs, for ten minutes, and no namespace file.
     failing(&namespace, "brief", &volume(&json!([token(&json!({})), ca]), 0o644), "NAME ");
 }
 
-/// The least memory with which 60 pods and more are listed is no more than this.
+#[test]
+fn on_the_nodes_own_network() {
+    let namespace = Namespace::new("host-network");
+    kubectl(&["label", "--overwrite", "namespace", "host-network", "pod-security.kubernetes.io/enforce=privileged"]);
+    failing(&namespace, "node", &json!({"hostNetwork": true}), "NAME ");
+}
+
+#[test]
+#[ignore = "there are no user namespaces for pods here: they take containerd 2 and runc 1.2"]
+fn in_a_user_namespace() {
+    let namespace = Namespace::new("user-namespace");
+    failing(&namespace, "mapped", &json!({"hostUsers": false}), "NAME ");
+}
+
+/// From 24 MiB on, 60 pods and more are listed.
 #[test]
 fn little_memory_is_enough() {
     let namespace = Namespace::new("memory");
     let limit =
         |memory: &str| json!({"containers": [{"resources": {"requests": {"memory": memory}, "limits": {"memory": memory}}}]});
-    failing(&namespace, "enough", &limit("32Mi"), "NAME ");
-    // With less, the kernel ends it, and Kubernetes says why.
+    failing(&namespace, "enough", &limit("24Mi"), "NAME ");
+    // With less, the kernel ends it at some point, and Kubernetes says why.
     namespace.pod("too-little", "incluster:0.1.0", &["pods", "-n", "memory"], &limit("4Mi"));
     let state = || field("memory", "pod/too-little", ".status.containerStatuses[0].state");
     let ended = until("it ends", || Some(state()).filter(|state| state.contains("OOMKilled") || state.contains("StartError")));

@@ -1,10 +1,13 @@
 //! Pods that list or watch, and pods that come meanwhile.
 
-use crate::kubectl::{applied, apply, kubectl, logs, says};
-use crate::until;
+use crate::kubectl::{applied, apply, field, get, kubectl, logs, says, tried};
+use crate::{asked, until};
 use serde_json::{Value, json};
 
-/// Those who watch: the image, and what comes before the arguments of the command.
+/// Those who watch, by the names of their pods.
+pub const WATCHERS: [&str; 3] = ["binary", "standalone", "gateway"];
+
+/// Those who list and print: their name, the image, and what comes before the arguments of the command.
 pub const KINDS: [(&str, &str, &[&str]); 2] = [
     ("binary", "incluster:0.1.0", &[]),
     (
@@ -59,52 +62,138 @@ impl Namespace {
         });
         merge(&mut spec, change);
         let metadata = json!({"name": name, "namespace": self.0, "labels": {"app": name}});
-        apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        asked(|| applied(&object));
     }
 
-    /// A watcher of each kind, of pods with the label `test=step`. They have seen the first pod.
+    /// A watcher of each kind. They have seen the first pod.
     pub fn watch(&self) {
-        for (kind, image, before) in KINDS {
-            // Six attempts, which are the default, are used up in 3 s, and 90 s are soon over where this machine is busy.
-            let args = [
-                before,
-                &["pods", "-n", &self.0, "-l", "test=step", "--watch", "-o", "name", "--attempts", "1000", "--timeout", "600"],
-            ]
-            .concat();
-            self.pod(kind, image, &args, &json!({}));
-        }
+        self.watchers();
         self.step(0);
         for (kind, ..) in KINDS {
             says(&self.0, kind, "pod/step-000\n");
         }
+        self.gateway_knows(1);
     }
 
-    /// A pod that no scheduler touches: there is one event of it, that it was added.
+    /// A watcher of each kind.
+    pub fn watchers(&self) {
+        for (kind, image, before) in KINDS {
+            let args = [before, &pods_of_steps(&self.0), &["--watch"]].concat();
+            self.pod(kind, image, &args, &json!({}));
+        }
+        self.gateway();
+    }
+
+    /// A gateway whose route is to the pods that are ready.
+    fn gateway(&self) {
+        let configuration = json!({
+            "listen": "0.0.0.0:8080",
+            "status": "0.0.0.0:8081",
+            "tenants": {"steps": {"policy": {"rules": [
+                {"verbs": ["watch"], "apiGroups": [""], "resources": ["pods"], "namespaces": [self.0]}]}}},
+            "routes": [{"tenant": "steps", "namespace": self.0, "labelSelector": "test=ready", "port": 8080}],
+        });
+        let metadata = json!({"name": "gateway", "namespace": self.0});
+        apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+            "data": {"gateway.yaml": configuration.to_string()}}));
+        let mount = json!([{"name": "configuration", "mountPath": "/etc/gateway", "readOnly": true}]);
+        let change = json!({
+            "volumes": [{"name": "configuration", "configMap": {"name": "gateway"}}],
+            "containers": [{"volumeMounts": mount}],
+        });
+        self.pod("gateway", "incluster-gateway:0.1.0", &["/etc/gateway/gateway.yaml"], &change);
+    }
+
+    /// Waits until the gateway's status page has this text.
+    pub fn gateway_says(&self, text: &str) -> String {
+        asked(|| match self.status_page() {
+            Some(page) if page.contains(text) => Ok(page),
+            page => Err(format!("the gateway says {text:?}, and not {page:?}")),
+        })
+    }
+
+    fn status_page(&self) -> Option<String> {
+        get(&field(&self.0, "pod/gateway", ".status.podIP"), 8081, "/").map(|(_, page)| page)
+    }
+
+    /// Waits until the gateway's ready pods are those of so many steps.
+    pub fn gateway_knows(&self, steps: usize) {
+        let all: Vec<String> = (0..steps).map(|number| format!("ready-{number:03}")).collect();
+        asked(|| {
+            let page = self.status_page().unwrap_or_default();
+            let known: Vec<&str> =
+                page.match_indices("ready-").filter_map(|(at, _)| page.get(at..at + "ready-000".len())).collect();
+            if known == all { Ok(()) } else { Err(format!("the gateway knows {known:?}, not {all:?}: {page}")) }
+        });
+    }
+
+    /// What comes meanwhile, and pods that list it.
     pub fn step(&self, number: usize) {
+        self.change(number);
+        for (kind, image, before) in KINDS {
+            let args = [before, &pods_of_steps(&self.0)].concat();
+            self.pod(&format!("list-{kind}-{number}"), image, &args, &json!({}));
+        }
+    }
+
+    /// A pod of which there is one event, that it was added; and one that is ready.
+    pub fn change(&self, number: usize) {
+        self.untouched(&format!("step-{number:03}"), "step");
+        let ready = format!("ready-{number:03}");
+        self.untouched(&ready, "ready");
+        let status = json!({"status": {
+            "conditions": [{"type": "Ready", "status": "True"}], "podIPs": [{"ip": "192.0.2.250"}], "podIP": "192.0.2.250"}});
+        let patch = ["--subresource=status", "--type=merge", "--patch", &status.to_string()];
+        asked(|| tried(&[&["patch", "pod", &ready, "--namespace", &self.0], &patch[..]].concat()));
+    }
+
+    /// A pod that no scheduler touches.
+    fn untouched(&self, name: &str, test: &str) {
         let object = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": format!("step-{number:03}"), "namespace": self.0, "labels": {"test": "step"}},
+        "metadata": {"name": name, "namespace": self.0, "labels": {"test": test}},
         "spec": {
             "schedulerName": "nobody",
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{"name": "main", "image": "none", "securityContext": {
                 "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
         }});
-        until("a step", || applied(&object).ok());
+        asked(|| applied(&object));
     }
 
     /// Each watcher has printed each of so many steps once, and in their order. An API server that was started anew may have forgotten
     /// what comes after the last one that a watcher has seen: then that says so, and prints all that there are first.
+    /// The gateway knows each pod that is ready. Each list has what there was when its pod was made.
     pub fn all_were_seen(&self, steps: usize) {
         let all: Vec<String> = (0..steps).map(|number| format!("pod/step-{number:03}")).collect();
         for (kind, ..) in KINDS {
             says(&self.0, kind, all.last().unwrap());
             let log = logs(&self.0, kind);
             for part in log.split("listing again") {
-                let seen: Vec<&str> = part.lines().filter(|line| line.starts_with("pod/")).collect();
+                let seen = names(part);
                 assert_eq!(seen, all[..seen.len()], "{kind}: {log}");
             }
         }
+        self.gateway_knows(steps);
+        let pods = kubectl(&["get", "pods", "--namespace", &self.0, "--output=name"]);
+        for pod in pods.lines().filter(|pod| pod.starts_with("pod/list-")) {
+            let number: usize = pod.rsplit('-').next().unwrap().parse().unwrap();
+            let has_ended = |phase: &String| phase == "Succeeded" || phase == "Failed";
+            let phase = until("a list", || Some(field(&self.0, pod, ".status.phase")).filter(has_ended));
+            let log = logs(&self.0, pod);
+            let listed = names(&log);
+            assert!(phase == "Succeeded" && listed.len() > number && listed == all[..listed.len()], "{pod} {phase}: {log}");
+        }
     }
+}
+
+/// Six attempts, which are the default, are used up in 3 s, and 90 s are soon over where this machine is busy.
+fn pods_of_steps(namespace: &str) -> [&str; 11] {
+    ["pods", "-n", namespace, "-l", "test=step", "-o", "name", "--attempts", "1000", "--timeout", "600"]
+}
+
+fn names(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.starts_with("pod/")).collect()
 }
 
 impl Drop for Namespace {
