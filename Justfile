@@ -15,6 +15,10 @@ demo: setup
     @cargo build --quiet {{release}} -p incluster -p testbed
     @target/release/demo target/release/incluster
 
+# Show it at work in a real Kubernetes of its own: two namespaces, a policy, a rotation, a restart
+demo-cluster: image
+    @tests/pods/demo.sh
+
 # Run every test that needs no cluster
 test: setup-clang
     cargo test {{release}} --workspace
