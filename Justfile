@@ -4,7 +4,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 release := "--release --locked"
 
 # A tenth of the binary, where Rust links with lld and glibc is 2.36 or newer.
-packed := if os() + arch() == "linuxx86_64" { "-C link-arg=-Wl,--icf=all,-z,pack-relative-relocs" } else { "" }
+packed := `case "$(uname -sm) $(getconf GNU_LIBC_VERSION 2>/dev/null)" in "Linux x86_64 glibc 2."3[6-9] | "Linux x86_64 glibc 2."[4-9][0-9]) echo "-C link-arg=-Wl,--icf=all,-z,pack-relative-relocs" ;; esac`
 
 # List the recipes
 default:
@@ -27,6 +27,7 @@ test: setup-clang
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
+    cargo clippy {{release}} -p incluster -p incluster-standalone -p gateway --test pods --test real --test soak --test cli --test page -- -D warnings
     cargo clippy {{release}} -p incluster --lib --no-default-features -- -D warnings
     cargo clippy {{release}} -p incluster-client --features tls --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
@@ -36,8 +37,9 @@ lint: setup-clang
 # Put the components and the binary into dist/
 dist: setup-clang
     cargo rustc {{release}} -p incluster --features standalone --bin incluster -- {{packed}}
-    cargo build {{release}} -p gateway
+    cargo build {{release}} -p gateway -p extensions
     mkdir -p dist
+    cp target/extensions/wasm32-wasip2/component/sticky.wasm dist/
     cp target/release/incluster dist/
     cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
     cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm dist/
@@ -45,19 +47,22 @@ dist: setup-clang
 
 # Make OCI images of all that, as archives in dist/images
 image: dist
+    @tools/skopeo.sh
     tools/images.sh
 
 # A whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
+[positional-arguments]
 cluster *COMMAND:
-    tests/cluster/cluster.py {{COMMAND}}
+    @tests/cluster/cluster.py "$@"
 
 # Test against a real Kubernetes: the cluster of KUBECONFIG, or one of its own
 test-real: setup
     tests/kube-apiserver/run.sh
 
 # Test the images in the pods of a real Kubernetes; with WORDS, only tests whose names contain them
+[positional-arguments]
 test-pods *WORDS: image
-    tests/pods/run.sh {{WORDS}}
+    @tests/pods/run.sh "$@"
 
 # The same, for what takes minutes
 test-pods-slow: image
@@ -69,7 +74,7 @@ test-real-oldest: setup
 
 # Test against the Kubernetes of these VERSIONS, for example 1.34.4
 test-matrix +VERSIONS: setup
-    for version in {{VERSIONS}}; do echo "Kubernetes $version"; KUBERNETES_VERSION=$version tests/kube-apiserver/run.sh; done
+    for version in {{VERSIONS}}; do echo "Kubernetes $version"; env -u KUBECONFIG KUBERNETES_VERSION=$version tests/kube-apiserver/run.sh; done
 
 # Test the components in a stock wasmtime CLI, against the testbed and a real Kubernetes
 test-wasmtime-cli: setup-clang
@@ -128,7 +133,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What is slow and seldom fails: before a release
-release-check: loader-generated test-real-oldest test-pods-slow (soak "600")
+release-check: loader-generated test-real-oldest test-pods-slow demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli

@@ -69,7 +69,7 @@ class Claim:
 
     def locked(self) -> bool:
         """Locks the file. Returns false if another process has locked it."""
-        file = os.open(CLAIM, os.O_RDWR | os.O_CREAT, 0o644)
+        file = os.open(CLAIM, os.O_RDWR | os.O_CREAT, 0o600)
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Who had it before may have removed the file between these two steps.

@@ -83,16 +83,16 @@ class Cluster:
         build.check(self.folder)
         with Claim().take() as claim:
             self.refuse_second(claim)
-            claim.write(self.folder, claims.STARTING)
             try:
+                claim.write(self.folder, claims.STARTING)
                 self.start_all(build.build(self.folder))
+                claim.write(self.folder, claims.READY)
             except BaseException:
                 handle_signals(signal.SIG_IGN)
                 self.end_all()
                 self.remove_data()
                 claim.remove()
                 raise
-            claim.write(self.folder, claims.READY)
         say(f"ready after {time.monotonic() - began:.0f} s: {self.folder}")
 
     def down(self) -> None:

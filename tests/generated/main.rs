@@ -53,7 +53,7 @@ async fn main() {
         };
         *outcomes.entry(outcome).or_default() += 1;
         let done = number - seed + 1;
-        if done % REPORT == 0 {
+        if done.is_multiple_of(REPORT) {
             eprintln!("{done} of {count}, {counted} past the counting");
         }
     }

@@ -5,8 +5,8 @@
 #   oldest.sh build DIR         makes DIR/kube-apiserver, DIR/etcd and DIR/kubectl, once; this takes minutes
 #   oldest.sh start DIR PORT    starts them on loopback: the API server at PORT, and etcd at the two ports after it
 #
-# `start` prints a line that begins with `ready` when the API server is, and goes on until it is stopped or the process that started
-# it ends. DIR/server has the data, which stay for the next start, and the administrator's kubeconfig; the certificates are RSA, and
+# `start` prints a line that begins with `ready` when the API server is, and goes on until it is stopped, by a signal to the process
+# that DIR/server/pid names, or the process that started it ends. DIR/server has the data, which stay for the next start, and the administrator's kubeconfig; the certificates are RSA, and
 # those that `tests/cluster/cluster.py certificates` puts there meanwhile are used by the next start.
 # Exit status: 1 after a failure, 2 after wrong usage, 3 where it cannot be built.
 set -euo pipefail
@@ -113,8 +113,11 @@ YAML
 
 serve() {
   local client=http://127.0.0.1:$((port + 1)) peer=http://127.0.0.1:$((port + 2))
+  # The administrator's token is in there.
+  umask 077
   mkdir -p "$dir/server"
   cd "$dir/server"
+  echo $$ >pid
   configure
   trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
   trap 'exit 130' INT

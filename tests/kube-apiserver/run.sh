@@ -24,11 +24,12 @@ for first in range(20000, 60000, 7):
         pass')
   rm -rf "$dir/server"
   # Whoever stops it starts it anew.
-  while :; do tests/kube-apiserver/oldest.sh start "$dir" "$port" >/dev/null || true; done &
-  trap 'kill %1; pkill -TERM -f "oldest.sh serve $dir" || true' EXIT
+  while :; do tests/kube-apiserver/oldest.sh start "$dir" "$port" >/dev/null || sleep 1; done &
+  end="running=\$(cat $dir/server/pid) && kill \$running && while kill -0 \$running 2>/dev/null; do sleep 0.1; done"
+  trap 'kill %1 || true; sh -c "$end" || true' EXIT
   export PATH=$dir:$PATH KUBECONFIG=$dir/server/kubeconfig ETCDCTL_ENDPOINTS=http://127.0.0.1:$((port + 1))
   for _ in $(seq 300); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
-  export REAL_RESTART="pkill -TERM -f oldest.sh.serve.$dir"
+  export REAL_RESTART=$end
   "${BASH_SOURCE[0]}"
   exit
 fi
@@ -36,15 +37,13 @@ if [ -z "${KUBECONFIG:-}" ]; then
   # There is no registry in the cluster's network.
   cargo build --quiet --release --locked -p incluster --bin incluster --example list
   cargo test --quiet --release --locked -p incluster --test real --no-run
-  # It cleans up itself where it fails; and one that runs already is not ours to stop.
-  "$cluster" up
-  trap '"$cluster" down' EXIT
+  . tests/cluster/own.sh
   REAL_RESTART="$PWD/$cluster restart apiserver" "$cluster" exec -- "${BASH_SOURCE[0]}"
   exit
 fi
 
 command -v "$KUBECTL" >/dev/null || { echo "test-real: there is no kubectl: set KUBECTL to one" >&2; exit 1; }
-namespace=incluster-test-$$
+namespace=incluster-test-$(openssl rand -hex 4)
 work=$(mktemp -d)
 finish() {
   "$KUBECTL" delete namespace "$namespace" "$namespace-load" "$namespace-watch" --ignore-not-found --wait=false >/dev/null 2>&1 || true
@@ -76,7 +75,7 @@ tests/kube-apiserver/seed.py "$namespace-load" 5000
 ignored=
 if [ -n "${REAL_RESTART:-}" ]; then
   # Started anew, the API server knows the pods, and no longer how they came to be: that is how it is with any that is older.
-  $REAL_RESTART
+  sh -c "$REAL_RESTART"
   for _ in $(seq 300); do "$KUBECTL" get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
   ignored=--include-ignored
 fi

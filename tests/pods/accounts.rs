@@ -17,7 +17,7 @@ fn a_role_is_taken_away_and_given_back() {
     kubectl(&["delete", "role", "lister", "--namespace=role"]);
     namespace.grant();
     namespace.step(2);
-    namespace.all_were_seen(3);
+    namespace.all_were_seen(3, 0);
     namespace.pod("allowed", "incluster:0.1.0", &["pods", "-n", "role"], &json!({}));
     says("role", "allowed", "NAME ");
 }
@@ -44,7 +44,7 @@ fn a_service_account_is_deleted_and_made_anew() {
     kubectl(&["create", "serviceaccount", "lister", "--namespace=anew"]);
     // Watches go on, and pods that list have the new account.
     namespace.step(1);
-    namespace.all_were_seen(2);
+    namespace.all_were_seen(2, 0);
     component("restart", "apiserver");
     api_server_is_back();
     for (kind, ..) in KINDS {
@@ -57,5 +57,5 @@ fn a_service_account_is_deleted_and_made_anew() {
     kubectl(&[&["delete", "pod", "--namespace=anew"], &WATCHERS[..]].concat());
     namespace.watchers();
     namespace.step(2);
-    namespace.all_were_seen(3);
+    namespace.all_were_seen(3, 0);
 }

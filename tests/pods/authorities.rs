@@ -89,7 +89,7 @@ fn a_ca_is_replaced_as_administrators_do() {
     component("restart", "apiserver");
     api_server_is_back();
     namespace.step(3);
-    namespace.all_were_seen(4);
+    namespace.all_were_seen(4, 2);
 }
 
 /// The API server has a certificate that nothing in pods is told of before.

@@ -7,9 +7,7 @@ program=target/extensions/wasm32-wasip2/component/program.wasm
 
 if [ "${1:-}" != inside ]; then
   cargo build --quiet --release --locked -p extensions
-  # It cleans up itself where it fails; and one that runs already is not ours to stop.
-  "$cluster" up
-  trap '"$cluster" down' EXIT
+  . tests/cluster/own.sh
   "$cluster" load dist/images/incluster.tar >/dev/null
   "$cluster" exec -- "${BASH_SOURCE[0]}" inside
   exit
@@ -45,7 +43,7 @@ PY
 }
 
 say "a namespace, a service account that may list and watch its pods, and a watcher (deploy/rbac.yaml, deploy/watch.yaml)"
-quietly kubectl apply -f deploy/rbac.yaml -f deploy/watch.yaml
+quietly kubectl apply -f deploy/namespace.yaml -f deploy/rbac.yaml -f deploy/watch.yaml
 quietly kubectl rollout status --namespace=shop deployment/watch --timeout=90s
 watcher=$(kubectl get pods --namespace=shop --selector=app=watch --output='jsonpath={.items[0].metadata.name}')
 

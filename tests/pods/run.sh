@@ -6,9 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=$PWD/tests/cluster/cluster.py
 cargo test --quiet --release --locked -p incluster --test pods --no-run
-# It cleans up itself where it fails; and one that runs already is not ours to stop.
-"$cluster" up
-trap '"$cluster" down' EXIT
+. tests/cluster/own.sh
 for image in dist/images/*.tar; do "$cluster" load "$image"; done
 pods() {
   # One by one: there is one API server, which some of them stop.

@@ -11,9 +11,7 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
   export WASMTIME INCLUSTER
   cargo build --quiet --release --locked -p incluster --bin incluster --features standalone
   cargo test --release --locked -p incluster-standalone --test cli -- against_testbed::
-  # It cleans up itself where it fails; and one that runs already is not ours to stop.
-  "$cluster" up
-  trap '"$cluster" down' EXIT
+  . tests/cluster/own.sh
   "$cluster" exec -- "${BASH_SOURCE[0]}"
   exit
 fi

@@ -6,7 +6,7 @@ use super::inspection::Inspection;
 use super::inventory::Inventory;
 use super::limits::{LoadLimit, LoadLimits};
 use super::memory::Share;
-use super::pipeline::{inspect, not_compiled, on_own_stack, prepare};
+use super::pipeline::{inspect, not_mapped, on_own_stack, prepare};
 use super::process::Program;
 use super::protocol::{Action, Answer, Question};
 use super::queue::{Place, Queue};
@@ -137,7 +137,7 @@ impl Job<'_> {
                 let engine = self.engine.clone();
                 let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
                     let composed = prepare(component, Client::HostTls, allowed, limits, &mut Inventory::default())?;
-                    Component::new(&engine, composed).map_err(|e| not_compiled(&e))
+                    Component::new(&engine, composed).map_err(|e| not_mapped(&e))
                 };
                 self.in_process(place, compile).await?
             }
@@ -211,7 +211,7 @@ impl Job<'_> {
     /// Maps code that was made for this engine: it is copied, on a thread that may take its time.
     async fn deserialize(&self, code: Vec<u8>) -> Result<Component, ExtensionError> {
         let engine = self.engine.clone();
-        let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_compiled(&e)));
+        let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_mapped(&e)));
         mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
     }
 

@@ -92,6 +92,11 @@ pub enum ExtensionError {
         /// How much it takes, in bytes.
         needed: u64,
     },
+    /// This machine did not let the process have the compiled code in its memory.
+    NotMapped {
+        /// What the operating system said.
+        reason: String,
+    },
     /// The runtime was built without saying where to compile.
     NoCompiler,
 }
@@ -174,6 +179,10 @@ impl fmt::Display for ExtensionError {
                 needed >> 20,
                 left >> 20
             ),
+            ExtensionError::NotMapped { reason } => write!(
+                f,
+                "the compiled component has no place in this process's memory: {reason}; check its address space and its memory limit"
+            ),
             ExtensionError::NoCompiler => write!(
                 f,
                 "the runtime has no compiler: choose one with Runtime::builder().compiler(…), either Compiler::child(program), which compiles \
@@ -208,6 +217,7 @@ impl ExtensionError {
             | ExtensionError::CompilerDied { .. }
             | ExtensionError::CompilerNotUsable { .. }
             | ExtensionError::NoMemoryLeft { .. }
+            | ExtensionError::NotMapped { .. }
             | ExtensionError::NoCompiler => false,
         }
     }

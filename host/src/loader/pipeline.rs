@@ -7,6 +7,8 @@ use super::inspection::Inspection;
 use super::inventory::Inventory;
 use super::limits::LoadLimits;
 use crate::text;
+use rustix::io::Errno;
+use std::error::Error;
 use std::io;
 use std::thread;
 use wasmtime::Engine;
@@ -65,6 +67,30 @@ pub(crate) fn survey(component: &[u8], allowed: &[String], limits: &LoadLimits, 
     Inspection::new(found, limits, allowed, Err(problem))
 }
 
-pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
+fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
     ExtensionError::NotCompiled(text::error(error))
+}
+
+/// Why compiled code is not in use: what the operating system refused, this machine is the reason for, and else the component.
+pub(crate) fn not_mapped(error: &wasmtime::Error) -> ExtensionError {
+    let is_the_systems = |cause: &(dyn Error + 'static)| cause.is::<Errno>() || cause.is::<io::Error>();
+    if error.chain().any(is_the_systems) {
+        return ExtensionError::NotMapped { reason: text::error(error) };
+    }
+    not_compiled(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_refuses_is_no_fault_of_the_component() {
+        let refused = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
+        let error = not_mapped(&refused);
+        assert!(matches!(&error, ExtensionError::NotMapped { reason } if reason.contains("mmap failed")), "{error}");
+        assert!(!error.is_permanent());
+        let too_large = not_mapped(&wasmtime::Error::msg("component instance size exceeds the limit"));
+        assert!(matches!(too_large, ExtensionError::NotCompiled(_)) && too_large.is_permanent());
+    }
 }

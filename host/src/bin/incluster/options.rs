@@ -17,7 +17,8 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
                                  of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
   compose [--standalone] EXTENSION.wasm -o OUT.wasm
                                  Write the composition, for other hosts (this one takes the file as it was before). With
-                                 --standalone it has TLS of its own, and runs in a pod under the wasmtime CLI
+                                 --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
+                                 and can read the token: only for components that are trusted with it
 
 Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
