@@ -3,9 +3,6 @@
 set -euo pipefail
 find_it() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 if ! find_it; then
-  echo "chromium.sh: installing Debian's chromium" >&2
-  { apt-get install -y --no-install-recommends chromium fonts-dejavu-core ||
-    { apt-get update && apt-get install -y --no-install-recommends chromium fonts-dejavu-core; }; } >&2 ||
-    { echo "chromium.sh: there is no chromium, and it cannot be installed here; install one, and try again" >&2; exit 1; }
-  find_it
+  "$(dirname "${BASH_SOURCE[0]}")/debian.sh" chromium fonts-dejavu-core
+  find_it || { echo "chromium.sh: there is no chromium, and it cannot be installed here; install one, and try again" >&2; exit 1; }
 fi

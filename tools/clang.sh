@@ -6,7 +6,5 @@ works() { command -v llvm-ar >/dev/null && echo 'int x;' | clang --target=wasm32
 if works; then
   exit 0
 fi
-echo "clang.sh: installing Debian's clang and llvm" >&2
-{ apt-get install -y --no-install-recommends clang llvm ||
-  { apt-get update && apt-get install -y --no-install-recommends clang llvm; }; } >&2 || true
+"$(dirname "${BASH_SOURCE[0]}")/debian.sh" clang llvm
 works || { echo "clang.sh: there is no clang that compiles for wasm32-wasip2, or no llvm-ar, and they cannot be installed here; install them, and try again" >&2; exit 1; }

@@ -2,7 +2,5 @@
 # Makes skopeo available, which checks images. Installs the distribution's where it may. Does nothing when it is there.
 set -euo pipefail
 command -v skopeo >/dev/null && exit
-echo "skopeo.sh: installing Debian's skopeo" >&2
-{ apt-get install -y --no-install-recommends skopeo ||
-  { apt-get update && apt-get install -y --no-install-recommends skopeo; }; } >&2 || true
+"$(dirname "${BASH_SOURCE[0]}")/debian.sh" skopeo
 command -v skopeo >/dev/null || { echo "skopeo.sh: there is no skopeo, and it cannot be installed here; install it, and try again" >&2; exit 1; }

@@ -3,9 +3,6 @@
 set -euo pipefail
 find_it() { command -v valgrind; }
 if ! find_it; then
-  echo "valgrind.sh: installing Debian's valgrind" >&2
-  { apt-get install -y --no-install-recommends valgrind libc6-dbg ||
-    { apt-get update && apt-get install -y --no-install-recommends valgrind libc6-dbg; }; } >&2 ||
-    { echo "valgrind.sh: there is no valgrind, and it cannot be installed here; install one, and try again" >&2; exit 1; }
-  find_it
+  "$(dirname "${BASH_SOURCE[0]}")/debian.sh" valgrind libc6-dbg
+  find_it || { echo "valgrind.sh: there is no valgrind, and it cannot be installed here; install it, and try again" >&2; exit 1; }
 fi

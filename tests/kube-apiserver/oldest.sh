@@ -6,8 +6,9 @@
 #   oldest.sh start DIR PORT    starts them on loopback: the API server at PORT, and etcd at the two ports after it
 #
 # `start` prints a line that begins with `ready` when the API server is, and goes on until it is stopped, by a signal to the process
-# that DIR/server/pid names, or the process that started it ends. DIR/server has the data, which stay for the next start, and the administrator's kubeconfig; the certificates are RSA, and
-# those that `tests/cluster/cluster.py certificates` puts there meanwhile are used by the next start.
+# that DIR/server/pid names, or the process that started it ends. DIR/server has the data, which stay for the next start, and the
+# administrator's kubeconfig; the certificates are RSA, and those that `tests/cluster/cluster.py certificates` puts there meanwhile
+# are used by the next start.
 # Exit status: 1 after a failure, 2 after wrong usage, 3 where it cannot be built.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

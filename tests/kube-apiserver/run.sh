@@ -25,7 +25,7 @@ for first in range(20000, 60000, 7):
   rm -rf "$dir/server"
   # Whoever stops it starts it anew.
   while :; do tests/kube-apiserver/oldest.sh start "$dir" "$port" >/dev/null || sleep 1; done &
-  end="running=\$(cat $dir/server/pid) && kill \$running && while kill -0 \$running 2>/dev/null; do sleep 0.1; done"
+  end="running=\$(cat $(printf %q "$dir/server/pid")) && kill \$running && while kill -0 \$running 2>/dev/null; do sleep 0.1; done"
   trap 'kill %1 || true; sh -c "$end" || true' EXIT
   export PATH=$dir:$PATH KUBECONFIG=$dir/server/kubeconfig ETCDCTL_ENDPOINTS=http://127.0.0.1:$((port + 1))
   for _ in $(seq 300); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
@@ -38,7 +38,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   cargo build --quiet --release --locked -p incluster --bin incluster --example list
   cargo test --quiet --release --locked -p incluster --test real --no-run
   . tests/cluster/own.sh
-  REAL_RESTART="$PWD/$cluster restart apiserver" "$cluster" exec -- "${BASH_SOURCE[0]}"
+  REAL_RESTART="$(printf %q "$PWD/$cluster") restart apiserver" "$cluster" exec -- "${BASH_SOURCE[0]}"
   exit
 fi
 
