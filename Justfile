@@ -50,6 +50,19 @@ image: dist
     @tools/skopeo.sh
     tools/images.sh
 
+# Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on another machine
+image-arm64: setup-clang
+    tools/arm64.sh
+    @tools/skopeo.sh
+    tools/images.sh arm64
+
+# Show that the same files make the same archives
+image-twice: image
+    cp -r dist/images target/images-before
+    tools/images.sh >/dev/null
+    diff --recursive dist/images target/images-before
+    rm -r target/images-before
+
 # A whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
 [positional-arguments]
 cluster *COMMAND:
@@ -66,7 +79,11 @@ test-pods *WORDS: image
 
 # The same, for what takes minutes
 test-pods-slow: image
-    tests/pods/run.sh --ignored authorities ten_times
+    tests/pods/run.sh --ignored authorities ten_times ten_minutes
+
+# Show that a cluster leaves nothing behind, however it ends
+test-cluster:
+    tests/cluster/test.sh
 
 # Test against the oldest API server that is tested: 1.20, built from Debian's source
 test-real-oldest: setup
@@ -133,7 +150,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What is slow and seldom fails: before a release
-release-check: loader-generated test-real-oldest test-pods-slow demo-cluster (soak "600")
+release-check: loader-generated test-real-oldest test-pods-slow image-twice test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli

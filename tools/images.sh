@@ -5,6 +5,8 @@
 #   incluster-gateway.tar     the same for examples/gateway
 #   incluster-wasmtime.tar    a stock wasmtime CLI, and incluster-standalone.wasm, also compiled
 #   incluster-standalone.tar  incluster-standalone.wasm alone, for runtimes that run components
+#
+# `images.sh arm64` makes incluster.tar in dist/images-arm64, of what tools/arm64.sh has compiled, on a machine with its cross compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=$(cargo metadata --format-version 1 --no-deps --offline | python3 -c 'import json, sys
@@ -13,10 +15,10 @@ print(next(package["version"] for package in json.load(sys.stdin)["packages"] if
 user=65532:65532
 # What an image may have, in bytes: as it is kept in a registry and pulled by a node, and incluster's unpacked, too.
 most=$((30 << 20))
-wasmtime=$(tools/wasmtime-cli.sh)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p dist/images
+images=dist/images${1:+-$1}
+mkdir -p "$images"
 
 # root NAME PROGRAM: a folder with a program and the libraries that it is linked to
 root() {
@@ -34,21 +36,35 @@ root() {
 image() {
   local name=$1 title=$2 root=$3
   shift 3
-  tests/cluster/image.py "dist/images/$name.tar" "$name:$version" "$root" --user "$user" --label org.opencontainers.image.title="$title" \
+  tests/cluster/image.py "$images/$name.tar" "$name:$version" "$root" --user "$user" --label org.opencontainers.image.title="$title" \
     --label org.opencontainers.image.version="$version" --label org.opencontainers.image.licenses=Apache-2.0 "$@"
   local archive unpacked
-  archive=$(stat --format %s "dist/images/$name.tar")
+  archive=$(stat --format %s "$images/$name.tar")
   unpacked=$(du --apparent-size --bytes --summarize "$root" | cut -f 1)
-  echo "dist/images/$name.tar: $name:$version, $archive bytes, $unpacked bytes unpacked"
+  echo "$images/$name.tar: $name:$version, $archive bytes, $unpacked bytes unpacked"
   [ "$archive" -le "$most" ] && { [ "$name" != incluster ] || [ "$unpacked" -le "$most" ]; } ||
     { echo "images.sh: it may have $most bytes" >&2; exit 1; }
   # Another reader than what wrote it: it compares every digest, and says what a registry would.
-  skopeo copy --quiet --override-arch "$architecture" "oci-archive:dist/images/$name.tar" "dir:$work/$name.read"
+  skopeo copy --quiet --override-arch "$architecture" "oci-archive:$images/$name.tar" "dir:$work/$name.read"
   local said
-  said=$(skopeo inspect --override-arch "$architecture" --config --format '{{.Config.User}} {{.Config.Entrypoint}}' "oci-archive:dist/images/$name.tar")
-  [ "$said" = "$user [${*: -1}]" ] || { echo "images.sh: skopeo reads \"$said\" in dist/images/$name.tar" >&2; exit 1; }
+  said=$(skopeo inspect --override-arch "$architecture" --config --format '{{.Config.User}} {{.Config.Entrypoint}}' "oci-archive:$images/$name.tar")
+  [ "$said" = "$user [${*: -1}]" ] || { echo "images.sh: skopeo reads \"$said\" in $images/$name.tar" >&2; exit 1; }
 }
 
+if [ "${1:-}" = arm64 ]; then
+  architecture=arm64
+  root=$work/incluster
+  mkdir -p "$root/lib"
+  aarch64-linux-gnu-strip -o "$root/incluster" target/aarch64-unknown-linux-gnu/release/incluster
+  aarch64-linux-gnu-readelf --dynamic "$root/incluster" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' | while read -r library; do
+    cp --dereference "/usr/aarch64-linux-gnu/lib/$library" "$root/lib/"
+  done
+  # Nothing but what is in the image: with no other machine here, an emulator shows that it starts.
+  qemu-aarch64-static -L "$root" "$root/incluster" --version
+  image incluster incluster "$root" --architecture arm64 /incluster
+  exit
+fi
+wasmtime=$(tools/wasmtime-cli.sh)
 architecture=$(uname -m)
 case $architecture in
   x86_64) architecture=amd64 ;;

@@ -152,6 +152,7 @@ class Cluster:
 
     def prepare(self, kube: Path) -> None:
         """Makes everything in the folder that the components read."""
+        self.folder.chmod(0o700)  # What the administrator may, whoever reads the keys may.
         programs = self.folder / "node/bin"
         programs.mkdir(parents=True)
         for link in LINKS:

@@ -5,21 +5,20 @@ The cluster is that of kubectl's current context; KUBECTL names the program if i
 touches these pods, so that they stay as they are. Those that are there from an earlier run are kept.
 """
 
-import base64
 import hashlib
 import http.client
 import json
 import os
 import shutil
-import ssl
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Iterator
 
 Object = dict[str, Any]
 
@@ -32,35 +31,43 @@ STARTED, ENDED = "2025-03-01T08:00:00Z", "2025-03-01T09:30:00Z"
 RUNNING: Object = {"running": {"startedAt": STARTED}}
 
 
-def access() -> tuple[Object, Object]:
-    """Asks kubectl for the cluster and the user of its current context."""
+@contextmanager
+def proxy() -> Iterator[str]:
+    """Starts kubectl's proxy, which knows every way to log in, and returns the path of its socket, which nobody else can reach."""
     kubectl = shutil.which(os.environ.get("KUBECTL") or "kubectl") or sys.exit("seed.py: no kubectl: set KUBECTL to one")
-    command = [kubectl, "config", "view", "--raw", "--minify", "--flatten", "--output=json"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    config = json.loads(done.stdout) if done.returncode == 0 else {}
-    if not config.get("clusters") or not config.get("users"):
-        sys.exit(f"seed.py: kubectl knows no cluster with a user: set KUBECONFIG {done.stderr.strip()}".rstrip())
-    return config["clusters"][0]["cluster"], config["users"][0]["user"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/socket"
+        command = [kubectl, "proxy", f"--unix-socket={path}"]
+        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            # It says when it serves. Where it cannot, it has said why.
+            if not running.stdout or not running.stdout.readline():
+                sys.exit("seed.py: kubectl has no proxy to the cluster: set KUBECONFIG")
+            yield path
+        finally:
+            running.kill()
+            running.wait()
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection over a socket of this machine."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connects."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect(self.path)
 
 
 class Client:
     """A connection to the API server that is kept between requests."""
 
-    def __init__(self, cluster: Object, user: Object) -> None:
-        authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
-        tls = ssl.create_default_context(cadata=authority or None)
-        self.headers = {"User-Agent": "seed"}
-        if "token" in user:
-            self.headers["Authorization"] = f"Bearer {user['token']}"
-        elif "client-certificate-data" in user:
-            with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-                file.write(b"\n".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")))
-                file.flush()
-                tls.load_cert_chain(file.name)
-        else:
-            sys.exit("seed.py: kubectl's user has neither a token nor a client certificate")
-        url = urlsplit(cluster["server"])
-        self.connection = http.client.HTTPSConnection(url.hostname or "", url.port or 443, timeout=TIMEOUT, context=tls)
+    def __init__(self, path: str) -> None:
+        self.connection = Connection(path)
 
     def send(self, method: str, path: str, kind: str, body: Object) -> None:
         """Sends a request until it succeeds, or can no longer succeed."""
@@ -68,7 +75,7 @@ class Client:
         while True:
             wait = pause
             try:
-                self.connection.request(method, path, json.dumps(body), {**self.headers, "Content-Type": kind})
+                self.connection.request(method, path, json.dumps(body), {"Content-Type": kind})
                 response = self.connection.getresponse()
                 status, after = response.status, response.getheader("Retry-After", "")
                 text = response.read().decode(errors="replace")
@@ -81,7 +88,7 @@ class Client:
                 again, wait = early or status in (409, 429) or status >= 500, float(after) if after.isdecimal() else pause
             except (OSError, http.client.HTTPException) as error:
                 self.connection.close()
-                problem, again = str(error) or type(error).__name__, not isinstance(error, ssl.SSLCertVerificationError)
+                problem, again = str(error) or type(error).__name__, True
             if not again or time.monotonic() + wait > deadline:
                 sys.exit(f"seed.py: {method} {path}: {problem}")
             time.sleep(wait)
@@ -170,13 +177,12 @@ class Pod:
         return {"terminated": {"exitCode": code, "reason": why, **times, "containerID": identity}}
 
 
-def fill(namespace: str, count: int) -> None:
+def fill(socket_path: str, namespace: str, count: int) -> None:
     """Makes the pods by several threads. None starts another one after one has failed."""
-    cluster, user = access()
-    path = f"{urlsplit(cluster['server']).path.rstrip('/')}/api/v1/namespaces/{namespace}/pods"
+    path = f"/api/v1/namespaces/{namespace}/pods"
     clients: SimpleQueue[Client] = SimpleQueue()
     for _ in range(THREADS):
-        clients.put(Client(cluster, user))
+        clients.put(Client(socket_path))
 
     def make(pod: Pod) -> None:
         client = clients.get()
@@ -197,4 +203,5 @@ def fill(namespace: str, count: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
         sys.exit(__doc__)
-    fill(sys.argv[1], int(sys.argv[2]))
+    with proxy() as path:
+        fill(path, sys.argv[1], int(sys.argv[2]))

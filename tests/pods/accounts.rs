@@ -2,14 +2,17 @@
 
 use crate::kubectl::{api_server_is_back, component, kubectl, says};
 use crate::watchers::{KINDS, Namespace, WATCHERS};
+use crate::{alone, undisturbed};
 use serde_json::json;
 
 /// A watch that runs goes on; what begins anew is refused, with a text that says what to check.
 #[test]
 fn a_role_is_taken_away_and_given_back() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("role");
     namespace.watch();
     kubectl(&["delete", "rolebinding", "lister", "--namespace=role"]);
+    namespace.is_permitted(false);
     namespace.change(1);
     namespace.pod("refused", "incluster:0.1.0", &["pods", "-n", "role"], &json!({}));
     let log = says("role", "refused", "cannot list resource");
@@ -24,6 +27,7 @@ fn a_role_is_taken_away_and_given_back() {
 
 #[test]
 fn a_namespace_is_deleted_during_a_watch() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("deleted");
     let watching = Namespace::new("watching");
     kubectl(&["create", "rolebinding", "other", "--namespace=deleted", "--role=lister", "--serviceaccount=watching:lister"]);
@@ -38,6 +42,7 @@ fn a_namespace_is_deleted_during_a_watch() {
 /// The kubelet keeps the tokens of the old account in the pods that have them. What is made anew has tokens of the new one.
 #[test]
 fn a_service_account_is_deleted_and_made_anew() {
+    let _alone = alone();
     let namespace = Namespace::new("anew");
     namespace.watch();
     kubectl(&["delete", "serviceaccount", "lister", "--namespace=anew"]);
@@ -55,7 +60,7 @@ fn a_service_account_is_deleted_and_made_anew() {
     namespace.gateway_says("401");
     namespace.gateway_knows(2);
     kubectl(&[&["delete", "pod", "--namespace=anew"], &WATCHERS[..]].concat());
-    namespace.watchers();
+    namespace.watchers(&json!({}));
     namespace.step(2);
     namespace.all_were_seen(3, 0);
 }

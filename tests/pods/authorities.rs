@@ -2,7 +2,7 @@
 
 use crate::kubectl::{api_server_is_back, component, field, says};
 use crate::watchers::{KINDS, Namespace, WATCHERS};
-use crate::{until, variable};
+use crate::{alone, until, variable};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,6 +75,7 @@ fn volume(uid: &str) -> Option<String> {
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn a_ca_is_replaced_as_administrators_do() {
+    let _alone = alone();
     let namespace = Namespace::new("both-trusted");
     namespace.watch();
     let (old, new) = (fs::read_to_string(in_cluster(TRUSTED)).unwrap(), Authority::new());
@@ -84,6 +85,7 @@ fn a_ca_is_replaced_as_administrators_do() {
     namespace.step(1);
     new.signs();
     namespace.step(2);
+    namespace.all_have_listed();
     trust(&new.certificate());
     publish(&namespace, &WATCHERS, &new.certificate());
     component("restart", "apiserver");
@@ -96,6 +98,7 @@ fn a_ca_is_replaced_as_administrators_do() {
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn a_ca_is_replaced_with_the_servers_certificate_first() {
+    let _alone = alone();
     let namespace = Namespace::new("not-trusted");
     namespace.watch();
     let new = Authority::new();

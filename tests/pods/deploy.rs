@@ -2,20 +2,27 @@
 
 use crate::kubectl::{apply, field, get, kubectl, logs, says, tried};
 use crate::watchers::Namespace;
-use crate::{asked, until, variable};
+use crate::{PAUSE, asked, undisturbed, until, variable};
 use serde_json::json;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, RwLockReadGuard};
+use std::thread::{self, JoinHandle};
 
-/// Their namespace, removed when it is dropped.
-struct Shop(Namespace);
+/// Their namespace, in which each has what it needs, with the account that all of them run as.
+static SHOP: LazyLock<Namespace> = LazyLock::new(|| {
+    file("namespace");
+    file("rbac");
+    let shop = Namespace("shop".into());
+    shop.is_permitted(true);
+    shop
+});
 
-impl Shop {
-    fn new() -> Shop {
-        kubectl(&["delete", "namespace", "shop", "--ignore-not-found"]);
-        file("namespace");
-        file("rbac");
-        Shop(Namespace("shop".into()))
-    }
+/// For a test in it.
+fn in_shop() -> RwLockReadGuard<'static, ()> {
+    let undisturbed = undisturbed();
+    LazyLock::force(&SHOP);
+    undisturbed
 }
 
 fn file(name: &str) {
@@ -24,7 +31,7 @@ fn file(name: &str) {
 
 #[test]
 fn jobs_list_pods() {
-    let _shop = Shop::new();
+    let _undisturbed = in_shop();
     for (manifest, job) in [("list", "job/list"), ("wasmtime", "job/wasmtime")] {
         file(manifest);
         kubectl(&["wait", "--namespace=shop", "--for=condition=complete", job, "--timeout=60s"]);
@@ -35,19 +42,25 @@ fn jobs_list_pods() {
 
 #[test]
 fn a_deployment_watches_pods() {
-    let shop = Shop::new();
+    let _undisturbed = in_shop();
     file("watch");
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/watch", "--timeout=60s"]);
     says("shop", "deployment/watch", "1/1     Running");
-    shop.0.step(1);
+    SHOP.step(1);
     says("shop", "deployment/watch", "step-001");
     assert!(get(&pod_ip("app=watch"), 9090, "/metrics").unwrap().1.contains("incluster_requests_total"));
+
+    let pod =
+        kubectl(&["get", "pods", "--namespace=shop", "--selector=app=watch", "--output=jsonpath={.items[0].metadata.name}"]);
+    assert_eq!(restarts(&pod), "0");
+    stop(&pod, "incluster");
+    until("liveness fails", || (restarts(&pod) == "1").then_some(()));
 }
 
 /// A program that was composed with the client, by the README's command.
 #[test]
 fn a_composed_program_lists_pods() {
-    let _shop = Shop::new();
+    let _undisturbed = in_shop();
     let dir = tempfile::tempdir().unwrap();
     let [plugin, composed] = ["plugin.wasm", "out.wasm"].map(|name| dir.path().join(name).to_str().unwrap().to_string());
     std::fs::write(&plugin, extensions::PROGRAM).unwrap();
@@ -63,9 +76,21 @@ fn a_composed_program_lists_pods() {
 #[test]
 #[ignore = "there is no containerd-shim-wasmtime-v1 on this machine"]
 fn a_component_is_the_container() {
-    let _shop = Shop::new();
+    let _undisturbed = in_shop();
     file("component");
     says("shop", "pod/component", "NAME ");
+}
+
+fn restarts(pod: &str) -> String {
+    field("shop", &format!("pod/{pod}"), ".status.containerStatuses[0].restartCount")
+}
+
+/// A process that does not answer any more.
+fn stop(pod: &str, program: &str) {
+    let script = "for process in /proc/[0-9]*; do grep -qs \"$0\" $process/cpuset $process/cgroup && [ \"$(cat $process/comm)\" = \"$1\" ] && kill -STOP ${process#/proc/}; done; true";
+    let uid = field("shop", &format!("pod/{pod}"), ".metadata.uid");
+    assert_eq!(uid.len(), "00000000-0000-0000-0000-000000000000".len(), "else it would stop others");
+    assert!(Command::new("sh").args(["-c", script, &uid, program]).status().unwrap().success());
 }
 
 fn pod_ip(selector: &str) -> String {
@@ -73,27 +98,49 @@ fn pod_ip(selector: &str) -> String {
 }
 
 /// The gateway, with a pod to send requests to, which answers with its own metrics.
-fn gateway(shop: &Shop) {
+fn gateway() {
     let dir = tempfile::tempdir().unwrap();
     let sticky = dir.path().join("sticky.wasm");
     std::fs::write(&sticky, extensions::STICKY).unwrap();
     let from = format!("--from-file={}", sticky.display());
     kubectl(&["create", "configmap", "gateway-extensions", "--namespace=shop", &from]);
     file("gateway");
-    shop.0.pod(
-        "web",
-        "incluster:0.1.0",
-        &["--metrics", "0.0.0.0:8080", "pods", "-n", "shop", "--watch", "-o", "name"],
-        &json!({}),
-    );
+    SHOP.pod("web", "incluster:0.1.0", &["--metrics", "0.0.0.0:8080", "pods", "-n", "shop", "--watch", "-o", "name"], &json!({}));
     kubectl(&["wait", "--namespace=shop", "--for=condition=ready", "pod/web", "--timeout=60s"]);
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
 }
 
+/// Requests, one after the other.
+struct Asking(Arc<AtomicBool>, JoinHandle<Vec<Option<u16>>>);
+
+impl Asking {
+    fn begin(service: &str) -> Asking {
+        let (service, ended) = (service.to_string(), Arc::new(AtomicBool::new(false)));
+        let is_ended = ended.clone();
+        let asking = thread::spawn(move || {
+            let mut answers = Vec::new();
+            while !is_ended.load(Relaxed) {
+                answers.push(get(&service, 80, "/").map(|(status, _)| status));
+                thread::sleep(PAUSE / 10);
+            }
+            answers
+        });
+        Asking(ended, asking)
+    }
+
+    fn every_one_was_answered(self) {
+        self.0.store(true, Relaxed);
+        let answers = self.1.join().unwrap();
+        let others: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| **answer != Some(200)).collect();
+        assert!(others.is_empty() && !answers.is_empty(), "of {}, these were not: {others:?}", answers.len());
+        println!("{} requests through an eviction", answers.len());
+    }
+}
+
 #[test]
 fn the_gateway_serves_and_its_budget_and_probes_hold() {
-    let shop = Shop::new();
-    gateway(&shop);
+    let _undisturbed = in_shop();
+    gateway();
     let service = field("shop", "service/gateway", ".spec.clusterIP");
     until("the Service's answer", || {
         get(&service, 80, "/").filter(|(status, body)| *status == 200 && body.contains("incluster_"))
@@ -110,12 +157,13 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
         tried(&["create", "--raw", &path, "-f", file.path().to_str().unwrap()])
     };
     let (first, second) = pods.split_once(' ').unwrap();
+    let asking = Asking::begin(&service);
     // Its budget is counted a moment after it is ready.
     asked(|| evict(first));
     let refused = evict(second).unwrap_err();
     assert!(refused.contains("disruption budget"), "{refused}");
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
-    assert_eq!(get(&service, 80, "/").unwrap().0, 200);
+    asking.every_one_was_answered();
 
     // A start that takes too long is ended.
     let hasty = json!([
@@ -130,18 +178,14 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the others serve all the while");
 
     // A stopped process does not answer: it is not ready, and then it is started anew.
-    let restarts = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].restartCount");
-    assert_eq!(restarts(), "0");
-    let stop = "for process in /proc/[0-9]*; do grep -qs \"$0\" $process/cpuset $process/cgroup && [ \"$(cat $process/comm)\" = gateway ] && kill -STOP ${process#/proc/}; done; true";
-    let uid = field("shop", &format!("pod/{second}"), ".metadata.uid");
-    assert_eq!(uid.len(), "00000000-0000-0000-0000-000000000000".len(), "else it would stop others");
-    assert!(Command::new("sh").args(["-c", stop, &uid]).status().unwrap().success());
+    assert_eq!(restarts(second), "0");
+    stop(second, "gateway");
     let not_ready = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].ready") == "false";
     until("readiness fails", || not_ready().then_some(()));
-    assert_eq!(restarts(), "0", "it is not ready before it is started anew");
+    assert_eq!(restarts(second), "0", "it is not ready before it is started anew");
     // kube-proxy hears of it a moment later.
     until("the other one serves", || get(&service, 80, "/").filter(|(status, _)| *status == 200));
-    until("liveness fails", || (restarts() == "1").then_some(()));
+    until("liveness fails", || (restarts(second) == "1").then_some(()));
 
     // An extension that cannot be used does not end the gateway, and is said.
     apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gateway-extensions", "namespace": "shop"},

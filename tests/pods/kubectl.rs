@@ -40,9 +40,11 @@ pub fn component(verb: &str, name: &str) {
     text(Command::new(variable("CLUSTER")).args([verb, name]).output().unwrap()).unwrap();
 }
 
-/// Waits until the API server answers.
+/// Waits until the API server answers. The scheduler was perhaps refused by one that had not read its roles yet, and would ask again
+/// after half a minute.
 pub fn api_server_is_back() {
     until("the API server", || tried(&["get", "--raw", "/readyz"]).ok());
+    component("restart", "scheduler");
 }
 
 pub fn logs(namespace: &str, of: &str) -> String {

@@ -10,7 +10,21 @@ mod kubectl;
 mod volumes;
 mod watchers;
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+/// There is one cluster, and tests run beside each other.
+static CLUSTER: RwLock<()> = RwLock::new(());
+
+/// For a test that needs the cluster as it is. It is the first that it has, so that it has it until its namespaces are gone.
+fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    CLUSTER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that disturbs the cluster.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    CLUSTER.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Nothing takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);

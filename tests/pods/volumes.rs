@@ -1,66 +1,85 @@
-//! Volumes that are not as they should be, and what a person then reads.
+//! Volumes that are not as they should be, and what a person then reads; and little memory.
 
-use crate::kubectl::{field, kubectl, says};
-use crate::until;
-use crate::watchers::Namespace;
+use crate::kubectl::{apply, field, kubectl, says};
+use crate::watchers::{KINDS, Namespace, ca, token, volume};
+use crate::{undisturbed, until};
 use serde_json::{Value, json};
 
-/// What a pod of this specification says.
-fn failing(namespace: &Namespace, name: &str, change: &Value, text: &str) {
-    namespace.pod(name, "incluster:0.1.0", &["pods", "-n", &namespace.0], change);
-    let log = says(&namespace.0, name, text);
-    println!("{name}: {}", log.trim());
-}
-
-/// A volume of these sources in place of the usual one.
-fn volume(sources: &Value, mode: u32) -> Value {
-    json!({
-        "automountServiceAccountToken": false,
-        "volumes": [{"name": "account", "projected": {"defaultMode": mode, "sources": sources}}],
-        "containers": [{"volumeMounts": [
-            {"name": "account", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]}],
-    })
+/// A pod of each kind for each of these names, changes of its specification, and texts; and what it says. What is missing for a folder,
+/// the wasmtime CLI says itself, before the component begins.
+fn say(namespace: &Namespace, cases: &[(&str, Value, &str)]) {
+    for (name, change, _) in cases {
+        for (kind, image, before) in KINDS {
+            let args = [before, &["pods", "-n", &namespace.0][..]].concat();
+            namespace.pod(&format!("{name}-{kind}"), image, &args, change);
+        }
+    }
+    for (name, _, text) in cases {
+        for (kind, ..) in KINDS {
+            let text = if (*name, kind) == ("no-volume", "standalone") { "No such file or directory" } else { text };
+            let log = says(&namespace.0, &format!("{name}-{kind}"), text);
+            println!("{name}-{kind}: {}", log.lines().next().unwrap_or_default());
+        }
+    }
 }
 
 #[test]
 fn what_is_wrong_with_a_volume_is_said() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("volumes");
-    let token = |more: &Value| {
-        let mut token = json!({"path": "token", "expirationSeconds": 600});
-        token.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"serviceAccountToken": token})
-    };
-    let ca = json!({"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}});
-    failing(&namespace, "no-volume", &json!({"automountServiceAccountToken": false}), "automountServiceAccountToken");
-    failing(&namespace, "token-alone", &volume(&json!([token(&json!({}))]), 0o644), "ca.crt");
-    failing(&namespace, "other-audience", &volume(&json!([token(&json!({"audience": "other"})), ca]), 0o644), "Unauthorized");
-    // Another user's, which is root.
-    failing(&namespace, "of-root", &volume(&json!([token(&json!({})), ca]), 0o400), "ermission denied");
-    // It has what it needs, for ten minutes, and no namespace file.
-    failing(&namespace, "brief", &volume(&json!([token(&json!({})), ca]), 0o644), "NAME ");
+    let usual = || json!([token(&json!({})), ca()]);
+    let other_audience = json!([token(&json!({"audience": "other"})), ca()]);
+    say(
+        &namespace,
+        &[
+            ("no-volume", json!({"automountServiceAccountToken": false}), "automountServiceAccountToken"),
+            ("token-alone", volume(&json!([token(&json!({}))]), 0o644), "ca.crt"),
+            ("other-audience", volume(&other_audience, 0o644), "Unauthorized"),
+            // Another user's, which is root.
+            ("of-root", volume(&usual(), 0o400), "ermission denied"),
+            // It has what it needs, and no namespace file.
+            ("no-namespace", volume(&usual(), 0o644), "NAME "),
+        ],
+    );
+}
+
+/// A gateway without a volume serves its other routes, and says on its status page what to check.
+#[test]
+fn a_gateway_says_what_is_wrong_with_its_volume() {
+    let _undisturbed = undisturbed();
+    let namespace = Namespace::new("no-volume");
+    namespace.gateway(&json!({"automountServiceAccountToken": false}));
+    namespace.gateway_says("automountServiceAccountToken");
 }
 
 #[test]
 fn on_the_nodes_own_network() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("host-network");
     kubectl(&["label", "--overwrite", "namespace", "host-network", "pod-security.kubernetes.io/enforce=privileged"]);
-    failing(&namespace, "node", &json!({"hostNetwork": true}), "NAME ");
+    say(&namespace, &[("node", json!({"hostNetwork": true}), "NAME ")]);
 }
 
 #[test]
 #[ignore = "there are no user namespaces for pods here: they take containerd 2 and runc 1.2"]
 fn in_a_user_namespace() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("user-namespace");
-    failing(&namespace, "mapped", &json!({"hostUsers": false}), "NAME ");
+    say(&namespace, &[("mapped", json!({"hostUsers": false}), "NAME ")]);
 }
 
-/// From 24 MiB on, 60 pods and more are listed.
+/// 24 MiB are enough for a list of 60 pods.
 #[test]
 fn little_memory_is_enough() {
+    let _undisturbed = undisturbed();
     let namespace = Namespace::new("memory");
-    let limit =
-        |memory: &str| json!({"containers": [{"resources": {"requests": {"memory": memory}, "limits": {"memory": memory}}}]});
-    failing(&namespace, "enough", &limit("24Mi"), "NAME ");
+    let many: Vec<Value> = (0..60).map(|number| namespace.untouched_pod(&format!("one-of-many-{number}"), "many")).collect();
+    apply(&json!({"apiVersion": "v1", "kind": "List", "items": many}));
+    let limit = |memory: &str| {
+        let resources = json!({"requests": {"memory": memory}, "limits": {"memory": memory}});
+        json!({"containers": [{"name": "main", "resources": resources}]})
+    };
+    say(&namespace, &[("enough", limit("24Mi"), "one-of-many-59")]);
     // With less, the kernel ends it at some point, and Kubernetes says why.
     namespace.pod("too-little", "incluster:0.1.0", &["pods", "-n", "memory"], &limit("4Mi"));
     let state = || field("memory", "pod/too-little", ".status.containerStatuses[0].state");

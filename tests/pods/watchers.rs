@@ -43,6 +43,17 @@ impl Namespace {
         kubectl(&["create", "role", "lister", "--namespace", name, "--verb=list,watch", "--resource=pods"]);
         let account = format!("--serviceaccount={name}:lister");
         kubectl(&["create", "rolebinding", "lister", "--namespace", name, "--role=lister", &account]);
+        self.is_permitted(true);
+    }
+
+    /// Waits until the API server's authorizer knows that the account may list pods, or may not.
+    pub fn is_permitted(&self, permitted: bool) {
+        let account = format!("--as=system:serviceaccount:{0}:lister", self.0);
+        let may = || tried(&["auth", "can-i", "list", "pods", "--namespace", &self.0, &account]);
+        asked(|| match may() {
+            answer if answer.is_ok() == permitted => Ok(()),
+            answer => Err(format!("the account may list pods: {answer:?}, not {permitted}")),
+        });
     }
 
     /// A pod of the image with these arguments; `change` is what its specification has beside, or in place of, the usual.
@@ -68,25 +79,32 @@ impl Namespace {
 
     /// A watcher of each kind. They have seen the first pod.
     pub fn watch(&self) {
-        self.watchers();
+        self.watch_with(&json!({}));
+    }
+
+    /// The same, with pods whose specification has this beside, or in place of, the usual.
+    pub fn watch_with(&self, change: &Value) {
+        self.watchers(change);
         self.step(0);
         for (kind, ..) in KINDS {
             says(&self.0, kind, "pod/step-000\n");
         }
         self.gateway_knows(1);
+        // What disturbs the cluster would disturb a container that is about to start, too.
+        self.all_have_listed();
     }
 
-    /// A watcher of each kind.
-    pub fn watchers(&self) {
+    /// A watcher of each kind, with this change.
+    pub fn watchers(&self, change: &Value) {
         for (kind, image, before) in KINDS {
             let args = [before, &pods_of_steps(&self.0), &["--watch"]].concat();
-            self.pod(kind, image, &args, &json!({}));
+            self.pod(kind, image, &args, change);
         }
-        self.gateway();
+        self.gateway(change);
     }
 
     /// A gateway whose route is to the pods that are ready.
-    fn gateway(&self) {
+    pub fn gateway(&self, change: &Value) {
         let configuration = json!({
             "listen": "0.0.0.0:8080",
             "status": "0.0.0.0:8081",
@@ -98,11 +116,12 @@ impl Namespace {
         apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
             "data": {"gateway.yaml": configuration.to_string()}}));
         let mount = json!([{"name": "configuration", "mountPath": "/etc/gateway", "readOnly": true}]);
-        let change = json!({
+        let mut own = json!({
             "volumes": [{"name": "configuration", "configMap": {"name": "gateway"}}],
-            "containers": [{"volumeMounts": mount}],
+            "containers": [{"name": "main", "volumeMounts": mount}],
         });
-        self.pod("gateway", "incluster-gateway:0.1.0", &["/etc/gateway/gateway.yaml"], &change);
+        merge(&mut own, change);
+        self.pod("gateway", "incluster-gateway:0.1.0", &["/etc/gateway/gateway.yaml"], &own);
     }
 
     /// Waits until the gateway's status page has this text.
@@ -148,24 +167,28 @@ impl Namespace {
         asked(|| tried(&[&["patch", "pod", &ready, "--namespace", &self.0], &patch[..]].concat()));
     }
 
-    /// A pod that no scheduler touches.
     fn untouched(&self, name: &str, test: &str) {
-        let object = json!({"apiVersion": "v1", "kind": "Pod",
+        let object = self.untouched_pod(name, test);
+        asked(|| applied(&object));
+    }
+
+    /// A pod that no scheduler touches.
+    pub fn untouched_pod(&self, name: &str, test: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": self.0, "labels": {"test": test}},
         "spec": {
             "schedulerName": "nobody",
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{"name": "main", "image": "none", "securityContext": {
                 "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
-        }});
-        asked(|| applied(&object));
+        }})
     }
 
     /// Each watcher has printed each of so many steps once, and in their order. An API server that was started anew, as it was so many
     /// times, may have forgotten what comes after the last one that a watcher has seen: then that says so, and prints all there are first.
     /// The gateway knows each pod that is ready. Each list has what there was when its pod was made.
     pub fn all_were_seen(&self, steps: usize, relists: usize) {
-        let all: Vec<String> = (0..steps).map(|number| format!("pod/step-{number:03}")).collect();
+        let all = steps_until(steps);
         for (kind, ..) in KINDS {
             says(&self.0, kind, all.last().unwrap());
             let log = logs(&self.0, kind);
@@ -179,6 +202,11 @@ impl Namespace {
             }
         }
         self.gateway_knows(steps);
+        self.all_have_listed();
+    }
+
+    /// Waits until each pod that lists has ended, with what there was when it was made.
+    pub fn all_have_listed(&self) {
         let pods = kubectl(&["get", "pods", "--namespace", &self.0, "--output=name"]);
         for pod in pods.lines().filter(|pod| pod.starts_with("pod/list-")) {
             let number: usize = pod.rsplit('-').next().unwrap().parse().unwrap();
@@ -186,14 +214,39 @@ impl Namespace {
             let phase = until("a list", || Some(field(&self.0, pod, ".status.phase")).filter(has_ended));
             let log = logs(&self.0, pod);
             let listed = names(&log);
-            assert!(phase == "Succeeded" && listed.len() > number && listed == all[..listed.len()], "{pod} {phase}: {log}");
+            assert!(phase == "Succeeded" && listed.len() > number && listed == steps_until(listed.len()), "{pod} {phase}: {log}");
         }
     }
+}
+
+/// A volume of these sources in place of the usual one.
+pub fn volume(sources: &Value, mode: u32) -> Value {
+    json!({
+        "automountServiceAccountToken": false,
+        "volumes": [{"name": "account", "projected": {"defaultMode": mode, "sources": sources}}],
+        "containers": [{"name": "main", "volumeMounts": [
+            {"name": "account", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]}],
+    })
+}
+
+/// Its usual parts: a token that expires after 10 minutes, which is the least, and with `more` in its description; and ca.crt.
+pub fn token(more: &Value) -> Value {
+    let mut token = json!({"path": "token", "expirationSeconds": 600});
+    merge(&mut token, more);
+    json!({"serviceAccountToken": token})
+}
+
+pub fn ca() -> Value {
+    json!({"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}})
 }
 
 /// Six attempts, which are the default, are used up in 3 s, and 90 s are soon over where this machine is busy.
 fn pods_of_steps(namespace: &str) -> [&str; 11] {
     ["pods", "-n", namespace, "-l", "test=step", "-o", "name", "--attempts", "1000", "--timeout", "600"]
+}
+
+fn steps_until(end: usize) -> Vec<String> {
+    (0..end).map(|number| format!("pod/step-{number:03}")).collect()
 }
 
 fn names(log: &str) -> Vec<&str> {
@@ -207,7 +260,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Puts what is in `change` over what is in `value`: objects are merged, lists item by item.
+/// Puts what is in `change` over what is in `value`, as Kubernetes does: what has the same name is merged, in objects and in lists.
 fn merge(value: &mut Value, change: &Value) {
     match (value, change) {
         (Value::Object(value), Value::Object(change)) => {
@@ -215,8 +268,13 @@ fn merge(value: &mut Value, change: &Value) {
                 merge(value.entry(name).or_insert(Value::Null), change);
             }
         }
-        (Value::Array(value), Value::Array(change)) if value.len() == change.len() => {
-            value.iter_mut().zip(change).for_each(|(value, change)| merge(value, change));
+        (Value::Array(value), Value::Array(change)) => {
+            for change in change {
+                match value.iter_mut().find(|value| value["name"] == change["name"]) {
+                    Some(value) => merge(value, change),
+                    None => value.push(change.clone()),
+                }
+            }
         }
         (value, change) => *value = change.clone(),
     }
