@@ -29,7 +29,7 @@ lint: setup-clang
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
     cargo clippy {{release}} -p incluster -p incluster-standalone -p gateway --test pods --test real --test soak --test cli --test page -- -D warnings
     cargo clippy {{release}} -p incluster --lib --no-default-features -- -D warnings
-    cargo clippy {{release}} -p incluster-client --features tls --all-targets -- -D warnings
+    cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
     cargo fetch --quiet --locked
     tools/cargo-deny.sh --offline check bans licenses sources
@@ -97,8 +97,16 @@ test-matrix +VERSIONS: setup
 test-wasmtime-cli: setup-clang
     tests/wasmtime-cli/run.sh
 
+# COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N begins elsewhere
+schedules COUNT="1000000": setup
+    SCHEDULES={{COUNT}} cargo test {{release}} -p incluster-client --lib schedules -- --nocapture
+
+# Show that the tests of calls, lists and watches catch mistakes in them
+mutations: setup
+    tests/mutations/run.py
+
 # Many callers for SECONDS while everything goes wrong, and the memory of long lists; SOAK_SEED=N repeats the faults
-soak SECONDS="600": setup soak-memory
+soak SECONDS="600": setup soak-memory schedules
     cargo test {{release}} -p incluster --test soak -- {{SECONDS}}
 
 # Compare the memory of paging through 5,000 and 50,000 pods
@@ -150,7 +158,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What is slow and seldom fails: before a release
-release-check: loader-generated test-real-oldest test-pods-slow image-twice test-cluster demo-cluster (soak "600")
+release-check: loader-generated mutations test-real-oldest test-pods-slow image-twice test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli

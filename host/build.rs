@@ -3,10 +3,8 @@
 
 #[path = "src/compile.rs"]
 mod compile;
-#[path = "../guest/components.rs"]
-mod components;
 
-use components::Guests;
+use incluster_components::Guests;
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -21,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.target(&env::var("TARGET")?)?;
     let engine = wasmtime::Engine::new(&config)?;
     let out = env::var("OUT_DIR")?;
-    for (file, name) in [("incluster_plugin.wasm", "incluster-plugin"), ("incluster-command.wasm", "incluster")] {
+    for (file, name) in [("incluster_plugin.wasm", "incluster-plugin"), ("incluster.wasm", "incluster")] {
         let component = guests.component(file, name)?;
         let precompiled = engine.precompile_component(&component).map_err(|e| format!("cannot compile {name}.wasm: {e:?}"))?;
         fs::write(Path::new(&out).join(name).with_extension("wasm"), component)?;

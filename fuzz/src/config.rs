@@ -4,10 +4,9 @@ use crate::texts;
 use data_encoding::BASE64URL_NOPAD;
 use http::HeaderValue;
 use http::uri::Authority;
-use incluster_client::claims::Claims;
-use incluster_client::config::{self, Server};
-use incluster_client::dns;
-use incluster_client::token::Token;
+use incluster_core::claims::Claims;
+use incluster_core::server::HOST_VARIABLE;
+use incluster_core::{Namespace, Server, Token, dns};
 
 /// A token's file, and a token whose claims are the input.
 pub fn token(data: &[u8]) {
@@ -28,15 +27,16 @@ pub fn token(data: &[u8]) {
 /// The environment's host and port, then the namespace's file.
 pub fn namespace_and_server(data: &[u8]) {
     let [host, port, _] = texts(data);
-    if let Ok(server) = Server::from_environment(Some(&host), Some(&port)) {
+    let read = |host: &str| Server::from_environment(|name| Some(if name == HOST_VARIABLE { host } else { &port }.into()));
+    if let Ok(server) = read(&host) {
         let authority: Authority = server.authority().parse().expect("it is an authority");
         assert_eq!(authority.as_str(), server.authority());
         assert_eq!(authority.port_u16().map(|port| port.to_string()).as_deref(), Some(port.trim_start_matches('0')));
-        let again = Server::from_environment(Some(authority.host()), Some(&port));
+        let again = read(authority.host());
         assert_eq!(again, Ok(server), "it is in its final form");
     }
     let content = data.splitn(3, |byte| *byte == 0).nth(2).unwrap_or_default();
-    if let Ok(namespace) = config::namespace("/namespace", content) {
-        assert!(dns::is_label(&namespace) && dns::is_host_name(&format!("{namespace}.svc")));
+    if let Ok(namespace) = Namespace::of_file("/namespace", content) {
+        assert!(dns::is_label(namespace.as_str()) && dns::is_host_name(&format!("{namespace}.svc")));
     }
 }

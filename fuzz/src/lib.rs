@@ -25,8 +25,6 @@ mod limits;
 #[allow(dead_code, reason = "the host uses all of it")]
 #[path = "../../host/src/policy.rs"]
 mod policy;
-#[path = "../../host/src/request_info.rs"]
-mod request_info;
 mod loader;
 
 /// Of the host's errors, the one that these modules have.
@@ -35,13 +33,6 @@ mod loader;
 enum Error {
     LoadLimits { limit: &'static str, problem: String },
 }
-
-#[expect(dead_code, reason = "what it tells is for the host")]
-#[path = "../../guest/client/src/transport/trust.rs"]
-mod trust;
-
-// Where these modules look for them.
-use incluster_client::{dns, files, text, types};
 
 pub use answers::{retry_after, status};
 pub use config::{namespace_and_server, token};

@@ -1,4 +1,4 @@
-//! What one sandbox is given: two environment variables, one folder to read, and one door to the network.
+//! What one sandbox is given: three environment variables, one folder to read, and one door to the network.
 
 use crate::egress::Egress;
 use crate::error::Trap;
@@ -6,6 +6,9 @@ use crate::identity::Identity;
 use crate::limits::{Limits, MAX_FIELDS_BYTES, MAX_RESOURCES};
 use crate::volume::{FileSystem, Volume};
 use crate::{Error, Tenant};
+use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use incluster_core::limits;
+use incluster_core::server::{HOST_VARIABLE, PORT_VARIABLE};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +18,6 @@ use wasmtime_wasi::cli::{StdinStream, StdoutStream};
 use wasmtime_wasi::filesystem::WasiFilesystemView;
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-
-/// Where a guest finds its service account, as in every pod.
-pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The state of one sandbox, for a [`Store`]. One sandbox is for one cluster and one identity.
 pub struct Ctx {
@@ -110,8 +110,9 @@ impl<'a> CtxBuilder<'a> {
         let Identity { server, volume, door, .. } = self.identity;
         let limits = self.identity.limits();
         self.wasi
-            .env("KUBERNETES_SERVICE_HOST", server.host())
-            .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
+            .env(HOST_VARIABLE, server.host())
+            .env(PORT_VARIABLE, server.port().to_string())
+            .env(limits::VARIABLE, limits.of_calls().to_string())
             .max_random_size(limits.hostcall_bytes as u64)
             .allow_tcp(false)
             .allow_udp(false);
@@ -211,7 +212,7 @@ impl ResourceLimiter for Ctx {
 
 /// Whether reading the volume cannot wait for somebody: what is there, is a file or a folder, and no pipe or device.
 fn reads_at_once(service_account_dir: &Path) -> bool {
-    ["token", "ca.crt", "namespace"].iter().all(|name| match fs::metadata(service_account_dir.join(name)) {
+    [files::TOKEN, files::CA, files::NAMESPACE].iter().all(|name| match fs::metadata(service_account_dir.join(name)) {
         Ok(found) => found.is_file() || found.is_dir(),
         Err(_) => true,
     })

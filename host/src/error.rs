@@ -1,6 +1,9 @@
 //! Why a call of the host's failed.
 
-use crate::{describe, text, types};
+use crate::types;
+use incluster_core::error::Problem;
+use incluster_core::server::NotAServer;
+use incluster_core::{ConfigError, text};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,14 +18,9 @@ pub enum Error {
     Kubernetes(types::Error),
     /// An environment variable that every pod has is missing or wrong: this process is not in a pod, or its environment was
     /// cleaned.
-    Environment {
-        /// Its name.
-        variable: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    Environment(ConfigError),
     /// This is not the address of an API server: `https://host[:port]`.
-    Server(String),
+    Server(NotAServer),
     /// The service account's folder exists and cannot be opened.
     ServiceAccount {
         /// The folder.
@@ -70,11 +68,12 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Kubernetes(error) => write!(f, "{}; {}", describe::cause(error), describe::check(error)),
-            Error::Environment { variable, problem } => {
-                write!(f, "not in a pod: the environment variable {variable} {problem}")
+            Error::Kubernetes(error) => {
+                let problem = Problem::from(error);
+                write!(f, "{problem}; {}", problem.check())
             }
-            Error::Server(url) => write!(f, "`{url}` is not the address of an API server: https://host[:port]"),
+            Error::Environment(error) => write!(f, "not in a pod: {error}"),
+            Error::Server(error) => error.fmt(f),
             Error::ServiceAccount { path, source } => {
                 write!(f, "failed to open the service account's folder `{}`: {source:#}", path.display())
             }
@@ -170,6 +169,18 @@ impl Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Error::Environment(error)
+    }
+}
+
+impl From<NotAServer> for Error {
+    fn from(error: NotAServer) -> Self {
+        Error::Server(error)
+    }
+}
 
 impl From<types::Error> for Error {
     fn from(error: types::Error) -> Self {

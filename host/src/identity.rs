@@ -1,7 +1,7 @@
 //! What a tenant's sandboxes need to know of it.
 
-use crate::credentials::Credentials as TokenFile;
 use crate::egress::{Connections, Door};
+use crate::files::read_file;
 use crate::policy::Policy;
 use crate::sandboxes::Reuse;
 use crate::tenant::Credentials;
@@ -9,13 +9,12 @@ use crate::turns::Turns;
 use crate::types::RetryPolicy;
 use crate::volume::Volume;
 use crate::{Error, Limits, Runtime, Server};
+use incluster_core::credentials::Credentials as TokenFile;
+use incluster_core::files;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// In the service account's folder: the CAs that the API server's certificate may be issued by.
-const CA_FILE: &str = "ca.crt";
 
 /// What an embedder says of a tenant.
 #[derive(Clone)]
@@ -47,12 +46,12 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn new(settings: Settings, server: Server) -> Result<Identity, Error> {
         let dir = &settings.service_account_dir;
-        let token_file = Arc::new(TokenFile::new(dir.join("token").to_string_lossy().into_owned()));
+        let token_file = Arc::new(TokenFile::new(dir.join(files::TOKEN).to_string_lossy().into_owned(), read_file));
         let volume = match settings.credentials {
             Credentials::Brokered => Some(Arc::new(Volume::new(dir, token_file.clone()).map_err(|e| Error::Runtime(e.into()))?)),
             Credentials::Portable => None,
         };
-        let connections = Connections::new(server.clone(), dir.join(CA_FILE), &settings.limits);
+        let connections = Connections::new(server.clone(), dir.join(files::CA), &settings.limits);
         Ok(Identity::with(settings, server, token_file, volume, connections, Arc::new(Turns::new())))
     }
 
@@ -60,7 +59,7 @@ impl Identity {
     pub(crate) fn changed(&self, settings: Settings) -> Identity {
         let connections = match settings.limits == self.settings.limits {
             true => self.connections.clone(),
-            false => Connections::new(self.server.clone(), settings.service_account_dir.join(CA_FILE), &settings.limits),
+            false => Connections::new(self.server.clone(), settings.service_account_dir.join(files::CA), &settings.limits),
         };
         Identity::with(
             settings,

@@ -45,7 +45,7 @@ pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentEr
     }
     let text = std::str::from_utf8(text).map_err(DocumentError::NotText)?;
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options).map_err(|e| DocumentError::Invalid(crate::text::error(&e)))
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| DocumentError::Invalid(incluster_core::text::error(&e)))
 }
 
 /// Why a document cannot be used. Its text is one line, fit for a terminal and a log, of at most 4 KiB.
@@ -77,12 +77,12 @@ impl std::error::Error for DocumentError {}
 /// Makes a text of an error, a name, or anything else that others wrote fit for a terminal and a log: control characters are escaped, and it is
 /// cut after 4 KiB.
 pub fn printable(text: &impl Display) -> String {
-    crate::text::error(text)
+    incluster_core::text::error(text)
 }
 
 /// Makes JSON text fit for a terminal: in its strings, the control characters are escaped that JSON does not require to be.
 pub fn json(json: String) -> String {
-    crate::text::json(json)
+    incluster_core::text::json(json)
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
         use crate::policy::Policy;
         let says = |text: &str, words: &str| {
             let error = yaml::<Policy>(text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(words) && error.len() < 5000 && !error.contains(crate::text::is_control), "{error}");
+            assert!(error.contains(words) && error.len() < 5000 && !error.contains(incluster_core::text::is_control), "{error}");
         };
         says(&"[".repeat(200_000), "recursion limit exceeded");
         says(&format!("rules: {}", "[".repeat(200_000)), "recursion limit exceeded");

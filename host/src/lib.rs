@@ -66,24 +66,11 @@
 //! ```
 
 pub mod bindings;
-mod claims;
 mod command;
 mod compile;
-#[path = "../../guest/client/src/credentials.rs"]
-#[allow(dead_code, reason = "shared with the guest, which has more use for it")]
-mod credentials;
 mod ctx;
-#[path = "../../guest/client/src/defaults.rs"]
-mod defaults;
-#[path = "../../guest/client/src/describe.rs"]
-mod describe;
-#[path = "../../guest/client/src/dns.rs"]
-#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
-mod dns;
 mod egress;
 mod error;
-#[path = "../../guest/client/src/files.rs"]
-#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
 mod files;
 mod identity;
 pub mod input;
@@ -91,36 +78,27 @@ mod limits;
 mod linker;
 #[cfg(feature = "extensions")]
 mod loader;
-#[path = "../../guest/client/src/look_again.rs"]
-mod look_again;
 mod output;
 pub mod policy;
-mod request_info;
 mod runtime;
 mod sandboxes;
-mod server;
 mod session;
 mod tenant;
-#[path = "../../guest/client/src/text.rs"]
-#[allow(dead_code, reason = "shared with the guest; a host without extensions has less use for it")]
-mod text;
-#[path = "../../guest/client/src/token.rs"]
-#[allow(dead_code, reason = "shared with the guest; tests know all of it")]
-mod token;
 mod turns;
 mod volume;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
-pub use ctx::{Ctx, CtxBuilder, SERVICE_ACCOUNT_DIR, View, limit};
+pub use ctx::{Ctx, CtxBuilder, View, limit};
 pub use error::{Error, Trap};
+pub use incluster_core::files::SERVICE_ACCOUNT_DIR;
+pub use incluster_core::{ConfigError, Server};
 pub use limits::Limits;
 pub use linker::add_to_linker;
 #[cfg(feature = "extensions")]
 pub use loader::{Access, Compiler, Count, Extension, ExtensionError, Import, Inspection, LoadLimit, LoadLimits, compile_child};
 pub use runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
 pub use sandboxes::{Instantiating, Reuse, Sandbox, Sandboxes};
-pub use server::Server;
 pub use session::{PodPages, PodWatch};
 pub use tenant::{Credentials, Tenant, TenantBuilder};
 
@@ -128,3 +106,10 @@ pub use tenant::{Credentials, Tenant, TenantBuilder};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+incluster_core::records!();
+
+/// What time it is.
+fn now() -> incluster_core::credentials::Now {
+    incluster_core::credentials::Now { instant: std::time::Instant::now(), wall: std::time::SystemTime::now() }
+}

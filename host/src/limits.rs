@@ -1,5 +1,6 @@
 //! What one call may use.
 
+use incluster_core::limits::CallLimits;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -66,8 +67,17 @@ pub struct Limits {
     pub watch_pause: Duration,
 }
 
+impl Limits {
+    /// Those of one call to the API server: the guest keeps them, too.
+    pub(crate) fn of_calls(&self) -> CallLimits {
+        let Limits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes, .. } = *self;
+        CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
         Limits {
             instances: 64,
             concurrent_calls: 64,
@@ -79,12 +89,12 @@ impl Default for Limits {
             hostcall_bytes: 1 << 20,
             cpu_time: Duration::from_secs(10),
             wall_time: Duration::from_secs(120),
-            response_bytes: 256 << 20,
-            connect: Duration::from_secs(10),
-            handshake: Duration::from_secs(10),
-            first_byte: Duration::from_secs(60),
-            between_bytes: Duration::from_secs(30),
-            watch_pause: Duration::from_secs(300),
+            response_bytes,
+            connect,
+            handshake,
+            first_byte,
+            between_bytes,
+            watch_pause,
         }
     }
 }

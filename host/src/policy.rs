@@ -1,23 +1,12 @@
 //! What a tenant may ask the API server for. Nothing, unless a rule permits it; and never more than RBAC allows, which still
 //! decides. The sandbox's door decides by it on the request as the API server will read it, not on the text of a path.
 
-use crate::dns;
-use crate::request_info::{RequestInfo, Target, is_resource};
-use crate::text;
+use incluster_core::request_info::{RequestInfo, Target, is_resource};
+use incluster_core::{dns, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What may be done with a resource. There are no verbs that change anything: a sandbox cannot send them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verb {
-    /// One object by its name; a subresource; a path that is no resource.
-    Get,
-    /// All objects, or those of a namespace.
-    List,
-    /// Their changes.
-    Watch,
-}
+pub use incluster_core::request_info::Verb;
 
 /// What may be asked for, in the form of RBAC's `PolicyRule`, with namespaces. A request is permitted if one rule has its verb, API
 /// group, resource and namespace.
@@ -195,16 +184,6 @@ impl TryFrom<Document> for Policy {
 
     fn try_from(document: Document) -> Result<Policy, PolicyError> {
         Policy::new(document.rules)
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verb::Get => "get",
-            Verb::List => "list",
-            Verb::Watch => "watch",
-        })
     }
 }
 

@@ -1,13 +1,13 @@
 //! One identity in one cluster, what it may do, and the calls that an embedder makes with it.
 
 use crate::bindings::{Plugin, PluginPre};
-use crate::ctx::{Ctx, SERVICE_ACCOUNT_DIR};
+use crate::ctx::Ctx;
 use crate::identity::{Identity, Settings};
 use crate::policy::Policy;
 use crate::sandboxes::{Reuse, Sandbox, Sandboxes};
 use crate::session::{PodPages, PodWatch};
 use crate::types::{ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
-use crate::{Error, Limits, Runtime, Server, add_to_linker};
+use crate::{Error, Limits, Runtime, SERVICE_ACCOUNT_DIR, Server, add_to_linker};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl TenantBuilder {
 
     /// The tenant. It asks nothing of the API server, and does not look at the folder.
     pub fn build(self) -> Result<Tenant, Error> {
-        let server = self.server.map_or_else(Server::from_environment, Ok)?;
+        let server = self.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()), Ok)?;
         let runtime = &self.settings.runtime;
         let plugin = PluginPre::new(pre_instantiate(runtime, &runtime.plugin()?)?).map_err(Error::Runtime)?;
         Ok(Tenant::of(Identity::new(self.settings, server)?, plugin))

@@ -4,10 +4,11 @@
 //! real token in the placeholder's place for the API server alone; anywhere else it means nothing. While there is no good
 //! token, the file is as the real one is: missing, empty, too large, or not a token. So the guest has its typed errors.
 
-use crate::credentials::Credentials;
-use crate::ctx::SERVICE_ACCOUNT_DIR;
-use crate::files;
-use crate::types::ConfigError;
+use crate::files::read_file;
+use crate::now;
+use incluster_core::ConfigError;
+use incluster_core::credentials::Credentials;
+use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -52,12 +53,14 @@ impl Volume {
     fn open(&self, path: &str) -> Result<File, ErrorCode> {
         let name = path.strip_prefix("./").unwrap_or(path);
         let content = match name {
-            "token" => match self.credentials.token() {
+            files::TOKEN => match self.credentials.token(now()) {
                 // An expired token is the door's to refuse, which can say so.
-                Ok(_) | Err(ConfigError::TokenExpired(_)) => Ok(PLACEHOLDER.into()),
+                Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
                 Err(error) => as_it_is(&error),
             },
-            "namespace" | "ca.crt" => files::read(&self.dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error)),
+            files::NAMESPACE | files::CA => {
+                files::read(read_file, &self.dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))
+            }
             _ => Err(ErrorCode::NoEntry),
         }?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +279,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     fn volume(dir: &Path) -> Volume {
-        let credentials = Credentials::new(dir.join("token").to_str().unwrap().into());
+        let credentials = Credentials::new(dir.join("token").to_str().unwrap().into(), read_file);
         Volume::new(dir, Arc::new(credentials)).unwrap()
     }
 

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-env=EXTENSIONS={}", target_dir.join("wasm32-wasip2/component").display());
     for path in [
         "benches/guest",
+        "core",
         "guest/client",
         "tests/extensions",
         "examples/gateway/sticky",

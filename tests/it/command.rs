@@ -198,6 +198,6 @@ async fn the_environment_names_the_server() {
     command.env("KUBERNETES_SERVICE_PORT", "tcp://10.0.0.1:443");
     assert_eq!(
         run(&mut command).await.stderr,
-        "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_PORT is not a port\n"
+        "incluster: not in a pod: KUBERNETES_SERVICE_PORT is \"tcp://10.0.0.1:443\", which is not a port\n"
     );
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod api_errors;
+mod architecture;
 mod caller;
 mod cancellation;
 mod command;

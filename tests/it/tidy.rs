@@ -8,7 +8,7 @@ fn root() -> PathBuf {
 }
 
 /// The files that git knows or would take, that end like this.
-fn files(ending: &str) -> Vec<(String, String)> {
+pub fn files(ending: &str) -> Vec<(String, String)> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())

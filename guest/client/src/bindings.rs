@@ -10,6 +10,7 @@ wit_bindgen::generate!({
     // What decoding fills in, field by field.
     additional_type_attributes: {
         "incluster:kubernetes/types@0.1.0/pod": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/pod-list": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/object-meta": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/owner-reference": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/pod-spec": [#[derive(Default)]],

@@ -1,12 +1,18 @@
 //! A watch that goes on when its connection does not.
 
-use crate::client::{Answer, Client};
-use crate::decode::{Encoding, Event, Frames};
+use crate::asking::{Answer, Asking, Settings};
+use crate::decode::{Encoding, Event as Decoded, Frames};
+use crate::machine::{Do, Event, Machine, Phase, Todo, after, out_of_turn};
+use crate::redact::redact;
 use crate::request::Request;
 use crate::retry;
 use crate::types::{ChangeKind, Error, TransportError};
-use std::collections::VecDeque;
+use incluster_core::Token;
+use incluster_core::credentials::Now;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec;
 
 /// A connection that was good for so long has not failed, whether or not anything happened meanwhile.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
@@ -28,21 +34,24 @@ pub enum Change<T> {
 }
 
 /// Makes the request that goes on after a resource version, for as many seconds.
-type MakeRequest = Box<dyn Fn(Option<&str>, Option<u32>) -> Result<Request, Error>>;
+pub type MakeRequest = Box<dyn Fn(Option<&str>, Option<u32>) -> Request>;
 
 /// The changes of a collection, over as many connections as it takes.
-pub struct Changes<T> {
-    client: Client,
+pub struct Changes<B, T> {
+    settings: Rc<Settings>,
     request: MakeRequest,
-    decode: fn(Encoding, &[u8]) -> Result<Event<T>, Error>,
+    decode: fn(Encoding, &[u8]) -> Result<Decoded<T>, Error>,
     position: Position,
-    stream: Option<Stream>,
+    connection: Connection<B>,
     /// What has arrived and was not handed out yet.
-    arrived: VecDeque<Result<Event<T>, Error>>,
+    arrived: vec::IntoIter<Result<Decoded<T>, Error>>,
     /// Connections in a row that were good for nothing.
     fruitless: u32,
     end: End,
 }
+
+/// What to do, or what has changed; `None` at the end.
+type Step<B, T> = Do<B, Result<Option<Change<T>>, Error>>;
 
 /// Where in the course of events we are.
 #[derive(Debug, PartialEq)]
@@ -55,8 +64,22 @@ enum Position {
     Ended,
 }
 
-struct Stream {
-    answer: Answer,
+enum Connection<B> {
+    /// There is none.
+    None,
+    /// There is none before this time.
+    Waiting(Instant),
+    /// It is being asked for.
+    Asking(Box<Asking<B>>),
+    /// It brings events. Its body is away while it is read.
+    Open(Stream<B>),
+}
+
+struct Stream<B> {
+    body: Option<B>,
+    phase: Option<Phase>,
+    encoding: Encoding,
+    token: Arc<Token>,
     frames: Frames,
     begun: Instant,
     fruitful: bool,
@@ -69,22 +92,22 @@ enum End {
     At(Instant),
 }
 
-impl<T> Changes<T> {
-    /// A watch from a resource version; without one, from the objects that there are.
+impl<B, T> Changes<B, T> {
+    /// A watch from a resource version; without one, from the objects that there are. For as many seconds, or for ever.
     pub fn new(
-        client: &Client,
+        settings: Rc<Settings>,
         from: Option<String>,
         seconds: Option<u32>,
         request: MakeRequest,
-        decode: fn(Encoding, &[u8]) -> Result<Event<T>, Error>,
-    ) -> Changes<T> {
+        decode: fn(Encoding, &[u8]) -> Result<Decoded<T>, Error>,
+    ) -> Changes<B, T> {
         Changes {
-            client: client.clone(),
+            settings,
             request,
             decode,
             position: from.map_or(Position::Initial { begun: false }, Position::After),
-            stream: None,
-            arrived: VecDeque::new(),
+            connection: Connection::None,
+            arrived: Vec::new().into_iter(),
             fruitless: 0,
             end: seconds.map_or(End::Never, |seconds| End::In(Duration::from_secs(seconds.into()))),
         }
@@ -93,6 +116,11 @@ impl<T> Changes<T> {
     /// Whether the objects that there are have still to come, all of them.
     pub fn is_unbegun(&self) -> bool {
         self.position == Position::Initial { begun: false }
+    }
+
+    /// Whether its time is over.
+    pub fn is_over(&self, now: Now) -> bool {
+        self.left(now).is_some_and(|left| left.is_zero())
     }
 
     /// Ends the watch: there is nothing from which to go on.
@@ -105,137 +133,196 @@ impl<T> Changes<T> {
         self.position = Position::After(resource_version);
     }
 
-    /// The next change; `None` when the time is over, or after [`Change::Expired`].
-    pub fn next_change(&mut self) -> Result<Option<Change<T>>, Error> {
-        if let End::In(time) = self.end {
-            self.end = End::At(Instant::now() + time);
+    /// Takes what happened.
+    fn take_event(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Option<Step<B, T>> {
+        match (std::mem::replace(&mut self.connection, Connection::None), event) {
+            (Connection::Waiting(_), Event::TimeOver) => {}
+            (connection @ (Connection::None | Connection::Waiting(_) | Connection::Open(_)), Event::Go) => {
+                self.connection = connection;
+            }
+            (Connection::Asking(asking), event) => return self.ask(now, random, asking, event),
+            (Connection::Open(mut stream), Event::Chunk(body, chunk)) => {
+                let (decode, encoding, token) = (self.decode, stream.encoding, &stream.token);
+                let mut arrived = Vec::new();
+                let pushed = stream.frames.push(chunk, &mut |frame| {
+                    arrived.push(decode(encoding, frame).map_err(|error| redact(token, error)));
+                });
+                match pushed {
+                    Ok(()) => stream.body = Some(body),
+                    // What arrived before comes first.
+                    Err(error) => arrived.push(Err(redact(token, error))),
+                }
+                self.arrived = arrived.into_iter();
+                self.connection = Connection::Open(stream);
+            }
+            // It ends when the server has had enough, or restarts.
+            (Connection::Open(stream), Event::End) => {
+                if let Err(error) = self.lost(now, random, stream) {
+                    return Some(Do::HandOut(Err(error)));
+                }
+            }
+            (Connection::Open(stream), Event::Failed(error)) => {
+                self.arrive(Err(redact(&stream.token, error)));
+                self.connection = Connection::Open(stream);
+            }
+            (Connection::Open(stream), Event::TimeOver) => {
+                if let Some(phase) = stream.phase {
+                    self.arrive(Err(phase.late()));
+                }
+                self.connection = Connection::Open(stream);
+            }
+            _ => return Some(out_of_turn()),
         }
+        None
+    }
+
+    /// Hands out what has arrived, and else sees to it that something does.
+    fn go_on(&mut self, now: Now, random: u64) -> Step<B, T> {
         loop {
-            if let Some(arrived) = self.arrived.pop_front() {
+            if let Some(arrived) = self.arrived.next() {
                 match arrived.map(|event| self.take(event)) {
-                    Ok(Some(change)) => return Ok(Some(change)),
+                    Ok(Some(change)) => return Do::HandOut(Ok(Some(change))),
                     Ok(None) => {}
-                    Err(Error::Api(status)) if status.code == 410 => return Ok(Some(self.expired(status.message))),
-                    Err(error) if retry::worth_it(&error).is_some() => self.lost()?,
+                    Err(Error::Api(status)) if status.code == 410 => return Do::HandOut(Ok(Some(self.expired(status.message)))),
+                    Err(error) if retry::worth_it(&error).is_some() => {
+                        if let Connection::Open(stream) = std::mem::replace(&mut self.connection, Connection::None)
+                            && let Err(error) = self.lost(now, random, stream)
+                        {
+                            return Do::HandOut(Err(error));
+                        }
+                    }
                     Err(error) => {
                         self.disconnect();
-                        return Err(error);
+                        return Do::HandOut(Err(error));
                     }
                 }
                 continue;
             }
-            if self.position == Position::Ended || self.left().is_some_and(|left| left.is_zero()) {
+            if self.position == Position::Ended || self.is_over(now) {
                 self.position = Position::Ended;
                 self.disconnect();
-                return Ok(None);
+                return Do::HandOut(Ok(None));
             }
-            let Some(stream) = &mut self.stream else {
-                self.connect()?;
-                continue;
-            };
-            let read = match stream.answer.body.chunk() {
-                Ok(Some(chunk)) => {
-                    let (decode, answer, arrived) = (self.decode, &stream.answer, &mut self.arrived);
-                    stream.frames.push(&chunk, &mut |frame| {
-                        arrived.push_back(decode(answer.encoding, frame).map_err(|error| answer.redact(error)));
-                    })
+            match &mut self.connection {
+                Connection::Waiting(until) if now.instant < *until => return Do::Next(Todo::Wait(*until)),
+                Connection::None | Connection::Waiting(_) | Connection::Asking(_) => {
+                    let asking = Box::new(Asking::new(self.request(now), &self.settings, now));
+                    if let Some(next) = self.ask(now, random, asking, Event::Go) {
+                        return next;
+                    }
                 }
-                // It ends when the server has had enough, or restarts.
-                Ok(None) => {
-                    self.lost()?;
-                    continue;
+                Connection::Open(stream) => {
+                    let end = match self.end {
+                        End::At(end) => Some(after(end, GRACE)),
+                        End::Never | End::In(_) => None,
+                    };
+                    match (Phase::begin("between bytes", self.settings.limits.watch_pause, now.instant, end), stream.body.take())
+                    {
+                        (Ok(phase), Some(body)) => {
+                            stream.phase = Some(phase);
+                            return Do::Next(Todo::Read(body, phase.until));
+                        }
+                        (Err(error), _) => self.arrive(Err(error)),
+                        // Its error was worth another try, and there is none without a connection.
+                        (Ok(_), None) => self.connection = Connection::None,
+                    }
                 }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = read.map_err(|error| stream.answer.redact(error)) {
-                // What arrived before comes first.
-                self.arrived.push_back(Err(error));
             }
         }
     }
 
-    /// How long to go on; `None` is for ever.
-    fn left(&self) -> Option<Duration> {
-        match self.end {
-            End::At(end) => Some(end.saturating_duration_since(Instant::now())),
-            End::Never | End::In(_) => None,
-        }
-    }
-
-    fn connect(&mut self) -> Result<(), Error> {
+    fn request(&self, now: Now) -> Request {
         let from = match &self.position {
             Position::After(version) => Some(version.as_str()),
             Position::Initial { .. } | Position::Ended => None,
         };
-        let left = self.left();
-        let seconds = left.map(|left| u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
-        let request = (self.request)(from, seconds)?;
-        match self.client.watch(&request, left.map(|left| Instant::now() + left + GRACE)) {
-            Ok(answer) => {
-                let frames = Frames::new(answer.encoding);
-                self.stream = Some(Stream { answer, frames, begun: Instant::now(), fruitful: false });
-                Ok(())
-            }
-            Err(Error::Api(status)) if status.code == 410 => {
-                self.arrived.push_back(Err(Error::Api(status)));
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let seconds = self.left(now).map(|left| u32::try_from(retry::whole_seconds(left)).unwrap_or(u32::MAX));
+        (self.request)(from, seconds)
+    }
+
+    /// How long to go on; `None` is for ever.
+    fn left(&self, now: Now) -> Option<Duration> {
+        match self.end {
+            End::At(end) => Some(end.saturating_duration_since(now.instant)),
+            End::Never | End::In(_) => None,
         }
     }
 
+    /// Asks for a connection. `None` when there is one, or when the server has said why there is none.
+    fn ask(&mut self, now: Now, random: u64, mut asking: Box<Asking<B>>, event: Event<'_, B>) -> Option<Step<B, T>> {
+        match asking.step(now, random, event) {
+            Do::Next(todo) => {
+                self.connection = Connection::Asking(asking);
+                return Some(Do::Next(todo));
+            }
+            Do::HandOut(Ok(Answer { encoding, body, token })) => {
+                let (body, frames) = (Some(body), Frames::new(encoding));
+                let stream = Stream { body, phase: None, encoding, token, frames, begun: now.instant, fruitful: false };
+                self.connection = Connection::Open(stream);
+            }
+            Do::HandOut(Err(error @ Error::Api(_))) if is_gone(&error) => self.arrive(Err(error)),
+            Do::HandOut(Err(error)) => return Some(Do::HandOut(Err(error))),
+        }
+        None
+    }
+
+    /// Something arrives, after all that came before has been handed out.
+    fn arrive(&mut self, event: Result<Decoded<T>, Error>) {
+        self.arrived = vec![event].into_iter();
+    }
+
     fn disconnect(&mut self) {
-        self.stream = None;
-        self.arrived.clear();
+        self.connection = Connection::None;
+        self.arrived = Vec::new().into_iter();
     }
 
     /// The connection has ended: goes on after the last event, at once or after a wait.
-    fn lost(&mut self) -> Result<(), Error> {
-        let Some(stream) = self.stream.take() else { return Ok(()) };
-        let was_good = stream.fruitful || !self.arrived.is_empty() || stream.begun.elapsed() > GOOD_CONNECTION;
+    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>) -> Result<(), Error> {
+        let lasted = now.instant.saturating_duration_since(stream.begun);
+        let was_good = stream.fruitful || lasted > GOOD_CONNECTION;
         if matches!(self.position, Position::Initial { .. }) {
-            self.arrived.push_back(Ok(Event::Cut));
+            self.arrive(Ok(Decoded::Cut));
         }
         if was_good {
             self.fruitless = 0;
             return Ok(());
         }
         self.fruitless += 1;
-        if self.fruitless >= self.client.retry_policy().attempts {
+        if self.fruitless >= self.settings.retry_policy.get().attempts {
             let times = std::mem::take(&mut self.fruitless);
             let error = format!("the watch ended {times} times in a row without an event");
             return Err(Error::Transport(TransportError::ConnectionLost(error)));
         }
-        let wait = retry::backoff(self.fruitless, wasip2::random::random::get_random_u64());
-        std::thread::sleep(self.left().map_or(wait, |left| left.min(wait)));
+        let wait = retry::backoff(self.fruitless, random);
+        self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(wait, |left| left.min(wait))));
         Ok(())
     }
 
     /// What an event means where we are.
-    fn take(&mut self, event: Event<T>) -> Option<Change<T>> {
+    fn take(&mut self, event: Decoded<T>) -> Option<Change<T>> {
         let is_initial = matches!(self.position, Position::Initial { .. });
         match event {
-            Event::Object { kind, object, resource_version } => {
+            Decoded::Object { kind, object, resource_version } => {
                 self.position = if is_initial { Position::Initial { begun: true } } else { Position::After(resource_version) };
                 self.fruitful();
                 Some(Change::Object(kind, object))
             }
-            Event::Bookmark { initial_events_end: false, .. } if is_initial => None,
-            Event::Bookmark { resource_version, .. } => {
+            Decoded::Bookmark { initial_events_end: false, .. } if is_initial => None,
+            Decoded::Bookmark { resource_version, .. } => {
                 self.position = Position::After(resource_version.clone());
                 self.fruitful();
                 Some(if is_initial { Change::Synced(resource_version) } else { Change::Bookmark(resource_version) })
             }
             // The objects that there are come in no order from which to go on.
-            Event::Cut if self.position == Position::Initial { begun: true } => {
+            Decoded::Cut if self.position == Position::Initial { begun: true } => {
                 Some(self.expired("the connection ended before all pods that there are had come".into()))
             }
-            Event::Cut => None,
+            Decoded::Cut => None,
         }
     }
 
     fn fruitful(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        if let Connection::Open(stream) = &mut self.connection {
             stream.fruitful = true;
         }
     }
@@ -245,4 +332,24 @@ impl<T> Changes<T> {
         self.disconnect();
         Change::Expired(message)
     }
+}
+
+impl<B, T> Machine<B> for Changes<B, T> {
+    /// The next change; `None` when the time is over, or after [`Change::Expired`].
+    type Output = Result<Option<Change<T>>, Error>;
+
+    fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
+        if let End::In(time) = self.end {
+            self.end = End::At(after(now.instant, time));
+        }
+        match self.take_event(now, random, event) {
+            Some(next) => next,
+            None => self.go_on(now, random),
+        }
+    }
+}
+
+/// That the server has forgotten what comes next.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 410)
 }

@@ -1,75 +1,66 @@
-//! The client: what the parts do together, and how often.
+//! Does what the machines say.
 
-use crate::claims::Claims;
-use crate::config::{self, HOST_VARIABLE, PORT_VARIABLE, Server};
-use crate::credentials::Credentials;
-use crate::decode::{Encoding, PodListDecoder};
+use crate::asking::Settings;
+use crate::call::{Call, Json, Pods};
+use crate::machine::{Do, Event, Machine, Todo};
+use crate::pages::PodPages;
 use crate::redact::redact;
-use crate::request::{self, Request};
-use crate::response::{self, MAX_FAILURE_BYTES};
-use crate::token::Token;
-use crate::transport::{Body, Times, Transport};
-use crate::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy};
-use crate::{SERVICE_ACCOUNT_DIR, files, retry};
+use crate::request::{self, PROTOBUF_OR_JSON, Request};
+use crate::system;
+use crate::transport::{Body, Stopped, Transport};
+use crate::types::{ConfigError, Error, ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
+use crate::watch::PodWatch;
+use incluster_core::claims::Claims;
+use incluster_core::credentials::Credentials;
+use incluster_core::files::{self, mounted};
+use incluster_core::limits::{self, CallLimits};
+use incluster_core::{Namespace, Server};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-/// No answer to `get_json` is larger: 128 MiB, half of what the host's sandbox has by default.
-const MAX_JSON_BYTES: usize = 128 << 20;
 
 /// A client for the API server of the pod that it runs in. Clones are the same client.
-#[derive(Clone)]
-pub struct Client(Rc<Inner>);
+pub struct Client<T>(Rc<Inner<T>>);
 
-struct Inner {
-    transport: Transport,
-    namespace: Option<String>,
+struct Inner<T> {
+    server: Server,
+    transport: T,
+    namespace: Option<Namespace>,
     credentials: Credentials,
-    retry_policy: Cell<RetryPolicy>,
+    settings: Rc<Settings>,
 }
 
-/// A successful answer: the body is still to be read.
-pub struct Answer {
-    /// How the body is encoded.
-    pub encoding: Encoding,
-    /// The body.
-    pub body: Body,
-    token: Arc<Token>,
-}
-
-impl Answer {
-    /// The error without the token, which a server may have sent back.
-    pub fn redact(&self, error: Error) -> Error {
-        redact(&self.token, error)
+impl<T> Clone for Client<T> {
+    fn clone(&self) -> Self {
+        Client(self.0.clone())
     }
 }
 
-impl Client {
+impl<T: Transport> Client<T> {
     /// Finds everything where Kubernetes puts it, in the order in which a person would look for it.
-    pub fn load_incluster_config() -> Result<Client, ConfigError> {
+    pub fn load_incluster_config() -> Result<Client<T>, ConfigError> {
         let variable = |name: &str| std::env::var(name).ok();
-        let server = Server::from_environment(variable(HOST_VARIABLE).as_deref(), variable(PORT_VARIABLE).as_deref())?;
-        let credentials = Credentials::new(format!("{SERVICE_ACCOUNT_DIR}/token"));
-        credentials.token()?;
-        let namespace_path = format!("{SERVICE_ACCOUNT_DIR}/namespace");
-        let namespace = match files::read_optional(&namespace_path)? {
-            Some(content) => Some(config::namespace(&namespace_path, &content)?),
+        let server = Server::from_environment(variable)?;
+        let credentials = Credentials::new(mounted(files::TOKEN), system::read_file);
+        credentials.token(system::now())?;
+        let path = mounted(files::NAMESPACE);
+        let namespace = match files::read_optional(system::read_file, &path)? {
+            Some(content) => Some(Namespace::of_file(&path, &content)?),
             None => None,
         };
-        let (transport, retry_policy) = (Transport::new(server), Cell::new(RetryPolicy::DEFAULT));
-        Ok(Client(Rc::new(Inner { transport, namespace, credentials, retry_policy })))
+        let limits = CallLimits::from_environment(variable(limits::VARIABLE).as_deref());
+        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits });
+        let transport = T::to(&server, limits);
+        Ok(Client(Rc::new(Inner { server, transport, namespace, credentials, settings })))
     }
 
     /// The API server's address.
     pub fn server(&self) -> &Server {
-        self.0.transport.server()
+        &self.0.server
     }
 
     /// The pod's own namespace, when the service account's volume has it.
-    pub fn namespace(&self) -> Option<&str> {
-        self.0.namespace.as_deref()
+    pub fn namespace(&self) -> Option<&Namespace> {
+        self.0.namespace.as_ref()
     }
 
     /// What the service account's token says of itself, as it was read last, if it is a JWT.
@@ -77,51 +68,40 @@ impl Client {
         self.0.credentials.last().and_then(|token| Claims::of(&token))
     }
 
-    /// How often, and for how long, calls are tried.
-    pub fn retry_policy(&self) -> RetryPolicy {
-        self.0.retry_policy.get()
+    /// What holds for its calls.
+    pub fn settings(&self) -> &Rc<Settings> {
+        &self.0.settings
     }
 
-    /// Changes that for the calls to come.
+    /// Changes how often, and for how long, calls are tried that are yet to come.
     pub fn set_retry_policy(&self, policy: RetryPolicy) {
-        self.0.retry_policy.set(policy);
+        self.0.settings.retry_policy.set(policy);
     }
 
     /// The pods of a namespace, in one answer.
-    pub fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
-        let request = request::list_namespaced_pods(namespace, options, request::PROTOBUF_OR_JSON)?;
-        self.retrying(|tries| {
-            let mut answer = tries.send(&request, Some(tries.deadline()))?;
-            let mut decoder = PodListDecoder::new(answer.encoding);
-            while let Some(chunk) = answer.body.chunk()? {
-                decoder.push(&chunk)?;
-            }
-            decoder.finish()
-        })
+    pub fn list_namespaced_pods(&self, namespace: &Namespace, options: &ListOptions) -> Result<PodList, Error> {
+        let request = request::list_namespaced_pods(namespace, options, PROTOBUF_OR_JSON);
+        self.drive(&mut Call::<_, Pods>::new(request, self.settings(), system::now()))
+    }
+
+    /// The pods of a namespace, page by page: for [`drive`](Client::drive).
+    pub fn page_namespaced_pods(&self, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages<T::Body> {
+        PodPages::new(self.settings().clone(), namespace, options, paging)
+    }
+
+    /// The pods of a namespace, and what becomes of them: for [`drive`](Client::drive).
+    pub fn watch_namespaced_pods(&self, namespace: Namespace, options: &WatchOptions) -> PodWatch<T::Body> {
+        PodWatch::new(self.settings().clone(), namespace, options)
     }
 
     /// What the API server has at a path, as JSON.
     pub fn get_json(&self, path_and_query: &str) -> Result<Vec<u8>, Error> {
-        self.get_whole(&request::get_json(path_and_query)?)
+        self.get_whole(request::get_json(path_and_query)?)
     }
 
     /// The whole JSON body of the answer to a request.
-    pub fn get_whole(&self, request: &Request) -> Result<Vec<u8>, Error> {
-        self.retrying(|tries| {
-            let answer = tries.send(request, Some(tries.deadline()))?;
-            only_json(&answer)?;
-            match answer.body.up_to(MAX_JSON_BYTES)? {
-                (json, true) => Ok(json),
-                (_, false) => {
-                    Err(Error::LimitExceeded(format!("the answer has more than {MAX_JSON_BYTES} bytes; ask for less with limit")))
-                }
-            }
-        })
-    }
-
-    /// The answer to a request for a watch, which may go on until `end`.
-    pub fn watch(&self, request: &Request, end: Option<Instant>) -> Result<Answer, Error> {
-        self.retrying(|tries| tries.send(request, end))
+    pub fn get_whole(&self, request: Request) -> Result<Vec<u8>, Error> {
+        self.drive(&mut Call::<_, Json>::new(request, self.settings(), system::now()))
     }
 
     /// The error without the token, which a server may have sent back.
@@ -132,87 +112,49 @@ impl Client {
         }
     }
 
-    /// One call: as many attempts as the policy allows.
-    fn retrying<T>(&self, attempt: impl Fn(&Tries<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let mut tries = Tries::begin(self)?;
+    /// Does what a machine says until it hands something out.
+    pub fn drive<M: Machine<T::Body>>(&self, machine: &mut M) -> M::Output {
+        let mut chunk = None;
+        let mut event = Event::Go;
         loop {
-            match attempt(&tries) {
-                Ok(value) => return Ok(value),
-                Err(error) => tries.again(error)?,
+            match machine.step(system::now(), system::random(), event) {
+                Do::Next(todo) => event = self.act(todo, &mut chunk),
+                Do::HandOut(output) => return output,
+            }
+        }
+    }
+
+    /// Does this, and says what happened. (Once for all machines: it is 4 KB.)
+    #[inline(never)]
+    fn act<'c>(&self, todo: Todo<T::Body>, chunk: &'c mut Option<<T::Body as Body>::Chunk>) -> Event<'c, T::Body> {
+        match todo {
+            Todo::Token { afresh: false } => Event::Token(self.0.credentials.token(system::now())),
+            Todo::Token { afresh: true } => Event::Token(self.0.credentials.reload(system::now())),
+            Todo::Send(sending) => match self.0.transport.send(&sending) {
+                Ok((head, body)) => Event::Head(head, body),
+                Err(stopped) => stopped.into(),
+            },
+            Todo::Read(mut body, until) => match body.chunk(until) {
+                Ok(Some(read)) => {
+                    let read: &'c _ = chunk.insert(read);
+                    Event::Chunk(body, read.as_ref())
+                }
+                Ok(None) => Event::End,
+                Err(stopped) => stopped.into(),
+            },
+            Todo::Wait(until) => {
+                std::thread::sleep(until.saturating_duration_since(system::now().instant));
+                Event::TimeOver
             }
         }
     }
 }
 
-/// The attempts of one call.
-struct Tries<'a> {
-    client: &'a Client,
-    policy: RetryPolicy,
-    begun: Instant,
-    token: Arc<Token>,
-    attempts: u32,
-    reloaded: bool,
-}
-
-impl<'a> Tries<'a> {
-    fn begin(client: &'a Client) -> Result<Tries<'a>, Error> {
-        let token = client.0.credentials.token().map_err(Error::Config)?;
-        let policy = client.retry_policy();
-        Ok(Tries { client, policy, begun: Instant::now(), token, attempts: 1, reloaded: false })
-    }
-
-    fn time_allowed(&self) -> Duration {
-        Duration::from_millis(self.policy.deadline_milliseconds.max(1).into())
-    }
-
-    fn deadline(&self) -> Instant {
-        self.begun + self.time_allowed()
-    }
-
-    /// Sends the request, and reads the answer if it is a failure.
-    fn send(&self, request: &Request, end: Option<Instant>) -> Result<Answer, Error> {
-        let times = Times { head: self.deadline(), body: end };
-        let (head, body) = self.client.0.transport.get(&self.token, request, &times)?;
-        match response::success(&head)? {
-            Some(encoding) => Ok(Answer { encoding, body, token: self.token.clone() }),
-            None => {
-                let (body, _) = body.up_to(MAX_FAILURE_BYTES)?;
-                Err(Error::Api(response::failure(&head, &body, SystemTime::now())))
-            }
+impl<B> From<Stopped> for Event<'_, B> {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TimeOver => Event::TimeOver,
+            Stopped::Failed(error) => Event::Failed(error),
         }
-    }
-
-    /// Waits for the next attempt, unless this error was the last.
-    fn again(&mut self, error: Error) -> Result<(), Error> {
-        let error = redact(&self.token, error);
-        let credentials = &self.client.0.credentials;
-        if matches!(&error, Error::Api(status) if status.code == 401) && !self.reloaded {
-            self.reloaded = true;
-            self.token = credentials.reload().map_err(Error::Config)?;
-            return Ok(());
-        }
-        let elapsed = self.begun.elapsed();
-        let wait = match retry::worth_it(&error) {
-            Some(asked) if self.attempts < self.policy.attempts => {
-                asked + retry::backoff(self.attempts, wasip2::random::random::get_random_u64())
-            }
-            _ => return Err(retry::gave_up(error, self.attempts, elapsed)),
-        };
-        if elapsed + wait >= self.time_allowed() {
-            return Err(retry::gave_up(error, self.attempts, elapsed));
-        }
-        std::thread::sleep(wait);
-        self.attempts += 1;
-        // Meanwhile the token may have been renewed once more.
-        self.reloaded = false;
-        self.token = credentials.token().map_err(Error::Config)?;
-        Ok(())
-    }
-}
-
-fn only_json(answer: &Answer) -> Result<(), Error> {
-    match answer.encoding {
-        Encoding::Json => Ok(()),
-        Encoding::Protobuf => Err(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into())),
     }
 }

@@ -1,48 +1,45 @@
 //! All that incluster's guests know of Kubernetes.
 //!
 //! ```text
-//!  environment, files ──► config ──► request ──► transport ──► response ──► decode ──► records of wit/types.wit
-//!                         (pure)     (pure)        (I/O)        (pure)       (pure)
+//!  what is asked for ──► request ──► call, pages, watch ──► response ──► decode ──► records of wit/types.wit
+//!                                    │ what to do next ▲ what happened, and when
+//!                                    ▼                 │
+//!                                    client: the clock, the token's file, and a transport
 //! ```
 //!
-//! Everything is a function from values to values, natively testable, but for three modules: [`files`] and [`credentials`]
-//! read the service account's volume, and `transport` speaks wasi:http, or with the feature `tls`, TLS over wasi:sockets.
-//! [`Client`] puts them together, [`PodPages`] and [`PodWatch`] go on with it.
+//! Everything is a function from values to values, or a [machine], natively testable, but for two modules: [`system`] asks WASI, and
+//! [`Client`] does what the machines say, over a [`transport`](transport::Transport): over wasi:http, or with TLS of its own over wasi:sockets.
 //!
 //! The records are those that wit-bindgen makes of `wit/types.wit`: there is no second set of types to convert to.
 
+mod asking;
 pub mod bindings;
+mod call;
 mod changes;
-pub mod claims;
 mod client;
-pub mod config;
-pub mod credentials;
 pub mod decode;
-mod defaults;
-pub mod describe;
-pub mod dns;
-pub mod files;
-mod look_again;
+pub mod machine;
 mod pager;
 mod pages;
+pub mod plugin;
 #[cfg(test)]
 mod properties;
 mod redact;
 pub mod request;
 pub mod response;
 pub mod retry;
-pub mod text;
-pub mod token;
-mod transport;
+#[cfg(test)]
+mod schedules;
+pub mod system;
+pub mod transport;
 mod watch;
 
+pub use asking::Settings;
 pub use bindings::exports::incluster::kubernetes::types;
 pub use changes::{Change, Changes};
-pub use client::{Answer, Client};
+pub use client::Client;
 pub use pager::{Pager, Place};
 pub use pages::PodPages;
-pub use transport::Body;
 pub use watch::PodWatch;
 
-/// Where Kubernetes mounts a pod's service account.
-pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+incluster_core::records!();

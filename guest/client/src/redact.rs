@@ -1,7 +1,7 @@
 //! Takes the token out of errors. A server, or a proxy, may send back what it was sent: in a body, a reason, a redirect.
 
-use crate::token::Token;
 use crate::types::{ConfigError, Error, Status, TransportError};
+use incluster_core::Token;
 
 /// The error, with `(redacted)` for every token in its texts.
 pub fn redact(token: &Token, mut error: Error) -> Error {

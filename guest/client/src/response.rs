@@ -2,8 +2,10 @@
 
 use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, decode, schema};
-use crate::describe::one_line;
+
+use crate::retry;
 use crate::types::{Error, Status, StatusDetails, TransportError};
+use incluster_core::text::one_line;
 use std::time::SystemTime;
 
 /// An answer without its body.
@@ -92,7 +94,7 @@ fn retry_after(head: &Head, now: SystemTime) -> Option<u32> {
     let date = httpdate::parse_http_date(value).ok()?;
     let now = head.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
     let wait = date.duration_since(now).unwrap_or_default();
-    u32::try_from(wait.as_millis().div_ceil(1000)).ok()
+    u32::try_from(retry::whole_seconds(wait)).ok()
 }
 
 fn protobuf_status(body: &[u8]) -> Option<schema::Status> {

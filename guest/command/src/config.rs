@@ -1,9 +1,13 @@
 //! `incluster config`: what a pod has been given, without its secrets.
 
 use crate::failure::Failure;
-use incluster_client::claims::Claims;
-use incluster_client::describe::one_line;
-use incluster_client::{Client, SERVICE_ACCOUNT_DIR, files};
+use incluster_client::Client;
+use incluster_client::system::read_file;
+use incluster_client::transport::Transport;
+use incluster_core::Namespace;
+use incluster_core::claims::Claims;
+use incluster_core::files::{self, mounted};
+use incluster_core::text::one_line;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::io::Write;
@@ -11,13 +15,13 @@ use std::time::{Duration, SystemTime};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-pub fn run(out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::load_incluster_config().map_err(Failure::Config)?;
-    let ca = files::read(&format!("{SERVICE_ACCOUNT_DIR}/ca.crt")).map_err(Failure::Config)?;
+pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), Failure> {
+    let client = Client::<T>::load_incluster_config().map_err(Failure::Config)?;
+    let ca = files::read(read_file, &mounted(files::CA)).map_err(|error| Failure::Config(error.into()))?;
     let now = SystemTime::now();
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<12}{value}");
     line("Server:", &client.server().to_string())?;
-    line("Namespace:", client.namespace().unwrap_or("unknown: there is no file namespace"))?;
+    line("Namespace:", client.namespace().map_or("unknown: there is no file namespace", Namespace::as_str))?;
     for (name, value) in token_lines(client.claims(), now) {
         line(name, &value)?;
     }
@@ -80,7 +84,7 @@ fn about(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use incluster_client::token::Token;
+    use incluster_core::Token;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

@@ -3,8 +3,8 @@
 
 use crate::pods::Page;
 use incluster_client::decode::{Part, json};
-use incluster_client::text::{is_control, json};
 use incluster_client::types::Error;
+use incluster_core::text::{is_control, json};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};

@@ -1,8 +1,11 @@
 //! What a failed command says, in one line.
 
+use incluster_client::Client;
 use incluster_client::request::Request;
+use incluster_client::transport::Transport;
 use incluster_client::types::{ConfigError, Error, TransportError};
-use incluster_client::{Client, describe};
+use incluster_core::error::Problem;
+use incluster_core::text::one_line;
 use std::fmt;
 use std::io;
 
@@ -24,7 +27,13 @@ const NO_CA: &str = "this host trusts certificate authorities of its own, and no
 
 impl Failure {
     /// A request's failure. `permission` is what a 403 says is missing.
-    pub fn of_request(client: &Client, doing: String, request: &Request, permission: &str, error: Error) -> Failure {
+    pub fn of_request<T: Transport>(
+        client: &Client<T>,
+        doing: String,
+        request: &Request,
+        permission: &str,
+        error: Error,
+    ) -> Failure {
         let check = match &error {
             Error::Api(status) if status.code == 403 => {
                 let subject = client.claims().and_then(|claims| claims.sub);
@@ -34,7 +43,7 @@ impl Failure {
             Error::Transport(TransportError::Tls(reason) | TransportError::Certificate(reason)) if reason.is_empty() => {
                 NO_CA.into()
             }
-            error => describe::check(error).into(),
+            error => Problem::from(error).check().into(),
         };
         let (url, error) = (format!("{}{}", client.server(), request.path()), client.redact(error));
         Failure::Request { doing, url, error, check }
@@ -43,7 +52,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&describe::one_line(&self.text()))
+        f.write_str(&one_line(&self.text()))
     }
 }
 
@@ -51,12 +60,15 @@ impl Failure {
     fn text(&self) -> String {
         match self {
             Failure::Config(error) => {
-                let error = Error::Config(error.clone());
-                format!("failed to load the in-cluster configuration: {}; {}", describe::cause(&error), describe::check(&error))
+                let error = incluster_core::ConfigError::from(error.clone());
+                format!("failed to load the in-cluster configuration: {error}; {}", error.check())
             }
-            Failure::Argument(error) => format!("{}; {}", describe::cause(error), describe::check(error)),
+            Failure::Argument(error) => {
+                let problem = Problem::from(error);
+                format!("{problem}; {}", problem.check())
+            }
             Failure::Request { doing, url, error, check } => {
-                format!("failed to {doing}: GET {url}: {}; {check}", describe::cause(error))
+                format!("failed to {doing}: GET {url}: {}; {check}", Problem::from(error))
             }
             Failure::Output(error) => format!("failed to write the output: {error}"),
         }

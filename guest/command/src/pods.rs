@@ -1,20 +1,23 @@
 //! `incluster pods`: page by page, and then change by change.
 
-use crate::args::{Output, Pods};
 use crate::document::{Document, Format};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::table::{Columns, Printer, Table, table_event};
 use incluster_client::request::{self, Request};
-use incluster_client::types::{Error, ListOptions, OnExpired, PagingOptions, WatchOptions};
+use incluster_client::transport::Transport;
+use incluster_client::types::{Error, ListOptions, OnExpired, PagingOptions, RetryPolicy, WatchOptions};
 use incluster_client::{Change, Changes, Client, Pager};
+use incluster_core::Namespace;
+use incluster_core::command_line::{Output, Pods};
 use std::io::Write;
 
-pub fn run(pods: &Pods, out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::load_incluster_config().map_err(Failure::Config)?;
-    client.set_retry_policy(pods.retry_policy);
-    let namespace = pods.namespace.as_deref().or(client.namespace()).unwrap_or("default");
-    let list = List { client: &client, namespace, pods };
+pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), Failure> {
+    let client = Client::<T>::load_incluster_config().map_err(Failure::Config)?;
+    client.set_retry_policy(RetryPolicy { attempts: pods.attempts, deadline_milliseconds: pods.deadline_milliseconds });
+    let namespace = pods.namespace.as_ref().or(client.namespace()).map_or("default", Namespace::as_str);
+    let namespace = Namespace::parse(namespace).map_err(|not| Failure::Argument(Error::InvalidArgument(not.to_string())))?;
+    let list = List { client: &client, namespace: &namespace, pods };
     match pods.output {
         Output::Json => list.document(Format::Json, out),
         Output::Yaml => list.document(Format::Yaml, out),
@@ -42,13 +45,13 @@ pub struct Page {
 type ReadPage<'a> = dyn FnMut(&[u8], usize) -> Result<Page, Error> + 'a;
 
 /// What is to be listed.
-struct List<'a> {
-    client: &'a Client,
-    namespace: &'a str,
+struct List<'a, T> {
+    client: &'a Client<T>,
+    namespace: &'a Namespace,
     pods: &'a Pods,
 }
 
-impl List<'_> {
+impl<T: Transport> List<'_, T> {
     fn table(&self, columns: Columns, out: &mut dyn Write) -> Result<(), Failure> {
         let mut printer = Printer::new(columns);
         loop {
@@ -81,19 +84,23 @@ impl List<'_> {
 
     /// Prints page after page, as they arrive. Returns how many pods that were.
     fn pages(&self, form: fn(Request) -> Request, read: &mut ReadPage<'_>, out: &mut dyn Write) -> Result<usize, Failure> {
-        let limit = self.pods.options.limit;
+        let limit = self.pods.limit;
         let page_size = self.pods.chunk_size.unwrap_or(500).min(limit.unwrap_or(u32::MAX));
-        let options = ListOptions { limit: Some(page_size), ..self.pods.options.clone() };
+        let options = ListOptions {
+            label_selector: self.pods.label_selector.clone(),
+            field_selector: self.pods.field_selector.clone(),
+            limit: Some(page_size),
+            ..ListOptions::ALL
+        };
         let paging = PagingOptions { on_expired: Some(OnExpired::Resume), ..PagingOptions::DEFAULT };
         let mut pager = Pager::new(&options, &paging);
         let mut progress = Progress::on_terminal();
         let mut shown = 0;
         let room = |shown| limit.map_or(usize::MAX, |limit| limit as usize - shown);
         while let Some(options) = pager.next().map_err(Failure::Argument)? {
-            let request = request::list_namespaced_pods(self.namespace, options, request::JSON).map_err(Failure::Argument)?;
-            let request = form(request);
+            let request = form(request::list_namespaced_pods(self.namespace, options, request::JSON));
             let fail = |error| self.failure("list", &request, error);
-            let json = match self.client.get_whole(&request) {
+            let json = match self.client.get_whole(request.clone()) {
                 Err(Error::Api(status)) if status.code == 410 => {
                     pager.expired(status).map_err(fail)?;
                     progress.clear();
@@ -131,20 +138,20 @@ impl List<'_> {
     /// Prints what changes after a resource version, until the server has forgotten what comes next.
     fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<(), Failure> {
         let options = WatchOptions {
-            label_selector: self.pods.options.label_selector.clone(),
-            field_selector: self.pods.options.field_selector.clone(),
+            label_selector: self.pods.label_selector.clone(),
+            field_selector: self.pods.field_selector.clone(),
             ..WatchOptions::ALL
         };
         let make = {
-            let namespace = self.namespace.to_string();
+            let namespace = self.namespace.clone();
             move |from: Option<&str>, seconds| {
-                request::watch_namespaced_pods(&namespace, &options, from, seconds, request::JSON).map(request::as_table)
+                request::as_table(request::watch_namespaced_pods(&namespace, &options, from, seconds, request::JSON))
             }
         };
-        let first = make(Some(&version), None).map_err(Failure::Argument)?;
-        let mut changes = Changes::new(self.client, Some(version), None, Box::new(make), table_event);
+        let first = make(Some(&version), None);
+        let mut changes = Changes::new(self.client.settings().clone(), Some(version), None, Box::new(make), table_event);
         loop {
-            match changes.next_change().map_err(|error| self.failure("watch", &first, error))? {
+            match self.client.drive(&mut changes).map_err(|error| self.failure("watch", &first, error))? {
                 Some(Change::Object(_, table)) => {
                     out.write_all(&printer.page(&table, usize::MAX).text)?;
                     out.flush()?;
@@ -156,7 +163,7 @@ impl List<'_> {
     }
 
     fn failure(&self, verb: &str, request: &Request, error: Error) -> Failure {
-        let namespace = self.namespace;
+        let namespace = self.namespace.as_str();
         let permission = format!("verb {verb:?} on \"pods\" in namespace {namespace:?}");
         Failure::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, error)
     }

@@ -2,8 +2,8 @@
 
 use crate::pods::Page;
 use incluster_client::decode::{Encoding, Event, change_kind, pod_event};
-use incluster_client::text::is_control;
 use incluster_client::types::Error;
+use incluster_core::text::is_control;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -1,15 +1,17 @@
 //! Makes connections to the API server: TCP, then TLS, each under its deadline.
 
 use super::telemetry;
-use super::trust::{Trust, TrustError, is_untrusted};
+use crate::files::read_file;
 use crate::{Limits, Server};
 use http::Uri;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use incluster_core::tls::{Trust, TrustError, is_untrusted};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pub(crate) enum ConnectError {
 impl Connector {
     pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &Limits) -> Connector {
         let Limits { connect, handshake, .. } = *limits;
-        let trust = Trust::new(ca_path.to_string_lossy().into_owned(), ring::default_provider(), &["h2", "http/1.1"]);
+        let trust = Trust::new(ca_path.to_string_lossy().into_owned(), read_file, ring::default_provider(), &["h2", "http/1.1"]);
         Connector(Arc::new(Inner { server, trust, connect, handshake }))
     }
 }
@@ -82,7 +84,9 @@ impl Inner {
             Err(_) => return Err(ConnectError::TcpTimeout),
         };
         tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
-        match timeout(self.handshake, connector.connect(self.server.name().clone(), TokioIo::new(TokioIo::new(tcp)))).await {
+        let name = ServerName::try_from(self.server.host().to_owned());
+        let name = name.map_err(|e| ConnectError::Tls(io::Error::new(ErrorKind::InvalidInput, e)))?;
+        match timeout(self.handshake, connector.connect(name, TokioIo::new(TokioIo::new(tcp)))).await {
             Ok(tls) => Ok(MaybeHttpsStream::Https(TokioIo::new(tls.map_err(ConnectError::Tls)?))),
             Err(_) => Err(ConnectError::TlsTimeout),
         }

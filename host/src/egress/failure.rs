@@ -1,14 +1,12 @@
-//! What a failure is in the words of wasi:http.
-//!
-//! Only `internal-error` has room for a text. Where there is more to say than a code does, the text begins with the code's
-//! name: our guest reads it as that code with a detail, and any other guest can still show it. A body's failures are all of
-//! this kind, as wasmtime 48 gives guests the text of a body's error, and no code.
+//! What a failure is in the words of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), as wasmtime 48 gives
+//! guests the text of a body's error, and no code.
 
 use super::connect::ConnectError;
-use super::detail::{self, Detail, find};
-use crate::types::{self, ConfigError};
-use crate::{Server, describe};
+use crate::Server;
 use hyper_util::client::legacy;
+use incluster_core::ConfigError;
+use incluster_core::failure::{Code, Failure};
+use incluster_core::tls::{self, find};
 use std::io::ErrorKind;
 use wasmtime_wasi_http::Error;
 
@@ -22,9 +20,9 @@ pub(crate) fn of_request(error: &legacy::Error, server: &Server) -> Error {
     }
     // Not our connector's failure: the connection was another request's, and ended before this one could share it.
     if error.is_connect() {
-        return detailed("connection-terminated", "before the request was sent");
+        return failed(Code::ConnectionLost, "before the request was sent");
     }
-    detailed("HTTP-protocol-error", &error.to_string())
+    failed(Code::HttpProtocol, &error.to_string())
 }
 
 /// A response that broke off, or one that is not HTTP.
@@ -32,7 +30,7 @@ pub(crate) fn of_http(error: &hyper::Error) -> Error {
     let is_torn = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     match find::<h2::Error>(error) {
         Some(h2) if !is_torn => of_h2(h2),
-        _ => detail::of_http(error).into(),
+        _ => internal(&tls::of_http(error)),
     }
 }
 
@@ -40,73 +38,71 @@ fn of_h2(error: &h2::Error) -> Error {
     let code = match error.reason() {
         // The server goes away, takes no more requests, or has lost what is behind it.
         Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
-            "connection-terminated"
+            Code::ConnectionLost
         }
-        None if error.is_io() => "connection-terminated",
-        _ => "HTTP-protocol-error",
+        None if error.is_io() => Code::ConnectionLost,
+        _ => Code::HttpProtocol,
     };
-    detailed(code, &error.to_string())
+    failed(code, &error.to_string())
 }
 
 /// A response that has more bytes than this.
 pub(crate) fn body_too_large(limit: u64) -> Error {
-    detailed("HTTP-response-body-size", &limit.to_string())
+    failed(Code::BodyTooLarge, &limit.to_string())
 }
 
 /// A response that pauses too long.
 pub(crate) fn body_too_slow() -> Error {
-    detailed("connection-read-timeout", "between bytes")
+    failed(Code::ReadTimeout, "between bytes")
 }
 
 /// A sandbox is told of its own tenant's limit.
 pub(crate) fn limit_exceeded(what: &str) -> Error {
-    detailed("limit-exceeded", what)
+    failed(Code::LimitExceeded, what)
 }
 
 /// A request that may not leave.
 pub(crate) fn denied(why: &str) -> Error {
-    detailed("HTTP-request-denied", why)
+    failed(Code::Denied, why)
 }
 
 /// There is no token to send, for this reason.
 pub(crate) fn no_token(error: ConfigError) -> Error {
     match error {
-        ConfigError::TokenExpired(file) => detailed("token-expired", &file.reason),
-        error => detailed("token-expired", &describe::cause(&types::Error::Config(error))),
+        ConfigError::TokenExpired { reason, .. } => failed(Code::TokenExpired, &reason),
+        error => failed(Code::TokenExpired, &error.to_string()),
     }
 }
 
 /// The answer has the token in it, which is not for the sandbox.
 pub(crate) fn token_in_answer() -> Error {
-    detailed("HTTP-protocol-error", "the service account's token is in the answer, which was withheld")
+    failed(Code::HttpProtocol, "the service account's token is in the answer, which was withheld")
 }
 
 fn of_connect(error: &ConnectError, server: &Server) -> Error {
     match error {
-        ConnectError::TcpTimeout => detailed("connection-timeout", "connecting"),
-        ConnectError::TlsTimeout => detailed("connection-timeout", "TLS handshake"),
-        ConnectError::Trust(error) => detail::of_trust(error).into(),
-        ConnectError::Tls(io) => detail::of_tls(io, server).into(),
+        ConnectError::TcpTimeout => failed(Code::ConnectionTimeout, "connecting"),
+        ConnectError::TlsTimeout => failed(Code::ConnectionTimeout, "TLS handshake"),
+        ConnectError::Trust(error) => internal(&tls::of_trust(error)),
+        ConnectError::Tls(io) => internal(&tls::of_tls(io, server)),
         ConnectError::Tcp(io) => match io.kind() {
             ErrorKind::ConnectionRefused => Error::ConnectionRefused,
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
                 Error::DestinationIpUnroutable
             }
-            ErrorKind::ConnectionReset => detailed("connection-terminated", "while connecting"),
-            ErrorKind::TimedOut => detailed("connection-timeout", "connecting"),
+            ErrorKind::ConnectionReset => failed(Code::ConnectionLost, "while connecting"),
+            ErrorKind::TimedOut => failed(Code::ConnectionTimeout, "connecting"),
             // std reports a failed look-up of a name without an OS error.
             _ if io.raw_os_error().is_none() => Error::DnsError { rcode: Some(io.to_string()), info_code: None },
-            _ => detailed("connection-failed", &io.to_string()),
+            _ => failed(Code::NotConnected, &io.to_string()),
         },
     }
 }
 
-fn detailed(code: &'static str, text: &str) -> Error {
-    detail::detailed(code, text).into()
+fn failed(code: Code, text: &str) -> Error {
+    internal(&Failure::new(code, text))
 }
 
-impl From<Detail> for Error {
-    fn from(detail: Detail) -> Error {
-        Error::InternalError(Some(detail.to_string()))
-    }
+fn internal(failure: &Failure) -> Error {
+    Error::InternalError(Some(failure.to_string()))
 }

@@ -9,19 +9,13 @@
 
 mod body;
 mod connect;
-#[path = "../../../guest/client/src/transport/detail.rs"]
-mod detail;
 mod failure;
 mod guard;
 mod telemetry;
-#[path = "../../../guest/client/src/transport/trust.rs"]
-mod trust;
 
-use crate::credentials::Credentials;
 use crate::identity::Settings;
-use crate::policy::Policy;
-use crate::policy::Verb;
-use crate::request_info::RequestInfo;
+use crate::now;
+use crate::policy::{Policy, Verb};
 use crate::volume::PLACEHOLDER;
 use crate::{Limits, Server};
 use body::LimitedBody;
@@ -33,6 +27,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use incluster_core::credentials::Credentials;
+use incluster_core::failure::ATTEMPT_HEADER;
+use incluster_core::limits::CallLimits;
+use incluster_core::request_info::RequestInfo;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,8 +52,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Which attempt of a call a request is. It does not leave.
+const ATTEMPT: header::HeaderName = header::HeaderName::from_static(ATTEMPT_HEADER);
+
 /// What a request may carry: what the client needs.
-const HEADERS: [header::HeaderName; 4] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT];
+const HEADERS: [header::HeaderName; 5] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT, ATTEMPT];
 
 /// Connections to one API server.
 #[derive(Clone)]
@@ -132,6 +133,7 @@ impl Door {
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
         *request_out.headers_mut() = request.headers.clone();
         request_out.headers_mut().remove(header::HOST);
+        request_out.headers_mut().remove(ATTEMPT);
         Ok(Admitted { request: request_out, is_watch: info.verb == Verb::Watch, stream })
     }
 
@@ -139,7 +141,7 @@ impl Door {
     fn authorize(&self, headers: &mut HeaderMap) -> Result<Option<Guard>, Error> {
         let mut guard = None;
         if let Some(credentials) = &self.brokered {
-            let token = credentials.token().map_err(failure::no_token)?;
+            let token = credentials.token(now()).map_err(failure::no_token)?;
             guard = Guard::new(token.as_bytes());
             let value =
                 HeaderValue::try_from(token.authorization()).map_err(|_| failure::denied("the token is not fit for a header"))?;
@@ -163,9 +165,9 @@ impl Door {
             }
         };
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
-        let Limits { first_byte, between_bytes, watch_pause, response_bytes, connect, handshake, .. } = self.limits;
-        // A connection may have to be made first, which has deadlines of its own.
-        let deadline = connect.saturating_add(handshake).saturating_add(at_most(first_byte, options.first_byte_timeout));
+        let limits = self.limits.of_calls();
+        let limits = CallLimits { first_byte: at_most(limits.first_byte, options.first_byte_timeout), ..limits };
+        let deadline = limits.head();
         let answer = match timeout(deadline, self.connections.0.request(request)).await {
             Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
                 Err(failure::token_in_answer())
@@ -177,13 +179,9 @@ impl Door {
         let answer = answer?;
         if let (Some(credentials), 401) = (&self.brokered, answer.status().as_u16()) {
             // The guest asks once more. What fails here fails then.
-            let _ = credentials.reload();
+            let _ = credentials.reload(now());
         }
-        // A watch is quiet while nothing happens, and goes on for as long as somebody reads it.
-        let (pause, bytes) = match is_watch {
-            true => (watch_pause, u64::MAX),
-            false => (between_bytes, response_bytes),
-        };
+        let (pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
         let pause = at_most(pause, options.between_bytes_timeout);
         Ok(answer.map(|body| LimitedBody::new(body, bytes, pause, answered, guard, stream).boxed_unsync()))
     }
@@ -242,27 +240,17 @@ impl Refusal {
 
 /// One sandbox's way to its tenant's door.
 #[derive(Clone)]
-pub(crate) struct Egress {
-    door: Arc<Door>,
-    /// What this sandbox asked for last, and how often in a row.
-    last: Option<(String, u32)>,
-}
+pub(crate) struct Egress(Arc<Door>);
 
 impl Egress {
     pub(crate) fn new(door: Arc<Door>) -> Egress {
-        Egress { door, last: None }
+        Egress(door)
     }
+}
 
-    /// Which attempt at the same thing a request is, counted from 1.
-    fn attempt(&mut self, request: &http::request::Parts) -> u32 {
-        let asked = request.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-        let attempt = match self.last.take() {
-            Some((last, attempts)) if last == asked => attempts.saturating_add(1),
-            _ => 1,
-        };
-        self.last = Some((asked, attempt));
-        attempt
-    }
+/// Which attempt of its call a request is, as the guest says; the first, where it says nothing.
+fn attempt(headers: &HeaderMap) -> u32 {
+    headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok()).unwrap_or(1)
 }
 
 /// The bearer token, where there is one header `Authorization` and a bearer token in it.
@@ -280,9 +268,9 @@ impl WasiHttpHooks for Egress {
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Processing), Error>> + Send> {
         let (parts, _no_body_leaves) = request.into_parts();
-        let door = self.door.clone();
+        let door = self.0.clone();
         let admitted = door.admit(&parts);
-        let exchange = Exchange::begin(&parts, self.attempt(&parts), door.tenant.clone());
+        let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone());
         let span = exchange.span();
         let answer = async move {
             let response = match admitted {

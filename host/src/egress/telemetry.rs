@@ -1,7 +1,8 @@
 //! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
 
-use super::trust::News;
 use http::{HeaderMap, StatusCode, header};
+use incluster_core::failure::{Code, Failure};
+use incluster_core::tls::News;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -135,19 +136,23 @@ fn of_error(error: &Error) -> &'static str {
     match error {
         Error::HttpResponseTimeout => "timeout",
         Error::ConnectionRefused => "refused",
-        Error::InternalError(Some(text)) => match text.split(": ").next().unwrap_or_default() {
-            "connection-timeout" | "connection-read-timeout" => "timeout",
-            "connection-terminated" | "connection-failed" => "connection_lost",
-            "TLS-certificate-error" => "certificate",
-            "TLS-protocol-error" => "tls",
-            "HTTP-response-body-size" | "HTTP-response-header-section-size" => "limit",
-            "token-expired" => "token",
-            code if code.starts_with("file-") || code == "no-certificate" => "ca_crt",
-            _ => "other",
-        },
+        Error::InternalError(Some(text)) => text.parse().map_or("other", |Failure { code, .. }| of_code(code)),
         Error::DnsError { .. } => "dns",
         Error::DestinationIpUnroutable => "unreachable",
         _ => "other",
+    }
+}
+
+fn of_code(code: Code) -> &'static str {
+    match code {
+        Code::ConnectionTimeout | Code::ReadTimeout => "timeout",
+        Code::ConnectionLost | Code::NotConnected => "connection_lost",
+        Code::Certificate => "certificate",
+        Code::Tls => "tls",
+        Code::BodyTooLarge | Code::HeadTooLarge | Code::LimitExceeded => "limit",
+        Code::TokenExpired => "token",
+        Code::CaMissing | Code::CaEmpty | Code::CaUnreadable | Code::CaTooLarge | Code::NoCertificate => "ca_crt",
+        Code::Denied | Code::HttpProtocol => "other",
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::files::read_file;
 use crate::policy::Rule;
 use crate::{Runtime, Tenant};
 
@@ -31,6 +32,17 @@ fn what_the_client_sends_may_leave() {
     let other_spelling = admitted(good().uri("https://10.0.0.1/api").header("host", "evil")).unwrap();
     assert_eq!(other_spelling.uri(), "https://10.0.0.1:443/api");
     assert_eq!(other_spelling.headers().get("host"), None);
+}
+
+/// What the guest sends, and what it says to the door alone.
+#[test]
+fn an_encoded_name_may_leave_and_the_attempt_does_not() {
+    let uri = "https://10.0.0.1:443/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode";
+    let sent = admitted(good().uri(uri).header(ATTEMPT_HEADER, "3")).unwrap();
+    assert_eq!((sent.uri().to_string().as_str(), sent.headers().get(ATTEMPT_HEADER)), (uri, None));
+    let said = |value: &str| attempt(&HeaderMap::from_iter([(ATTEMPT, HeaderValue::from_str(value).unwrap())]));
+    assert_eq!([said("3"), said("x"), said("-1"), attempt(&HeaderMap::new())], [3, 1, 1, 1]);
+    assert!(admit(good().uri("https://10.0.0.1:0443/api")));
 }
 
 #[test]
@@ -103,7 +115,7 @@ fn a_tenant_asks_no_faster_and_reads_no_more_at_once_than_its_limits() {
 fn a_brokered_token_takes_the_place_of_the_placeholder_and_of_nothing_else() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "the-real-token").unwrap();
-    let credentials = Arc::new(Credentials::new(file.path().to_str().unwrap().into()));
+    let credentials = Arc::new(Credentials::new(file.path().to_str().unwrap().into(), read_file));
     let brokering = door(Policy::allow_all(), Limits::default(), Some(credentials));
     let with = |token: &str| Request::get("https://10.0.0.1/api").header("authorization", format!("Bearer {token}"));
 
@@ -117,7 +129,7 @@ fn a_brokered_token_takes_the_place_of_the_placeholder_and_of_nothing_else() {
     }
 
     std::fs::remove_file(file.path()).unwrap();
-    let without = door(Policy::allow_all(), Limits::default(), Some(Arc::new(Credentials::new("/none".into()))));
+    let without = door(Policy::allow_all(), Limits::default(), Some(Arc::new(Credentials::new("/none".into(), read_file))));
     let mut admitted = asked(&without, with(PLACEHOLDER)).unwrap().request;
     assert!(without.authorize(admitted.headers_mut()).is_err());
 }

@@ -2,7 +2,7 @@
 
 use super::error::ExtensionError;
 use super::inventory::{Import, Inventory};
-use crate::text;
+use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
 use std::fmt;

@@ -18,8 +18,8 @@ mod types;
 use super::error::ExtensionError;
 use super::inventory::{Import, Inventory};
 use super::limits::{LoadLimit, LoadLimits, PARSERS_NESTING};
-use crate::text;
 use frame::{Component, Frame, Unknown, Weight};
+use incluster_core::text;
 use wasmparser::{
     BinaryReaderError, ComponentExternalKind as Kind, ComponentInstance, ElementItems, FuncValidatorAllocations, FunctionBody,
     Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,

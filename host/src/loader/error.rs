@@ -1,7 +1,7 @@
 //! Why a component is not loaded.
 
 use super::limits::LoadLimit;
-use crate::text;
+use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::compose::Access;
 use super::error::ExtensionError;
 use super::inventory::Inventory;
 use super::limits::{LoadLimit, LoadLimits};
-use crate::text;
+use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

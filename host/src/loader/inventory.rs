@@ -1,7 +1,7 @@
 //! What is found in the file of a component.
 
 use super::limits::LoadLimit;
-use crate::text;
+use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wasmparser::{CustomSectionReader, KnownCustom};

@@ -6,7 +6,7 @@ use super::error::ExtensionError;
 use super::inspection::Inspection;
 use super::inventory::Inventory;
 use super::limits::LoadLimits;
-use crate::text;
+use incluster_core::text;
 use rustix::io::Errno;
 use std::error::Error;
 use std::io;

@@ -2,7 +2,7 @@
 
 use super::error::ExtensionError;
 use super::protocol::{self, Answer, Question};
-use crate::text;
+use incluster_core::text;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;

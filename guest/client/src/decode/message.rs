@@ -68,8 +68,6 @@ pub trait Put<T> {
 
 /// A string.
 pub struct Text;
-/// Any number of strings.
-pub struct Texts;
 /// A Boolean.
 pub struct Flag;
 /// A number.
@@ -103,17 +101,6 @@ impl Put<Option<String>> for Text {
             Value::Bytes(b"") => None,
             _ => Some(text(value)?),
         };
-        Ok(())
-    }
-}
-
-impl Known for Texts {
-    const KIND: Kind = Kind::Texts;
-}
-
-impl Put<Vec<String>> for Texts {
-    fn put(place: &mut Vec<String>, value: Value<'_>) -> Result<(), Invalid> {
-        place.push(text(value)?);
         Ok(())
     }
 }

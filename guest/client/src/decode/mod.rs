@@ -21,9 +21,8 @@ pub(crate) mod wire;
 
 pub use event::{Event, change_kind, pod_event};
 pub use frames::Frames;
-pub(crate) use message::{Int64, Known, Message, Put, Text, Texts, decode, messages};
+pub(crate) use message::decode;
 pub use pod_list::PodListDecoder;
-pub(crate) use transcode::{Field, from_json};
 
 use crate::types::Error;
 

@@ -21,8 +21,6 @@ pub struct Field {
 pub enum Kind {
     /// A string.
     Text,
-    /// Strings; in JSON, one may be without an array around it.
-    Texts,
     /// A Boolean.
     Flag,
     /// A number.
@@ -105,7 +103,6 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Text => "a string",
-            Kind::Texts => "a string or an array of strings",
             Kind::Flag => "true or false",
             Kind::Int32 => "a 32-bit number",
             Kind::Int64 => "a 64-bit number",
@@ -150,7 +147,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
         match self.kind {
-            Kind::Text | Kind::Texts => self.bytes(value.as_bytes()),
+            Kind::Text => self.bytes(value.as_bytes()),
             Kind::Time => {
                 let time = match humantime::parse_rfc3339(value) {
                     Ok(time) => time,
@@ -167,12 +164,8 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let kind = match self.kind {
-            Kind::Many(fields) => Kind::One(fields),
-            Kind::Texts => Kind::Text,
-            _ => return Err(self.not("an array")),
-        };
-        while items.next_element_seed(Value { kind, number: self.number, out: self.out })?.is_some() {}
+        let Kind::Many(fields) = self.kind else { return Err(self.not("an array")) };
+        while items.next_element_seed(Value { kind: Kind::One(fields), number: self.number, out: self.out })?.is_some() {}
         Ok(())
     }
 

@@ -1,19 +1,12 @@
 //! `incluster`: runs the command component, or an extension, in a sandbox, in a pod or against any API server.
 
-#[expect(dead_code, reason = "the host only wants to know whether the command line is one")]
-#[path = "../../../../guest/command/src/args.rs"]
-mod args;
-#[allow(dead_code, reason = "the command line only needs to know labels; the tests know all")]
-#[path = "../../../../guest/client/src/dns.rs"]
-mod dns;
 mod options;
 
-use args::Command;
 use incluster::policy::Policy;
-use incluster::types;
 use incluster::{
     Compiler, Credentials, Error, ExtensionError, Inspection, Limits, LoadLimit, LoadLimits, Runtime, Server, Tenant, input,
 };
+use incluster_core::command_line::Command;
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use options::{Action, Check, Compose, File, Format, Options, Run};
@@ -98,14 +91,15 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let runtime = Runtime::builder().sandboxes(1).compiler(compiler).load_limits(limits).build()?;
     let tenant =
         |name: &str, server| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
-    let server = || options.server.map_or_else(Server::from_environment, Ok);
+    let server =
+        || options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::from), Ok);
     match options.action {
         Action::Compose(compose) => write_composition(&runtime, &compose).await,
         Action::Check(check) => print_inspection(&runtime, &check).await,
         Action::Own(args, command) => {
             // These must not need a pod.
             let needs_none = matches!(command, Command::Help | Command::Version);
-            let server = if needs_none { Server::new("localhost", 443) } else { server() }?;
+            let server = if needs_none { Server::new("localhost", 443)? } else { server()? };
             // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
             let limits = Limits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..Limits::default() };
             let tenant = tenant(TENANT, server).limits(limits).policy(Policy::allow_all()).credentials(Credentials::Portable);

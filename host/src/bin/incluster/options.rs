@@ -1,8 +1,8 @@
 //! The host's command line. What stands after a command of the component's own is the component's.
 
-use crate::args::{self, Command};
 use incluster::policy::Policy;
 use incluster::{Limits, LoadLimits, SERVICE_ACCOUNT_DIR, Server, input};
+use incluster_core::command_line::{self, Command};
 use lexopt::{Arg, Error, Parser, ValueExt};
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
         }
     }
     let args: Vec<_> = first.into_iter().map(Ok).chain(parser.raw_args()?.map(|arg| arg.string())).collect::<Result<_, _>>()?;
-    let command = args::parse(Parser::from_args(&args))?;
+    let command = command_line::parse(Parser::from_args(&args))?;
     options.action = Action::Own(args, command);
     Ok(options)
 }

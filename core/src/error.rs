@@ -1,0 +1,245 @@
+//! What went wrong, and what to check first: the texts that people read.
+
+use crate::text::one_line;
+use std::borrow::Cow;
+use std::fmt;
+
+/// What is wrong with a pod's in-cluster configuration: the cases of `config-error` in `wit/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// This environment variable is not set.
+    EnvironmentMissing(String),
+    /// This environment variable is empty.
+    EnvironmentEmpty(String),
+    /// This value is neither an IP address nor a DNS name.
+    InvalidHost(String),
+    /// This value is no port.
+    InvalidPort(String),
+    /// There is no file at this path.
+    FileMissing(String),
+    /// The file at this path holds nothing but white space.
+    FileEmpty(String),
+    /// The file cannot be read.
+    FileUnreadable {
+        /// Its path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The file at this path is not UTF-8.
+    FileNotText(String),
+    /// The file at this path is larger than [`MAX_BYTES`](crate::files::MAX_BYTES).
+    FileTooLarge(String),
+    /// The file at this path has a character that no bearer token has.
+    InvalidToken(String),
+    /// The file at this path has no PEM certificate.
+    NoCertificate(String),
+    /// The text of the file at this path is no namespace.
+    InvalidNamespace(String),
+    /// The token that was read last has expired.
+    TokenExpired {
+        /// The path of the file that gives no other.
+        path: String,
+        /// Why it does not.
+        reason: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::EnvironmentMissing(name) => write!(f, "the environment variable {name} is not set"),
+            ConfigError::EnvironmentEmpty(name) => write!(f, "the environment variable {name} is empty"),
+            ConfigError::InvalidHost(value) => {
+                write!(f, "KUBERNETES_SERVICE_HOST is {value:?}, which is neither an IP address nor a DNS name")
+            }
+            ConfigError::InvalidPort(value) => write!(f, "KUBERNETES_SERVICE_PORT is {value:?}, which is not a port"),
+            ConfigError::FileMissing(path) => write!(f, "there is no file {path}"),
+            ConfigError::FileEmpty(path) => write!(f, "the file {path} is empty"),
+            ConfigError::FileUnreadable { path, reason } => write!(f, "failed to read {path}: {reason}"),
+            ConfigError::FileNotText(path) => write!(f, "the file {path} is not UTF-8 text"),
+            ConfigError::FileTooLarge(path) => write!(f, "the file {path} has more than 1 MiB"),
+            ConfigError::InvalidToken(path) => write!(f, "the file {path} has a character that no bearer token has"),
+            ConfigError::NoCertificate(path) => write!(f, "the file {path} has no PEM certificate"),
+            ConfigError::TokenExpired { path, reason } => {
+                write!(f, "the last token has expired, and {path} gives no other: {reason}")
+            }
+            ConfigError::InvalidNamespace(path) => write!(f, "the file {path} has no namespace (a DNS-1123 label) in it"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// What to check first, without a full stop.
+    pub fn check(&self) -> &'static str {
+        match self {
+            ConfigError::EnvironmentMissing(_)
+            | ConfigError::EnvironmentEmpty(_)
+            | ConfigError::InvalidHost(_)
+            | ConfigError::InvalidPort(_) => {
+                "check that this runs in a pod, and that the host passes KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT on"
+            }
+            ConfigError::FileMissing(_)
+            | ConfigError::FileEmpty(_)
+            | ConfigError::FileUnreadable { .. }
+            | ConfigError::FileNotText(_)
+            | ConfigError::FileTooLarge(_)
+            | ConfigError::InvalidToken(_)
+            | ConfigError::NoCertificate(_)
+            | ConfigError::InvalidNamespace(_)
+            | ConfigError::TokenExpired { .. } => {
+                "check that the pod mounts its service account (automountServiceAccountToken), and that the host preopens its folder"
+            }
+        }
+    }
+}
+
+/// Why no answer came from the API server: the cases of `transport-error` in `wit/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Its name has no address.
+    NameNotResolved,
+    /// Nothing listens at its address.
+    ConnectionRefused,
+    /// There is no way to its address.
+    Unreachable,
+    /// A deadline passed.
+    Timeout,
+    /// The connection broke.
+    ConnectionLost,
+    /// Its certificate was not accepted.
+    Certificate,
+    /// The handshake failed for another reason.
+    Tls,
+    /// What came back is not HTTP.
+    HttpProtocol,
+    /// It redirects.
+    Redirected,
+    /// Anything else.
+    Other,
+}
+
+impl Transport {
+    fn text(self) -> &'static str {
+        match self {
+            Transport::NameNotResolved => "the API server's name has no address",
+            Transport::ConnectionRefused => "connection refused",
+            Transport::Unreachable => "the API server's address cannot be reached",
+            Transport::Timeout => "timed out",
+            Transport::ConnectionLost => "the connection broke before the answer was complete",
+            Transport::Certificate => "the API server's certificate was not accepted",
+            Transport::Tls => "the TLS handshake failed",
+            Transport::HttpProtocol => "the answer is not HTTP",
+            Transport::Redirected => "refused to follow a redirect",
+            Transport::Other => "failed to send the request",
+        }
+    }
+
+    fn check(self) -> &'static str {
+        match self {
+            Transport::Certificate => "check that ca.crt is this cluster's, and that the server's certificate names this address",
+            Transport::Tls | Transport::HttpProtocol => "check that the API server, and not something else, listens there",
+            Transport::Redirected => "check what is between here and the API server: it never redirects",
+            Transport::NameNotResolved
+            | Transport::ConnectionRefused
+            | Transport::Unreachable
+            | Transport::Timeout
+            | Transport::ConnectionLost
+            | Transport::Other => "check the API server's address, and the network policies between here and there",
+        }
+    }
+}
+
+/// Why a call failed: the cases of `error` in `wit/`, as far as they have a text. Its `Display` is one line of printable text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem<'a> {
+    /// The API server answered with a failure.
+    Api {
+        /// The HTTP status code.
+        code: u16,
+        /// The cause in one word.
+        reason: Option<&'a str>,
+        /// The cause for people.
+        message: &'a str,
+    },
+    /// The configuration could not be used.
+    Config(ConfigError),
+    /// No answer came, and what there is to say beyond why.
+    Transport(Transport, &'a str),
+    /// The host does not permit it.
+    Denied(&'a str),
+    /// An argument cannot be sent.
+    InvalidArgument(&'a str),
+    /// The answer is not what the Kubernetes API documents.
+    MalformedResponse(&'a str),
+    /// The answer exceeds a limit.
+    LimitExceeded(&'a str),
+}
+
+impl fmt::Display for Problem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.text()))
+    }
+}
+
+impl Problem<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Problem::Api { code, reason, message } => {
+                let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+                let message = if message.is_empty() { "the answer has no body" } else { message };
+                format!("{code}{reason}: {message}").into()
+            }
+            Problem::Config(error) => error.to_string().into(),
+            Problem::Transport(why, "") => why.text().into(),
+            Problem::Transport(why, detail) => format!("{}: {detail}", why.text()).into(),
+            Problem::Denied(what) => format!("denied: {what}").into(),
+            Problem::MalformedResponse(what) => format!("the answer is not what the Kubernetes API documents: {what}").into(),
+            Problem::InvalidArgument(what) | Problem::LimitExceeded(what) => Cow::Borrowed(what),
+        }
+    }
+
+    /// What to check first, without a full stop.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Problem::Api { code, .. } => match code {
+                401 => {
+                    "check that the service account's token is fresh, that its audience is this API server, and that the account exists"
+                }
+                403 => "check that a Role with this verb and resource is bound to the service account in this namespace",
+                404 => "check the path, and that the server knows this API",
+                406 => "check what is between here and the API server: it does not speak the Kubernetes API",
+                410 => "the resource version or continue token is too old: list again from the beginning",
+                429 => "the API server is busy: try again later, with a smaller limit",
+                500..=599 => "check the health of the API server, and try again",
+                _ => "check the arguments",
+            },
+            Problem::Config(error) => error.check(),
+            Problem::Transport(why, _) => why.check(),
+            Problem::Denied(_) => "check the host's policy for this component",
+            Problem::InvalidArgument(_) => "check the arguments",
+            Problem::MalformedResponse(_) => "check what is between here and the API server",
+            Problem::LimitExceeded(_) => "ask for less, with limit or a selector, or raise the host's limit",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_leaves_its_line() {
+        let problem = Problem::MalformedResponse("a\nb\x1b[2J\u{85}c\u{202e}d\u{2069}");
+        assert_eq!(problem.to_string(), "the answer is not what the Kubernetes API documents: a b [2J c d ");
+    }
+
+    #[test]
+    fn a_detail_follows_its_cause() {
+        let refused = |detail| Problem::Transport(Transport::ConnectionRefused, detail).to_string();
+        assert_eq!(refused(""), "connection refused");
+        assert_eq!(refused("10.0.0.1:443"), "connection refused: 10.0.0.1:443");
+    }
+}

@@ -1,0 +1,31 @@
+//! What incluster's guests and its host both know: of Kubernetes, of a pod's service account, and of each other across the sandbox's
+//! boundary. Each fact is here once.
+//!
+//! Values alone: no clock, no file and no socket, and no type of the contract in `wit/`, of which each side has bindings of its own.
+//! What time it is, and what is in a file, callers say.
+
+pub mod claims;
+#[cfg(feature = "command-line")]
+pub mod command_line;
+pub mod credentials;
+pub mod dns;
+pub mod error;
+pub mod failure;
+pub mod files;
+pub mod limits;
+mod namespace;
+#[cfg(test)]
+mod properties;
+#[macro_use]
+mod records;
+pub mod request_info;
+pub mod server;
+pub mod text;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod token;
+
+pub use error::ConfigError;
+pub use namespace::Namespace;
+pub use server::Server;
+pub use token::Token;

@@ -1,0 +1,124 @@
+//! How long the parts of a call may take, and how much may come.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How often a call is tried by default: enough for the restart of one API server among several.
+pub const ATTEMPTS: u32 = 6;
+
+/// How long a call may take by default, with all its attempts.
+pub const DEADLINE_MILLISECONDS: u32 = 90_000;
+
+/// The environment variable in which a host tells a guest of limits other than the default. The guest keeps them, too, as not every
+/// host has any: the wasmtime CLI would wait for ten minutes.
+pub const VARIABLE: &str = "INCLUSTER_LIMITS";
+
+/// The limits of one call to the API server. Its `Display` is a text for [`VARIABLE`]: `name=number` and a comma between two, in
+/// milliseconds and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Resolving the name and connecting by TCP.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// From asking for a connection to the answer's head, on top of `connect` and `handshake`.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer's body.
+    pub between_bytes: Duration,
+    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute.
+    pub watch_pause: Duration,
+    /// The bytes of one answer's body, unless it is a watch's.
+    pub response_bytes: u64,
+}
+
+impl CallLimits {
+    /// The API server's own limit for a list is 60 s. 5,000 large pods are about 106 MB of JSON.
+    pub const DEFAULT: CallLimits = CallLimits {
+        connect: Duration::from_secs(10),
+        handshake: Duration::from_secs(10),
+        first_byte: Duration::from_secs(60),
+        between_bytes: Duration::from_secs(30),
+        watch_pause: Duration::from_secs(300),
+        response_bytes: 256 << 20,
+    };
+
+    /// How long an answer's head may take, from asking for a connection, which may have to be made first.
+    pub fn head(&self) -> Duration {
+        self.connect.saturating_add(self.handshake).saturating_add(self.first_byte)
+    }
+
+    /// How long an answer's body may pause.
+    pub fn pause(&self, is_watch: bool) -> Duration {
+        if is_watch { self.watch_pause } else { self.between_bytes }
+    }
+
+    /// How many bytes an answer's body may have.
+    pub fn body_bytes(&self, is_watch: bool) -> u64 {
+        if is_watch { u64::MAX } else { self.response_bytes }
+    }
+
+    /// Reads the value of [`VARIABLE`], if it is set. What it does not say, or says in another way than a host would, is as by default.
+    pub fn from_environment(value: Option<&str>) -> CallLimits {
+        let number = |name: &str| {
+            let pairs = value.unwrap_or_default().split(',').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(known, _)| *known == name).find_map(|(_, number)| u64::from_str(number).ok())
+        };
+        let time = |name: &str, default| number(name).map_or(default, Duration::from_millis);
+        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
+        CallLimits {
+            connect: time("connect", connect),
+            handshake: time("handshake", handshake),
+            first_byte: time("first-byte", first_byte),
+            between_bytes: time("between-bytes", between_bytes),
+            watch_pause: time("watch-pause", watch_pause),
+            response_bytes: number("response-bytes").unwrap_or(response_bytes),
+        }
+    }
+}
+
+impl Display for CallLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self;
+        let times = [
+            ("connect", connect),
+            ("handshake", handshake),
+            ("first-byte", first_byte),
+            ("between-bytes", between_bytes),
+            ("watch-pause", watch_pause),
+        ];
+        for (name, time) in times {
+            write!(f, "{name}={},", u64::try_from(time.as_millis()).unwrap_or(u64::MAX))?;
+        }
+        write!(f, "response-bytes={response_bytes}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_tells_a_guest_reads() {
+        let raised = CallLimits {
+            connect: Duration::from_millis(1),
+            handshake: Duration::ZERO,
+            first_byte: Duration::from_secs(3600),
+            between_bytes: Duration::from_secs(7),
+            watch_pause: Duration::from_millis(u64::MAX),
+            response_bytes: u64::MAX,
+        };
+        for limits in [CallLimits::DEFAULT, raised] {
+            assert_eq!(CallLimits::from_environment(Some(&limits.to_string())), limits);
+        }
+        let endless = CallLimits { watch_pause: Duration::MAX, ..raised };
+        assert_eq!(CallLimits::from_environment(Some(&endless.to_string())), raised);
+    }
+
+    #[test]
+    fn what_makes_no_sense_changes_nothing() {
+        for value in [None, Some(""), Some("connect"), Some("connect=-1,other=5,=,,first-byte=1s"), Some("\0")] {
+            assert_eq!(CallLimits::from_environment(value), CallLimits::DEFAULT);
+        }
+    }
+}

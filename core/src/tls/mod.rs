@@ -1,0 +1,7 @@
+//! TLS that trusts ca.crt and nothing else, and what there is to say where it fails.
+
+mod trust;
+mod why;
+
+pub use trust::{News, Tell, Trust, TrustError, is_untrusted};
+pub use why::{find, of_http, of_tls, of_trust};

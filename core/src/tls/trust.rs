@@ -1,0 +1,211 @@
+//! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
+
+use crate::ConfigError;
+use crate::files::{self, ReadFile};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A ca.crt, and the TLS configuration that its last good content made.
+pub struct Trust {
+    path: String,
+    read_file: ReadFile,
+    provider: Arc<CryptoProvider>,
+    protocols: Vec<Vec<u8>>,
+    last: Mutex<Option<(Vec<u8>, Arc<ClientConfig>)>>,
+}
+
+/// Why ca.crt gives nothing to trust.
+#[derive(Debug)]
+pub enum TrustError {
+    /// It cannot be read.
+    File(ConfigError),
+    /// There is nothing in it.
+    Empty,
+    /// It has no usable certificate.
+    NoCertificate,
+    /// It ends within a certificate: somebody is writing it.
+    Half,
+    /// TLS cannot be set up at all.
+    Tls(rustls::Error),
+}
+
+/// What was noticed while ca.crt was read.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// It has changed: new connections trust its new content.
+    Changed,
+    /// It cannot be used, for this reason: its last good content stays.
+    Kept(&'a TrustError),
+    /// The certificate at this place in it cannot be used, for this reason, and is passed over.
+    PassedOver(usize, &'a str),
+}
+
+/// Hears what was noticed.
+pub type Tell<'a> = &'a dyn Fn(News<'_>);
+
+impl Trust {
+    /// The file at `path`, which is read by this, for connections that speak one of these protocols (ALPN, RFC 7301), best first.
+    pub fn new(path: String, read_file: ReadFile, provider: CryptoProvider, protocols: &[&str]) -> Trust {
+        let protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
+        Trust { path, read_file, provider: Arc::new(provider), protocols, last: Mutex::new(None) }
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The configuration for a new connection. The file is read each time, which is short beside a handshake; its content
+    /// is parsed when it changed. While it cannot be used, what was good last is good still.
+    pub fn config(&self, tell: Tell<'_>) -> Result<Arc<ClientConfig>, TrustError> {
+        let content = read(self.read_file, &self.path);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(content), Some((same, config))) = (&content, &*last)
+            && content == same
+        {
+            return Ok(config.clone());
+        }
+        let made = content.and_then(|content| {
+            let (roots, is_whole) = roots(&content, tell)?;
+            match is_whole || last.is_none() {
+                true => Ok((content, Arc::new(self.client_config(roots).map_err(TrustError::Tls)?))),
+                false => Err(TrustError::Half),
+            }
+        });
+        match (made, &*last) {
+            (Ok(good), previous) => {
+                if previous.is_some() {
+                    tell(News::Changed);
+                }
+                let config = good.1.clone();
+                *last = Some(good);
+                Ok(config)
+            }
+            (Err(error), Some((_, config))) => {
+                tell(News::Kept(&error));
+                Ok(config.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn client_config(&self, roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols.clone_from(&self.protocols);
+        Ok(config)
+    }
+}
+
+/// Whether a handshake failed for the server's certificate. The cluster's CA may have been rotated since ca.crt was read.
+pub fn is_untrusted(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn read(read_file: ReadFile, path: &str) -> Result<Vec<u8>, TrustError> {
+    let content = files::read(read_file, path).map_err(TrustError::File)?;
+    if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
+}
+
+/// The bundle's CAs, and whether it is whole. A certificate that cannot be used is passed over, as long as there is a good
+/// one.
+fn roots(pem: &[u8], tell: Tell<'_>) -> Result<(RootCertStore, bool), TrustError> {
+    let mut roots = RootCertStore::empty();
+    let mut is_whole = true;
+    for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        is_whole &= !matches!(&certificate, Err(pem::Error::MissingSectionEnd { .. }));
+        let added = match certificate {
+            Ok(der) => roots.add(der).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        if let Err(error) = added {
+            tell(News::PassedOver(place, &error));
+        }
+    }
+    if roots.is_empty() { Err(TrustError::NoCertificate) } else { Ok((roots, is_whole)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::NotRead;
+    use rustls::crypto::ring;
+    use std::fs;
+    use std::path::Path;
+    use testbed::Ca;
+
+    const TOO_LARGE: usize = (1 << 20) + 1;
+
+    fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
+        let content = fs::read(path).map_err(|_| NotRead::Missing)?;
+        Ok(content[..content.len().min(at_most as usize)].into())
+    }
+
+    fn trust(path: &Path) -> Trust {
+        Trust::new(path.to_str().unwrap().into(), read_file, ring::default_provider(), &["http/1.1"])
+    }
+
+    fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {
+        super::roots(pem, &|_| {})
+    }
+
+    fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
+        trust.config(&|_| {})
+    }
+
+    #[test]
+    fn only_what_the_bundle_has_is_trusted() {
+        let (one, two) = (Ca::new("one").pem(), Ca::new("two").pem());
+        assert_eq!(roots(one.as_bytes()).unwrap().0.len(), 1);
+        assert_eq!(roots(format!("{one}\nnoise\n{two}").as_bytes()).unwrap().0.len(), 2);
+        let truncated = &one[..one.len() - 40];
+        let (kept, is_whole) = roots(format!("{two}{truncated}").as_bytes()).unwrap();
+        assert_eq!((kept.len(), is_whole), (1, false));
+        for nothing in ["text", truncated, "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"] {
+            assert!(matches!(roots(nothing.as_bytes()), Err(TrustError::NoCertificate)), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_was_good_last_stays_while_the_file_is_no_good() {
+        let (one, two) = (Ca::new("one").pem(), Ca::new("two").pem());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let trust = trust(file.path());
+        assert!(matches!(config(&trust), Err(TrustError::Empty)));
+        fs::write(file.path(), &one).unwrap();
+        let first = config(&trust).unwrap();
+        assert!(Arc::ptr_eq(&first, &config(&trust).unwrap()));
+        let too_large = vec![b' '; TOO_LARGE];
+        let half = format!("{two}{}", &two[..two.len() / 2]);
+        for bad in [&b""[..], b"\n", &two.as_bytes()[..100], half.as_bytes(), b"text", &too_large] {
+            fs::write(file.path(), bad).unwrap();
+            assert!(Arc::ptr_eq(&first, &config(&trust).unwrap()));
+        }
+        fs::write(file.path(), &two).unwrap();
+        let second = config(&trust).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        fs::remove_file(file.path()).unwrap();
+        assert!(Arc::ptr_eq(&second, &config(&trust).unwrap()));
+    }
+
+    #[test]
+    fn what_was_never_good_is_an_error_of_its_own_kind() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = |content: &[u8]| {
+            fs::write(file.path(), content).unwrap();
+            config(&trust(file.path())).unwrap_err()
+        };
+        assert!(matches!(error(b" \n"), TrustError::Empty));
+        assert!(matches!(error(b"text"), TrustError::NoCertificate));
+        assert!(matches!(error(&vec![b' '; TOO_LARGE]), TrustError::File(ConfigError::FileTooLarge(_))));
+        let missing = trust(Path::new("/no/such/ca.crt"));
+        assert!(matches!(config(&missing), Err(TrustError::File(ConfigError::FileMissing(_)))));
+    }
+}

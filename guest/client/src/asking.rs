@@ -1,0 +1,228 @@
+//! Asks until there is an answer: the attempts of one call.
+
+use crate::decode::Encoding;
+use crate::machine::{Do, Event, Phase, Sending, Todo, after, out_of_turn};
+use crate::redact::redact;
+use crate::request::Request;
+use crate::response::{self, Head, MAX_FAILURE_BYTES};
+use crate::retry;
+use crate::types::{Error, RetryPolicy};
+use incluster_core::Token;
+use incluster_core::credentials::Now;
+use incluster_core::limits::CallLimits;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What holds for all calls of a client.
+#[derive(Debug)]
+pub struct Settings {
+    /// How often, and for how long, calls are tried that begin from now on.
+    pub retry_policy: Cell<RetryPolicy>,
+    /// How long their parts may take, and how much may come.
+    pub limits: CallLimits,
+}
+
+/// A successful answer, whose body is still to be read.
+#[derive(Debug)]
+pub struct Answer<B> {
+    /// How the body is encoded.
+    pub encoding: Encoding,
+    /// The body.
+    pub body: B,
+    /// What was sent, and may be sent back.
+    pub token: Arc<Token>,
+}
+
+/// The attempts of one call: the token, the request, the failure's text, the waits.
+#[derive(Debug)]
+pub struct Asking<B> {
+    request: Rc<Request>,
+    policy: RetryPolicy,
+    limits: CallLimits,
+    begun: Instant,
+    token: Option<Arc<Token>>,
+    /// Those that count: a token that was renewed meanwhile is no failure of the server's.
+    attempts: u32,
+    sent: u32,
+    reloaded: bool,
+    state: State<B>,
+}
+
+#[derive(Debug)]
+enum State<B> {
+    /// Without a token.
+    Unsent,
+    /// Waiting for the head.
+    Sent(Phase),
+    /// Reading the body of a failure.
+    Refused { head: Head, read: Vec<u8>, phase: Phase },
+    /// Waiting for the next attempt.
+    Waiting,
+    /// With an answer, or an error that is the last.
+    Over(std::marker::PhantomData<B>),
+}
+
+/// What the attempts come to.
+type Asked<B> = Result<Answer<B>, Error>;
+
+impl<B> Asking<B> {
+    /// A call that begins now.
+    pub fn new(request: Request, settings: &Settings, now: Now) -> Asking<B> {
+        Asking {
+            request: Rc::new(request),
+            policy: settings.retry_policy.get(),
+            limits: settings.limits,
+            begun: now.instant,
+            token: None,
+            attempts: 1,
+            sent: 0,
+            reloaded: false,
+            state: State::Unsent,
+        }
+    }
+
+    /// Until when the call may take.
+    pub fn deadline(&self) -> Instant {
+        after(self.begun, self.time_allowed())
+    }
+
+    fn time_allowed(&self) -> Duration {
+        Duration::from_millis(self.policy.deadline_milliseconds.max(1).into())
+    }
+
+    /// Goes on after an event.
+    pub fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Asked<B>> {
+        match (std::mem::replace(&mut self.state, State::OVER), event) {
+            (State::Unsent, Event::Go) | (State::Waiting, Event::TimeOver) => self.look_for_token(false),
+            (State::Unsent, Event::Token(Ok(token))) => self.send(now, random, token),
+            (State::Unsent, Event::Token(Err(error))) => Do::HandOut(Err(Error::Config(error.into()))),
+            (State::Sent(_), Event::Head(head, body)) => match response::success(&head) {
+                Ok(Some(encoding)) => match &self.token {
+                    Some(token) => Do::HandOut(Ok(Answer { encoding, body, token: token.clone() })),
+                    None => out_of_turn(),
+                },
+                Ok(None) => self.read_failure(now, random, head, Vec::new(), body),
+                Err(error) => self.failed(now, random, error),
+            },
+            (State::Refused { head, mut read, .. }, Event::Chunk(body, chunk)) => {
+                let room = MAX_FAILURE_BYTES - read.len();
+                read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                match chunk.len() < room {
+                    true => self.read_failure(now, random, head, read, body),
+                    false => self.failed(now, random, Error::Api(response::failure(&head, &read, now.wall))),
+                }
+            }
+            (State::Refused { head, read, .. }, Event::End) => {
+                self.failed(now, random, Error::Api(response::failure(&head, &read, now.wall)))
+            }
+            (State::Sent(_) | State::Refused { .. }, Event::Failed(error)) => self.failed(now, random, error),
+            (State::Sent(phase) | State::Refused { phase, .. }, Event::TimeOver) => self.failed(now, random, phase.late()),
+            _ => out_of_turn(),
+        }
+    }
+
+    fn look_for_token(&mut self, afresh: bool) -> Do<B, Asked<B>> {
+        self.state = State::Unsent;
+        Do::Next(Todo::Token { afresh })
+    }
+
+    fn send(&mut self, now: Now, random: u64, token: Arc<Token>) -> Do<B, Asked<B>> {
+        self.token = Some(token.clone());
+        match Phase::begin("first byte", self.limits.head(), now.instant, Some(self.deadline())) {
+            Ok(phase) => {
+                self.state = State::Sent(phase);
+                self.sent = self.sent.saturating_add(1);
+                Do::Next(Todo::Send(Sending { request: self.request.clone(), token, attempt: self.sent, until: phase.until }))
+            }
+            Err(error) => self.failed(now, random, error),
+        }
+    }
+
+    fn read_failure(&mut self, now: Now, random: u64, head: Head, read: Vec<u8>, body: B) -> Do<B, Asked<B>> {
+        match Phase::begin("between bytes", self.limits.between_bytes, now.instant, Some(self.deadline())) {
+            Ok(phase) => {
+                self.state = State::Refused { head, read, phase };
+                Do::Next(Todo::Read(body, phase.until))
+            }
+            Err(error) => self.failed(now, random, error),
+        }
+    }
+
+    /// The attempt has failed, perhaps after its answer began well: goes on to the next one, unless this error is the last.
+    pub fn failed(&mut self, now: Now, random: u64, error: Error) -> Do<B, Asked<B>> {
+        let error = match &self.token {
+            Some(token) => redact(token, error),
+            None => error,
+        };
+        if matches!(&error, Error::Api(status) if status.code == 401) && !self.reloaded {
+            self.reloaded = true;
+            return self.look_for_token(true);
+        }
+        let elapsed = now.instant.saturating_duration_since(self.begun);
+        match retry::worth_it(&error) {
+            Some(asked) if self.attempts < self.policy.attempts => {
+                let wait = asked + retry::backoff(self.attempts, random);
+                if elapsed + wait < self.time_allowed() {
+                    self.attempts += 1;
+                    // Meanwhile the token may be renewed once more.
+                    self.reloaded = false;
+                    self.state = State::Waiting;
+                    return Do::Next(Todo::Wait(after(now.instant, wait)));
+                }
+            }
+            _ => {}
+        }
+        self.state = State::OVER;
+        Do::HandOut(Err(retry::gave_up(error, self.attempts, elapsed)))
+    }
+}
+
+impl<B> State<B> {
+    const OVER: State<B> = State::Over(std::marker::PhantomData);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::JSON;
+    use std::time::SystemTime;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// 80 and 30 s are no limits of the guest's own.
+    #[test]
+    fn what_an_embedder_raises_takes_effect() {
+        let limits = CallLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..CallLimits::DEFAULT };
+        let policy = RetryPolicy { attempts: 1, deadline_milliseconds: 24 * 3_600_000 };
+        let settings = Settings { retry_policy: Cell::new(policy), limits };
+        let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
+        let mut asking = Asking::<()>::new(request, &settings, now);
+
+        let token = Arc::new(Token::parse("/token", b"token").unwrap());
+        assert!(matches!(asking.step(now, 0, Event::Go), Do::Next(Todo::Token { afresh: false })));
+        let Do::Next(Todo::Send(sending)) = asking.step(now, 0, Event::Token(Ok(token))) else { panic!() };
+        assert_eq!((sending.until, sending.attempt), (now.instant + limits.head(), 1));
+        let refused = Head { status: 503, ..Head::default() };
+        let Do::Next(Todo::Read((), until)) = asking.step(now, 0, Event::Head(refused, ())) else { panic!() };
+        assert_eq!(until, now.instant + HOUR / 2);
+    }
+
+    /// A repeated request says so, for whoever counts.
+    #[test]
+    fn a_request_says_which_attempt_it_is() {
+        let settings = Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: CallLimits::DEFAULT };
+        let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
+        let mut asking = Asking::<()>::new(request, &settings, now);
+        let token = Arc::new(Token::parse("/token", b"token").unwrap());
+        for attempt in 1..=RetryPolicy::DEFAULT.attempts {
+            asking.step(now, 0, if attempt == 1 { Event::Go } else { Event::TimeOver });
+            let Do::Next(Todo::Send(sending)) = asking.step(now, 0, Event::Token(Ok(token.clone()))) else { panic!() };
+            assert_eq!(sending.attempt, attempt);
+            asking.step(now, 0, Event::TimeOver);
+        }
+    }
+}

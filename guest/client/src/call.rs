@@ -1,0 +1,188 @@
+//! A call whose answer is read to its end: as many attempts as the policy allows.
+
+use crate::asking::{Answer, Asking, Settings};
+use crate::decode::{Encoding, PodListDecoder};
+use crate::machine::{Do, Event, Machine, Phase, Todo, out_of_turn};
+use crate::request::Request;
+use crate::types::{Error, PodList};
+use incluster_core::credentials::Now;
+use incluster_core::limits::CallLimits;
+
+/// What an answer's body becomes, piece by piece.
+pub trait Sink {
+    /// Begins, perhaps anew, with a body in this encoding.
+    fn begin(&mut self, encoding: Encoding, limits: &CallLimits) -> Result<(), Error>;
+    /// Takes the next piece.
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Error>;
+    /// Takes the end.
+    fn end(&mut self) -> Result<(), Error>;
+}
+
+/// What comes of a body.
+pub trait Output: Sink + Default {
+    /// That.
+    type Output;
+
+    /// Gives it, after its end.
+    fn take(&mut self) -> Self::Output;
+}
+
+/// One call.
+pub struct Call<B, S> {
+    receiving: Receiving<B>,
+    sink: S,
+}
+
+impl<B, S: Output> Call<B, S> {
+    /// A call that begins now.
+    pub fn new(request: Request, settings: &Settings, now: Now) -> Call<B, S> {
+        let asking = Asking::new(request, settings, now);
+        Call { receiving: Receiving { asking, limits: settings.limits, reading: None }, sink: S::default() }
+    }
+}
+
+impl<B, S: Output> Machine<B> for Call<B, S> {
+    type Output = Result<S::Output, Error>;
+
+    fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
+        match self.receiving.step(now, random, event, &mut self.sink) {
+            Do::Next(todo) => Do::Next(todo),
+            Do::HandOut(ended) => Do::HandOut(ended.map(|()| self.sink.take())),
+        }
+    }
+}
+
+/// A call, whatever its answer becomes. (It is compiled once for all: 4 KB.)
+struct Receiving<B> {
+    asking: Asking<B>,
+    limits: CallLimits,
+    /// The bytes that may still come, and until when.
+    reading: Option<(u64, Phase)>,
+}
+
+/// What to do, or that the answer has been read.
+type Step<B> = Do<B, Result<(), Error>>;
+
+impl<B> Receiving<B> {
+    fn step(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
+        let mut next = match self.reading.take() {
+            Some((left, phase)) => match self.read_on(now, left, phase, event, sink) {
+                Ok(next) => return next,
+                Err(error) => self.asking.failed(now, random, error),
+            },
+            None => self.asking.step(now, random, event),
+        };
+        loop {
+            match next {
+                Do::Next(todo) => return Do::Next(todo),
+                Do::HandOut(Err(error)) => return Do::HandOut(Err(error)),
+                Do::HandOut(Ok(answer)) => match self.begin(now, answer, sink) {
+                    Ok(next) => return next,
+                    Err(error) => next = self.asking.failed(now, random, error),
+                },
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Now, answer: Answer<B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
+        sink.begin(answer.encoding, &self.limits)?;
+        self.read(now, self.limits.response_bytes, answer.body)
+    }
+
+    fn read(&mut self, now: Now, left: u64, body: B) -> Result<Step<B>, Error> {
+        let phase = Phase::begin("between bytes", self.limits.between_bytes, now.instant, Some(self.asking.deadline()))?;
+        self.reading = Some((left, phase));
+        Ok(Do::Next(Todo::Read(body, phase.until)))
+    }
+
+    /// What comes of an answer's next event.
+    fn read_on(&mut self, now: Now, left: u64, phase: Phase, event: Event<'_, B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
+        match event {
+            Event::Chunk(body, chunk) => {
+                let left = left.checked_sub(chunk.len() as u64).ok_or_else(|| too_large(self.limits.response_bytes))?;
+                sink.push(chunk)?;
+                self.read(now, left, body)
+            }
+            Event::End => Ok(Do::HandOut(Ok(sink.end()?))),
+            Event::Failed(error) => Err(error),
+            Event::TimeOver => Err(phase.late()),
+            Event::Go | Event::Token(_) | Event::Head(..) => Ok(out_of_turn()),
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Error {
+    Error::LimitExceeded(format!("the body of the answer has more than the {limit} bytes that are allowed"))
+}
+
+/// A list of pods.
+#[derive(Default)]
+pub struct Pods {
+    decoder: Option<PodListDecoder>,
+    decoded: PodList,
+}
+
+impl Sink for Pods {
+    fn begin(&mut self, encoding: Encoding, _: &CallLimits) -> Result<(), Error> {
+        self.decoder = Some(PodListDecoder::new(encoding));
+        Ok(())
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.decoder.as_mut().map_or(Ok(()), |decoder| decoder.push(chunk))
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        if let Some(decoder) = self.decoder.take() {
+            self.decoded = decoder.finish()?;
+        }
+        Ok(())
+    }
+}
+
+impl Output for Pods {
+    type Output = PodList;
+
+    fn take(&mut self) -> PodList {
+        std::mem::take(&mut self.decoded)
+    }
+}
+
+/// A JSON body as it came.
+#[derive(Default)]
+pub struct Json {
+    whole: Vec<u8>,
+    most: usize,
+}
+
+impl Sink for Json {
+    fn begin(&mut self, encoding: Encoding, limits: &CallLimits) -> Result<(), Error> {
+        // It is held as a whole, and handed over once more: half of what may come.
+        *self = Json { whole: Vec::new(), most: usize::try_from(limits.response_bytes / 2).unwrap_or(usize::MAX) };
+        match encoding {
+            Encoding::Json => Ok(()),
+            Encoding::Protobuf => Err(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into())),
+        }
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        if chunk.len() > self.most - self.whole.len() {
+            let most = self.most;
+            return Err(Error::LimitExceeded(format!("the answer has more than {most} bytes; ask for less with limit")));
+        }
+        self.whole.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Output for Json {
+    type Output = Vec<u8>;
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.whole)
+    }
+}

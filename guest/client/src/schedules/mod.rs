@@ -1,0 +1,139 @@
+//! Whatever can happen to a watch, in random order: nothing is lost, nothing comes twice, deadlines are kept and waits are bounded.
+//!
+//! A schedule is a list of bytes, each of which says what happens next. One that fails is printed as a test to paste. `SCHEDULES` sets
+//! how many are tried, `SCHEDULE_SEED` with which the first one begins.
+
+mod reader;
+mod reading;
+mod server;
+mod world;
+
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::time::Duration;
+use world::World;
+
+/// The deadline of a call, by default.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// No schedule has fewer.
+const LEAST_EVENTS: u32 = 50;
+
+/// What goes wrong, or happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    NoToken,
+    Rotation,
+    Unauthorized,
+    Forbidden,
+    Busy,
+    Refused,
+    Unreachable,
+    LostBeforeHead,
+    NoHead,
+    NotTrusted,
+    Gone,
+    CutFailure,
+    CutPage,
+    SlowPage,
+    CutWatch,
+    EndedWatch,
+    CutWithinFrame,
+    PausedWatch,
+    GoneEvent,
+    BusyEvent,
+    MalformedEvent,
+    Forgotten,
+    WallClockJump,
+    Suspended,
+    NoWatchList,
+}
+
+/// How often each happened.
+#[derive(Default)]
+pub struct Faults(Vec<(Fault, u64)>);
+
+impl Faults {
+    pub fn count(&mut self, fault: Fault) {
+        match self.0.iter_mut().find(|(counted, _)| *counted == fault) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((fault, 1)),
+        }
+    }
+}
+
+type Checked<T = ()> = Result<T, String>;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// Runs a schedule. How many events it had.
+fn replay(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
+    World::new(tape, faults).run()
+}
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice() {
+    let schedules = u32::try_from(variable("SCHEDULES", 100_000)).unwrap();
+    let seed = variable("SCHEDULE_SEED", 1);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases: schedules, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let (faults, events) = (RefCell::new(Faults::default()), RefCell::new(0_u64));
+    let tried = runner.run(&vec(any::<u8>(), 40..160), |tape| {
+        let ran = replay(&tape, &mut faults.borrow_mut()).map_err(proptest::test_runner::TestCaseError::fail)?;
+        *events.borrow_mut() += u64::from(ran);
+        Ok(())
+    });
+    match tried {
+        Ok(()) => {}
+        Err(TestError::Fail(why, tape)) => panic!("{why}\n\n{}", as_test(&tape)),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    let mut faults = faults.into_inner().0;
+    faults.sort_by_key(|(_, count)| *count);
+    println!("{schedules} schedules, {} events: {faults:?}", events.into_inner());
+    let missing = ALL.iter().filter(|fault| !faults.iter().any(|(counted, _)| counted == *fault)).collect::<Vec<_>>();
+    assert!(missing.is_empty() || schedules < 1000, "these never happened: {missing:?}");
+}
+
+fn as_test(tape: &impl Debug) -> String {
+    format!("#[test]\nfn a_schedule() {{\n    replay(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
+}
+
+const ALL: [Fault; 25] = [
+    Fault::NoToken,
+    Fault::Rotation,
+    Fault::Unauthorized,
+    Fault::Forbidden,
+    Fault::Busy,
+    Fault::Refused,
+    Fault::Unreachable,
+    Fault::LostBeforeHead,
+    Fault::NoHead,
+    Fault::NotTrusted,
+    Fault::Gone,
+    Fault::CutFailure,
+    Fault::CutPage,
+    Fault::SlowPage,
+    Fault::CutWatch,
+    Fault::EndedWatch,
+    Fault::CutWithinFrame,
+    Fault::PausedWatch,
+    Fault::GoneEvent,
+    Fault::BusyEvent,
+    Fault::MalformedEvent,
+    Fault::Forgotten,
+    Fault::WallClockJump,
+    Fault::Suspended,
+    Fault::NoWatchList,
+];

@@ -1,0 +1,163 @@
+//! What happens to bodies while they are read.
+
+use super::server::{bookmark, error_event, event, garbage};
+use super::world::{ATTEMPTS, Body, Kind, Must, World};
+use super::{Checked, Fault, ensure};
+use crate::machine::Event;
+use crate::types::{Error, TransportError};
+use incluster_core::limits::CallLimits;
+use std::time::{Duration, Instant};
+
+/// A connection that lasts longer was good.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// So long does nothing run when a machine sleeps.
+const SUSPENDED: Duration = Duration::from_secs(200);
+
+/// What comes of reading.
+pub enum Read {
+    Chunk(Body, Vec<u8>),
+    Other(Event<'static, Body>),
+}
+
+fn lost() -> Read {
+    Read::Other(Event::Failed(Error::Transport(TransportError::ConnectionLost(String::new()))))
+}
+
+/// The next piece of a body, of at most so many bytes.
+fn piece(mut body: Body, size: usize) -> Read {
+    let rest = body.sent.split_off(size.min(body.sent.len()));
+    let chunk = std::mem::replace(&mut body.sent, rest);
+    Read::Chunk(body, chunk)
+}
+
+impl World<'_> {
+    /// Reads on.
+    pub fn read(&mut self, mut body: Body, until: Instant) -> Checked<Read> {
+        let is_watch = matches!(body.kind, Kind::Watch(_));
+        let most = self.now.instant + CallLimits::DEFAULT.pause(is_watch);
+        ensure(until <= most, || "it reads for longer than a body may pause".into())?;
+        if !is_watch {
+            return Ok(self.read_to_its_end(body, until));
+        }
+        let choice = self.next().map(|choice| if self.stormy { choice / 8 } else { choice });
+        match choice {
+            Some(0..10) => {
+                self.faults.count(if body.sent.is_empty() { Fault::CutWatch } else { Fault::CutWithinFrame });
+                self.lost();
+                return Ok(lost());
+            }
+            Some(10..20) => {
+                self.faults.count(Fault::EndedWatch);
+                self.lost();
+                return Ok(Read::Other(Event::End));
+            }
+            Some(20..26) => {
+                self.pass_until(until);
+                self.faults.count(Fault::PausedWatch);
+                self.lost();
+                return Ok(Read::Other(Event::TimeOver));
+            }
+            Some(26..32) => {
+                self.faults.count(Fault::WallClockJump);
+                self.now.wall -= Duration::from_secs(86_400);
+            }
+            Some(32..36) => {
+                self.faults.count(Fault::Suspended);
+                self.pass(SUSPENDED);
+                self.reader.suspended += SUSPENDED;
+            }
+            Some(36..42) => {
+                self.faults.count(Fault::Forgotten);
+                self.server.forgotten = self.server.version();
+            }
+            // A server sends nothing else before an event that ends the watch.
+            Some(choice @ 42..52) if body.sent.is_empty() => return Ok(self.last_event(choice, body)),
+            Some(choice @ 52..150) => self.server.change(choice.wrapping_mul(29)),
+            _ => {}
+        }
+        self.pass(Duration::from_millis(u64::from(choice.unwrap_or(50)) * 20));
+        if let Kind::Watch(version) = &mut body.kind {
+            for logged in self.server.after(*version) {
+                body.sent.extend(event(*logged));
+                *version = logged.version;
+            }
+            if body.sent.is_empty() {
+                body.sent = bookmark(*version, false);
+            }
+        }
+        Ok(piece(body, choice.filter(|choice| choice % 4 == 0).map_or(usize::MAX, |choice| 1 + usize::from(choice) / 2)))
+    }
+
+    /// An event after which the connection is of no use.
+    fn last_event(&mut self, choice: u8, body: Body) -> Read {
+        let chunk = match choice {
+            42..45 => {
+                self.faults.count(Fault::GoneEvent);
+                self.reader.may_expire = true;
+                error_event(410)
+            }
+            45..49 => {
+                self.faults.count(Fault::BusyEvent);
+                self.lost();
+                error_event(500)
+            }
+            _ => {
+                self.faults.count(Fault::MalformedEvent);
+                self.must = Must::GiveUp;
+                garbage()
+            }
+        };
+        Read::Chunk(body, chunk)
+    }
+
+    /// The watch's connection is over.
+    fn lost(&mut self) {
+        if let Some((since, false)) = self.connection.take()
+            && self.now.instant <= since + GOOD
+        {
+            self.fruitless += 1;
+            self.must = if self.fruitless < ATTEMPTS { Must::WaitOrGiveUp(Duration::ZERO) } else { Must::GiveUp };
+        } else {
+            self.fruitless = 0;
+        }
+    }
+
+    /// Of a page, or of a failure.
+    fn read_to_its_end(&mut self, body: Body, until: Instant) -> Read {
+        let choice = self.next();
+        let is_page = matches!(body.kind, Kind::Page);
+        if !body.sent.is_empty() {
+            match choice {
+                Some(0..12) => {
+                    self.failed(if is_page { Fault::CutPage } else { Fault::CutFailure }, Must::WaitOrGiveUp(Duration::ZERO));
+                    return lost();
+                }
+                Some(12..30) => {
+                    self.faults.count(Fault::SlowPage);
+                    self.pass_until(until);
+                }
+                _ => {}
+            }
+            return piece(body, choice.filter(|choice| choice % 2 == 0).map_or(usize::MAX, |choice| 1 + usize::from(choice) / 4));
+        }
+        match body.kind {
+            Kind::Failure(401, _) => {
+                if self.call.as_ref().is_some_and(|call| call.reloaded) {
+                    self.failed(Fault::Unauthorized, Must::GiveUp);
+                } else {
+                    self.faults.count(Fault::Unauthorized);
+                    self.must = Must::Reload;
+                    self.call.iter_mut().for_each(|call| call.reloaded = true);
+                }
+            }
+            Kind::Failure(403, _) => self.failed(Fault::Forbidden, Must::GiveUp),
+            Kind::Failure(429 | 503, asked) => {
+                let asked = Duration::from_secs(asked.and_then(|asked| u64::try_from(asked).ok()).unwrap_or_default());
+                self.failed(Fault::Busy, Must::WaitOrGiveUp(asked));
+            }
+            Kind::Failure(..) | Kind::Page | Kind::Watch(_) => self.call = None,
+        }
+        Read::Other(Event::End)
+    }
+}

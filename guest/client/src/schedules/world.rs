@@ -1,0 +1,366 @@
+//! A watch, a server, and time, in which one byte after the other says what happens next.
+
+use super::reader::Reader;
+use super::reading::Read;
+use super::server::{Logged, Server, bookmark, event, failure, head};
+use super::{Checked, DEADLINE, Fault, Faults, LEAST_EVENTS, ensure};
+use crate::asking::Settings;
+use crate::machine::{Do, Event, Machine, Sending, Todo};
+use crate::types::{ChangeKind, Error, PodEvent, RetryPolicy, TransportError, WatchOptions};
+use crate::watch::PodWatch;
+use incluster_core::credentials::Now;
+use incluster_core::limits::CallLimits;
+use incluster_core::{ConfigError, Namespace, Token};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// So many attempts has a call, and so many fruitless connections has a watch in a row.
+pub(super) const ATTEMPTS: u32 = 6;
+
+/// No wait is longer, but for what the server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// So long goes it on when nothing goes wrong any more.
+const SETTLING: u32 = 300;
+
+/// A body under way.
+#[derive(Debug)]
+pub struct Body {
+    /// What has been sent and not read.
+    pub(super) sent: Vec<u8>,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// What has changed up to this version has been sent.
+    Watch(u64),
+    Page,
+    /// With this code, and how long the server wants to be left alone.
+    Failure(u16, Option<i32>),
+}
+
+/// One call, as the server and the clock see it.
+pub(super) struct Call {
+    begun: Instant,
+    /// Those that have failed.
+    attempts: u32,
+    token: Option<Arc<Token>>,
+    /// Whether the token was read again since the last attempt.
+    pub(super) reloaded: bool,
+}
+
+/// What the machine must do next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Must {
+    Anything,
+    /// Wait for at least so long, or give up.
+    WaitOrGiveUp(Duration),
+    GiveUp,
+    Reload,
+}
+
+pub struct World<'a> {
+    pub(super) tape: &'a [u8],
+    /// Whether much more goes wrong than right.
+    pub(super) stormy: bool,
+    pub(super) faults: &'a mut Faults,
+    pub(super) now: Now,
+    pub(super) random: u64,
+    pub(super) server: Server,
+    pub(super) settings: Rc<Settings>,
+    pub(super) watch: PodWatch<Body>,
+    pub(super) reader: Reader,
+    /// The token in the volume, and the one that the server takes.
+    pub(super) in_volume: u32,
+    pub(super) accepted: u32,
+    pub(super) call: Option<Call>,
+    /// The connection under way: since when, and whether an event came.
+    pub(super) connection: Option<(Instant, bool)>,
+    /// Connections in a row that ended soon without an event.
+    pub(super) fruitless: u32,
+    pub(super) must: Must,
+}
+
+impl<'a> World<'a> {
+    pub fn new(tape: &'a [u8], faults: &'a mut Faults) -> World<'a> {
+        let (first, tape) = tape.split_first().map_or((0, tape), |(first, rest)| (*first, rest));
+        let mut server = Server { log: Vec::new(), forgotten: 0, knows_watch_list: first & 1 == 0 };
+        (0..first % 8).for_each(|choice| server.change(choice.wrapping_mul(37)));
+        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: CallLimits::DEFAULT });
+        let from = (first & 2 == 2).then(|| server.version());
+        let seconds = (first & 4 == 4).then_some(40);
+        World {
+            tape,
+            stormy: first & 24 == 24,
+            faults,
+            now: Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) },
+            random: first.into(),
+            server,
+            watch: watch(&settings, from, seconds),
+            settings,
+            reader: Reader::new(from, seconds),
+            in_volume: 1,
+            accepted: 1,
+            call: None,
+            connection: None,
+            fruitless: 0,
+            must: Must::Anything,
+        }
+    }
+
+    /// Runs until the tape is over and the reader knows all that there is. How many events that were.
+    pub fn run(mut self) -> Checked<u32> {
+        let mut chunk;
+        let mut event = Event::Go;
+        let (mut events, mut settling) = (0, 0);
+        loop {
+            self.reader.begin(self.now.instant);
+            let random = self.random();
+            let step = self.watch.step(self.now, random, event);
+            self.check(&step)?;
+            event = match step {
+                Do::Next(Todo::Token { afresh }) => Event::Token(self.token(afresh)?),
+                Do::Next(Todo::Send(sending)) => self.send(&sending)?,
+                Do::Next(Todo::Read(body, until)) => match self.read(body, until)? {
+                    Read::Chunk(body, bytes) => {
+                        chunk = bytes;
+                        Event::Chunk(body, &chunk)
+                    }
+                    Read::Other(event) => event,
+                },
+                Do::Next(Todo::Wait(until)) => {
+                    self.pass_until(until);
+                    Event::TimeOver
+                }
+                Do::HandOut(output) => {
+                    self.take(output)?;
+                    Event::Go
+                }
+            };
+            events += 1;
+            if self.tape.is_empty() {
+                settling += 1;
+                if settling == 1 {
+                    self.server.change(0);
+                }
+                if events >= LEAST_EVENTS && self.reader.knows(&self.server) {
+                    return Ok(events);
+                }
+                ensure(settling < SETTLING, || {
+                    "what there is comes to be known never, though nothing goes wrong any more".into()
+                })?;
+            }
+        }
+    }
+
+    /// What happens next; `None` when nothing goes wrong any more.
+    pub(super) fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.tape.split_first()?;
+        self.tape = rest;
+        Some(*first)
+    }
+
+    /// splitmix64: any numbers will do.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        self.now.wall += time;
+    }
+
+    /// A bit more than it should.
+    pub(super) fn pass_until(&mut self, until: Instant) {
+        self.pass(until.saturating_duration_since(self.now.instant) + Duration::from_millis(1));
+    }
+
+    /// What must hold for a step.
+    fn check(&mut self, step: &Do<Body, Result<Option<PodEvent>, Error>>) -> Checked {
+        let now = self.now.instant;
+        let deadline = self.call.as_ref().map(|call| call.begun + DEADLINE);
+        let must = std::mem::replace(&mut self.must, Must::Anything);
+        match (must, step) {
+            (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {
+                let least = if let Must::WaitOrGiveUp(least) = must { least + LONGEST_WAIT } else { Duration::ZERO };
+                let is_late = deadline.is_some_and(|deadline| now + least >= deadline);
+                let is_used_up = self.call.as_ref().is_some_and(|call| call.attempts >= ATTEMPTS) || self.fruitless >= ATTEMPTS;
+                ensure(is_late || is_used_up, || format!("it gives up too early: {error:?}"))?;
+            }
+            (Must::GiveUp, Do::HandOut(Err(_))) => {}
+            (Must::Anything, _) | (Must::Reload, Do::Next(Todo::Token { afresh: true })) => {}
+            (Must::WaitOrGiveUp(least), Do::Next(Todo::Wait(until))) => {
+                ensure(*until >= now + least, || format!("it waits for less than the {least:?} that were asked for"))?;
+                ensure(*until <= now + least + LONGEST_WAIT, || format!("it waits for {:?}", *until - now))?;
+            }
+            // The watch's time is over.
+            (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(None))) => {}
+            (must, _) => return Err(format!("it must {must:?}, and does something else")),
+        }
+        if let (Do::HandOut(Err(_)), ATTEMPTS) = (step, self.fruitless) {
+            self.fruitless = 0;
+        }
+        let until = match step {
+            Do::Next(Todo::Send(sending)) => sending.until,
+            Do::Next(Todo::Read(_, until) | Todo::Wait(until)) => *until,
+            Do::Next(Todo::Token { .. }) | Do::HandOut(_) => return Ok(()),
+        };
+        ensure(deadline.is_none_or(|deadline| until <= deadline), || "a call goes on after its deadline".into())
+    }
+
+    fn token(&mut self, afresh: bool) -> Checked<Result<Arc<Token>, ConfigError>> {
+        if self.next().is_some_and(|byte| byte < 3) {
+            self.faults.count(Fault::NoToken);
+            self.must = Must::GiveUp;
+            return Ok(Err(ConfigError::FileEmpty("/token".into())));
+        }
+        let token = Arc::new(token(self.in_volume)?);
+        let begun = self.now.instant;
+        let call = self.call.get_or_insert(Call { begun, attempts: 0, token: None, reloaded: false });
+        ensure(afresh == call.reloaded, || "the token is read again, and was not refused".into())?;
+        ensure(call.attempts < ATTEMPTS, || "there are more attempts than the policy has".into())?;
+        call.token = Some(token.clone());
+        Ok(Ok(token))
+    }
+
+    fn send(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
+        let sent = self.call.as_ref().and_then(|call| call.token.as_ref());
+        ensure(sent == Some(&sending.token), || "a request with another token than the last".into())?;
+        let most = self.now.instant + CallLimits::DEFAULT.head();
+        ensure(sending.until <= most, || "it waits for too long for a head".into())?;
+        let Some(choice) = self.next() else {
+            self.in_volume = self.accepted;
+            return self.answer(sending);
+        };
+        let choice = if self.stormy { 50 + choice / 4 } else { choice };
+        self.pass(Duration::from_millis(choice.into()));
+        let failed = |error: fn(String) -> TransportError| Event::Failed(Error::Transport(error(String::new())));
+        match choice {
+            0..16 => {
+                self.faults.count(Fault::Rotation);
+                self.accepted += 1;
+            }
+            16..50 => self.in_volume = self.accepted,
+            50..56 => {
+                self.failed(Fault::Refused, Must::WaitOrGiveUp(Duration::ZERO));
+                return Ok(failed(TransportError::ConnectionRefused));
+            }
+            56..62 => {
+                self.failed(Fault::Unreachable, Must::WaitOrGiveUp(Duration::ZERO));
+                return Ok(failed(TransportError::Unreachable));
+            }
+            62..68 => {
+                self.failed(Fault::LostBeforeHead, Must::WaitOrGiveUp(Duration::ZERO));
+                return Ok(failed(TransportError::ConnectionLost));
+            }
+            68..74 => {
+                self.pass_until(sending.until);
+                self.failed(Fault::NoHead, Must::WaitOrGiveUp(Duration::ZERO));
+                return Ok(Event::TimeOver);
+            }
+            74..77 => {
+                self.failed(Fault::NotTrusted, Must::GiveUp);
+                return Ok(failed(TransportError::Certificate));
+            }
+            77..90 => {
+                return Ok(refusal(if choice % 2 == 0 { 503 } else { 429 }, (choice % 3 > 0).then(|| i32::from(choice - 77))));
+            }
+            90..93 => return Ok(refusal(403, None)),
+            // Whoever is not connected misses it.
+            93..150 => self.server.change(choice.wrapping_mul(29)),
+            150..156 => {
+                self.faults.count(Fault::Forgotten);
+                self.server.change(choice);
+                self.server.forgotten = self.server.version();
+            }
+            _ => {}
+        }
+        self.answer(sending)
+    }
+
+    /// The attempt has failed.
+    pub(super) fn failed(&mut self, fault: Fault, must: Must) {
+        self.faults.count(fault);
+        self.must = must;
+        if let Some(call) = &mut self.call {
+            call.attempts += 1;
+            call.reloaded = false;
+        }
+    }
+
+    /// What the server has to say.
+    fn answer(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
+        if *sending.token != token(self.accepted)? {
+            return Ok(refusal(401, None));
+        }
+        let (_, query) = sending.request.path_and_query.split_once('?').unwrap_or_default();
+        let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+        let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));
+        let version = self.server.version();
+        let (at, body) = match (sending.request.is_watch, parameter("continue"), parameter("resourceVersion")) {
+            (false, Some((_, token)), _) => {
+                let (at, after) = token.split_once("%3A").ok_or("another token than was given")?;
+                (number(at)?, Body { sent: self.server.page(number(at)?, after.parse().ok()), kind: Kind::Page })
+            }
+            (false, None, _) => (version, Body { sent: self.server.page(version, None), kind: Kind::Page }),
+            (true, _, Some((_, from))) => (number(from)?, Body { sent: Vec::new(), kind: Kind::Watch(number(from)?) }),
+            (true, _, None) if !self.server.knows_watch_list => {
+                self.faults.count(Fault::NoWatchList);
+                return Ok(refusal(400, None));
+            }
+            (true, _, None) => {
+                let pods = self.server.pods(version).into_iter();
+                let added = pods.flat_map(|(pod, version)| event(Logged { version, kind: ChangeKind::Added, pod }));
+                (version, Body { sent: added.chain(bookmark(version, true)).collect(), kind: Kind::Watch(version) })
+            }
+        };
+        if at < self.server.forgotten {
+            self.faults.count(Fault::Gone);
+            self.reader.may_expire = true;
+            return Ok(refusal(410, None));
+        }
+        if let Kind::Watch(_) = body.kind {
+            self.call = None;
+            self.connection = Some((self.now.instant, false));
+        }
+        Ok(Event::Head(head(200), body))
+    }
+
+    fn take(&mut self, output: Result<Option<PodEvent>, Error>) -> Checked {
+        match &output {
+            Ok(Some(PodEvent::Expired(_)) | None) | Err(_) => (self.call, self.connection) = (None, None),
+            Ok(Some(_)) => {
+                self.fruitless = 0;
+                if let Some((_, fruitful)) = &mut self.connection {
+                    *fruitful = true;
+                }
+            }
+        }
+        if let Some((from, seconds)) = self.reader.take(output, &self.server, self.now.instant)? {
+            self.watch = watch(&self.settings, from, seconds);
+            self.fruitless = 0;
+        }
+        Ok(())
+    }
+}
+
+/// A failure, whose body is still to be read.
+fn refusal(code: u16, asked: Option<i32>) -> Event<'static, Body> {
+    Event::Head(head(code), Body { sent: failure(code, asked), kind: Kind::Failure(code, asked) })
+}
+
+fn token(number: u32) -> Checked<Token> {
+    Token::parse("/token", format!("token-{number}").as_bytes()).map_err(|e| e.to_string())
+}
+
+fn watch(settings: &Rc<Settings>, from: Option<u64>, seconds: Option<u32>) -> PodWatch<Body> {
+    let resource_version = from.map(|version| version.to_string());
+    let options = WatchOptions { resource_version, timeout_seconds: seconds, ..WatchOptions::ALL };
+    PodWatch::new(settings.clone(), Namespace::parse("shop").unwrap(), &options)
+}

@@ -1,0 +1,93 @@
+//! The way to the API server, which a transport is: the one part of the client that knows how bytes come and go.
+
+use crate::machine::Sending;
+use crate::response::Head;
+use crate::types::{Error, TransportError};
+use incluster_core::failure::{Code, Failure};
+use incluster_core::files::{self, mounted};
+use incluster_core::limits::CallLimits;
+use incluster_core::{ConfigError, Server};
+use std::time::Instant;
+
+/// Sends requests to one API server.
+pub trait Transport: Sized + 'static {
+    /// An answer's body, to be read as it arrives.
+    type Body: Body;
+
+    /// The way to this server, for calls with these limits.
+    fn to(server: &Server, limits: CallLimits) -> Self;
+
+    /// Sends a GET request with its token, and waits for the answer's head.
+    fn send(&self, sending: &Sending) -> Result<(Head, Self::Body), Stopped>;
+}
+
+/// An answer's body.
+pub trait Body {
+    /// A piece of it.
+    type Chunk: AsRef<[u8]>;
+
+    /// The next piece, which is not empty; `None` at the end.
+    fn chunk(&mut self, until: Instant) -> Result<Option<Self::Chunk>, Stopped>;
+}
+
+/// Why nothing came.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is handed on at once")]
+pub enum Stopped {
+    /// The time is over.
+    TimeOver,
+    /// It failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Stopped {
+        Stopped::Failed(error)
+    }
+}
+
+/// What this client calls itself.
+pub const USER_AGENT: &str = concat!("incluster/", env!("CARGO_PKG_VERSION"));
+
+/// So much is read at once. Large reads are few crossings of the sandbox's boundary.
+pub const CHUNK_BYTES: u64 = 256 << 10;
+
+/// A failure that has no case of its own.
+pub fn other(what: &str) -> Error {
+    Error::Transport(TransportError::Other(what.into()))
+}
+
+/// The case of a failure that has details.
+pub fn failed(Failure { code, text }: Failure) -> Error {
+    let ca = || mounted(files::CA);
+    Error::Transport(match code {
+        Code::Denied => return Error::Denied(text),
+        Code::LimitExceeded => return Error::LimitExceeded(text),
+        Code::HeadTooLarge => return too_large("the header section", text.parse().ok()),
+        Code::BodyTooLarge => return too_large("the body", text.parse().ok()),
+        Code::TokenExpired => return config(ConfigError::TokenExpired { path: mounted(files::TOKEN), reason: text }),
+        Code::CaMissing => return config(ConfigError::FileMissing(ca())),
+        Code::CaEmpty => return config(ConfigError::FileEmpty(ca())),
+        Code::CaUnreadable => return config(ConfigError::FileUnreadable { path: ca(), reason: text }),
+        Code::CaTooLarge => return config(ConfigError::FileTooLarge(ca())),
+        Code::NoCertificate => return config(ConfigError::NoCertificate(ca())),
+        Code::Certificate => TransportError::Certificate(text),
+        Code::Tls => TransportError::Tls(text),
+        Code::NotConnected => TransportError::Unreachable(text),
+        Code::ConnectionTimeout | Code::ReadTimeout => TransportError::Timeout(text),
+        Code::ConnectionLost => TransportError::ConnectionLost(text),
+        Code::HttpProtocol => TransportError::HttpProtocol(text),
+    })
+}
+
+fn config(error: ConfigError) -> Error {
+    Error::Config(error.into())
+}
+
+/// That a part of the answer has more than so many bytes.
+pub fn too_large(what: &str, limit: Option<u64>) -> Error {
+    Error::LimitExceeded(match limit {
+        Some(limit) => format!("{what} of the answer has more than the {limit} bytes that are allowed"),
+        None => format!("{what} of the answer has more bytes than are allowed"),
+    })
+}

@@ -1,0 +1,41 @@
+//! What `wasmtime run` and the `incluster` binary run, over one transport or the other.
+
+mod config;
+mod document;
+mod failure;
+mod pods;
+mod progress;
+mod table;
+
+use failure::Failure;
+use incluster_client::transport::Transport;
+use incluster_core::command_line::{self, Command};
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+/// Does what the command line says.
+pub fn run<T: Transport>() -> ExitCode {
+    let command = match command_line::parse(lexopt::Parser::from_env()) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("incluster: {error}; see incluster --help");
+            return ExitCode::from(2);
+        }
+    };
+    let out = &mut io::stdout().lock();
+    let done = match command {
+        Command::Help => out.write_all(command_line::HELP.as_bytes()).map_err(Failure::from),
+        Command::Version => writeln!(out, concat!("incluster ", env!("CARGO_PKG_VERSION"))).map_err(Failure::from),
+        Command::Pods(options) => pods::run::<T>(&options, out),
+        Command::Config => config::run::<T>(out),
+    };
+    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("incluster: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `incluster-plugin-over-sockets.wasm`: the interface `incluster:kubernetes/client`, with TLS of its own that trusts ca.crt alone.
+
+type Plugin = incluster_client::plugin::Plugin<incluster_transport_sockets::Sockets>;
+
+incluster_client::bindings::export!(Plugin);

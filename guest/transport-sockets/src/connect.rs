@@ -1,0 +1,132 @@
+//! Makes connections to the API server: its name's addresses, TCP, then TLS, each before its deadline.
+
+use crate::phase::Phase;
+use crate::tcp::{Stream, Tcp};
+use incluster_client::transport::{Stopped, failed, other};
+use incluster_client::types::{Error, TransportError};
+use incluster_core::Server;
+use incluster_core::limits::CallLimits;
+use incluster_core::tls::{self, Trust, is_untrusted};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wasip2::sockets::instance_network::instance_network;
+use wasip2::sockets::ip_name_lookup::resolve_addresses;
+use wasip2::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
+
+/// A connection, and TLS over it.
+pub type Connected = (Rc<Tcp>, TlsStream<Stream>);
+
+/// Connects to the server, which must present a certificate that one of the CAs in ca.crt issued.
+pub fn connect(server: &Server, trust: &Trust, limits: &CallLimits, until: Instant) -> Result<Connected, Stopped> {
+    // Before the connection: without anything to trust, the server need not hear of us.
+    let config = configuration(trust)?;
+    let connected = match connect_with(server, config.clone(), limits, until)? {
+        // The cluster's CA may have been rotated since ca.crt was read.
+        Err(error) if is_untrusted(&error) => {
+            let now = configuration(trust)?;
+            if Arc::ptr_eq(&config, &now) { Err(error) } else { connect_with(server, now, limits, until)? }
+        }
+        connected => connected,
+    };
+    connected.map_err(|error| failed(tls::of_tls(&error, server)).into())
+}
+
+fn configuration(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
+    trust.config(&|_| {}).map_err(|error| failed(tls::of_trust(&error)))
+}
+
+/// A connection; else why there is none, or why there is no TLS.
+fn connect_with(
+    server: &Server,
+    config: Arc<ClientConfig>,
+    limits: &CallLimits,
+    until: Instant,
+) -> Result<io::Result<Connected>, Stopped> {
+    let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;
+    let tcp = connect_tcp(server, &Phase::of("connecting", limits.connect, until))?;
+    let mut handshake = TlsConnector::from(config).connect(name, Stream::new(tcp.clone()));
+    let phase = Phase::of("TLS handshake", limits.handshake, until);
+    let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx))?;
+    Ok(tls.map(|tls| (tcp, tls)))
+}
+
+/// Tries one of the server's addresses after the other.
+fn connect_tcp(server: &Server, phase: &Phase) -> Result<Rc<Tcp>, Stopped> {
+    let mut why = TransportError::NameNotResolved(String::new());
+    for ip in addresses(server.host(), phase)? {
+        let address = SocketAddr::new(ip, server.port());
+        why = match Tcp::connect(wasi_address(address), phase)? {
+            Ok(tcp) => return Ok(tcp),
+            Err(ErrorCode::AccessDenied) => {
+                let hint = "under the wasmtime CLI, -S inherit-network permits it";
+                return Err(Error::Denied(format!("the host does not permit connections to {address}; {hint}")).into());
+            }
+            Err(code) => not_connected(code),
+        };
+    }
+    Err(Error::Transport(why).into())
+}
+
+fn not_connected(code: ErrorCode) -> TransportError {
+    match code {
+        ErrorCode::ConnectionRefused => TransportError::ConnectionRefused(String::new()),
+        ErrorCode::RemoteUnreachable | ErrorCode::AddressNotBindable => TransportError::Unreachable(String::new()),
+        ErrorCode::NotSupported => TransportError::Unreachable("the host does not know this kind of address".into()),
+        ErrorCode::Timeout => TransportError::Timeout("connecting".into()),
+        ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted => TransportError::ConnectionLost("while connecting".into()),
+        code => TransportError::Other(code.message().into()),
+    }
+}
+
+/// What the server's host is, or its name stands for.
+fn addresses(host: &str, phase: &Phase) -> Result<Vec<IpAddr>, Stopped> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![ip]);
+    }
+    let answers = resolve_addresses(&instance_network(), host).map_err(not_resolved)?;
+    let mut addresses = Vec::new();
+    loop {
+        match answers.resolve_next_address() {
+            Ok(Some(address)) => addresses.push(ip(address)),
+            Ok(None) => return Ok(addresses),
+            Err(ErrorCode::WouldBlock) => phase.wait(&[&answers.subscribe()])?,
+            Err(code) => return Err(not_resolved(code).into()),
+        }
+    }
+}
+
+fn not_resolved(code: ErrorCode) -> Error {
+    let text = code.message();
+    Error::Transport(TransportError::NameNotResolved(match code {
+        // What wasmtime says where names may not be looked up, is what it says of a name server that is broken.
+        ErrorCode::AccessDenied | ErrorCode::PermanentResolverFailure => {
+            format!("{text} Under the wasmtime CLI, -S allow-ip-name-lookup permits names to be looked up")
+        }
+        _ => text.into(),
+    }))
+}
+
+fn ip(address: IpAddress) -> IpAddr {
+    match address {
+        IpAddress::Ipv4((a, b, c, d)) => Ipv4Addr::new(a, b, c, d).into(),
+        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => Ipv6Addr::new(a, b, c, d, e, f, g, h).into(),
+    }
+}
+
+fn wasi_address(address: SocketAddr) -> IpSocketAddress {
+    let port = address.port();
+    match address.ip() {
+        IpAddr::V4(ip) => IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: ip.octets().into() }),
+        IpAddr::V6(ip) => {
+            IpSocketAddress::Ipv6(Ipv6SocketAddress { port, flow_info: 0, address: ip.segments().into(), scope_id: 0 })
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The client over wasi:sockets, with TLS of the guest's own that trusts ca.crt and nothing else: for hosts that offer a network, and
+//! cannot be told to trust the cluster's CA. Time comes from the guest's clocks, randomness from wasi:random.
+//!
+//! ```text
+//!  hyper (HTTP/1.1) ──► connection.rs ──► tokio-rustls ──► tcp.rs ──► wasi:sockets
+//! ```
+
+mod connect;
+mod connection;
+mod phase;
+mod provider;
+mod tcp;
+
+use bytes::Bytes;
+use connect::connect;
+use connection::Connection;
+use http_body_util::Empty;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, body};
+use incluster_client::machine::Sending;
+use incluster_client::response::Head;
+use incluster_client::system::read_file;
+use incluster_client::transport::{self, Stopped, USER_AGENT, failed, other};
+use incluster_core::Server;
+use incluster_core::failure::Code;
+use incluster_core::files::{self, mounted};
+use incluster_core::limits::CallLimits;
+use incluster_core::tls::{self, Trust};
+use phase::Phase;
+use provider::provider;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// An unused connection is kept for so long, as in the incluster host: a little less than load balancers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The way to an API server.
+pub struct Sockets {
+    server: Server,
+    limits: CallLimits,
+    trust: Trust,
+    idle: Idle,
+}
+
+/// A connection whose answers have all been read, and since when it has had none to bring.
+type Idle = Rc<RefCell<Option<(Connection, Instant)>>>;
+
+/// A body, and the connection that it comes over.
+pub struct Body {
+    incoming: body::Incoming,
+    connection: Option<Connection>,
+    idle: Idle,
+}
+
+impl Sockets {
+    fn headers(&self, sending: &Sending) -> Result<HeaderMap, header::InvalidHeaderValue> {
+        let mut authorization = HeaderValue::try_from(sending.token.authorization())?;
+        authorization.set_sensitive(true);
+        Ok(HeaderMap::from_iter([
+            (header::HOST, HeaderValue::try_from(self.server.authority())?),
+            (header::ACCEPT, HeaderValue::from_static(sending.request.accept)),
+            (header::AUTHORIZATION, authorization),
+            (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+        ]))
+    }
+
+    fn answer(&self, response: Response<body::Incoming>, connection: Connection) -> (Head, Body) {
+        let (parts, incoming) = response.into_parts();
+        let header = |name: HeaderName| parts.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+        let head = Head {
+            status: parts.status.as_u16(),
+            content_type: header(header::CONTENT_TYPE),
+            content_encoding: header(header::CONTENT_ENCODING),
+            retry_after: header(header::RETRY_AFTER),
+            location: header(header::LOCATION),
+            date: header(header::DATE),
+        };
+        (head, Body { incoming, connection: Some(connection), idle: self.idle.clone() })
+    }
+}
+
+impl transport::Transport for Sockets {
+    type Body = Body;
+
+    fn to(server: &Server, limits: CallLimits) -> Sockets {
+        let trust = Trust::new(mounted(files::CA), read_file, provider(), &["http/1.1"]);
+        Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
+    }
+
+    fn send(&self, sending: &Sending) -> Result<(Head, Body), Stopped> {
+        let headers = self.headers(sending).map_err(|_| other("the request's headers are none of HTTP's"))?;
+        let phase = Phase::until_time(sending.until);
+        let send = |connection: &mut Connection| -> Result<_, Stopped> {
+            let mut outgoing = hyper::Request::new(Empty::new());
+            let path = &sending.request.path_and_query;
+            *outgoing.uri_mut() = path.parse().map_err(|_| other("the request's path is none of HTTP's"))?;
+            *outgoing.headers_mut() = headers.clone();
+            let answer = connection.send(outgoing, &phase)?;
+            Ok(answer.map_err(|error| tls::of_http(&error)))
+        };
+        if let Some((mut connection, since)) = self.idle.take()
+            && since.elapsed() < IDLE_TIMEOUT
+            && connection.is_open()
+        {
+            match send(&mut connection)? {
+                // The server ended it meanwhile, as it may; that is not the request's fault (RFC 9110, section 9.2.2).
+                Err(failure) if failure.code == Code::ConnectionLost => {}
+                Err(failure) => return Err(failed(failure).into()),
+                Ok(response) => return Ok(self.answer(response, connection)),
+            }
+        }
+        let connected = connect(&self.server, &self.trust, &self.limits, sending.until)?;
+        let mut connection = Connection::new(connected, &phase)?;
+        match send(&mut connection)? {
+            Err(failure) => Err(failed(failure).into()),
+            Ok(response) => Ok(self.answer(response, connection)),
+        }
+    }
+}
+
+impl transport::Body for Body {
+    type Chunk = Bytes;
+
+    fn chunk(&mut self, until: Instant) -> Result<Option<Bytes>, Stopped> {
+        let phase = Phase::until_time(until);
+        while let Some(connection) = &mut self.connection {
+            match connection.frame(&mut self.incoming, &phase)? {
+                Some(Ok(frame)) => {
+                    // Trailers are of no use to the client.
+                    if let Ok(bytes) = frame.into_data()
+                        && !bytes.is_empty()
+                    {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Err(error)) => return Err(failed(tls::of_http(&error)).into()),
+                None => *self.idle.borrow_mut() = self.connection.take().map(|connection| (connection, Instant::now())),
+            }
+        }
+        Ok(None)
+    }
+}

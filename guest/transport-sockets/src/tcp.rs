@@ -1,0 +1,187 @@
+//! A TCP connection over wasi:sockets, and what waits for it: WASI's poll in the place of a runtime.
+
+use crate::phase::Phase;
+use incluster_client::transport::{CHUNK_BYTES, Stopped};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wasip2::io::poll::Pollable;
+use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+use wasip2::sockets::instance_network::instance_network;
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress};
+use wasip2::sockets::tcp::{ShutdownType, TcpSocket};
+use wasip2::sockets::tcp_create_socket::create_tcp_socket;
+
+/// A connection.
+pub struct Tcp {
+    // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its socket.
+    readable: Pollable,
+    writable: Pollable,
+    input: InputStream,
+    output: OutputStream,
+    socket: TcpSocket,
+    /// What was written and is not sent yet. It is sent when there is nothing to do but wait: the end of the handshake and the
+    /// request together, then. Each by itself, the second would wait for the first to be acknowledged, which can take 40 ms:
+    /// wasi:sockets has no TCP_NODELAY (WebAssembly/WASI#717).
+    unsent: RefCell<Vec<u8>>,
+    /// Whether the last poll looked for bytes that were not there.
+    wants_bytes: Cell<bool>,
+    /// When the phase under way is over. There are no bytes then: who sends without a pause would keep what reads them from
+    /// ever coming back.
+    end: Cell<Option<Instant>>,
+}
+
+impl Tcp {
+    /// A connection, or why there is none. The outer error says that the phase is over.
+    pub fn connect(address: IpSocketAddress, phase: &Phase) -> Result<Result<Rc<Tcp>, ErrorCode>, Stopped> {
+        let family = match address {
+            IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
+            IpSocketAddress::Ipv6(_) => IpAddressFamily::Ipv6,
+        };
+        let connecting =
+            create_tcp_socket(family).and_then(|socket| socket.start_connect(&instance_network(), address).map(|()| socket));
+        let socket = match connecting {
+            Ok(socket) => socket,
+            Err(code) => return Ok(Err(code)),
+        };
+        loop {
+            match socket.finish_connect() {
+                Ok((input, output)) => return Ok(Ok(Tcp::new(socket, input, output))),
+                Err(ErrorCode::WouldBlock) => phase.wait(&[&socket.subscribe()])?,
+                Err(code) => return Ok(Err(code)),
+            }
+        }
+    }
+
+    fn new(socket: TcpSocket, input: InputStream, output: OutputStream) -> Rc<Tcp> {
+        let (readable, writable) = (input.subscribe(), output.subscribe());
+        let (unsent, wants_bytes, end) = (RefCell::default(), Cell::default(), Cell::default());
+        Rc::new(Tcp { readable, writable, input, output, socket, unsent, wants_bytes, end })
+    }
+
+    /// Polls what this connection carries until it is ready, and waits for the connection meanwhile, before the phase ends.
+    pub fn drive<T>(&self, phase: &Phase, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
+        self.end.set(Some(phase.until()));
+        let driven = self.drive_until_ready(phase, poll);
+        self.end.set(None);
+        driven
+    }
+
+    fn drive_until_ready<T>(&self, phase: &Phase, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        loop {
+            self.wants_bytes.set(false);
+            if let Poll::Ready(ready) = poll(&mut Context::from_waker(&waker)) {
+                return Ok(ready);
+            }
+            if self.is_late() {
+                return Err(phase.over());
+            }
+            // One half of the work can wake the other, without a word from the connection.
+            if !woken.0.swap(false, Ordering::Relaxed) {
+                self.send();
+                let sends = !self.unsent.borrow().is_empty();
+                let wanted = [(self.wants_bytes.get(), &self.readable), (sends, &self.writable)];
+                phase.wait(&wanted.into_iter().filter_map(|(wants, ready)| wants.then_some(ready)).collect::<Vec<_>>())?;
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.end.get().is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Sends as much as there is room for.
+    fn send(&self) {
+        let mut unsent = self.unsent.borrow_mut();
+        while !unsent.is_empty() {
+            let sent = self.output.check_write().and_then(|room| {
+                let count = unsent.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                self.output.write(&unsent[..count]).map(|()| count)
+            });
+            match sent {
+                Ok(0) => return,
+                Ok(count) => drop(unsent.drain(..count)),
+                // The server has gone. What it said before that, and how it went, reading tells.
+                Err(_) => unsent.clear(),
+            }
+        }
+        let _ = self.output.flush();
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection's bytes, for TLS.
+pub struct Stream {
+    tcp: Rc<Tcp>,
+    /// What was read from the connection, and how much of it was handed on.
+    read: (Vec<u8>, usize),
+}
+
+impl Stream {
+    /// The bytes of this connection.
+    pub fn new(tcp: Rc<Tcp>) -> Stream {
+        Stream { tcp, read: (Vec::new(), 0) }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.1 == self.read.0.len() {
+            if self.tcp.is_late() {
+                return Poll::Pending;
+            }
+            self.read = match self.tcp.input.read(CHUNK_BYTES) {
+                Ok(bytes) if bytes.is_empty() => {
+                    self.tcp.wants_bytes.set(true);
+                    return Poll::Pending;
+                }
+                Ok(bytes) => (bytes, 0),
+                Err(StreamError::Closed) => return Poll::Ready(Ok(())),
+                // WASI does not say why but in words.
+                Err(StreamError::LastOperationFailed(error)) => {
+                    return Poll::Ready(Err(io::Error::new(ErrorKind::ConnectionReset, error.to_debug_string())));
+                }
+            };
+        }
+        let (bytes, begin) = &self.read;
+        let end = bytes.len().min(begin + buf.remaining());
+        buf.put_slice(&bytes[*begin..end]);
+        self.read.1 = end;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // Requests without bodies, and handshakes: all of it is small.
+        self.tcp.unsent.borrow_mut().extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp.send();
+        // That the other end has gone already is no failure.
+        let _ = self.tcp.socket.shutdown(ShutdownType::Send);
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,76 @@
+//! Reads the service account's files.
+
+use incluster_core::files::{NOT_A_FILE, NotRead};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+
+/// Reads the file at a path, at most so many bytes of it.
+pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
+    read(path, at_most).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => NotRead::Missing,
+        _ => NotRead::Other(e.to_string()),
+    })
+}
+
+fn read(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other(NOT_A_FILE));
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(at_most).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use incluster_core::ConfigError;
+    use incluster_core::files::{self, MAX_BYTES};
+
+    #[test]
+    fn each_cause_has_its_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+        fs::write(path("good"), "text").unwrap();
+        fs::write(path("largest"), vec![b'a'; MAX_BYTES as usize]).unwrap();
+        fs::write(path("too-large"), vec![b'a'; MAX_BYTES as usize + 1]).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+
+        let read = |path: &str| files::read(read_file, path);
+        assert_eq!(read(&path("good")), Ok(b"text".to_vec()));
+        assert_eq!(read(&path("largest")).unwrap().len() as u64, MAX_BYTES);
+        assert_eq!(read(&path("too-large")), Err(ConfigError::FileTooLarge(path("too-large"))));
+        let not_a_file = ConfigError::FileUnreadable { path: path("directory"), reason: NOT_A_FILE.into() };
+        assert_eq!(read(&path("directory")), Err(not_a_file));
+        for absent in ["absent", "dangling"] {
+            assert_eq!(read(&path(absent)), Err(ConfigError::FileMissing(path(absent))));
+        }
+    }
+
+    /// As kubelet does it, as fast as it goes: a new folder, `..data` renamed to it, and the old folder removed.
+    #[test]
+    fn a_volume_that_is_swapped_always_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let swap = |generation: usize| {
+            let new = format!("..{generation}");
+            fs::create_dir(at(&new)).unwrap();
+            fs::write(at(&new).join("token"), "text").unwrap();
+            std::os::unix::fs::symlink(&new, at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+            if let Some(old) = generation.checked_sub(1) {
+                fs::remove_dir_all(at(&format!("..{old}"))).unwrap();
+            }
+        };
+        swap(0);
+        std::os::unix::fs::symlink("..data/token", at("token")).unwrap();
+        let path = at("token").to_str().unwrap().to_string();
+        std::thread::scope(|scope| {
+            let swapping = scope.spawn(|| (1..5_000).for_each(swap));
+            while !swapping.is_finished() {
+                assert_eq!(files::read(read_file, &path), Ok(b"text".to_vec()));
+            }
+        });
+    }
+}

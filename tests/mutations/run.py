@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Shows that the tests of the client's machines catch mistakes in them: `just mutations`.
+
+Each mutation is made in a copy of the repository, whose tests must then fail. Names of mutations, as arguments, choose among them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPY = ROOT / "target/mutations/tree"
+SOURCE = Path("guest/client/src")
+
+# Each caught by fewer schedules than this.
+SCHEDULES = "20000"
+
+# A name, a file, what it has once, and what it has then.
+MUTATIONS = (
+    ("lost-position", "changes.rs", "Position::After(resource_version) };", "Position::After(\"1\".into()) };"),
+    ("skipped-wait", "asking.rs", "return Do::Wait(after(now.instant, wait));", "return self.look_for_token(false);"),
+    ("retry-after-ignored", "asking.rs", "let wait = asked + retry::backoff", "let wait = asked * 0 + retry::backoff"),
+    ("token-not-read-again", "asking.rs", "return self.look_for_token(true);", "return self.look_for_token(false);"),
+    ("token-read-again-for-ever", "asking.rs", "self.reloaded = true;", "self.reloaded = false;"),
+    ("deadline-forgotten", "asking.rs", "after(self.begun, self.time_allowed())", "after(self.begun, self.time_allowed() * 2)"),
+    ("attempts-not-counted", "asking.rs", "self.attempts += 1;", "self.attempts += 0;"),
+    ("never-synced", "changes.rs", "if is_initial { Change::Synced(resource_version) } else", "if false { Change::Synced(resource_version) } else"),
+    ("cut-among-initial-events-ignored", "changes.rs", "Decoded::Cut if self.position ==", "Decoded::Cut if false && self.position =="),
+    ("frames-outlive-their-connection", "changes.rs", "stream.body = Some(body),", "(stream.body, stream.frames) = (Some(body), Frames::new(encoding)),"),
+    ("gone-is-an-error", "changes.rs", "if is_gone(&error) =>", "if false && is_gone(&error) =>"),
+    ("fruitless-connections-not-counted", "changes.rs", "self.fruitless += 1;", "self.fruitless = 0;"),
+    ("no-wait-between-connections", "changes.rs", "self.connection = Connection::Waiting(", "let _ = Connection::<B>::Waiting("),
+    ("bookmark-goes-on-from-nothing", "changes.rs", "initial_events_end: false, .. } if is_initial => None,", "initial_events_end: _, .. } if is_initial => None,"),
+    ("list-from-another-version", "watch.rs", "self.changes.go_on_after(version.clone());", "self.changes.go_on_after(\"1\".into());"),
+    ("time-of-a-watch-ignored", "changes.rs", "End::At(end) => Some(end.saturating_duration_since(now.instant)),", "End::At(_) => None,"),
+)
+
+
+def copy() -> None:
+    """Copies what git knows, so that a mutation is in no working tree."""
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
+    for name in filter(None, names.stdout.decode().split("\0")):
+        source, place = ROOT / name, COPY / name
+        if source.is_file() and not (place.is_file() and place.read_bytes() == source.read_bytes()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+
+
+def test() -> "subprocess.CompletedProcess[str]":
+    """Runs the schedules in the copy."""
+    command = ["cargo", "test", "--quiet", "--release", "--locked", "--package", "incluster-client", "--lib", "schedules"]
+    environment = {"CARGO_TARGET_DIR": str(COPY.parent / "build"), **os.environ, "SCHEDULES": SCHEDULES}
+    return subprocess.run(command, cwd=COPY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def main() -> int:
+    """Makes one mutation after the other, and returns the exit status."""
+    copy()
+    unchanged = test()
+    if unchanged.returncode:
+        print(unchanged.stdout)
+        return 1
+    missed = []
+    for name, file, old, new in MUTATIONS:
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        path = COPY / SOURCE / file
+        content = path.read_text()
+        if content.count(old) != 1:
+            print(f"{name}: {file} has {content.count(old)} times: {old}")
+            return 1
+        try:
+            path.write_text(content.replace(old, new))
+            done = test()
+        finally:
+            path.write_text(content)
+        caught = "panicked at" in done.stdout
+        why = done.stdout.partition("panicked at")[2].partition("\n")[2].partition("\n")[0]
+        print(f"{name}: {'caught: ' + why if caught else 'NOT CAUGHT'}")
+        if not caught:
+            missed.append(name)
+            if done.returncode:
+                print(done.stdout)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
