@@ -50,12 +50,6 @@ image: dist
     @tools/skopeo.sh
     tools/images.sh
 
-# Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on another machine
-image-arm64: setup-clang
-    tools/arm64.sh
-    @tools/skopeo.sh
-    tools/images.sh arm64
-
 # Show that the same files make the same archives
 image-twice: image
     cp -r dist/images target/images-before

@@ -16,7 +16,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Those of a token that is a JWT. Nothing here verifies it: that is the API server's to do.
+    /// Those of a token that is a JWT; one of another type is as if it were absent. Nothing here verifies it: that is the API server's to do.
     pub fn of(token: &Token) -> Option<Claims> {
         match serde_json::from_slice(&token.payload()?).ok()? {
             Json::Claims(claims) => Some(claims),
@@ -93,32 +93,25 @@ impl<'de> Visitor<'de> for AsIs {
                 _ => {}
             }
         }
-        Ok(claims(exp, aud, sub).map_or(Json::Other, Json::Claims))
+        Ok(Json::Claims(Claims {
+            exp: match exp {
+                Json::Number(exp) => Some(exp),
+                _ => None,
+            },
+            aud: match aud {
+                Json::List(list) => list.into_iter().filter_map(text).collect(),
+                one => text(one).into_iter().collect(),
+            },
+            sub: text(sub),
+        }))
     }
 }
 
-/// `None` where one is of another type.
-fn claims(exp: Json, aud: Json, sub: Json) -> Option<Claims> {
-    let text = |json| match json {
+fn text(json: Json) -> Option<String> {
+    match json {
         Json::Text(text) => Some(text),
         _ => None,
-    };
-    Some(Claims {
-        exp: match exp {
-            Json::Number(exp) => Some(exp),
-            Json::Null => None,
-            _ => return None,
-        },
-        aud: match aud {
-            Json::List(list) => list.into_iter().map(text).collect::<Option<_>>()?,
-            Json::Null => Vec::new(),
-            one => vec![text(one)?],
-        },
-        sub: match sub {
-            Json::Null => None,
-            sub => Some(text(sub)?),
-        },
-    })
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +141,9 @@ mod tests {
             let token = Token::parse("/t", opaque.as_bytes()).unwrap();
             assert_eq!(Claims::of(&token), None, "{opaque}");
         }
-        assert_eq!(jwt(r#"{"aud":[["a"]]}"#), None);
-        assert_eq!(jwt(r#"{"exp":"1"}"#), None);
+        // One that is of another type is none, and hides no other.
+        let odd = jwt(r#"{"exp":7,"aud":[["a"],"b",1],"sub":{},"x":[null,true,1.5]}"#).unwrap();
+        assert_eq!(odd, Claims { exp: Some(7), aud: vec!["b".into()], sub: None });
+        assert_eq!(jwt(r#"{"exp":"1","aud":true}"#), Some(Claims::default()));
     }
 }

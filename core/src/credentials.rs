@@ -97,7 +97,8 @@ fn why(error: ConfigError) -> String {
         ConfigError::FileMissing(_) => "it is not there".into(),
         ConfigError::FileEmpty(_) => "it is empty".into(),
         ConfigError::FileTooLarge(_) => "it has more than 1 MiB".into(),
-        _ => "it has a character that no bearer token has".into(),
+        ConfigError::InvalidToken(_) => "it has a character that no bearer token has".into(),
+        _ => "it cannot be used".into(),
     }
 }
 

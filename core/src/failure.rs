@@ -6,7 +6,8 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// The header by which a guest says how often a call has sent its request, from the second time on. The door takes it off.
+/// The header by which a guest says how often a call has sent its request, from the second time on, to a host that has told it of limits
+/// ([`VARIABLE`](crate::limits::VARIABLE)). The door takes it off.
 pub const ATTEMPT_HEADER: &str = "incluster-attempt";
 
 macro_rules! codes {

@@ -58,21 +58,44 @@ impl CallLimits {
         if is_watch { u64::MAX } else { self.response_bytes }
     }
 
-    /// Reads the value of [`VARIABLE`], if it is set. What it does not say, or says in another way than a host would, is as by default.
+    /// What a host tells its guests: nothing but that there is a host which keeps them, where they are as by default. Reading a longer
+    /// text costs each sandbox more than all else that it reads.
+    pub fn told(&self) -> String {
+        if *self == CallLimits::DEFAULT { String::new() } else { self.to_string() }
+    }
+
+    /// Reads the value of [`VARIABLE`]. What it does not say, or says in another way than a host would, is as by default. A host that
+    /// sets it keeps these limits, too: the guest waits a bit longer, so that the host is who notices, and tells of it.
     pub fn from_environment(value: Option<&str>) -> CallLimits {
+        let Some(value) = value else { return CallLimits::DEFAULT };
         let number = |name: &str| {
-            let pairs = value.unwrap_or_default().split(',').filter_map(|pair| pair.split_once('='));
+            let pairs = value.split(',').filter_map(|pair| pair.split_once('='));
             pairs.filter(|(known, _)| *known == name).find_map(|(_, number)| u64::from_str(number).ok())
         };
-        let time = |name: &str, default| number(name).map_or(default, Duration::from_millis);
-        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
+        let limits = if value.is_empty() {
+            CallLimits::DEFAULT
+        } else {
+            let time = |name: &str, default| number(name).map_or(default, Duration::from_millis);
+            let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
+            CallLimits {
+                connect: time("connect", connect),
+                handshake: time("handshake", handshake),
+                first_byte: time("first-byte", first_byte),
+                between_bytes: time("between-bytes", between_bytes),
+                watch_pause: time("watch-pause", watch_pause),
+                response_bytes: number("response-bytes").unwrap_or(response_bytes),
+            }
+        };
+        limits.later()
+    }
+
+    fn later(self) -> CallLimits {
+        let later = |time: Duration| time.saturating_add(Duration::from_secs(1));
         CallLimits {
-            connect: time("connect", connect),
-            handshake: time("handshake", handshake),
-            first_byte: time("first-byte", first_byte),
-            between_bytes: time("between-bytes", between_bytes),
-            watch_pause: time("watch-pause", watch_pause),
-            response_bytes: number("response-bytes").unwrap_or(response_bytes),
+            first_byte: later(self.first_byte),
+            between_bytes: later(self.between_bytes),
+            watch_pause: later(self.watch_pause),
+            ..self
         }
     }
 }
@@ -88,7 +111,8 @@ impl Display for CallLimits {
             ("watch-pause", watch_pause),
         ];
         for (name, time) in times {
-            write!(f, "{name}={},", u64::try_from(time.as_millis()).unwrap_or(u64::MAX))?;
+            let milliseconds = time.as_nanos().div_ceil(1_000_000);
+            write!(f, "{name}={},", u64::try_from(milliseconds).unwrap_or(u64::MAX))?;
         }
         write!(f, "response-bytes={response_bytes}")
     }
@@ -109,16 +133,17 @@ mod tests {
             response_bytes: u64::MAX,
         };
         for limits in [CallLimits::DEFAULT, raised] {
-            assert_eq!(CallLimits::from_environment(Some(&limits.to_string())), limits);
+            assert_eq!(CallLimits::from_environment(Some(&limits.told())), limits.later());
         }
         let endless = CallLimits { watch_pause: Duration::MAX, ..raised };
-        assert_eq!(CallLimits::from_environment(Some(&endless.to_string())), raised);
+        assert_eq!(CallLimits::from_environment(Some(&endless.told())), raised.later());
     }
 
     #[test]
     fn what_makes_no_sense_changes_nothing() {
-        for value in [None, Some(""), Some("connect"), Some("connect=-1,other=5,=,,first-byte=1s"), Some("\0")] {
-            assert_eq!(CallLimits::from_environment(value), CallLimits::DEFAULT);
+        assert_eq!(CallLimits::from_environment(None), CallLimits::DEFAULT);
+        for value in [Some(""), Some("connect"), Some("connect=-1,other=5,=,,first-byte=1s"), Some("\0")] {
+            assert_eq!(CallLimits::from_environment(value), CallLimits::DEFAULT.later());
         }
     }
 }

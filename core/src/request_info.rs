@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// No request that makes sense is longer.
+/// No request that makes sense is longer. (Go drops all of a query with more than 10,000 parameters, which no query of this length has.)
 const MAX_BYTES: usize = 8 << 10;
 
 /// What may be done with a resource. There are no verbs that change anything: a sandbox cannot send them.

@@ -39,7 +39,7 @@ pub fn loader(data: &[u8]) {
         }
         Err(other) => {
             let text = other.to_string();
-            assert!(text.len() < 5_000 && !text.contains(incluster_client::text::is_control), "{text:?}");
+            assert!(text.len() < 5_000 && !text.contains(incluster_core::text::is_control), "{text:?}");
         }
     }
     assert!(found.producers.len() <= 32);

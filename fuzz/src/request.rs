@@ -33,9 +33,7 @@ pub fn request(data: &[u8]) {
         is_for(&list, &namespace, &not_empty);
         let table = request::as_table(list);
         is_for(&table, &namespace, &[&not_empty[..], &[("includeObject", "None")]].concat());
-    }
-    let watch = WatchOptions { label_selector: Some(label_selector.clone()), ..WatchOptions::ALL };
-    if let Ok(parsed) = Namespace::parse(&namespace) {
+        let watch = WatchOptions { label_selector: Some(label_selector.clone()), ..WatchOptions::ALL };
         let watch = request::watch_namespaced_pods(&parsed, &watch, Some(&resource_version), None, JSON);
         let selector = (!label_selector.is_empty()).then_some(("labelSelector", &*label_selector));
         let rest = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", &*resource_version)];
@@ -56,6 +54,11 @@ fn means_what_it_says(request: &Request, path: &str) {
         assert!(path.split(['/', '\\']).skip(1).all(|segment| !matches!(segment, "" | "." | "..")));
         let segments: Vec<_> = path.split('/').collect();
         assert!(!matches!(segments[..], ["", "api", _, "watch", ..] | ["", "apis", _, _, "watch", ..]), "it is a watch");
+    }
+    for (key, value) in parsed.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        let [key, value] = [key, value].map(|text| percent_decode_str(text).decode_utf8_lossy().to_lowercase());
+        let is_resource = parsed.path().split('/').count() > if parsed.path().starts_with("/apis/") { 4 } else { 3 };
+        assert!(key != "watch" || !is_resource || value == "false" || value == "0", "it is a watch");
     }
     assert_ne!(RequestInfo::parse(path).expect("the door takes what the guest sends").verb, Verb::Watch);
 }

@@ -112,7 +112,7 @@ impl<'a> CtxBuilder<'a> {
         self.wasi
             .env(HOST_VARIABLE, server.host())
             .env(PORT_VARIABLE, server.port().to_string())
-            .env(limits::VARIABLE, limits.of_calls().to_string())
+            .env(limits::VARIABLE, limits.of_calls().told())
             .max_random_size(limits.hostcall_bytes as u64)
             .allow_tcp(false)
             .allow_udp(false);

@@ -170,12 +170,6 @@ impl Error {
 
 impl std::error::Error for Error {}
 
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Error::Environment(error)
-    }
-}
-
 impl From<NotAServer> for Error {
     fn from(error: NotAServer) -> Self {
         Error::Server(error)

@@ -92,6 +92,7 @@ pub use bindings::exports::incluster::kubernetes::types;
 pub use ctx::{Ctx, CtxBuilder, View, limit};
 pub use error::{Error, Trap};
 pub use incluster_core::files::SERVICE_ACCOUNT_DIR;
+pub use incluster_core::server::NotAServer;
 pub use incluster_core::{ConfigError, Server};
 pub use limits::Limits;
 pub use linker::add_to_linker;

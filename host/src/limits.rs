@@ -68,7 +68,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of one call to the API server: the guest keeps them, too.
+    /// Those of one call to the API server, of which guests are told.
     pub(crate) fn of_calls(&self) -> CallLimits {
         let Limits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes, .. } = *self;
         CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes }

@@ -93,7 +93,8 @@ impl TenantBuilder {
 
     /// The tenant. It asks nothing of the API server, and does not look at the folder.
     pub fn build(self) -> Result<Tenant, Error> {
-        let server = self.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()), Ok)?;
+        let own = || Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment);
+        let server = self.server.map_or_else(own, Ok)?;
         let runtime = &self.settings.runtime;
         let plugin = PluginPre::new(pre_instantiate(runtime, &runtime.plugin()?)?).map_err(Error::Runtime)?;
         Ok(Tenant::of(Identity::new(self.settings, server)?, plugin))

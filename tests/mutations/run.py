@@ -20,7 +20,7 @@ SCHEDULES = "20000"
 # A name, a file, what it has once, and what it has then.
 MUTATIONS = (
     ("lost-position", "changes.rs", "Position::After(resource_version) };", "Position::After(\"1\".into()) };"),
-    ("skipped-wait", "asking.rs", "return Do::Wait(after(now.instant, wait));", "return self.look_for_token(false);"),
+    ("skipped-wait", "asking.rs", "return Do::Next(Todo::Wait(after(now.instant, wait)));", "return self.look_for_token(false);"),
     ("retry-after-ignored", "asking.rs", "let wait = asked + retry::backoff", "let wait = asked * 0 + retry::backoff"),
     ("token-not-read-again", "asking.rs", "return self.look_for_token(true);", "return self.look_for_token(false);"),
     ("token-read-again-for-ever", "asking.rs", "self.reloaded = true;", "self.reloaded = false;"),
@@ -57,6 +57,11 @@ def test() -> "subprocess.CompletedProcess[str]":
 
 def main() -> int:
     """Makes one mutation after the other, and returns the exit status."""
+    for name, file, old, _ in MUTATIONS:
+        found = (ROOT / SOURCE / file).read_text().count(old)
+        if found != 1:
+            print(f"{name}: {file} has {found} times: {old}")
+            return 1
     copy()
     unchanged = test()
     if unchanged.returncode:
@@ -68,9 +73,6 @@ def main() -> int:
             continue
         path = COPY / SOURCE / file
         content = path.read_text()
-        if content.count(old) != 1:
-            print(f"{name}: {file} has {content.count(old)} times: {old}")
-            return 1
         try:
             path.write_text(content.replace(old, new))
             done = test()

@@ -37,7 +37,7 @@ pub struct Answer<B> {
 
 /// The attempts of one call: the token, the request, the failure's text, the waits.
 #[derive(Debug)]
-pub struct Asking<B> {
+pub struct Asking {
     request: Rc<Request>,
     policy: RetryPolicy,
     limits: CallLimits,
@@ -47,11 +47,11 @@ pub struct Asking<B> {
     attempts: u32,
     sent: u32,
     reloaded: bool,
-    state: State<B>,
+    state: State,
 }
 
 #[derive(Debug)]
-enum State<B> {
+enum State {
     /// Without a token.
     Unsent,
     /// Waiting for the head.
@@ -61,15 +61,15 @@ enum State<B> {
     /// Waiting for the next attempt.
     Waiting,
     /// With an answer, or an error that is the last.
-    Over(std::marker::PhantomData<B>),
+    Over,
 }
 
 /// What the attempts come to.
 type Asked<B> = Result<Answer<B>, Error>;
 
-impl<B> Asking<B> {
+impl Asking {
     /// A call that begins now.
-    pub fn new(request: Request, settings: &Settings, now: Now) -> Asking<B> {
+    pub fn new(request: Request, settings: &Settings, now: Now) -> Asking {
         Asking {
             request: Rc::new(request),
             policy: settings.retry_policy.get(),
@@ -93,8 +93,8 @@ impl<B> Asking<B> {
     }
 
     /// Goes on after an event.
-    pub fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Asked<B>> {
-        match (std::mem::replace(&mut self.state, State::OVER), event) {
+    pub fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Asked<B>> {
+        match (std::mem::replace(&mut self.state, State::Over), event) {
             (State::Unsent, Event::Go) | (State::Waiting, Event::TimeOver) => self.look_for_token(false),
             (State::Unsent, Event::Token(Ok(token))) => self.send(now, random, token),
             (State::Unsent, Event::Token(Err(error))) => Do::HandOut(Err(Error::Config(error.into()))),
@@ -123,12 +123,12 @@ impl<B> Asking<B> {
         }
     }
 
-    fn look_for_token(&mut self, afresh: bool) -> Do<B, Asked<B>> {
+    fn look_for_token<B>(&mut self, afresh: bool) -> Do<B, Asked<B>> {
         self.state = State::Unsent;
         Do::Next(Todo::Token { afresh })
     }
 
-    fn send(&mut self, now: Now, random: u64, token: Arc<Token>) -> Do<B, Asked<B>> {
+    fn send<B>(&mut self, now: Now, random: u64, token: Arc<Token>) -> Do<B, Asked<B>> {
         self.token = Some(token.clone());
         match Phase::begin("first byte", self.limits.head(), now.instant, Some(self.deadline())) {
             Ok(phase) => {
@@ -140,7 +140,7 @@ impl<B> Asking<B> {
         }
     }
 
-    fn read_failure(&mut self, now: Now, random: u64, head: Head, read: Vec<u8>, body: B) -> Do<B, Asked<B>> {
+    fn read_failure<B>(&mut self, now: Now, random: u64, head: Head, read: Vec<u8>, body: B) -> Do<B, Asked<B>> {
         match Phase::begin("between bytes", self.limits.between_bytes, now.instant, Some(self.deadline())) {
             Ok(phase) => {
                 self.state = State::Refused { head, read, phase };
@@ -151,7 +151,7 @@ impl<B> Asking<B> {
     }
 
     /// The attempt has failed, perhaps after its answer began well: goes on to the next one, unless this error is the last.
-    pub fn failed(&mut self, now: Now, random: u64, error: Error) -> Do<B, Asked<B>> {
+    pub fn failed<B>(&mut self, now: Now, random: u64, error: Error) -> Do<B, Asked<B>> {
         let error = match &self.token {
             Some(token) => redact(token, error),
             None => error,
@@ -174,13 +174,9 @@ impl<B> Asking<B> {
             }
             _ => {}
         }
-        self.state = State::OVER;
+        self.state = State::Over;
         Do::HandOut(Err(retry::gave_up(error, self.attempts, elapsed)))
     }
-}
-
-impl<B> State<B> {
-    const OVER: State<B> = State::Over(std::marker::PhantomData);
 }
 
 #[cfg(test)]
@@ -199,14 +195,14 @@ mod tests {
         let settings = Settings { retry_policy: Cell::new(policy), limits };
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
-        let mut asking = Asking::<()>::new(request, &settings, now);
+        let mut asking = Asking::new(request, &settings, now);
 
         let token = Arc::new(Token::parse("/token", b"token").unwrap());
-        assert!(matches!(asking.step(now, 0, Event::Go), Do::Next(Todo::Token { afresh: false })));
-        let Do::Next(Todo::Send(sending)) = asking.step(now, 0, Event::Token(Ok(token))) else { panic!() };
+        assert!(matches!(asking.step::<()>(now, 0, Event::Go), Do::Next(Todo::Token { afresh: false })));
+        let Do::Next(Todo::Send(sending)) = asking.step::<()>(now, 0, Event::Token(Ok(token))) else { panic!() };
         assert_eq!((sending.until, sending.attempt), (now.instant + limits.head(), 1));
         let refused = Head { status: 503, ..Head::default() };
-        let Do::Next(Todo::Read((), until)) = asking.step(now, 0, Event::Head(refused, ())) else { panic!() };
+        let Do::Next(Todo::Read((), until)) = asking.step::<()>(now, 0, Event::Head(refused, ())) else { panic!() };
         assert_eq!(until, now.instant + HOUR / 2);
     }
 
@@ -216,13 +212,13 @@ mod tests {
         let settings = Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: CallLimits::DEFAULT };
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
-        let mut asking = Asking::<()>::new(request, &settings, now);
+        let mut asking = Asking::new(request, &settings, now);
         let token = Arc::new(Token::parse("/token", b"token").unwrap());
         for attempt in 1..=RetryPolicy::DEFAULT.attempts {
-            asking.step(now, 0, if attempt == 1 { Event::Go } else { Event::TimeOver });
-            let Do::Next(Todo::Send(sending)) = asking.step(now, 0, Event::Token(Ok(token.clone()))) else { panic!() };
+            asking.step::<()>(now, 0, if attempt == 1 { Event::Go } else { Event::TimeOver });
+            let Do::Next(Todo::Send(sending)) = asking.step::<()>(now, 0, Event::Token(Ok(token.clone()))) else { panic!() };
             assert_eq!(sending.attempt, attempt);
-            asking.step(now, 0, Event::TimeOver);
+            asking.step::<()>(now, 0, Event::TimeOver);
         }
     }
 }

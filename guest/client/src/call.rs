@@ -4,6 +4,7 @@ use crate::asking::{Answer, Asking, Settings};
 use crate::decode::{Encoding, PodListDecoder};
 use crate::machine::{Do, Event, Machine, Phase, Todo, out_of_turn};
 use crate::request::Request;
+use crate::transport::too_large;
 use crate::types::{Error, PodList};
 use incluster_core::credentials::Now;
 use incluster_core::limits::CallLimits;
@@ -28,20 +29,20 @@ pub trait Output: Sink + Default {
 }
 
 /// One call.
-pub struct Call<B, S> {
-    receiving: Receiving<B>,
+pub struct Call<S> {
+    receiving: Receiving,
     sink: S,
 }
 
-impl<B, S: Output> Call<B, S> {
+impl<S: Output> Call<S> {
     /// A call that begins now.
-    pub fn new(request: Request, settings: &Settings, now: Now) -> Call<B, S> {
+    pub fn new(request: Request, settings: &Settings, now: Now) -> Call<S> {
         let asking = Asking::new(request, settings, now);
         Call { receiving: Receiving { asking, limits: settings.limits, reading: None }, sink: S::default() }
     }
 }
 
-impl<B, S: Output> Machine<B> for Call<B, S> {
+impl<B, S: Output> Machine<B> for Call<S> {
     type Output = Result<S::Output, Error>;
 
     fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
@@ -53,8 +54,8 @@ impl<B, S: Output> Machine<B> for Call<B, S> {
 }
 
 /// A call, whatever its answer becomes. (It is compiled once for all: 4 KB.)
-struct Receiving<B> {
-    asking: Asking<B>,
+struct Receiving {
+    asking: Asking,
     limits: CallLimits,
     /// The bytes that may still come, and until when.
     reading: Option<(u64, Phase)>,
@@ -63,8 +64,8 @@ struct Receiving<B> {
 /// What to do, or that the answer has been read.
 type Step<B> = Do<B, Result<(), Error>>;
 
-impl<B> Receiving<B> {
-    fn step(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
+impl Receiving {
+    fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
         let mut next = match self.reading.take() {
             Some((left, phase)) => match self.read_on(now, left, phase, event, sink) {
                 Ok(next) => return next,
@@ -84,22 +85,31 @@ impl<B> Receiving<B> {
         }
     }
 
-    fn begin(&mut self, now: Now, answer: Answer<B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
+    fn begin<B>(&mut self, now: Now, answer: Answer<B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
         sink.begin(answer.encoding, &self.limits)?;
         self.read(now, self.limits.response_bytes, answer.body)
     }
 
-    fn read(&mut self, now: Now, left: u64, body: B) -> Result<Step<B>, Error> {
+    fn read<B>(&mut self, now: Now, left: u64, body: B) -> Result<Step<B>, Error> {
         let phase = Phase::begin("between bytes", self.limits.between_bytes, now.instant, Some(self.asking.deadline()))?;
         self.reading = Some((left, phase));
         Ok(Do::Next(Todo::Read(body, phase.until)))
     }
 
     /// What comes of an answer's next event.
-    fn read_on(&mut self, now: Now, left: u64, phase: Phase, event: Event<'_, B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
+    fn read_on<B>(
+        &mut self,
+        now: Now,
+        left: u64,
+        phase: Phase,
+        event: Event<'_, B>,
+        sink: &mut dyn Sink,
+    ) -> Result<Step<B>, Error> {
         match event {
             Event::Chunk(body, chunk) => {
-                let left = left.checked_sub(chunk.len() as u64).ok_or_else(|| too_large(self.limits.response_bytes))?;
+                let left = left
+                    .checked_sub(chunk.len() as u64)
+                    .ok_or_else(|| too_large("the body", Some(self.limits.response_bytes)))?;
                 sink.push(chunk)?;
                 self.read(now, left, body)
             }
@@ -109,10 +119,6 @@ impl<B> Receiving<B> {
             Event::Go | Event::Token(_) | Event::Head(..) => Ok(out_of_turn()),
         }
     }
-}
-
-fn too_large(limit: u64) -> Error {
-    Error::LimitExceeded(format!("the body of the answer has more than the {limit} bytes that are allowed"))
 }
 
 /// A list of pods.
@@ -148,6 +154,9 @@ impl Output for Pods {
     }
 }
 
+/// So much JSON fits twice into what a sandbox has by default: 128 MiB.
+const SMALL_JSON_BYTES: u64 = 128 << 20;
+
 /// A JSON body as it came.
 #[derive(Default)]
 pub struct Json {
@@ -157,8 +166,9 @@ pub struct Json {
 
 impl Sink for Json {
     fn begin(&mut self, encoding: Encoding, limits: &CallLimits) -> Result<(), Error> {
-        // It is held as a whole, and handed over once more: half of what may come.
-        *self = Json { whole: Vec::new(), most: usize::try_from(limits.response_bytes / 2).unwrap_or(usize::MAX) };
+        // It is held as a whole, and handed over once more: half of what may come, unless that is little.
+        let most = (limits.response_bytes / 2).max(limits.response_bytes.min(SMALL_JSON_BYTES));
+        *self = Json { whole: Vec::new(), most: usize::try_from(most).unwrap_or(usize::MAX) };
         match encoding {
             Encoding::Json => Ok(()),
             Encoding::Protobuf => Err(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into())),

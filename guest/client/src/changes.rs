@@ -70,7 +70,7 @@ enum Connection<B> {
     /// There is none before this time.
     Waiting(Instant),
     /// It is being asked for.
-    Asking(Box<Asking<B>>),
+    Asking(Box<Asking>),
     /// It brings events. Its body is away while it is read.
     Open(Stream<B>),
 }
@@ -185,7 +185,10 @@ impl<B, T> Changes<B, T> {
                     Ok(None) => {}
                     Err(Error::Api(status)) if status.code == 410 => return Do::HandOut(Ok(Some(self.expired(status.message)))),
                     Err(error) if retry::worth_it(&error).is_some() => {
-                        if let Connection::Open(stream) = std::mem::replace(&mut self.connection, Connection::None)
+                        let connection = std::mem::replace(&mut self.connection, Connection::None);
+                        // What comes after it, comes again.
+                        self.disconnect();
+                        if let Connection::Open(stream) = connection
                             && let Err(error) = self.lost(now, random, stream)
                         {
                             return Do::HandOut(Err(error));
@@ -223,7 +226,7 @@ impl<B, T> Changes<B, T> {
                             return Do::Next(Todo::Read(body, phase.until));
                         }
                         (Err(error), _) => self.arrive(Err(error)),
-                        // Its error was worth another try, and there is none without a connection.
+                        // A stream without a body has failed.
                         (Ok(_), None) => self.connection = Connection::None,
                     }
                 }
@@ -249,7 +252,7 @@ impl<B, T> Changes<B, T> {
     }
 
     /// Asks for a connection. `None` when there is one, or when the server has said why there is none.
-    fn ask(&mut self, now: Now, random: u64, mut asking: Box<Asking<B>>, event: Event<'_, B>) -> Option<Step<B, T>> {
+    fn ask(&mut self, now: Now, random: u64, mut asking: Box<Asking>, event: Event<'_, B>) -> Option<Step<B, T>> {
         match asking.step(now, random, event) {
             Do::Next(todo) => {
                 self.connection = Connection::Asking(asking);
@@ -260,7 +263,7 @@ impl<B, T> Changes<B, T> {
                 let stream = Stream { body, phase: None, encoding, token, frames, begun: now.instant, fruitful: false };
                 self.connection = Connection::Open(stream);
             }
-            Do::HandOut(Err(error @ Error::Api(_))) if is_gone(&error) => self.arrive(Err(error)),
+            Do::HandOut(Err(error)) if is_gone(&error) => self.arrive(Err(error)),
             Do::HandOut(Err(error)) => return Some(Do::HandOut(Err(error))),
         }
         None

@@ -11,7 +11,7 @@ use crate::transport::{Body, Stopped, Transport};
 use crate::types::{ConfigError, Error, ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
 use crate::watch::PodWatch;
 use incluster_core::claims::Claims;
-use incluster_core::credentials::Credentials;
+use incluster_core::credentials::{Credentials, Now};
 use incluster_core::files::{self, mounted};
 use incluster_core::limits::{self, CallLimits};
 use incluster_core::{Namespace, Server};
@@ -38,7 +38,8 @@ impl<T> Clone for Client<T> {
 impl<T: Transport> Client<T> {
     /// Finds everything where Kubernetes puts it, in the order in which a person would look for it.
     pub fn load_incluster_config() -> Result<Client<T>, ConfigError> {
-        let variable = |name: &str| std::env::var(name).ok();
+        let environment = system::environment();
+        let variable = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let server = Server::from_environment(variable)?;
         let credentials = Credentials::new(mounted(files::TOKEN), system::read_file);
         credentials.token(system::now())?;
@@ -47,9 +48,10 @@ impl<T: Transport> Client<T> {
             Some(content) => Some(Namespace::of_file(&path, &content)?),
             None => None,
         };
-        let limits = CallLimits::from_environment(variable(limits::VARIABLE).as_deref());
+        let told = variable(limits::VARIABLE);
+        let limits = CallLimits::from_environment(told.as_deref());
         let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits });
-        let transport = T::to(&server, limits);
+        let transport = T::to(&server, limits, told.is_some());
         Ok(Client(Rc::new(Inner { server, transport, namespace, credentials, settings })))
     }
 
@@ -81,11 +83,11 @@ impl<T: Transport> Client<T> {
     /// The pods of a namespace, in one answer.
     pub fn list_namespaced_pods(&self, namespace: &Namespace, options: &ListOptions) -> Result<PodList, Error> {
         let request = request::list_namespaced_pods(namespace, options, PROTOBUF_OR_JSON);
-        self.drive(&mut Call::<_, Pods>::new(request, self.settings(), system::now()))
+        self.drive(&mut Call::<Pods>::new(request, self.settings(), system::now()))
     }
 
     /// The pods of a namespace, page by page: for [`drive`](Client::drive).
-    pub fn page_namespaced_pods(&self, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages<T::Body> {
+    pub fn page_namespaced_pods(&self, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages {
         PodPages::new(self.settings().clone(), namespace, options, paging)
     }
 
@@ -101,7 +103,7 @@ impl<T: Transport> Client<T> {
 
     /// The whole JSON body of the answer to a request.
     pub fn get_whole(&self, request: Request) -> Result<Vec<u8>, Error> {
-        self.drive(&mut Call::<_, Json>::new(request, self.settings(), system::now()))
+        self.drive(&mut Call::<Json>::new(request, self.settings(), system::now()))
     }
 
     /// The error without the token, which a server may have sent back.
@@ -117,8 +119,9 @@ impl<T: Transport> Client<T> {
         let mut chunk = None;
         let mut event = Event::Go;
         loop {
-            match machine.step(system::now(), system::random(), event) {
-                Do::Next(todo) => event = self.act(todo, &mut chunk),
+            let now = system::now();
+            match machine.step(now, system::random(), event) {
+                Do::Next(todo) => event = self.act(now, todo, &mut chunk),
                 Do::HandOut(output) => return output,
             }
         }
@@ -126,10 +129,10 @@ impl<T: Transport> Client<T> {
 
     /// Does this, and says what happened. (Once for all machines: it is 4 KB.)
     #[inline(never)]
-    fn act<'c>(&self, todo: Todo<T::Body>, chunk: &'c mut Option<<T::Body as Body>::Chunk>) -> Event<'c, T::Body> {
+    fn act<'c>(&self, now: Now, todo: Todo<T::Body>, chunk: &'c mut Option<<T::Body as Body>::Chunk>) -> Event<'c, T::Body> {
         match todo {
-            Todo::Token { afresh: false } => Event::Token(self.0.credentials.token(system::now())),
-            Todo::Token { afresh: true } => Event::Token(self.0.credentials.reload(system::now())),
+            Todo::Token { afresh: false } => Event::Token(self.0.credentials.token(now)),
+            Todo::Token { afresh: true } => Event::Token(self.0.credentials.reload(now)),
             Todo::Send(sending) => match self.0.transport.send(&sending) {
                 Ok((head, body)) => Event::Head(head, body),
                 Err(stopped) => stopped.into(),
@@ -143,7 +146,7 @@ impl<T: Transport> Client<T> {
                 Err(stopped) => stopped.into(),
             },
             Todo::Wait(until) => {
-                std::thread::sleep(until.saturating_duration_since(system::now().instant));
+                std::thread::sleep(until.saturating_duration_since(now.instant));
                 Event::TimeOver
             }
         }

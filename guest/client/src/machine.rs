@@ -111,7 +111,7 @@ pub fn late(what: &str) -> Error {
     Error::Transport(TransportError::Timeout(what.into()))
 }
 
-/// So much later, or as late as a clock goes.
+/// So much later, but not a century. (On a clock that ends before, it is over at once.)
 pub fn after(now: Instant, time: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now.checked_add(time.min(YEARS)).unwrap_or(now)

@@ -11,21 +11,21 @@ use incluster_core::credentials::Now;
 use std::rc::Rc;
 
 /// The pages of a list.
-pub struct PodPages<B> {
+pub struct PodPages {
     settings: Rc<Settings>,
     namespace: Namespace,
     pager: Pager,
-    call: Option<Call<B, Pods>>,
+    call: Option<Call<Pods>>,
 }
 
-impl<B> PodPages<B> {
+impl PodPages {
     /// Begins a list; nothing is asked for yet.
-    pub fn new(settings: Rc<Settings>, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages<B> {
+    pub fn new(settings: Rc<Settings>, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages {
         PodPages { settings, namespace, pager: Pager::new(options, paging), call: None }
     }
 }
 
-impl<B> Machine<B> for PodPages<B> {
+impl<B> Machine<B> for PodPages {
     /// The next page; `None` after the last one.
     type Output = Result<Option<PodList>, Error>;
 

@@ -17,7 +17,7 @@ pub struct Plugin<T>(PhantomData<T>);
 pub struct Loaded<T>(Client<T>);
 
 /// What the resource `pod-pages` holds.
-pub struct Pages<T: Transport>(Client<T>, RefCell<pages::PodPages<T::Body>>);
+pub struct Pages<T: Transport>(Client<T>, RefCell<pages::PodPages>);
 
 /// What the resource `pod-watch` holds.
 pub struct Watch<T: Transport>(Client<T>, RefCell<watch::PodWatch<T::Body>>);

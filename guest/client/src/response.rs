@@ -2,7 +2,6 @@
 
 use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, decode, schema};
-
 use crate::retry;
 use crate::types::{Error, Status, StatusDetails, TransportError};
 use incluster_core::text::one_line;

@@ -13,6 +13,11 @@ pub fn now() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::now() }
 }
 
+/// The environment: names and values. (At once, and not by `std::env`, which makes a copy for C first.)
+pub fn environment() -> Vec<(String, String)> {
+    wasip2::cli::environment::get_environment()
+}
+
 /// A number that nobody can guess.
 pub fn random() -> u64 {
     wasip2::random::random::get_random_u64()

@@ -14,8 +14,8 @@ pub trait Transport: Sized + 'static {
     /// An answer's body, to be read as it arrives.
     type Body: Body;
 
-    /// The way to this server, for calls with these limits.
-    fn to(server: &Server, limits: CallLimits) -> Self;
+    /// The way to this server, for calls with these limits; `is_told` of them by a host, which then counts attempts, too.
+    fn to(server: &Server, limits: CallLimits, is_told: bool) -> Self;
 
     /// Sends a GET request with its token, and waits for the answer's head.
     fn send(&self, sending: &Sending) -> Result<(Head, Self::Body), Stopped>;

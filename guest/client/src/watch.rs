@@ -18,12 +18,12 @@ pub struct PodWatch<B> {
     namespace: Namespace,
     options: WatchOptions,
     /// The pods that there are, from a server that cannot send them as events.
-    listing: Option<Listing<B>>,
+    listing: Option<Listing>,
     changes: Changes<B, Pod>,
 }
 
-struct Listing<B> {
-    pages: PodPages<B>,
+struct Listing {
+    pages: PodPages,
     listed: vec::IntoIter<Pod>,
     resource_version: String,
 }
@@ -43,7 +43,7 @@ impl<B> PodWatch<B> {
         PodWatch { settings, namespace, options: options.clone(), listing: None, changes }
     }
 
-    fn list(&self) -> Listing<B> {
+    fn list(&self) -> Listing {
         let options = ListOptions {
             label_selector: self.options.label_selector.clone(),
             field_selector: self.options.field_selector.clone(),
@@ -98,7 +98,7 @@ impl<B> Machine<B> for PodWatch<B> {
     }
 }
 
-impl<B> Machine<B> for Listing<B> {
+impl<B> Machine<B> for Listing {
     /// The next pod; `None` after the last one.
     type Output = Result<Option<Pod>, Error>;
 

@@ -17,6 +17,8 @@ use wasip2::io::streams::{InputStream, StreamError};
 /// The way to an API server.
 pub struct Http {
     authority: String,
+    /// Whether the host is one that counts attempts, and keeps what says which one it is to itself.
+    counts_attempts: bool,
 }
 
 /// A body, as the host hands it over.
@@ -31,8 +33,8 @@ impl transport::Transport for Http {
     type Body = Body;
 
     /// What a connection may take, is the host's to say.
-    fn to(server: &Server, _: CallLimits) -> Http {
-        Http { authority: server.authority().into() }
+    fn to(server: &Server, _: CallLimits, counts_attempts: bool) -> Http {
+        Http { authority: server.authority().into(), counts_attempts }
     }
 
     fn send(&self, sending: &Sending) -> Result<(Head, Body), Stopped> {
@@ -42,7 +44,7 @@ impl transport::Transport for Http {
             ("authorization".into(), sending.token.authorization().into()),
             ("user-agent".into(), USER_AGENT.into()),
         ];
-        if sending.attempt > 1 {
+        if sending.attempt > 1 && self.counts_attempts {
             headers.push((ATTEMPT_HEADER.into(), sending.attempt.to_string().into()));
         }
         let headers = Fields::from_list(&headers).map_err(|_| other("the host does not take the request's headers"))?;

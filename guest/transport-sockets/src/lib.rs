@@ -83,7 +83,7 @@ impl Sockets {
 impl transport::Transport for Sockets {
     type Body = Body;
 
-    fn to(server: &Server, limits: CallLimits) -> Sockets {
+    fn to(server: &Server, limits: CallLimits, _: bool) -> Sockets {
         let trust = Trust::new(mounted(files::CA), read_file, provider(), &["http/1.1"]);
         Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
     }

@@ -55,6 +55,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Which attempt of a call a request is. It does not leave.
 const ATTEMPT: header::HeaderName = header::HeaderName::from_static(ATTEMPT_HEADER);
 
+/// No call that makes sense has more.
+const MOST_ATTEMPTS: u32 = 1_000_000;
+
 /// What a request may carry: what the client needs.
 const HEADERS: [header::HeaderName; 5] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT, ATTEMPT];
 
@@ -225,7 +228,7 @@ impl Refusal {
         match self {
             Refusal::Method => failure::denied("only GET leaves the sandbox"),
             Refusal::Server => failure::denied("only the API server can be reached, by https"),
-            Refusal::Header => failure::denied("a header is not among accept, authorization and user-agent"),
+            Refusal::Header => failure::denied("a header is not among those that the client sends"),
             Refusal::Credentials => failure::denied("the header authorization does not have this sandbox's bearer token"),
             Refusal::Policy(why) => failure::denied(&why),
             Refusal::Streams(limit) => {
@@ -248,9 +251,10 @@ impl Egress {
     }
 }
 
-/// Which attempt of its call a request is, as the guest says; the first, where it says nothing.
+/// Which attempt of its call a request is, as the guest says; the first, where it says nothing that makes sense.
 fn attempt(headers: &HeaderMap) -> u32 {
-    headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok()).unwrap_or(1)
+    let said = headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok());
+    said.filter(|attempt| (1..=MOST_ATTEMPTS).contains(attempt)).unwrap_or(1)
 }
 
 /// The bearer token, where there is one header `Authorization` and a bearer token in it.

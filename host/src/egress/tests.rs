@@ -41,7 +41,7 @@ fn an_encoded_name_may_leave_and_the_attempt_does_not() {
     let sent = admitted(good().uri(uri).header(ATTEMPT_HEADER, "3")).unwrap();
     assert_eq!((sent.uri().to_string().as_str(), sent.headers().get(ATTEMPT_HEADER)), (uri, None));
     let said = |value: &str| attempt(&HeaderMap::from_iter([(ATTEMPT, HeaderValue::from_str(value).unwrap())]));
-    assert_eq!([said("3"), said("x"), said("-1"), attempt(&HeaderMap::new())], [3, 1, 1, 1]);
+    assert_eq!([said("3"), said("x"), said("-1"), said("0"), said("4294967295"), attempt(&HeaderMap::new())], [3, 1, 1, 1, 1, 1]);
     assert!(admit(good().uri("https://10.0.0.1:0443/api")));
 }
 

@@ -91,8 +91,9 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let runtime = Runtime::builder().sandboxes(1).compiler(compiler).load_limits(limits).build()?;
     let tenant =
         |name: &str, server| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
-    let server =
-        || options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::from), Ok);
+    let server = || {
+        options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
+    };
     match options.action {
         Action::Compose(compose) => write_composition(&runtime, &compose).await,
         Action::Check(check) => print_inspection(&runtime, &check).await,
