@@ -33,6 +33,7 @@ MUTATIONS = (
     ("fruitless-connections-not-counted", "changes.rs", "self.fruitless += 1;", "self.fruitless = 0;"),
     ("no-wait-between-connections", "changes.rs", "self.connection = Connection::Waiting(", "let _ = Connection::<B>::Waiting("),
     ("bookmark-goes-on-from-nothing", "changes.rs", "initial_events_end: false, .. } if is_initial => None,", "initial_events_end: _, .. } if is_initial => None,"),
+    ("malformed-among-initial-events-ignored", "changes.rs", "                        self.cut();\n", ""),
     ("list-from-another-version", "watch.rs", "self.changes.go_on_after(version.clone());", "self.changes.go_on_after(\"1\".into());"),
     ("time-of-a-watch-ignored", "changes.rs", "End::At(end) => Some(end.saturating_duration_since(now.instant)),", "End::At(_) => None,"),
 )

@@ -196,6 +196,7 @@ impl<B, T> Changes<B, T> {
                     }
                     Err(error) => {
                         self.disconnect();
+                        self.cut();
                         return Do::HandOut(Err(error));
                     }
                 }
@@ -279,13 +280,18 @@ impl<B, T> Changes<B, T> {
         self.arrived = Vec::new().into_iter();
     }
 
+    /// Among the objects that there are, nothing follows what has come of them.
+    fn cut(&mut self) {
+        if matches!(self.position, Position::Initial { .. }) {
+            self.arrive(Ok(Decoded::Cut));
+        }
+    }
+
     /// The connection has ended: goes on after the last event, at once or after a wait.
     fn lost(&mut self, now: Now, random: u64, stream: Stream<B>) -> Result<(), Error> {
         let lasted = now.instant.saturating_duration_since(stream.begun);
         let was_good = stream.fruitful || lasted > GOOD_CONNECTION;
-        if matches!(self.position, Position::Initial { .. }) {
-            self.arrive(Ok(Decoded::Cut));
-        }
+        self.cut();
         if was_good {
             self.fruitless = 0;
             return Ok(());

@@ -3,8 +3,8 @@
 //! A schedule is a list of bytes, each of which says what happens next. One that fails is printed as a test to paste. `SCHEDULES` sets
 //! how many are tried, `SCHEDULE_SEED` with which the first one begins.
 
+mod bodies;
 mod reader;
-mod reading;
 mod server;
 mod world;
 
@@ -46,6 +46,7 @@ pub enum Fault {
     GoneEvent,
     BusyEvent,
     MalformedEvent,
+    MalformedInitialEvent,
     Forgotten,
     WallClockJump,
     Suspended,
@@ -110,7 +111,7 @@ fn as_test(tape: &impl Debug) -> String {
     format!("#[test]\nfn a_schedule() {{\n    replay(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
 }
 
-const ALL: [Fault; 25] = [
+const ALL: [Fault; 26] = [
     Fault::NoToken,
     Fault::Rotation,
     Fault::Unauthorized,
@@ -132,6 +133,7 @@ const ALL: [Fault; 25] = [
     Fault::GoneEvent,
     Fault::BusyEvent,
     Fault::MalformedEvent,
+    Fault::MalformedInitialEvent,
     Fault::Forgotten,
     Fault::WallClockJump,
     Fault::Suspended,

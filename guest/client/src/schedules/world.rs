@@ -1,8 +1,8 @@
 //! A watch, a server, and time, in which one byte after the other says what happens next.
 
+use super::bodies::Read;
 use super::reader::Reader;
-use super::reading::Read;
-use super::server::{Logged, Server, bookmark, event, failure, head};
+use super::server::{Logged, Server, bookmark, event, failure, garbage, head};
 use super::{Checked, DEADLINE, Fault, Faults, LEAST_EVENTS, ensure};
 use crate::asking::Settings;
 use crate::machine::{Do, Event, Machine, Sending, Todo};
@@ -82,6 +82,8 @@ pub struct World<'a> {
     /// Connections in a row that ended soon without an event.
     pub(super) fruitless: u32,
     pub(super) must: Must,
+    /// Whether an event that means nothing has been sent among others.
+    pub(super) has_garbage: bool,
 }
 
 impl<'a> World<'a> {
@@ -108,6 +110,7 @@ impl<'a> World<'a> {
             connection: None,
             fruitless: 0,
             must: Must::Anything,
+            has_garbage: false,
         }
     }
 
@@ -187,6 +190,7 @@ impl<'a> World<'a> {
         let deadline = self.call.as_ref().map(|call| call.begun + DEADLINE);
         let must = std::mem::replace(&mut self.must, Must::Anything);
         match (must, step) {
+            (Must::Anything, Do::HandOut(Err(Error::MalformedResponse(_)))) if self.has_garbage => self.has_garbage = false,
             (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {
                 let least = if let Must::WaitOrGiveUp(least) = must { least + LONGEST_WAIT } else { Duration::ZERO };
                 let is_late = deadline.is_some_and(|deadline| now + least >= deadline);
@@ -317,7 +321,14 @@ impl<'a> World<'a> {
             (true, _, None) => {
                 let pods = self.server.pods(version).into_iter();
                 let added = pods.flat_map(|(pod, version)| event(Logged { version, kind: ChangeKind::Added, pod }));
-                (version, Body { sent: added.chain(bookmark(version, true)).collect(), kind: Kind::Watch(version) })
+                let mut sent: Vec<u8> = added.collect();
+                if self.next().is_some_and(|byte| byte < 20) {
+                    self.faults.count(Fault::MalformedInitialEvent);
+                    self.has_garbage = true;
+                    sent.extend(garbage());
+                }
+                sent.extend(bookmark(version, true));
+                (version, Body { sent, kind: Kind::Watch(version) })
             }
         };
         if at < self.server.forgotten {
