@@ -35,13 +35,23 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 
 /// `GET /api/v1/namespaces/{namespace}/pods`.
 pub fn list_namespaced_pods(namespace: &Namespace, options: &ListOptions, accept: &'static str) -> Request {
+    // Each by its name, so that a new one is not forgotten.
+    let ListOptions {
+        label_selector,
+        field_selector,
+        limit,
+        continue_token,
+        resource_version,
+        resource_version_match,
+        timeout_seconds,
+    } = options;
     let mut query = Query(format!("/api/v1/namespaces/{namespace}/pods"));
-    query.text("labelSelector", &options.label_selector);
-    query.text("fieldSelector", &options.field_selector);
-    query.number("limit", options.limit);
-    query.text("continue", &options.continue_token);
-    query.text("resourceVersion", &options.resource_version);
-    if let Some(versions) = options.resource_version_match {
+    query.text("labelSelector", label_selector);
+    query.text("fieldSelector", field_selector);
+    query.number("limit", *limit);
+    query.text("continue", continue_token);
+    query.text("resourceVersion", resource_version);
+    if let Some(versions) = resource_version_match {
         query.add(
             "resourceVersionMatch",
             match versions {
@@ -50,7 +60,7 @@ pub fn list_namespaced_pods(namespace: &Namespace, options: &ListOptions, accept
             },
         );
     }
-    query.number("timeoutSeconds", options.timeout_seconds);
+    query.number("timeoutSeconds", *timeout_seconds);
     Request { path_and_query: query.0, accept, is_watch: false }
 }
 
