@@ -50,6 +50,12 @@ image: dist
     @tools/skopeo.sh
     tools/images.sh
 
+# Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on a machine of another kind
+image-arm64: setup-clang
+    tools/arm64.sh
+    @tools/skopeo.sh
+    tools/images.sh arm64
+
 # Show that the same files make the same archives
 image-twice: image
     cp -r dist/images target/images-before
@@ -152,7 +158,7 @@ gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
 # What is slow and seldom fails: before a release
-release-check: loader-generated mutations test-real-oldest test-pods-slow image-twice test-cluster demo-cluster (soak "600")
+release-check: loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli

@@ -1,6 +1,8 @@
 //! Builds the guests' components and compiles them ahead of time. The host embeds both: the components for other engines,
 //! the compiled code to start in well under a millisecond without a compiler in the process.
 
+use incluster_components::wasmtime;
+
 #[path = "src/compile.rs"]
 mod compile;
 

@@ -5,6 +5,8 @@
 #   incluster-gateway.tar     the same for examples/gateway
 #   incluster-wasmtime.tar    a stock wasmtime CLI, and incluster-standalone.wasm, also compiled
 #   incluster-standalone.tar  incluster-standalone.wasm alone, for runtimes that run components
+#
+# `images.sh arm64` makes incluster.tar in dist/images-arm64, of what tools/arm64.sh has compiled, on a machine with its cross compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=$(cargo metadata --format-version 1 --no-deps --offline | python3 -c 'import json, sys
@@ -15,7 +17,7 @@ user=65532:65532
 most=$((30 << 20))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-images=dist/images
+images=dist/images${1:+-$1}
 mkdir -p "$images"
 
 # root NAME PROGRAM: a folder with a program and the libraries that it is linked to
@@ -49,6 +51,20 @@ image() {
   [ "$said" = "$user [${*: -1}]" ] || { echo "images.sh: skopeo reads \"$said\" in $images/$name.tar" >&2; exit 1; }
 }
 
+if [ "${1:-}" = arm64 ]; then
+  architecture=arm64
+  root=$work/incluster
+  mkdir -p "$root/lib"
+  aarch64-linux-gnu-strip -o "$root/incluster" target/aarch64-unknown-linux-gnu/release/incluster
+  aarch64-linux-gnu-readelf --dynamic --program-headers "$root/incluster" |
+    sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p; s/.*program interpreter: .*\/\(.*\)\]$/\1/p' | while read -r library; do
+    cp --dereference "/usr/aarch64-linux-gnu/lib/$library" "$root/lib/"
+  done
+  # Nothing but what is in the image: with no other machine here, an emulator shows that it starts.
+  qemu-aarch64-static -L "$root" "$root/incluster" --version
+  image incluster incluster "$root" --architecture arm64 /incluster
+  exit
+fi
 wasmtime=$(tools/wasmtime-cli.sh)
 architecture=$(uname -m)
 case $architecture in

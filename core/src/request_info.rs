@@ -172,7 +172,7 @@ pub fn is_resource(text: &str) -> bool {
 
 /// Whether the query asks for a watch. The API server reads any value but `false` and `0` as true.
 fn is_watch(query: &str) -> Result<bool, Malformed> {
-    if query.bytes().any(|b| !b.is_ascii_graphic() || matches!(b, b';' | b'#' | b'\\')) || !escapes_are_whole(query) {
+    if query.bytes().any(|b| !b.is_ascii_graphic() || b"\"#<>;\\".contains(&b)) || !escapes_are_whole(query) {
         return Err(Malformed("has a character that is to be encoded"));
     }
     let mut watch = None;
@@ -324,6 +324,8 @@ mod tests {
             "/api/v1/namespaces/shop/pods?limit=%zz",
             "/api/v1/namespaces/shop/pods?limit=%2",
             "/api/v1/namespaces/shop/pods?limit=1#watch=1",
+            "/api/v1/namespaces/shop/pods?limit=\"1\"",
+            "/api/v1/namespaces/shop/pods?limit=<1>",
         ] {
             assert!(RequestInfo::parse(path).is_err(), "{path}");
         }

@@ -1,7 +1,8 @@
 //! What compiled code depends on: shared by `build.rs`, which compiles the components, and the engine, which runs them.
 
+// The engine's own, or the build script's.
+use crate::wasmtime::{self, Config};
 use std::num::NonZeroUsize;
-use wasmtime::Config;
 
 /// Says everything itself that a cargo feature of wasmtime, turned on by another crate of the embedder's, or an environment
 /// variable would otherwise decide: code compiled at build time must fit the engine in every build.

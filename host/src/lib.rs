@@ -103,6 +103,8 @@ pub use sandboxes::{Instantiating, Reuse, Sandbox, Sandboxes};
 pub use session::{PodPages, PodWatch};
 pub use tenant::{Credentials, Tenant, TenantBuilder};
 
+pub use wasmtime;
+
 /// The README's examples are compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -2,9 +2,11 @@
 
 use crate::log::Log;
 use crate::{list_shop, tenant};
+use incluster::Limits;
 use incluster::types::{ListOptions, RetryPolicy};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
 
 /// Counters by name and label, and how many values each histogram has.
@@ -56,6 +58,23 @@ async fn counters() {
     is("incluster_request_seconds test complete", 6);
     assert!(figures["incluster_response_bytes_total test"] > 3 * 50_000, "{figures:#?}");
     assert!(figures.keys().any(|name| name == "incluster_requests_total test refused"), "{figures:#?}");
+}
+
+/// The guest, which is told the same limit, waits longer than the door: the request is over, and not dropped.
+#[tokio::test]
+async fn a_late_head_is_a_timeout() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let testbed = Testbed::serving_async(|_| std::future::pending()).await;
+    let second = Duration::from_secs(1);
+    let limits = Limits { first_byte: second / 20, connect: second, handshake: second, ..Limits::default() };
+    assert!(list_shop(&tenant(&testbed).with_limits(limits)).await.is_err());
+
+    let figures = figures(&snapshotter);
+    let of = ["incluster_requests_total", "incluster_first_byte_seconds", "incluster_request_seconds"];
+    let timeouts = of.map(|name| figures.get(&format!("{name} test timeout")));
+    assert_eq!(timeouts, [Some(&1); 3], "{figures:#?}");
 }
 
 #[tokio::test]

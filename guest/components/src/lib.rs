@@ -1,5 +1,8 @@
 //! Builds guests into components, for build scripts: by a cargo of its own.
 
+#[cfg(feature = "wasmtime")]
+pub use wasmtime;
+
 use std::env;
 use std::error::Error;
 use std::fs;

@@ -1,9 +1,11 @@
-//! Whatever can happen to a watch, in random order: nothing is lost, nothing comes twice, deadlines are kept and waits are bounded.
+//! Whatever can happen to calls and to a watch, in random order: nothing is lost, nothing comes twice, deadlines are kept and waits are
+//! bounded.
 //!
 //! A schedule is a list of bytes, each of which says what happens next. One that fails is printed as a test to paste. `SCHEDULES` sets
 //! how many are tried, `SCHEDULE_SEED` with which the first one begins.
 
 mod bodies;
+mod calls;
 mod reader;
 mod server;
 mod world;
@@ -51,6 +53,8 @@ pub enum Fault {
     WallClockJump,
     Suspended,
     NoWatchList,
+    NotJson,
+    TooMuch,
 }
 
 /// How often each happened.
@@ -72,8 +76,11 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// Runs a schedule. How many events it had.
-fn replay(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
+/// Runs a schedule, and says how many events it had.
+type Replay = fn(&[u8], &mut Faults) -> Checked<u32>;
+
+/// Of a watch.
+fn watch(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
     World::new(tape, faults).run()
 }
 
@@ -81,8 +88,8 @@ fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-#[test]
-fn nothing_is_lost_and_nothing_comes_twice() {
+/// Runs as many as are asked for, in which each of these faults happens.
+fn run(name: &str, replay: Replay, expected: &[Fault]) {
     let schedules = u32::try_from(variable("SCHEDULES", 100_000)).unwrap();
     let seed = variable("SCHEDULE_SEED", 1);
     let mut bytes = [0; 32];
@@ -97,21 +104,31 @@ fn nothing_is_lost_and_nothing_comes_twice() {
     });
     match tried {
         Ok(()) => {}
-        Err(TestError::Fail(why, tape)) => panic!("{why}\n\n{}", as_test(&tape)),
+        Err(TestError::Fail(why, tape)) => panic!("{why}\n\n{}", as_test(name, &tape)),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
     let mut faults = faults.into_inner().0;
     faults.sort_by_key(|(_, count)| *count);
-    println!("{schedules} schedules, {} events: {faults:?}", events.into_inner());
-    let missing = ALL.iter().filter(|fault| !faults.iter().any(|(counted, _)| counted == *fault)).collect::<Vec<_>>();
+    println!("{name}: {schedules} schedules, {} events: {faults:?}", events.into_inner());
+    let missing = expected.iter().filter(|fault| !faults.iter().any(|(counted, _)| counted == *fault)).collect::<Vec<_>>();
     assert!(missing.is_empty() || schedules < 1000, "these never happened: {missing:?}");
 }
 
-fn as_test(tape: &impl Debug) -> String {
-    format!("#[test]\nfn a_schedule() {{\n    replay(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice() {
+    run("watch", watch, &OF_A_WATCH);
 }
 
-const ALL: [Fault; 26] = [
+#[test]
+fn an_answer_is_whole_or_the_call_says_why_not() {
+    run("calls::replay", calls::replay, &OF_A_CALL);
+}
+
+fn as_test(name: &str, tape: &impl Debug) -> String {
+    format!("#[test]\nfn a_schedule() {{\n    {name}(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
+}
+
+const OF_A_WATCH: [Fault; 26] = [
     Fault::NoToken,
     Fault::Rotation,
     Fault::Unauthorized,
@@ -138,4 +155,21 @@ const ALL: [Fault; 26] = [
     Fault::WallClockJump,
     Fault::Suspended,
     Fault::NoWatchList,
+];
+
+const OF_A_CALL: [Fault; 14] = [
+    Fault::NoToken,
+    Fault::Rotation,
+    Fault::Unauthorized,
+    Fault::Forbidden,
+    Fault::Busy,
+    Fault::Refused,
+    Fault::LostBeforeHead,
+    Fault::NoHead,
+    Fault::NotTrusted,
+    Fault::CutPage,
+    Fault::SlowPage,
+    Fault::WallClockJump,
+    Fault::NotJson,
+    Fault::TooMuch,
 ];

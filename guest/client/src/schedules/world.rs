@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(super) const ATTEMPTS: u32 = 6;
 
 /// No wait is longer, but for what the server asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// So long goes it on when nothing goes wrong any more.
 const SETTLING: u32 = 300;
@@ -366,7 +366,7 @@ fn refusal(code: u16, asked: Option<i32>) -> Event<'static, Body> {
     Event::Head(head(code), Body { sent: failure(code, asked), kind: Kind::Failure(code, asked) })
 }
 
-fn token(number: u32) -> Checked<Token> {
+pub(super) fn token(number: u32) -> Checked<Token> {
     Token::parse("/token", format!("token-{number}").as_bytes()).map_err(|e| e.to_string())
 }
 
