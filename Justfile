@@ -12,7 +12,7 @@ default:
 
 # Show it at work: a throw-away API server, and what `incluster` prints of it
 demo: setup
-    @cargo build --quiet {{release}} -p incluster -p testbed
+    @cargo build --quiet {{release}} -p incluster-cli -p testbed
     @target/release/demo target/release/incluster
 
 # Show it at work in a real Kubernetes of its own: two namespaces, a policy, a rotation, a restart
@@ -27,8 +27,8 @@ test: setup-clang
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
-    cargo clippy {{release}} -p incluster -p incluster-standalone -p gateway --test pods --test real --test soak --test cli --test page -- -D warnings
-    cargo clippy {{release}} -p incluster --lib --no-default-features -- -D warnings
+    cargo clippy {{release}} -p incluster-cli -p incluster-standalone -p gateway --test pods --test real --test soak --test cli --test page -- -D warnings
+    cargo clippy {{release}} -p incluster --lib -- -D warnings
     cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
     cargo fetch --quiet --locked
@@ -36,7 +36,7 @@ lint: setup-clang
 
 # Put the components and the binary into dist/
 dist: setup-clang
-    cargo rustc {{release}} -p incluster --features standalone --bin incluster -- {{packed}}
+    cargo rustc {{release}} -p incluster-cli --features standalone --bin incluster -- {{packed}}
     cargo build {{release}} -p gateway -p extensions
     mkdir -p dist
     cp target/extensions/wasm32-wasip2/component/sticky.wasm dist/
@@ -107,11 +107,11 @@ mutations: setup
 
 # Many callers for SECONDS while everything goes wrong, and the memory of long lists; SOAK_SEED=N repeats the faults
 soak SECONDS="600": setup soak-memory schedules
-    cargo test {{release}} -p incluster --test soak -- {{SECONDS}}
+    cargo test {{release}} -p incluster-cli --test soak -- {{SECONDS}}
 
 # Compare the memory of paging through 5,000 and 50,000 pods
 soak-memory: setup
-    cargo test {{release}} -p incluster --test soak -- memory
+    cargo test {{release}} -p incluster-cli --test soak -- memory
 
 # Fuzz what reads bodies, requests and configuration: every target for 10 s, or its corpus alone where there is no nightly
 fuzz-smoke:
@@ -123,7 +123,7 @@ fuzz TARGET SECONDS="60":
 
 # Load and run COUNT generated components, none of which may end the process, which cannot unwind; SEED is the first one's number
 loader-generated COUNT="20000" SEED="1": setup-clang
-    cargo run --profile abort --locked -p incluster --example generated -- {{COUNT}} {{SEED}}
+    cargo run --profile abort --locked -p incluster -p incluster-cli --example generated -- {{COUNT}} {{SEED}}
 
 # Compare clients that list pods, on one server: incluster, kube-rs, the Python client, kubectl, curl; results go to docs/performance
 bench *SIZES: setup-clang
@@ -131,7 +131,7 @@ bench *SIZES: setup-clang
 
 # Measure what a sandbox costs, what its boundary costs, and what decoding costs in it
 bench-micro: setup
-    cargo bench --locked -p incluster --bench sandbox --bench boundary --bench decode
+    cargo bench --locked -p incluster -p incluster-cli --bench sandbox --bench boundary --bench decode
 
 # Compare how many instructions decoding, instantiating and a small list take with benches/instructions.txt; `record` writes it
 bench-check MODE="compare": setup
@@ -139,11 +139,11 @@ bench-check MODE="compare": setup
 
 # Measure many tenants: their memory, denials, and good ones beside hostile ones for SECONDS
 bench-tenants SECONDS="60": setup
-    cargo bench --locked -p incluster --bench tenants -- {{SECONDS}}
+    cargo bench --locked -p incluster -p incluster-cli --bench tenants -- {{SECONDS}}
 
 # Measure what hostile files, or these FILES, cost to check: time, and memory of both processes
 bench-loading *FILES: setup
-    cargo bench --locked -p incluster --bench loading -- {{FILES}}
+    cargo bench --locked -p incluster-cli --bench loading -- {{FILES}}
 
 # The gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup

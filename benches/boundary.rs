@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use incluster::bindings::{Plugin, PluginPre};
 use incluster::policy::Policy;
-use incluster::{Ctx, Limits, Reuse, Runtime, Server, Tenant};
+use incluster::{Reuse, Runtime, Server, Tenant, TenantLimits};
 use incluster_client::decode::Encoding;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -37,7 +37,7 @@ fn call(c: &mut Criterion) {
     let mut linker = Linker::new(runtime.engine());
     incluster::add_to_linker(&mut linker).unwrap();
     let plugin = PluginPre::new(linker.instantiate_pre(&runtime.plugin().unwrap()).unwrap()).unwrap();
-    let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build().unwrap());
+    let mut store = Store::new(runtime.engine(), tenant.ctx().unwrap().build());
     incluster::limit(&mut store);
     let plugin: Plugin = tokio.block_on(plugin.instantiate_async(&mut store)).unwrap();
     let client = plugin.incluster_kubernetes_client();
@@ -70,8 +70,8 @@ fn request(c: &mut Criterion) {
     let testbed = tokio.block_on(Testbed::serving(answer));
     let runtime = Runtime::new().unwrap();
     let reuse = Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(60) };
-    let limits = Limits { requests_per_second: u32::MAX, ..Limits::default() };
-    let tenant = tenant(&runtime, &testbed).with_reuse(reuse).with_limits(limits);
+    let limits = TenantLimits { requests_per_second: u32::MAX, ..TenantLimits::default() };
+    let tenant = tenant(&runtime, &testbed).with_reuse(reuse).with_limits(limits).unwrap();
     let mut group = c.benchmark_group("small request");
     group.bench_function("sandbox", |b| b.iter(|| tokio.block_on(tenant.get_json("/api/v1/nodes")).unwrap()));
 

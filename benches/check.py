@@ -26,8 +26,8 @@ TOLERANCE = 0.05
 
 def main(mode):
     valgrind = subprocess.run([ROOT / "tools/valgrind.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    program = build("bench", "incluster", "count")
-    serve = build("build", "testbed", "serve")
+    program = build("bench", ("incluster", "incluster-cli"), "count")
+    serve = build("build", ("testbed",), "serve")
     server = subprocess.Popen([serve, "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     where = [server.stdout.readline().strip(), server.stdout.readline().strip()]
 
@@ -49,10 +49,10 @@ def main(mode):
     return verdict(each)
 
 
-def build(how, package, name):
+def build(how, packages, name):
     """The path of a binary, built."""
     kind = ["--bench", name, "--no-run"] if how == "bench" else ["--release", "--bin", name]
-    command = ["cargo", how, "--locked", "--message-format=json-render-diagnostics", "-p", package, *kind]
+    command = ["cargo", how, "--locked", "--message-format=json-render-diagnostics", *(f"--package={package}" for package in packages), *kind]
     messages = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
     return re.search(rf'"name":"{name}".*"executable":"([^"]+)"', messages).group(1)
 

@@ -7,7 +7,7 @@ use decoder::Decoder;
 use incluster::bindings::{Plugin, PluginPre};
 use incluster::policy::Policy;
 use incluster::types::ListOptions;
-use incluster::{Ctx, Runtime, Server, Tenant};
+use incluster::{Pool, Runtime, Server, Tenant};
 use incluster_client::decode::{Encoding, PodListDecoder};
 use std::path::Path;
 use wasmtime::Store;
@@ -40,9 +40,10 @@ fn main() {
 
 fn tenant(url: &str, dir: &Path) -> Tenant {
     let server = Server::parse(url).unwrap();
-    let tenant = Tenant::builder(&Runtime::builder().sandboxes(CAPACITY).build().unwrap(), "count")
-        .server(server)
-        .service_account_dir(dir);
+    let tenant =
+        Tenant::builder(&Runtime::builder().pool(Pool { places: CAPACITY, ..Pool::default() }).build().unwrap(), "count")
+            .server(server)
+            .service_account_dir(dir);
     tenant.policy(Policy::allow_all()).build().unwrap()
 }
 
@@ -56,7 +57,7 @@ fn decode_native(encoding: Encoding, times: u32) {
 }
 
 async fn decode_in_wasm(encoding: Encoding, times: u32) {
-    let runtime = Runtime::builder().sandboxes(CAPACITY).build().unwrap();
+    let runtime = Runtime::builder().pool(Pool { places: CAPACITY, ..Pool::default() }).build().unwrap();
     let mut decoder = Decoder::new(&runtime, encoding, &decoder::body(encoding, PODS)).await.unwrap();
     assert_eq!(decoder.decode(times).await.unwrap(), PODS as u32);
 }
@@ -67,7 +68,7 @@ async fn instantiate(tenant: &Tenant, times: u32, load: bool) {
     incluster::add_to_linker(&mut linker).unwrap();
     let plugin = PluginPre::new(linker.instantiate_pre(&runtime.plugin().unwrap()).unwrap()).unwrap();
     for _ in 0..times {
-        let mut store = Store::new(runtime.engine(), Ctx::builder(tenant).build().unwrap());
+        let mut store = Store::new(runtime.engine(), tenant.ctx().unwrap().build());
         incluster::limit(&mut store);
         let plugin: Plugin = plugin.instantiate_async(&mut store).await.unwrap();
         if load {

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use incluster::bindings::PluginPre;
 use incluster::policy::Policy;
 use incluster::types::ListOptions;
-use incluster::{Ctx, Limits, Runtime, Server, Tenant};
+use incluster::{Runtime, Server, Tenant, TenantLimits};
 use testbed::Testbed;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -17,14 +17,14 @@ fn sandbox(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "bench").server(server).service_account_dir(testbed.volume.path());
-    let limits = Limits { requests_per_second: u32::MAX, ..Limits::default() };
+    let limits = TenantLimits { requests_per_second: u32::MAX, ..TenantLimits::default() };
     let tenant = tenant.policy(Policy::allow_all()).limits(limits).build().unwrap();
     let mut linker = Linker::new(runtime.engine());
     incluster::add_to_linker(&mut linker).unwrap();
     let plugin = PluginPre::new(linker.instantiate_pre(&runtime.plugin().unwrap()).unwrap()).unwrap();
 
     let instantiate = async || {
-        let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build().unwrap());
+        let mut store = Store::new(runtime.engine(), tenant.ctx().unwrap().build());
         incluster::limit(&mut store);
         let plugin = plugin.instantiate_async(&mut store).await.unwrap();
         (plugin, store)

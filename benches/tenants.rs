@@ -3,7 +3,7 @@
 
 use incluster::policy::{Policy, Rule, Verb};
 use incluster::types::{ListOptions, RetryPolicy};
-use incluster::{Compiler, Credentials, Ctx, Limits, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder};
+use incluster::{CallLimits, Compiler, Ctx, Pool, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder, TenantLimits};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use testbed::Testbed;
 use tokio::task::JoinSet;
 use wasmtime::Store;
 use wasmtime::component::Linker;
-use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 
 const HOSTILE: [&str; 10] = ["spin", "allocate", "flood", "hold", "leak", "strings", "recurse", "trap", "print", "read"];
 
@@ -34,7 +34,7 @@ async fn main() {
 fn builder(runtime: &Runtime, testbed: &Testbed, name: &str) -> TenantBuilder {
     let server = Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(runtime, name).server(server).service_account_dir(testbed.volume.path());
-    tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::DEFAULT).credentials(Credentials::Brokered)
+    tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::DEFAULT)
 }
 
 /// 100 rules, of which the last permits.
@@ -63,7 +63,7 @@ fn policy() {
 async fn denial() {
     let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
     let tenant = builder(&runtime, &testbed, "denied").policy(Policy::deny_all());
-    let limits = Limits { requests_per_second: u32::MAX, request_burst: u32::MAX, ..Limits::default() };
+    let limits = TenantLimits { requests_per_second: u32::MAX, request_burst: u32::MAX, ..TenantLimits::default() };
     let tenant =
         tenant.limits(limits).reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600) }).build().unwrap();
     const TIMES: usize = 20_000;
@@ -86,7 +86,8 @@ async fn denial() {
 }
 
 async fn memory() {
-    let (runtime, testbed) = (Runtime::builder().sandboxes(1024).build().unwrap(), Testbed::start().await);
+    let (runtime, testbed) =
+        (Runtime::builder().pool(Pool { places: 1024, ..Pool::default() }).build().unwrap(), Testbed::start().await);
     let before = resident();
     let mut tenants = Vec::new();
     for number in 0..1000 {
@@ -140,25 +141,25 @@ async fn beside(
     let ended = Arc::new(AtomicUsize::new(0));
     let mut hostile = JoinSet::new();
     for (number, mode) in modes.iter().enumerate() {
-        let limits = Limits {
+        let limits = CallLimits {
             memory: 32 << 20,
             cpu_time: Duration::from_millis(500),
             wall_time: Duration::from_secs(5),
-            ..Limits::default()
+            ..CallLimits::default()
         };
         let tenant = builder(runtime, testbed, &format!("hostile-{number}")).limits(limits).build().unwrap();
         let mut linker = Linker::<Ctx>::new(runtime.engine());
         incluster::add_to_linker(&mut linker).unwrap();
-        let pre = CommandPre::new(linker.instantiate_pre(program.component()).unwrap()).unwrap();
+        let pre = linker.instantiate_pre(program.component()).unwrap();
         let args = ["extension", mode];
         let sandboxes = Sandboxes::new(
             &tenant,
+            pre,
             move |ctx| ctx.args(&args).build(),
-            move |store| {
-                let pre = pre.clone();
-                Box::pin(async move { pre.instantiate_async(store).await })
-            },
-        );
+            CommandIndices::new,
+            |indices, store, instance| indices.load(store, instance),
+        )
+        .unwrap();
         let (over, ended) = (over.clone(), ended.clone());
         hostile.spawn(async move {
             while !over.load(Ordering::Relaxed) {

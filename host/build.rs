@@ -3,7 +3,7 @@
 
 use incluster_components::wasmtime;
 
-#[path = "src/compile.rs"]
+#[path = "src/sandbox/compile.rs"]
 mod compile;
 
 use incluster_components::Guests;
@@ -27,6 +27,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(Path::new(&out).join(name).with_extension("wasm"), component)?;
         fs::write(Path::new(&out).join(name).with_extension("cwasm"), precompiled)?;
     }
-    guests.watch(&["host/src/compile.rs"]);
+    guests.watch(&["host/src/sandbox/compile.rs"]);
     Ok(())
 }

@@ -10,4 +10,4 @@ has || tools/debian.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-sta
 has || { echo "arm64.sh: there is no $gcc with a C library, or no qemu-aarch64-static, and they cannot be installed here" >&2; exit 1; }
 compgen -G "$(rustc --print sysroot)/lib/rustlib/$target/lib/libstd-*.rlib" >/dev/null || rustup target add "$target"
 CC_aarch64_unknown_linux_gnu=$gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$gcc \
-  cargo rustc --release --locked -p incluster --features standalone,cross --bin incluster --target "$target" -- "$@"
+  cargo rustc --release --locked -p incluster-cli --features standalone,cross --bin incluster --target "$target" -- "$@"

@@ -19,9 +19,9 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check kubernetes==37.0.2 matplotlib==3.10.7
     touch "$venv/done"
   fi
-  cargo build --quiet --release --locked -p incluster --bin incluster
+  cargo build --quiet --release --locked -p incluster-cli
   # As an embedder builds it who only lists pods: without a compiler in the process.
-  cargo build --quiet --release --locked -p incluster --no-default-features --example list --example pages
+  cargo build --quiet --release --locked -p incluster --example list --example pages
   cargo build --quiet --release --locked -p testbed --bin serve
   cargo build --quiet --release --locked -p incluster-standalone
   cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs

@@ -35,7 +35,7 @@ impl Decoder {
         linker.instance("incluster:kubernetes/types@0.1.0")?;
         let tenant = Tenant::builder(runtime, "bench").server(Server::parse("https://127.0.0.1")?);
         let tenant = tenant.policy(Policy::deny_all()).build()?;
-        let mut store = Store::new(runtime.engine(), Ctx::builder(&tenant).build()?);
+        let mut store = Store::new(runtime.engine(), tenant.ctx()?.build());
         incluster::limit(&mut store);
         // More than extensions may hand over: thousands of pods.
         store.set_hostcall_fuel(1 << 30);

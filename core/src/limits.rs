@@ -1,4 +1,4 @@
-//! How long the parts of a call may take, and how much may come.
+//! How long the parts of a request may take, and how much may come.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -14,27 +14,28 @@ pub const DEADLINE_MILLISECONDS: u32 = 90_000;
 /// host has any: the wasmtime CLI would wait for ten minutes.
 pub const VARIABLE: &str = "INCLUSTER_LIMITS";
 
-/// The limits of one call to the API server. Its `Display` is a text for [`VARIABLE`]: `name=number` and a comma between two, in
+/// The limits of one request to the API server. Its `Display` is a text for [`VARIABLE`]: `name=number` and a comma between two, in
 /// milliseconds and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallLimits {
-    /// Resolving the name and connecting by TCP.
+pub struct RequestLimits {
+    /// Resolving the name and connecting by TCP. 10 s by default.
     pub connect: Duration,
-    /// The TLS handshake.
+    /// The TLS handshake. 10 s by default.
     pub handshake: Duration,
-    /// From asking for a connection to the answer's head, on top of `connect` and `handshake`.
+    /// From asking for a connection to the answer's head, on top of `connect` and `handshake`. 60 s by default, as the API server's own
+    /// limit for lists.
     pub first_byte: Duration,
-    /// Between two pieces of an answer's body.
+    /// Between two pieces of an answer's body. 30 s by default.
     pub between_bytes: Duration,
-    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute.
+    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute. 300 s by default.
     pub watch_pause: Duration,
-    /// The bytes of one answer's body, unless it is a watch's.
+    /// The bytes of one answer's body, unless it is a watch's. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
     pub response_bytes: u64,
 }
 
-impl CallLimits {
-    /// The API server's own limit for a list is 60 s. 5,000 large pods are about 106 MB of JSON.
-    pub const DEFAULT: CallLimits = CallLimits {
+impl RequestLimits {
+    /// What is enough for a list of 5,000 large pods from a busy API server.
+    pub const DEFAULT: RequestLimits = RequestLimits {
         connect: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
         first_byte: Duration::from_secs(60),
@@ -61,23 +62,24 @@ impl CallLimits {
     /// What a host tells its guests: nothing but that there is a host which keeps them, where they are as by default. Reading a longer
     /// text costs each sandbox more than all else that it reads.
     pub fn told(&self) -> String {
-        if *self == CallLimits::DEFAULT { String::new() } else { self.to_string() }
+        if *self == RequestLimits::DEFAULT { String::new() } else { self.to_string() }
     }
 
     /// Reads the value of [`VARIABLE`]. What it does not say, or says in another way than a host would, is as by default. A host that
     /// sets it keeps these limits, too: the guest waits a bit longer, so that the host is who notices, and tells of it.
-    pub fn from_environment(value: Option<&str>) -> CallLimits {
-        let Some(value) = value else { return CallLimits::DEFAULT };
+    pub fn from_environment(value: Option<&str>) -> RequestLimits {
+        let Some(value) = value else { return RequestLimits::DEFAULT };
         let number = |name: &str| {
             let pairs = value.split(',').filter_map(|pair| pair.split_once('='));
             pairs.filter(|(known, _)| *known == name).find_map(|(_, number)| u64::from_str(number).ok())
         };
         let limits = if value.is_empty() {
-            CallLimits::DEFAULT
+            RequestLimits::DEFAULT
         } else {
             let time = |name: &str, default| number(name).map_or(default, Duration::from_millis);
-            let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
-            CallLimits {
+            let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } =
+                RequestLimits::DEFAULT;
+            RequestLimits {
                 connect: time("connect", connect),
                 handshake: time("handshake", handshake),
                 first_byte: time("first-byte", first_byte),
@@ -89,9 +91,9 @@ impl CallLimits {
         limits.later()
     }
 
-    fn later(self) -> CallLimits {
+    fn later(self) -> RequestLimits {
         let later = |time: Duration| time.saturating_add(Duration::from_secs(1));
-        CallLimits {
+        RequestLimits {
             first_byte: later(self.first_byte),
             between_bytes: later(self.between_bytes),
             watch_pause: later(self.watch_pause),
@@ -100,9 +102,15 @@ impl CallLimits {
     }
 }
 
-impl Display for CallLimits {
+impl Default for RequestLimits {
+    fn default() -> Self {
+        RequestLimits::DEFAULT
+    }
+}
+
+impl Display for RequestLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self;
+        let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self;
         let times = [
             ("connect", connect),
             ("handshake", handshake),
@@ -124,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_a_host_tells_a_guest_reads() {
-        let raised = CallLimits {
+        let raised = RequestLimits {
             connect: Duration::from_millis(1),
             handshake: Duration::ZERO,
             first_byte: Duration::from_secs(3600),
@@ -132,18 +140,18 @@ mod tests {
             watch_pause: Duration::from_millis(u64::MAX),
             response_bytes: u64::MAX,
         };
-        for limits in [CallLimits::DEFAULT, raised] {
-            assert_eq!(CallLimits::from_environment(Some(&limits.told())), limits.later());
+        for limits in [RequestLimits::DEFAULT, raised] {
+            assert_eq!(RequestLimits::from_environment(Some(&limits.told())), limits.later());
         }
-        let endless = CallLimits { watch_pause: Duration::MAX, ..raised };
-        assert_eq!(CallLimits::from_environment(Some(&endless.told())), raised.later());
+        let endless = RequestLimits { watch_pause: Duration::MAX, ..raised };
+        assert_eq!(RequestLimits::from_environment(Some(&endless.told())), raised.later());
     }
 
     #[test]
     fn what_makes_no_sense_changes_nothing() {
-        assert_eq!(CallLimits::from_environment(None), CallLimits::DEFAULT);
+        assert_eq!(RequestLimits::from_environment(None), RequestLimits::DEFAULT);
         for value in [Some(""), Some("connect"), Some("connect=-1,other=5,=,,first-byte=1s"), Some("\0")] {
-            assert_eq!(CallLimits::from_environment(value), CallLimits::DEFAULT.later());
+            assert_eq!(RequestLimits::from_environment(value), RequestLimits::DEFAULT.later());
         }
     }
 }

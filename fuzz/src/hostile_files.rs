@@ -2,8 +2,8 @@
 
 use crate::loader::count::count;
 use crate::loader::inventory::Inventory;
-use crate::loader::error::ExtensionError;
-use crate::loader::limits::{LoadLimit, LoadLimits};
+use crate::extension_error::ExtensionError;
+use crate::load_limits::{LoadLimit, LoadLimits};
 use crate::hostile;
 use arbitrary::Unstructured;
 use wasm_smith::{Component, Config, Module};

@@ -23,15 +23,23 @@ mod input;
 #[path = "../../host/src/limits.rs"]
 mod limits;
 #[allow(dead_code, reason = "the host uses all of it")]
-#[path = "../../host/src/policy.rs"]
+#[path = "../../host/src/door/policy.rs"]
 mod policy;
+#[allow(dead_code, reason = "the host uses all of it")]
+#[path = "../../host/src/extension_error.rs"]
+mod extension_error;
+#[allow(dead_code, reason = "the host uses all of it")]
+#[path = "../../host/src/load_limits.rs"]
+mod load_limits;
 mod loader;
 
-/// Of the host's errors, the one that these modules have.
-#[derive(Debug)]
-#[expect(dead_code, reason = "nobody sets limits here")]
-enum Error {
-    LoadLimits { limit: &'static str, problem: String },
+mod error {
+    /// Of the host's errors, the one that these modules have.
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "nobody sets limits here")]
+    pub(crate) enum Error {
+        LoadLimits { limit: &'static str, problem: String },
+    }
 }
 
 pub use answers::{retry_after, status};

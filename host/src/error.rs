@@ -1,5 +1,7 @@
 //! Why a call of the host's failed.
 
+#[cfg(feature = "extensions")]
+use crate::extension_error::ExtensionError;
 use crate::types;
 use incluster_core::error::Problem;
 use incluster_core::server::NotAServer;
@@ -28,22 +30,28 @@ pub enum Error {
         /// Why.
         source: wasmtime::Error,
     },
-    /// The call took longer than [`Limits::wall_time`](crate::Limits::wall_time).
+    /// The call took longer than [`CallLimits::wall_time`](crate::CallLimits::wall_time).
     WallTime(Duration),
-    /// The guest computed for longer than [`Limits::cpu_time`](crate::Limits::cpu_time).
+    /// The guest computed for longer than [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
     CpuTime(Duration),
-    /// The guest asked for more memory than [`Limits::memory`](crate::Limits::memory).
+    /// The guest asked for more memory than [`CallLimits::memory`](crate::CallLimits::memory).
     Memory(usize),
-    /// The guest asked for more table elements than [`Limits::table_elements`](crate::Limits::table_elements).
+    /// The guest asked for more table elements than [`CallLimits::table_elements`](crate::CallLimits::table_elements).
     Table(usize),
     /// The guest holds more resources of the host's than the 64 that it may: files, requests, bodies, streams.
     Resources(usize),
-    /// The guest handed over more than [`Limits::hostcall_bytes`](crate::Limits::hostcall_bytes) in one call.
+    /// The guest handed over more than [`CallLimits::hostcall_bytes`](crate::CallLimits::hostcall_bytes) in one call.
     HostcallBytes(usize),
-    /// The tenant has as many sandboxes as [`Limits::instances`](crate::Limits::instances).
+    /// The tenant has as many sandboxes as [`TenantLimits::instances`](crate::TenantLimits::instances).
     Instances(u32),
-    /// The tenant has as many calls under way as [`Limits::concurrent_calls`](crate::Limits::concurrent_calls).
+    /// The tenant has as many calls under way as [`TenantLimits::concurrent_calls`](crate::TenantLimits::concurrent_calls).
     ConcurrentCalls(u32),
+    /// All of the [`Runtime`](crate::Runtime)'s places were taken for as long as the call may take: so many.
+    Full(u16),
+    /// There is no tokio runtime to make the call in.
+    NoTokio,
+    /// An earlier call in this sandbox failed, or was dropped before its end: it is good for nothing any more.
+    Over,
     /// The guest trapped: a bug in it, such as a panic, or a stack that has overflowed.
     Trap(Trap),
     /// A component does not fit the functions that this host has for it: it lacks an export, or an interface has other types.
@@ -54,7 +62,14 @@ pub enum Error {
     Runtime(wasmtime::Error),
     /// A component cannot be an extension.
     #[cfg(feature = "extensions")]
-    Extension(crate::ExtensionError),
+    Extension(ExtensionError),
+    /// One of [`Limits`](crate::Limits), or of a [`Pool`](crate::Pool), makes no sense.
+    Limits {
+        /// Its name, as in a configuration file.
+        limit: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// One of [`LoadLimits`](crate::LoadLimits) makes no sense.
     #[cfg(feature = "extensions")]
     LoadLimits {
@@ -88,17 +103,24 @@ impl fmt::Display for Error {
             Error::Instances(limit) => {
                 write!(
                     f,
-                    "the tenant has {limit} sandboxes, which is its limit; drop lists and watches, or raise Limits::instances"
+                    "the tenant has {limit} sandboxes, which is its limit; drop lists and watches, or raise TenantLimits::instances"
                 )
             }
             Error::ConcurrentCalls(limit) => {
                 write!(f, "the tenant has {limit} calls under way, which is its limit; try again when one has ended")
             }
+            Error::Full(places) => write!(
+                f,
+                "all {places} places for sandboxes were taken for as long as the call may take; drop lists and watches, or raise Pool::places"
+            ),
+            Error::NoTokio => write!(f, "there is no tokio runtime here: make the call in one, for example under #[tokio::main]"),
+            Error::Over => write!(f, "an earlier call in this sandbox failed or was dropped before its end: make another one"),
             Error::Exit(status) => write!(f, "the component exited with status {status} instead of returning"),
             Error::Trap(trap) => write!(f, "the component trapped: {trap}"),
             Error::NotLinked(reason) => write!(f, "the component does not fit this host: {reason}"),
             #[cfg(feature = "extensions")]
             Error::Extension(error) => write!(f, "failed to load the extension: {error}"),
+            Error::Limits { limit, problem } => write!(f, "the limit {limit} {problem}"),
             #[cfg(feature = "extensions")]
             Error::LoadLimits { limit, problem } => write!(f, "the load limit {limit} {problem}"),
             Error::Runtime(error) => write!(f, "failed to set up the WebAssembly engine: {error:#}"),
@@ -141,6 +163,36 @@ impl Error {
         Error::NotLinked(text::error(error))
     }
 
+    /// Whether the same call may fare better a bit later: the API server was busy or could not be reached, or something was used up that
+    /// is given back. The client has tried a request again itself, as its retry policy says, before it returned this.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Kubernetes(types::Error::Api(status)) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+            Error::Kubernetes(types::Error::Transport(error)) => matches!(
+                error,
+                types::TransportError::NameNotResolved(_)
+                    | types::TransportError::ConnectionRefused(_)
+                    | types::TransportError::Unreachable(_)
+                    | types::TransportError::Timeout(_)
+                    | types::TransportError::ConnectionLost(_)
+            ),
+            // The rate, and open streams.
+            Error::Kubernetes(types::Error::LimitExceeded(_)) => true,
+            Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) => true,
+            #[cfg(feature = "extensions")]
+            Error::Extension(error) => !error.is_permanent(),
+            _ => false,
+        }
+    }
+
+    /// The HTTP status of the API server's answer, where it gave one that is a failure.
+    pub fn http_status(&self) -> Option<u16> {
+        match self {
+            Error::Kubernetes(types::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
     /// The limit that ended the call, in the words of the metric `incluster_limits_exceeded_total`.
     pub(crate) fn limit(&self) -> Option<&'static str> {
         Some(match self {
@@ -152,6 +204,7 @@ impl Error {
             Error::HostcallBytes(_) => "hostcall_bytes",
             Error::Instances(_) => "instances",
             Error::ConcurrentCalls(_) => "concurrent_calls",
+            Error::Full(_) => "places",
             _ => return None,
         })
     }
@@ -161,14 +214,25 @@ impl Error {
         match self {
             Error::Kubernetes(types::Error::Denied(_)) => "denied",
             Error::Kubernetes(_) => "error",
-            Error::Trap(_) | Error::Exit(_) => "trap",
+            Error::Trap(_) | Error::Exit(_) | Error::Over => "trap",
             error if error.limit().is_some() => "limit",
             _ => "setup",
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Error::Environment(error) => error,
+            Error::Server(error) => error,
+            Error::ServiceAccount { source, .. } | Error::Runtime(source) => source.as_ref(),
+            #[cfg(feature = "extensions")]
+            Error::Extension(error) => error,
+            _ => return None,
+        })
+    }
+}
 
 impl From<NotAServer> for Error {
     fn from(error: NotAServer) -> Self {

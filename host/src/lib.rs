@@ -30,8 +30,8 @@
 //! ```no_run
 //! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
 //! use incluster::policy::Policy;
+//! use incluster::wasmtime::{Store, component::Linker};
 //! use incluster::{Ctx, Runtime, Server, Tenant, View, bindings};
-//! use wasmtime::{Store, component::Linker};
 //!
 //! struct State {
 //!     incluster: Ctx,
@@ -53,57 +53,59 @@
 //!
 //! let mut linker = Linker::<State>::new(runtime.engine());
 //! incluster::add_to_linker(&mut linker)?;
+//! let component = runtime.plugin()?;
 //!
-//! // Room in the pool, for as long as the store exists.
-//! let _permit = runtime.admit().await;
-//! let mut store = Store::new(runtime.engine(), State { incluster: Ctx::builder(&tenant).build()? });
-//! incluster::limit(&mut store);
-//! let plugin = bindings::Plugin::instantiate_async(&mut store, &runtime.plugin()?, &linker).await?;
-//! let client = plugin.incluster_kubernetes_client();
-//! let config = tenant.run(client.call_load_incluster_config(&mut store)).await??;
+//! // It has a place in the pool; what runs in it is under the tenant's limits.
+//! let mut store = tenant.store(|ctx| State { incluster: ctx.build() }).await?;
+//! let load = async |mut store: &mut Store<State>| {
+//!     let plugin = bindings::Plugin::instantiate_async(&mut store, &component, &linker).await?;
+//!     let config = plugin.incluster_kubernetes_client().call_load_incluster_config(&mut store).await?;
+//!     Ok((plugin, config))
+//! };
+//! let (plugin, config) = store.run(load).await?;
 //! # Ok(())
 //! # }
 //! ```
 
 pub mod bindings;
-mod command;
-mod compile;
-mod ctx;
-mod egress;
+mod door;
 mod error;
+#[cfg(feature = "extensions")]
+mod extension_error;
 mod files;
-mod identity;
 pub mod input;
 mod limits;
-mod linker;
 #[cfg(feature = "extensions")]
-mod loader;
-mod output;
-pub mod policy;
-mod runtime;
-mod sandboxes;
-mod session;
+mod load_limits;
+mod sandbox;
 mod tenant;
-mod turns;
-mod volume;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
-pub use ctx::{Ctx, CtxBuilder, View, limit};
+pub use door::policy;
 pub use error::{Error, Trap};
+#[cfg(feature = "extensions")]
+pub use extension_error::ExtensionError;
 pub use incluster_core::files::SERVICE_ACCOUNT_DIR;
 pub use incluster_core::server::NotAServer;
 pub use incluster_core::{ConfigError, Server};
-pub use limits::Limits;
-pub use linker::add_to_linker;
+pub use limits::{CallLimits, Limits, RequestLimits, TenantLimits};
 #[cfg(feature = "extensions")]
-pub use loader::{Access, Compiler, Count, Extension, ExtensionError, Import, Inspection, LoadLimit, LoadLimits, compile_child};
-pub use runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
-pub use sandboxes::{Instantiating, Reuse, Sandbox, Sandboxes};
-pub use session::{PodPages, PodWatch};
-pub use tenant::{Credentials, Tenant, TenantBuilder};
+pub use load_limits::{LoadLimit, LoadLimits};
+pub use sandbox::ctx::{Ctx, CtxBuilder, View, limit};
+pub use sandbox::linker::add_to_linker;
+#[cfg(feature = "extensions")]
+pub use sandbox::loader::{Access, Compiler, Count, Extension, Import, Inspection, compile_child};
+pub use sandbox::pool::Pool;
+pub use sandbox::runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
+pub use tenant::Tenant;
+pub use tenant::sandboxes::{Reuse, Sandbox, Sandboxes};
+pub use tenant::sessions::{PodPages, PodWatch};
+pub use tenant::settings::{TenantBuilder, TokenAccess};
+pub use tenant::store::TenantStore;
 
-pub use wasmtime;
+/// The versions that this crate is built with: an embedder needs the same.
+pub use {wasmtime, wasmtime_wasi, wasmtime_wasi_http};
 
 /// The README's examples are compiled.
 #[cfg(doctest)]

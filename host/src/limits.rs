@@ -1,7 +1,8 @@
-//! What one call may use.
+//! What a tenant may use.
 
-use incluster_core::limits::CallLimits;
-use serde::Deserialize;
+use crate::error::Error;
+pub use incluster_core::limits::RequestLimits;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// As many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot grow the host. A client needs
@@ -11,17 +12,29 @@ pub(crate) const MAX_RESOURCES: usize = 64;
 /// The size of one set of headers, as wasmtime counts it.
 pub(crate) const MAX_FIELDS_BYTES: usize = 32 << 10;
 
-/// What tables have room for in the pool.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
-
-/// What a tenant may use: each call of its own, and all of them together. Exceeding one ends that call with an error, and
-/// touches no other.
+/// What a tenant may use: all of it together, each of its calls, and each request of these. Exceeding a limit ends that call with an
+/// error, and touches no other tenant.
 ///
-/// In a configuration file, names are in camel case, sizes in bytes, and times as text: `wallTime: 30s`. What is not given is as
-/// by default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Of one group alone, the others being as by default, it is made by `into()`: `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
+///
+/// In a configuration file, names are in camel case, sizes in bytes or as `32Mi`, and times as text:
+/// `{call: {memory: 32Mi, wallTime: 30s}}`. What is not given is as by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
+    /// Of the tenant, with all that is derived from it.
+    pub tenant: TenantLimits,
+    /// Of one call: what runs in a sandbox.
+    pub call: CallLimits,
+    /// Of one request to the API server.
+    #[serde(with = "RequestText")]
+    pub request: RequestLimits,
+}
+
+/// What all calls of a tenant may use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TenantLimits {
     /// How many sandboxes exist at once: those of calls, of open lists and watches, and warm ones. 64 by default.
     pub instances: u32,
     /// How many calls run at once. 64 by default.
@@ -32,85 +45,219 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// How many may begin at once, after a time of rest. 2,000 by default.
     pub request_burst: u32,
+}
+
+/// What one call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CallLimits {
     /// A sandbox's linear memories together, in bytes. 256 MiB by default: a list of 5,000 large pods needs about a third of it.
+    #[serde(with = "size")]
     pub memory: usize,
-    /// The elements of the guest's tables. 20,000 by default, and at most: the pool has no room for more.
+    /// The elements of each of the guest's tables. 20,000 by default, which is what the pool has room for: see
+    /// [`Pool::table_elements`](crate::Pool::table_elements).
     pub table_elements: usize,
     /// What an extension may hand to a host function in one call, or return from one, in bytes. 1 MiB by default. It bounds what
     /// the host holds for a sandbox: 64 resources of this size. The host's own calls may return as much as the memory holds.
+    #[serde(with = "size")]
     pub hostcall_bytes: usize,
     /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default. It is
     /// looked at every 2 ms.
-    #[serde(with = "humantime_text")]
+    #[serde(with = "time")]
     pub cpu_time: Duration,
     /// How long the whole call may take, waits included. 120 s by default. To wait for a watch's next event is not limited.
-    #[serde(with = "humantime_text")]
+    #[serde(with = "time")]
     pub wall_time: Duration,
-    /// The bytes of one response's body, unless it is a watch's. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
-    pub response_bytes: u64,
-    /// Resolving the name and connecting by TCP. 10 s by default.
-    #[serde(with = "humantime_text")]
-    pub connect: Duration,
-    /// The TLS handshake. 10 s by default.
-    #[serde(with = "humantime_text")]
-    pub handshake: Duration,
-    /// From asking for a connection to the response's head, on top of `connect` and `handshake`. 60 s by default, as the
-    /// API server's own limit for lists.
-    #[serde(with = "humantime_text")]
-    pub first_byte: Duration,
-    /// Between two pieces of a response's body. 30 s by default.
-    #[serde(with = "humantime_text")]
-    pub between_bytes: Duration,
-    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute. 300 s by
-    /// default.
-    #[serde(with = "humantime_text")]
-    pub watch_pause: Duration,
 }
 
-impl Limits {
-    /// Those of one call to the API server, of which guests are told.
-    pub(crate) fn of_calls(&self) -> CallLimits {
-        let Limits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes, .. } = *self;
-        CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes }
+/// How a [`RequestLimits`] is written in a configuration file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, remote = "RequestLimits")]
+struct RequestText {
+    #[serde(with = "time")]
+    connect: Duration,
+    #[serde(with = "time")]
+    handshake: Duration,
+    #[serde(with = "time")]
+    first_byte: Duration,
+    #[serde(with = "time")]
+    between_bytes: Duration,
+    #[serde(with = "time")]
+    watch_pause: Duration,
+    #[serde(with = "size")]
+    response_bytes: u64,
+}
+
+impl Default for RequestText {
+    fn default() -> Self {
+        let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = RequestLimits::DEFAULT;
+        RequestText { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes }
     }
 }
 
-impl Default for Limits {
+impl Default for TenantLimits {
     fn default() -> Self {
-        let CallLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = CallLimits::DEFAULT;
-        Limits {
-            instances: 64,
-            concurrent_calls: 64,
-            open_streams: 64,
-            requests_per_second: 1000,
-            request_burst: 2000,
+        TenantLimits { instances: 64, concurrent_calls: 64, open_streams: 64, requests_per_second: 1000, request_burst: 2000 }
+    }
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        CallLimits {
             memory: 256 << 20,
-            table_elements: MAX_TABLE_ELEMENTS,
+            table_elements: 20_000,
             hostcall_bytes: 1 << 20,
             cpu_time: Duration::from_secs(10),
             wall_time: Duration::from_secs(120),
-            response_bytes,
-            connect,
-            handshake,
-            first_byte,
-            between_bytes,
-            watch_pause,
         }
     }
 }
 
+impl From<TenantLimits> for Limits {
+    fn from(tenant: TenantLimits) -> Limits {
+        Limits { tenant, ..Limits::default() }
+    }
+}
+
+impl From<CallLimits> for Limits {
+    fn from(call: CallLimits) -> Limits {
+        Limits { call, ..Limits::default() }
+    }
+}
+
+impl From<RequestLimits> for Limits {
+    fn from(request: RequestLimits) -> Limits {
+        Limits { request, ..Limits::default() }
+    }
+}
+
+impl Limits {
+    /// None may be zero, and tables may have as many elements as the pool has room for.
+    pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
+        let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = self.tenant;
+        let CallLimits { memory, table_elements, hostcall_bytes, cpu_time, wall_time } = self.call;
+        let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self.request;
+        let zero = [
+            ("tenant.instances", instances == 0),
+            ("tenant.concurrentCalls", concurrent_calls == 0),
+            ("tenant.openStreams", open_streams == 0),
+            ("tenant.requestsPerSecond", requests_per_second == 0),
+            ("tenant.requestBurst", request_burst == 0),
+            ("call.memory", memory == 0),
+            ("call.tableElements", table_elements == 0),
+            ("call.hostcallBytes", hostcall_bytes == 0),
+            ("call.cpuTime", cpu_time.is_zero()),
+            ("call.wallTime", wall_time.is_zero()),
+            ("request.connect", connect.is_zero()),
+            ("request.handshake", handshake.is_zero()),
+            ("request.firstByte", first_byte.is_zero()),
+            ("request.betweenBytes", between_bytes.is_zero()),
+            ("request.watchPause", watch_pause.is_zero()),
+            ("request.responseBytes", response_bytes == 0),
+        ];
+        if let Some((limit, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(Error::Limits { limit, problem: "is zero, so that nothing would work".into() });
+        }
+        if table_elements > room_for_elements {
+            let problem = format!("is {table_elements}, and the pool has room for {room_for_elements} (Pool::table_elements)");
+            return Err(Error::Limits { limit: "call.tableElements", problem });
+        }
+        Ok(())
+    }
+}
+
 /// Times as people write them: `90s`, `1m 30s`.
-pub(crate) mod humantime_text {
-    use serde::{Deserialize, Deserializer, de::Error};
+pub(crate) mod time {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::time::Duration;
 
-    #[cfg(feature = "extensions")]
-    pub(crate) fn serialize<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(*time))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|e| D::Error::custom(format!("`{text}` is not a time such as 90s: {e}")))
+    }
+}
+
+/// Sizes as numbers of bytes, or as people write them: `32Mi`.
+pub(crate) mod size {
+    use bytesize::ByteSize;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a size is a number of bytes, or a text such as `32Mi`")]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+
+    pub(crate) fn serialize<S: Serializer, T: Serialize>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+        let bytes = match Size::deserialize(deserializer)? {
+            Size::Bytes(bytes) => bytes,
+            Size::Text(text) => {
+                let parsed: Result<ByteSize, _> = text.parse();
+                parsed.map_err(|e| D::Error::custom(format!("`{text}` is not a size such as 32Mi: {e}")))?.as_u64()
+            }
+        };
+        T::try_from(bytes).map_err(|_| D::Error::custom(format!("{bytes} bytes are more than there can be")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(document: &serde_json::Value) -> Result<Limits, String> {
+        serde_json::from_value(document.clone()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_is_not_given_is_as_by_default() {
+        let call = json!({"memory": "32Mi", "wallTime": "1m 30s", "hostcallBytes": 4096});
+        let read = read(&json!({"tenant": {"instances": 2}, "call": call, "request": {"responseBytes": "1Gi"}})).unwrap();
+        let call =
+            CallLimits { memory: 32 << 20, wall_time: Duration::from_secs(90), hostcall_bytes: 4096, ..CallLimits::default() };
+        let tenant = TenantLimits { instances: 2, ..TenantLimits::default() };
+        assert_eq!(read, Limits { tenant, call, request: RequestLimits { response_bytes: 1 << 30, ..RequestLimits::DEFAULT } });
+        assert_eq!(self::read(&serde_json::to_value(read).unwrap()), Ok(read));
+        assert_eq!(self::read(&json!({})), Ok(Limits::default()));
+    }
+
+    #[test]
+    fn what_is_no_limit_is_said() {
+        for (document, says) in [
+            (json!({"memory": 1}), "unknown field `memory`"),
+            (json!({"call": {"memory": "much"}}), "32Mi"),
+            (json!({"call": {"memory": -1}}), "a size is"),
+            (json!({"call": {"wallTime": "long"}}), "90s"),
+            (json!({"request": {"firstbyte": "1s"}}), "unknown field `firstbyte`"),
+        ] {
+            let error = read(&document).unwrap_err();
+            assert!(error.contains(says), "{document}: {error}");
+        }
+    }
+
+    /// Each of them, by its name.
+    #[test]
+    fn no_limit_is_zero() {
+        assert!(Limits::default().check(20_000).is_ok());
+        let all = serde_json::to_value(Limits::default()).unwrap();
+        for (group, limits) in all.as_object().unwrap() {
+            for (name, value) in limits.as_object().unwrap() {
+                let mut changed = all.clone();
+                changed[group][name] = if value.is_string() { json!("0s") } else { json!(0) };
+                let error = read(&changed).unwrap().check(20_000).unwrap_err().to_string();
+                assert!(error.contains(&format!("{group}.{name} is zero")), "{error}");
+            }
+        }
+        let error = Limits::default().check(10).unwrap_err().to_string();
+        assert!(error.contains("call.tableElements is 20000, and the pool has room for 10"), "{error}");
     }
 }

@@ -8,12 +8,11 @@
 use arbitrary::Unstructured;
 use extensions::hostile;
 use incluster::policy::Policy;
-use incluster::{Compiler, Ctx, Error, ExtensionError, Limits, Runtime, Sandboxes, Server, Tenant};
+use incluster::{CallLimits, Compiler, Ctx, Error, ExtensionError, Pool, Runtime, Sandboxes, Server, Tenant};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wasm_smith::{Component, Config, Module};
 use wasmtime::Store;
-use wasmtime::component::Linker;
 
 const DEFAULT: u64 = 20_000;
 
@@ -25,8 +24,9 @@ async fn main() {
     let mut args = std::env::args().skip(1);
     let count: u64 = args.next().map_or(DEFAULT, |count| count.parse().expect("COUNT is a number"));
     let seed: u64 = args.next().map_or(1, |seed| seed.parse().expect("SEED is a number"));
-    let runtime = Runtime::builder().sandboxes(4).compiler(Compiler::in_process()).build().unwrap();
-    let limits = Limits { cpu_time: Duration::from_millis(50), wall_time: Duration::from_secs(5), ..Limits::default() };
+    let runtime =
+        Runtime::builder().pool(Pool { places: 4, ..Pool::default() }).compiler(Compiler::in_process()).build().unwrap();
+    let limits = CallLimits { cpu_time: Duration::from_millis(50), wall_time: Duration::from_secs(5), ..CallLimits::default() };
     let server = Server::parse("https://127.0.0.1").unwrap();
     let tenant = Tenant::builder(&runtime, "generated").server(server).policy(Policy::deny_all()).limits(limits).build().unwrap();
     let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
@@ -40,7 +40,7 @@ async fn main() {
             Ok(extension) => {
                 counted += 1;
                 ran += 1;
-                run(&tenant, &runtime, &extension).await
+                run(&tenant, &extension).await
             }
             // These are found after the counting.
             Err(Error::Extension(error @ (ExtensionError::Imports { .. } | ExtensionError::NotCompiled(_)))) => {
@@ -135,21 +135,8 @@ fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
     }
 }
 
-async fn run(tenant: &Tenant, runtime: &Runtime, extension: &incluster::Extension) -> String {
-    let mut linker = Linker::<Ctx>::new(runtime.engine());
-    incluster::add_to_linker(&mut linker).unwrap();
-    let pre = match linker.instantiate_pre(extension.component()) {
-        Ok(pre) => pre,
-        Err(_) => return "not linked".into(),
-    };
-    let sandboxes = Sandboxes::new(
-        tenant,
-        |ctx| ctx.build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(store).await.map(drop) })
-        },
-    );
+async fn run(tenant: &Tenant, extension: &incluster::Extension) -> String {
+    let Ok(sandboxes) = Sandboxes::typed(tenant, extension, |_| Ok(()), |(), _, _| Ok(())) else { return "not linked".into() };
     match sandboxes.call(async |(): &(), _: &mut Store<Ctx>| Ok(())).await {
         Ok(()) => "ran".into(),
         Err(Error::Trap(trap)) => format!("trapped: {}", trap.code.map_or("by the host".into(), |code| format!("{code:?}"))),

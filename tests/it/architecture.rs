@@ -3,7 +3,7 @@
 use crate::tidy::files;
 
 /// Each room's manifest, and what of ours it may depend on, but for its tests.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("core/Cargo.toml", &[]),
     ("guest/client/Cargo.toml", &["incluster-core"]),
     ("guest/transport-http/Cargo.toml", &["incluster-core", "incluster-client"]),
@@ -17,6 +17,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("guest/components/Cargo.toml", &[]),
     ("guest/standalone/Cargo.toml", &["incluster-components"]),
     ("host/Cargo.toml", &["incluster-core", "incluster-components", "incluster-standalone"]),
+    ("host/cli/Cargo.toml", &["incluster", "incluster-core"]),
     ("examples/gateway/Cargo.toml", &["incluster"]),
 ];
 
@@ -25,6 +26,9 @@ const SYSTEM: [&str; 8] =
     ["std::fs", "std::net::Tcp", "std::env::", "thread::sleep", "Instant::now", "SystemTime::now", "wasip2::", "tokio::"];
 const PURE: [(&str, &[&str]); 2] =
     [("core/src/", &[]), ("guest/client/src/", &["guest/client/src/system.rs", "guest/client/src/client.rs"])];
+
+/// The host's own rooms, each of which may use those before it, and none after it.
+const HOST: [&str; 3] = ["door", "sandbox", "tenant"];
 
 /// Rooms by their folders.
 const FOLDERS: [&str; 4] = ["core/", "guest/", "host/", "examples/"];
@@ -63,6 +67,46 @@ fn wrong_words(name: &str, source: &str) -> Vec<String> {
     let reaches = source.lines().filter(|line| line.contains("#[path = \"..")).map(ToString::to_string);
     let in_room = FOLDERS.iter().any(|folder| name.starts_with(folder)) && !name.contains("benches") && !name.contains("demo");
     asks.chain(reaches.filter(|_| in_room)).collect()
+}
+
+/// What a source of the host's uses of rooms after its own: also by what the crate's root takes from them.
+fn wrong_rooms(name: &str, source: &str, root: &str) -> Vec<String> {
+    let Some(own) = HOST.iter().position(|room| name.starts_with(&format!("host/src/{room}/"))) else {
+        // What is in no room is for all of them, but for the root.
+        let is_used = |room: &&&str| {
+            name.starts_with("host/src/") && name != "host/src/lib.rs" && uses(source, &format!("crate::{room}::"))
+        };
+        return HOST.iter().filter(is_used).map(ToString::to_string).collect();
+    };
+    let after = || HOST[own + 1..].iter();
+    let names = after().flat_map(|room| {
+        let lines = root.lines().filter(move |line| line.starts_with(&format!("pub use {room}::")));
+        lines.flat_map(|line| line.split(['{', '}', ',', ':', ';', ' '])).filter(|word| word.starts_with(char::is_uppercase))
+    });
+    let by_room = after().map(|room| format!("crate::{room}::")).filter(|path| uses(source, path));
+    by_room.chain(names.map(|name| format!("crate::{name}")).filter(|path| uses(source, path))).collect()
+}
+
+/// Whether code has this path: not in a comment.
+fn uses(source: &str, path: &str) -> bool {
+    let is_whole = |rest: &str| path.ends_with("::") || !rest.starts_with(|c: char| c.is_alphanumeric());
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.filter_map(|line| line.split_once(path)).any(|(_, rest)| is_whole(rest))
+}
+
+#[test]
+fn the_hosts_rooms_have_an_order() {
+    let sources = files(".rs");
+    let (_, root) = sources.iter().find(|(name, _)| name == "host/src/lib.rs").expect("the root");
+    for (name, source) in &sources {
+        assert_eq!(wrong_rooms(name, source, root), Vec::<String>::new(), "{name}");
+    }
+    for (room, planted) in [("door", "crate::sandbox::ctx::Ctx"), ("sandbox", "crate::Tenant"), ("door", "crate::Runtime")] {
+        let found = wrong_rooms(&format!("host/src/{room}/planted.rs"), &format!("use {planted};\n"), root);
+        assert_eq!(found.len(), 1, "{room} {planted}");
+    }
+    assert_eq!(wrong_rooms("host/src/files.rs", "use crate::door::Door;\n", root), ["door"]);
+    assert_eq!(wrong_rooms("host/src/tenant/planted.rs", "use crate::door::Door;\n", root), Vec::<String>::new());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::faults::Call;
 use crate::{kubernetes, tenant, tenant_at};
 use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
-use incluster::{Limits, Tenant};
+use incluster::{RequestLimits, Tenant};
 use std::time::Duration;
 use testbed::Testbed;
 
@@ -26,16 +26,16 @@ impl Caller {
 
     /// The same, for whom a call may take so long.
     pub fn within(testbed: &Testbed, call: Duration) -> Caller {
-        let limits = Limits {
+        let limits = RequestLimits {
             connect: PHASE,
             handshake: PHASE,
             first_byte: PHASE,
             between_bytes: PHASE,
             watch_pause: PHASE,
-            ..Limits::default()
+            ..RequestLimits::default()
         };
         let policy = RetryPolicy { attempts: 2, deadline_milliseconds: call.as_millis() as u32 };
-        Caller(tenant(testbed).with_limits(limits).with_retry_policy(policy))
+        Caller(tenant(testbed).with_limits(limits).unwrap().with_retry_policy(policy))
     }
 
     /// How many pods the call found.

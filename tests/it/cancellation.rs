@@ -3,7 +3,7 @@
 use crate::tenant;
 use incluster::policy::Policy;
 use incluster::types::{ListOptions, PagingOptions, WatchOptions};
-use incluster::{Limits, Runtime, Tenant};
+use incluster::{Pool, Runtime, Tenant, TenantLimits};
 use std::time::Duration;
 use testbed::{Answer, Chunk, PodStore, Recording, Testbed};
 use tokio::sync::mpsc;
@@ -65,11 +65,11 @@ async fn dropped_pages_and_watches_free_theirs() {
 /// The pool has 100 places: were they not given back, the 101st call would wait for ever.
 #[tokio::test]
 async fn a_dropped_call_gives_its_place_back_at_once() {
-    let runtime = Runtime::builder().sandboxes(100).build().unwrap();
+    let runtime = Runtime::builder().pool(Pool { places: 100, ..Pool::default() }).build().unwrap();
     let (testbed, mut asking) = slow().await;
     let server = incluster::Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());
-    let limits = Limits { concurrent_calls: 200, instances: 200, open_streams: 200, ..Limits::default() };
+    let limits = TenantLimits { concurrent_calls: 200, instances: 200, open_streams: 200, ..TenantLimits::default() };
     let tenant = tenant.policy(Policy::allow_all()).limits(limits).build().unwrap();
     for _ in 0..2 {
         let mut calls: Vec<_> = (0..100).map(|_| Box::pin(tenant.list_namespaced_pods("shop", &ListOptions::ALL))).collect();

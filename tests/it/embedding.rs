@@ -1,12 +1,16 @@
 //! A linker and a store of the embedder's own.
+//!
+//! What forgets a step does not compile: a store has its place and its limits, and calls are made under them.
 
 use crate::{RUNTIME, tenant, tenant_at};
 use incluster::bindings::Plugin;
-use incluster::types::{ConfigError, ListOptions};
-use incluster::{Ctx, Limits, Permit, Tenant, View};
+use incluster::policy::Policy;
+use incluster::types::{ConfigError, Error as Kubernetes, ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::{CallLimits, Ctx, Error, Limits, Tenant, TenantLimits, TenantStore, View};
+use std::time::{Duration, Instant};
 use testbed::Testbed;
 use wasmtime::Store;
-use wasmtime::component::Linker;
+use wasmtime::component::{Linker, ResourceAny};
 
 struct State {
     incluster: Ctx,
@@ -18,29 +22,38 @@ impl View for State {
     }
 }
 
-/// The permit is first, so that it is dropped last.
-async fn instantiate(tenant: &Tenant) -> (Permit, Plugin, Store<State>) {
-    let permit = RUNTIME.admit().await;
+/// A store of the tenant's, the client component in it, and its configuration, or why there is none.
+async fn loaded(tenant: &Tenant) -> (TenantStore<State>, Plugin, Result<ResourceAny, ConfigError>) {
     let mut linker = Linker::<State>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
-    let ctx = Ctx::builder(tenant).build().unwrap();
-    let mut store = Store::new(RUNTIME.engine(), State { incluster: ctx });
-    incluster::limit(&mut store);
-    let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin().unwrap(), &linker).await.unwrap();
-    (permit, plugin, store)
+    let mut store = tenant.store(|ctx| State { incluster: ctx.build() }).await.unwrap();
+    let load = async |mut store: &mut Store<State>| {
+        let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin()?, &linker).await?;
+        let config = plugin.incluster_kubernetes_client().call_load_incluster_config(store).await?;
+        Ok((plugin, config))
+    };
+    let (plugin, config) = store.run(load).await.unwrap();
+    (store, plugin, config)
+}
+
+/// Where the guest was told that the server is.
+async fn server(tenant: &Tenant) -> String {
+    let (mut store, plugin, config) = loaded(tenant).await;
+    let (client, config) = (plugin.incluster_kubernetes_client().config(), config.unwrap());
+    store.run(async |store| client.call_server(store, config).await).await.unwrap()
 }
 
 #[tokio::test]
 async fn one_instance_can_make_many_calls() {
     let testbed = Testbed::start().await;
-    let (_permit, plugin, mut store) = instantiate(&tenant(&testbed)).await;
-    let client = plugin.incluster_kubernetes_client();
-    let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
-    assert_eq!(client.config().call_server(&mut store, config).await.unwrap(), testbed.server.url());
-    assert_eq!(client.config().call_namespace(&mut store, config).await.unwrap().as_deref(), Some("shop"));
+    let (mut store, plugin, config) = loaded(&tenant(&testbed)).await;
+    let (client, config) = (plugin.incluster_kubernetes_client(), config.unwrap());
+    let namespace = store.run(async |store| client.config().call_namespace(store, config).await).await.unwrap();
+    assert_eq!(namespace.as_deref(), Some("shop"));
     for _ in 0..10 {
-        let list = client.call_list_namespaced_pods(&mut store, config, "shop", &ListOptions::ALL).await.unwrap().unwrap();
-        assert_eq!(list.items.len(), 7);
+        let list =
+            async |store: &mut Store<State>| client.call_list_namespaced_pods(store, config, "shop", &ListOptions::ALL).await;
+        assert_eq!(store.run(list).await.unwrap().unwrap().items.len(), 7);
     }
     assert_eq!((testbed.server.connections(), testbed.server.requests().len()), (1, 10));
 }
@@ -50,18 +63,15 @@ async fn one_instance_can_make_many_calls() {
 async fn an_ipv6_server_is_in_brackets() {
     let testbed = Testbed::start().await;
     for url in ["https://[fd00::1]:6443", "https://[FD00:0:0::0:1]:6443"] {
-        let (_permit, plugin, mut store) = instantiate(&tenant_at(url, &testbed)).await;
-        let client = plugin.incluster_kubernetes_client();
-        let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
-        assert_eq!(client.config().call_server(&mut store, config).await.unwrap(), "https://[fd00::1]:6443");
+        assert_eq!(server(&tenant_at(url, &testbed)).await, "https://[fd00::1]:6443");
     }
 }
 
 #[tokio::test]
 async fn many_calls_at_once_each_in_a_sandbox_of_its_own() {
     let testbed = Testbed::start().await;
-    let limits = Limits { concurrent_calls: 300, instances: 300, open_streams: 300, ..Limits::default() };
-    let tenant = tenant(&testbed).with_limits(limits);
+    let limits = TenantLimits { concurrent_calls: 300, instances: 300, open_streams: 300, ..TenantLimits::default() };
+    let tenant = tenant(&testbed).with_limits(limits).unwrap();
     let calls: Vec<_> = (0..300)
         .map(|_| {
             let tenant = tenant.clone();
@@ -77,7 +87,90 @@ async fn many_calls_at_once_each_in_a_sandbox_of_its_own() {
 async fn configuration_errors_are_typed_here_too() {
     let testbed = Testbed::start().await;
     testbed.volume.set("token", b"");
-    let (_permit, plugin, mut store) = instantiate(&tenant(&testbed)).await;
-    let loaded = plugin.incluster_kubernetes_client().call_load_incluster_config(&mut store).await.unwrap();
-    assert!(matches!(loaded, Err(ConfigError::FileEmpty(_))));
+    assert!(matches!(loaded(&tenant(&testbed)).await.2, Err(ConfigError::FileEmpty(_))));
+}
+
+/// Of a store, too, the tenant has no more than its limit; and one whose call was dropped, or failed, is over.
+#[tokio::test]
+async fn a_store_is_counted_and_is_over_after_a_call_that_did_not_end_well() {
+    let testbed = Testbed::start().await;
+    let tenant = tenant(&testbed)
+        .with_limits(Limits {
+            tenant: TenantLimits { instances: 1, ..TenantLimits::default() },
+            call: CallLimits { cpu_time: Duration::from_millis(50), ..CallLimits::default() },
+            ..Limits::default()
+        })
+        .unwrap();
+    let mut store = tenant.store(|ctx| State { incluster: ctx.build() }).await.unwrap();
+    assert!(matches!(tenant.store(|ctx| ctx.build()).await, Err(Error::Instances(1))));
+    {
+        let mut dropped = std::pin::pin!(store.run(async |_| std::future::pending::<wasmtime::Result<()>>().await));
+        assert!(futures_util::FutureExt::now_or_never(&mut dropped).is_none());
+    }
+    assert!(matches!(store.run(async |_| Ok(())).await, Err(Error::Over)));
+    drop(store);
+
+    let mut store = tenant.store(|ctx| State { incluster: ctx.build() }).await.unwrap();
+    let compute = async |_: &mut Store<State>| {
+        loop {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(2) {}
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended: Result<(), Error> = store.run(compute).await;
+    assert!(matches!(ended, Err(Error::CpuTime(_))));
+    assert!(matches!(store.run(async |_| Ok(())).await, Err(Error::Over)));
+}
+
+/// Five lists at once, as three tenants that are derived, have what one has.
+#[tokio::test]
+async fn what_is_derived_shares_its_quotas() {
+    let testbed = Testbed::start().await;
+    let limits = TenantLimits { requests_per_second: 1, request_burst: 2, ..TenantLimits::default() };
+    let tenant = tenant(&testbed).with_limits(limits).unwrap();
+    let mut permitted = 0;
+    for derived in [
+        tenant.with_policy(Policy::allow_all()),
+        tenant.with_reuse(incluster::Reuse::default()),
+        tenant.with_retry_policy(RetryPolicy::NEVER),
+    ] {
+        for _ in 0..5 {
+            permitted += usize::from(derived.list_namespaced_pods("shop", &ListOptions::ALL).await.is_ok());
+        }
+    }
+    // And one more for each second that it took.
+    assert!((2..5).contains(&permitted), "{permitted}");
+}
+
+fn only(namespace: &str) -> Policy {
+    let rule =
+        serde_json::json!({"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["pods"], "namespaces": [namespace]});
+    serde_json::from_value(serde_json::json!({"rules": [rule]})).unwrap()
+}
+
+/// It narrows; and what is changed in the tenant that it derives from holds at once: for sandboxes that are warm, and for what is open.
+#[tokio::test]
+async fn a_policy_is_changed_while_a_watch_is_open() {
+    let store = testbed::PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let tenant = tenant(&testbed).with_policy(only("shop"));
+    let reuse = incluster::Reuse { kept: 1, calls: 100, idle_time: Duration::from_secs(60) };
+    let derived = tenant.with_policy(Policy::allow_all()).with_reuse(reuse);
+    assert_eq!(*derived.policy(), Policy::allow_all());
+    let list = async || derived.list_namespaced_pods("shop", &ListOptions::ALL).await;
+    assert!(list().await.is_ok());
+    let other = derived.list_namespaced_pods("other", &ListOptions::ALL).await;
+    assert!(matches!(other, Err(Error::Kubernetes(Kubernetes::Denied(_)))), "{other:?}");
+
+    let mut watch = derived.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
+    let mut next = std::pin::pin!(watch.next());
+    assert!(futures_util::FutureExt::now_or_never(&mut next).is_none());
+    tenant.set_policy(only("elsewhere"));
+    let ended = tokio::time::timeout(Duration::from_secs(60), next).await.expect("it ends");
+    assert!(matches!(&ended, Err(Error::Kubernetes(Kubernetes::Denied(why))) if why.contains("policy")), "{ended:?}");
+    assert!(matches!(list().await, Err(Error::Kubernetes(Kubernetes::Denied(_)))));
+    tenant.set_policy(only("shop"));
+    assert!(list().await.is_ok());
 }

@@ -8,30 +8,17 @@ use incluster::{Ctx, Error, Sandboxes};
 use testbed::Testbed;
 use tokio::sync::oneshot;
 use wasmtime::Store;
-use wasmtime::component::{Linker, TypedFunc};
+use wasmtime::component::{Instance, TypedFunc};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
-
-fn linker() -> Linker<Ctx> {
-    let mut linker = Linker::new(RUNTIME.engine());
-    incluster::add_to_linker(&mut linker).unwrap();
-    linker
-}
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
 
 #[tokio::test]
 async fn an_extension_answers_http_requests_from_what_the_client_says() {
     let testbed = Testbed::start().await;
     let extension = load(extensions::HANDLER, &[]).await;
-    let pre = ProxyPre::new(linker().instantiate_pre(extension.component()).unwrap()).unwrap();
-    let handlers = Sandboxes::new(
-        &tenant(&testbed),
-        |ctx| ctx.build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(store).await })
-        },
-    );
+    let load = |indices: &ProxyIndices, store: &mut Store<Ctx>, instance: &Instance| indices.load(store, instance);
+    let handlers = Sandboxes::typed(&tenant(&testbed), &extension, ProxyIndices::new, load).unwrap();
     for (path, status, says) in [("shop", 200, "catalog-46f22f2a56-9e90c4\n"), ("no", 502, "404")] {
         let (sender, receiver) = oneshot::channel();
         let call = async |proxy: &Proxy, mut store: &mut Store<Ctx>| {
@@ -62,17 +49,15 @@ const GREEDY: &str = r#"(component
 async fn tables_are_limited() {
     let testbed = Testbed::start().await;
     let extension = load(&wat::parse_str(GREEDY).unwrap(), &[]).await;
-    let pre = linker().instantiate_pre(extension.component()).unwrap();
     let tenant = tenant(&testbed);
-    let tenant = tenant.with_limits(incluster::Limits { table_elements: 100, ..tenant.limits().clone() });
-    let greedy = Sandboxes::new(
-        &tenant,
-        |ctx| ctx.build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(&mut *store).await?.get_typed_func::<(u32,), ()>(store, "grow") })
-        },
-    );
+    let tenant = tenant
+        .with_limits(incluster::Limits {
+            call: incluster::CallLimits { table_elements: 100, ..tenant.limits().call },
+            ..*tenant.limits()
+        })
+        .unwrap();
+    let grow = |(): &(), store: &mut Store<Ctx>, instance: &Instance| instance.get_typed_func::<(u32,), ()>(store, "grow");
+    let greedy = Sandboxes::typed(&tenant, &extension, |_| Ok(()), grow).unwrap();
     let grow = async |elements| {
         greedy.call(async |grow: &TypedFunc<(u32,), ()>, store: &mut Store<Ctx>| grow.call_async(store, (elements,)).await).await
     };

@@ -3,13 +3,16 @@
 use crate::log::Log;
 use crate::{RUNTIME, load, portable, tenant};
 use incluster::policy::Policy;
-use incluster::{Ctx, Error, Extension, ExtensionError, Limits, Reuse, Runtime, Sandboxes, Server, Tenant};
-use picker::{Picker, PickerPre};
+use incluster::{
+    CallLimits, Ctx, Error, Extension, ExtensionError, Limits, Pool, RequestLimits, Reuse, Runtime, Sandboxes, Server, Tenant,
+    TenantLimits,
+};
+use picker::{Picker, PickerIndices};
 use std::time::Duration;
 use testbed::{Answer, PodApi, PodStore, TOKEN, Testbed};
 use wasmtime::Store;
 use wasmtime::component::Linker;
-use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 /// The world of `tests/extensions/wit`, as it is after composition: what it imports of the client is there already.
@@ -35,17 +38,17 @@ fn pods_of_shop() -> Policy {
 async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
     let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
-    let pre = CommandPre::new(linker.instantiate_pre(extension.component()).unwrap()).unwrap();
+    let pre = linker.instantiate_pre(extension.component()).unwrap();
     let written = MemoryOutputPipe::new(1 << 20);
     let (args, output) = ([&["extension"], args].concat().into_iter().map(String::from).collect::<Vec<_>>(), written.clone());
     let sandboxes = Sandboxes::new(
         tenant,
+        pre,
         move |ctx| ctx.args(&args).stdout(output.clone()).stderr(output.clone()).build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(store).await })
-        },
-    );
+        CommandIndices::new,
+        |indices, store, instance| indices.load(store, instance),
+    )
+    .unwrap();
     let ended = sandboxes.call(async |command: &Command, store: &mut Store<Ctx>| command.wasi_cli_run().call_run(store).await);
     let ended = ended.await;
     (ended, String::from_utf8_lossy(&written.contents()).into_owned())
@@ -104,7 +107,8 @@ async fn the_token_is_nowhere_in_the_sandbox() {
     assert!(found.contains("token: Ok(\"incluster-brokered-token\")") && found.contains("namespace: Ok(\"shop\")"), "{found}");
     assert!(!found.contains(secret), "{found}");
     assert!(found.contains("INCLUSTER_LIMITS=\n"), "{found}");
-    let raised = tenant(&testbed).with_limits(Limits { first_byte: Duration::from_secs(600), ..Limits::default() });
+    let raised =
+        tenant(&testbed).with_limits(RequestLimits { first_byte: Duration::from_secs(600), ..RequestLimits::default() }).unwrap();
     assert!(run(&raised, &["read"]).await.1.contains("INCLUSTER_LIMITS=connect=10000,handshake=10000,first-byte=600000,"));
     assert!(!found.contains("root:") && found.contains("token: false") && found.contains("new: false"), "{found}");
     // As a check of the check: where the sandbox has the token, it is found.
@@ -167,17 +171,17 @@ async fn the_same_component_is_compiled_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_no_other_notices() {
     let (hostile, good) = (Testbed::serving(PodApi::answer).await, Testbed::start().await);
-    let limits = Limits {
+    let call = CallLimits {
         cpu_time: Duration::from_millis(200),
         wall_time: Duration::from_secs(20),
         memory: 16 << 20,
-        requests_per_second: 5,
-        request_burst: 5,
-        open_streams: 3,
-        ..Limits::default()
+        ..CallLimits::default()
     };
-    let limited = tenant(&hostile).with_limits(limits.clone());
-    let brief = tenant(&hostile).with_limits(Limits { wall_time: Duration::from_millis(300), ..limits });
+    let limits = TenantLimits { requests_per_second: 5, request_burst: 5, open_streams: 3, ..TenantLimits::default() };
+    let limits = Limits { call, tenant: limits, ..Limits::default() };
+    let limited = tenant(&hostile).with_limits(limits).unwrap();
+    let brief = CallLimits { wall_time: Duration::from_millis(300), ..call };
+    let brief = tenant(&hostile).with_limits(Limits { call: brief, ..limits }).unwrap();
     let beside = tenant(&good);
     let ended = async |tenant: &Tenant, mode: &str| {
         let modes = [mode];
@@ -188,7 +192,8 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
     assert!(matches!(ended(&limited, "spin").await.0, Err(Error::CpuTime(_))));
     assert!(matches!(ended(&limited, "allocate").await.0, Err(Error::Memory(limit)) if limit == 16 << 20));
     assert!(matches!(ended(&limited, "leak").await.0, Err(Error::Resources(64))));
-    let roomy = limited.with_limits(Limits { memory: 64 << 20, ..limited.limits().clone() });
+    let roomy = Limits { call: CallLimits { memory: 64 << 20, ..call }, ..limits };
+    let roomy = limited.with_limits(roomy).unwrap();
     assert!(matches!(ended(&roomy, "strings").await.0, Err(Error::HostcallBytes(limit)) if limit == 1 << 20));
     assert!(matches!(ended(&limited, "recurse").await.0, Err(Error::Trap(_))));
     assert!(matches!(ended(&limited, "trap").await.0, Err(Error::Trap(_))));
@@ -205,13 +210,16 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
 #[tokio::test]
 async fn a_tenant_has_no_more_sandboxes_and_calls_than_its_limits() {
     let testbed = Testbed::start().await;
-    let one = tenant(&testbed).with_limits(Limits { instances: 1, ..Limits::default() });
+    let one = tenant(&testbed).with_limits(TenantLimits { instances: 1, ..TenantLimits::default() }).unwrap();
     let held = one.watch_namespaced_pods("shop", &incluster::types::WatchOptions::ALL).await.unwrap();
     assert!(matches!(one.namespace().await, Err(Error::Instances(1))));
     drop(held);
     assert_eq!(one.namespace().await.unwrap().as_deref(), Some("shop"));
-    let none = tenant(&testbed).with_limits(Limits { concurrent_calls: 0, ..Limits::default() });
-    assert!(matches!(none.namespace().await, Err(Error::ConcurrentCalls(0))));
+    let one = one.with_limits(TenantLimits { concurrent_calls: 1, ..TenantLimits::default() }).unwrap();
+    let list = || one.list_namespaced_pods("shop", &incluster::types::ListOptions::ALL);
+    assert!(matches!(tokio::join!(list(), list()), (Ok(_), Err(Error::ConcurrentCalls(1)))));
+    let none = one.with_limits(TenantLimits { concurrent_calls: 0, ..TenantLimits::default() });
+    assert!(matches!(none, Err(Error::Limits { limit: "tenant.concurrentCalls", .. })));
 }
 
 /// Each watch that is held open is an answer that is being read.
@@ -219,8 +227,8 @@ async fn a_tenant_has_no_more_sandboxes_and_calls_than_its_limits() {
 async fn a_tenant_reads_no_more_answers_at_once_than_its_limit() {
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
-    let limits = Limits { open_streams: 3, ..Limits::default() };
-    let (ended, written) = run(&tenant(&testbed).with_limits(limits), &["hold"]).await;
+    let limits = TenantLimits { open_streams: 3, ..TenantLimits::default() };
+    let (ended, written) = run(&tenant(&testbed).with_limits(limits).unwrap(), &["hold"]).await;
     assert!(matches!(ended, Err(Error::Exit(1))), "{ended:?}");
     assert!(written.contains("LimitExceeded") && written.contains("reads 3 answers"), "{written}");
 }
@@ -231,7 +239,11 @@ async fn an_engine_of_the_embedders_own() {
     let testbed = Testbed::start().await;
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(true).cranelift_opt_level(wasmtime::OptLevel::None);
-    let runtime = Runtime::builder().engine(wasmtime::Engine::new(&config).unwrap()).sandboxes(2).build().unwrap();
+    let runtime = Runtime::builder()
+        .engine(wasmtime::Engine::new(&config).unwrap())
+        .pool(Pool { places: 2, ..Pool::default() })
+        .build()
+        .unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
     let tenant = Tenant::builder(&runtime, "own").server(server).service_account_dir(testbed.volume.path());
     let tenant = tenant.policy(pods_of_shop()).build().unwrap();
@@ -239,17 +251,8 @@ async fn an_engine_of_the_embedders_own() {
 }
 
 async fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
-    let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
-    incluster::add_to_linker(&mut linker).unwrap();
-    let pre = PickerPre::new(linker.instantiate_pre(load(extensions::PICKER, &[]).await.component()).unwrap()).unwrap();
-    Sandboxes::new(
-        tenant,
-        |ctx| ctx.build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(store).await })
-        },
-    )
+    let extension = load(extensions::PICKER, &[]).await;
+    Sandboxes::typed(tenant, &extension, PickerIndices::new, |indices, store, instance| indices.load(store, instance)).unwrap()
 }
 
 async fn calls(pickers: &Sandboxes<Ctx, Picker>) -> u32 {

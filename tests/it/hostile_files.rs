@@ -2,13 +2,13 @@
 
 use crate::{RUNTIME, compiler, load, tenant};
 use extensions::hostile;
-use incluster::{Compiler, Ctx, Error, ExtensionError, LoadLimit, LoadLimits, Runtime, Sandboxes};
+use incluster::{Compiler, Ctx, Error, ExtensionError, LoadLimit, LoadLimits, Pool, Runtime, Sandboxes};
 use std::process::Stdio;
 use std::time::Duration;
 use testbed::Testbed;
 use tokio::time::timeout;
 use wasmtime::Store;
-use wasmtime::component::{Linker, TypedFunc};
+use wasmtime::component::{Instance, TypedFunc};
 
 async fn refusal(runtime: &Runtime, component: &[u8]) -> ExtensionError {
     match runtime.extension("hostile", component, &[]).await {
@@ -18,13 +18,14 @@ async fn refusal(runtime: &Runtime, component: &[u8]) -> ExtensionError {
 }
 
 fn building(limits: LoadLimits) -> Result<Runtime, Error> {
-    Runtime::builder().sandboxes(1).compiler(compiler()).load_limits(limits).build()
+    Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler()).load_limits(limits).build()
 }
 
 /// On a worker of tokio's, whose stack is small; the process goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn hostile_files_are_refused_wherever_they_are_compiled() {
-    let in_process = Runtime::builder().sandboxes(1).compiler(Compiler::in_process()).build().unwrap();
+    let in_process =
+        Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(Compiler::in_process()).build().unwrap();
     for runtime in [&*RUNTIME, &in_process] {
         for (file, limit) in [
             (hostile::nested_types(700), LoadLimit::Nesting),
@@ -48,7 +49,8 @@ async fn hostile_files_are_refused_wherever_they_are_compiled() {
 /// What is below the limits is composed with the client, in this process.
 #[tokio::test]
 async fn what_composes_reads_what_the_counting_lets_through() {
-    let in_process = Runtime::builder().sandboxes(1).compiler(Compiler::in_process()).build().unwrap();
+    let in_process =
+        Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(Compiler::in_process()).build().unwrap();
     for file in [
         hostile::nested_types(12),
         hostile::chained_types(90),
@@ -152,7 +154,8 @@ async fn a_process_that_compiles_has_and_opens_no_files() {
 
 #[tokio::test]
 async fn a_runtime_without_a_compiler_says_so_and_one_with_another_engine_too() {
-    let error = refusal(&Runtime::builder().sandboxes(1).build().unwrap(), extensions::PICKER).await;
+    let error =
+        refusal(&Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).build().unwrap(), extensions::PICKER).await;
     let text = error.to_string();
     assert!(
         error == ExtensionError::NoCompiler && text.contains("Compiler::child(") && text.contains("Compiler::in_process()"),
@@ -194,17 +197,7 @@ async fn what_is_just_within_the_limits_is_instantiated() {
     let testbed = Testbed::start().await;
     for file in [hostile::made(3, 6), hostile::instantiated(1, 256)] {
         let extension = load(&file, &[]).await;
-        let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
-        incluster::add_to_linker(&mut linker).unwrap();
-        let pre = linker.instantiate_pre(extension.component()).unwrap();
-        let sandboxes = Sandboxes::new(
-            &tenant(&testbed),
-            |ctx| ctx.build(),
-            move |store| {
-                let pre = pre.clone();
-                Box::pin(async move { pre.instantiate_async(store).await.map(drop) })
-            },
-        );
+        let sandboxes = Sandboxes::typed(&tenant(&testbed), &extension, |_| Ok(()), |(), _, _| Ok(())).unwrap();
         sandboxes.call(async |(): &(), _: &mut Store<Ctx>| Ok(())).await.unwrap();
     }
 }
@@ -215,17 +208,8 @@ async fn the_names_of_functions_are_data() {
     let testbed = Testbed::start().await;
     let name = "\\1b[2J\\0a2026-11-25T22:00:00Z ERROR host: all is lost \\e2\\80\\ae".repeat(1_000);
     let extension = load(&wat::parse_str(hostile::deep_trap(&name, 30)).unwrap(), &[]).await;
-    let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
-    incluster::add_to_linker(&mut linker).unwrap();
-    let pre = linker.instantiate_pre(extension.component()).unwrap();
-    let traps = Sandboxes::new(
-        &tenant(&testbed),
-        |ctx| ctx.build(),
-        move |store| {
-            let pre = pre.clone();
-            Box::pin(async move { pre.instantiate_async(&mut *store).await?.get_typed_func::<(), ()>(store, "trap") })
-        },
-    );
+    let trap = |(): &(), store: &mut Store<Ctx>, instance: &Instance| instance.get_typed_func::<(), ()>(store, "trap");
+    let traps = Sandboxes::typed(&tenant(&testbed), &extension, |_| Ok(()), trap).unwrap();
     let trap = traps.call(async |trap: &TypedFunc<(), ()>, store: &mut Store<Ctx>| trap.call_async(store, ()).await).await;
     let error = trap.unwrap_err();
     for text in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {

@@ -2,7 +2,7 @@
 
 use crate::{kubernetes, portable, tenant, tenant_at};
 use incluster::types::{ConfigError, Error, ListOptions, TransportError};
-use incluster::{Error as HostError, Limits, Tenant};
+use incluster::{CallLimits, Error as HostError, Limits, RequestLimits, Tenant};
 use std::time::Duration;
 use testbed::{Answer, Ca, Recording, Server, TOKEN, Testbed, Volume};
 use tokio::io::AsyncReadExt;
@@ -27,7 +27,8 @@ async fn response_bytes() {
     let answer = long_list(100);
     let bytes = answer.body.len() as u64;
     let testbed = Testbed::serving(move |_| answer.clone()).await;
-    let limited = |response_bytes| tenant(&testbed).with_limits(Limits { response_bytes, ..Limits::default() });
+    let limited =
+        |response_bytes| tenant(&testbed).with_limits(RequestLimits { response_bytes, ..RequestLimits::default() }).unwrap();
     assert_eq!(list(&limited(bytes)).await.unwrap(), 100);
     match kubernetes(list(&limited(bytes - 1)).await) {
         Err(Error::LimitExceeded(text)) => assert!(text.contains(&(bytes - 1).to_string()), "{text}"),
@@ -40,7 +41,7 @@ async fn memory() {
     let answer = long_list(2000);
     let testbed = Testbed::serving(move |_| answer.clone()).await;
     let memory = 4 << 20;
-    let limited = tenant(&testbed).with_limits(Limits { memory, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(CallLimits { memory, ..CallLimits::default() }).unwrap();
     let ended = list(&limited).await.unwrap_err();
     assert!(matches!(ended, HostError::Memory(limit) if limit == memory), "{ended:?}");
     assert_eq!(list(&tenant(&testbed)).await.unwrap(), 2000);
@@ -51,7 +52,7 @@ async fn cpu_time() {
     let answer = long_list(5000);
     let testbed = Testbed::serving(move |_| answer.clone()).await;
     let cpu_time = Duration::from_millis(10);
-    let limited = tenant(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(CallLimits { cpu_time, ..CallLimits::default() }).unwrap();
     let ended = list(&limited).await.unwrap_err();
     assert!(matches!(ended, HostError::CpuTime(limit) if limit == cpu_time), "{ended:?}");
 }
@@ -61,7 +62,7 @@ async fn cpu_time() {
 async fn waits_are_no_cpu_time() {
     let testbed = Testbed::serving(|_| Answer { drips: true, ..Recording::read("list-json").answer }).await;
     let cpu_time = Duration::from_millis(100);
-    let limited = tenant(&testbed).with_limits(Limits { cpu_time, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(CallLimits { cpu_time, ..CallLimits::default() }).unwrap();
     let begun = std::time::Instant::now();
     assert_eq!(list(&limited).await.unwrap(), 7);
     assert!(begun.elapsed() > 3 * cpu_time, "the body came in drops");
@@ -92,15 +93,17 @@ async fn no_limits() {
     let testbed = Testbed::start().await;
     let none = Duration::MAX;
     let limits = Limits {
-        connect: none,
-        handshake: none,
-        first_byte: none,
-        between_bytes: none,
-        wall_time: none,
-        cpu_time: none,
+        call: CallLimits { wall_time: none, cpu_time: none, ..CallLimits::default() },
+        request: RequestLimits {
+            connect: none,
+            handshake: none,
+            first_byte: none,
+            between_bytes: none,
+            ..RequestLimits::default()
+        },
         ..Limits::default()
     };
-    assert_eq!(list(&tenant(&testbed).with_limits(limits)).await.unwrap(), 7);
+    assert_eq!(list(&tenant(&testbed).with_limits(limits).unwrap()).await.unwrap(), 7);
 }
 
 /// Headers and half a body, then nothing.
@@ -111,7 +114,7 @@ async fn between_bytes() {
         Answer { stalls: true, ..half }
     })
     .await;
-    let limited = tenant(&testbed).with_limits(Limits { between_bytes: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(RequestLimits { between_bytes: SHORT, ..RequestLimits::default() }).unwrap();
     match kubernetes(list(&limited).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "between bytes"),
         other => panic!("{other:?}"),
@@ -141,7 +144,7 @@ async fn connect() {
     let _queue = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
     let testbed = Testbed::start().await;
     let there = tenant_at(&format!("https://{address}"), &testbed);
-    match kubernetes(list(&there.with_limits(Limits { connect: SHORT, ..Limits::default() })).await) {
+    match kubernetes(list(&there.with_limits(RequestLimits { connect: SHORT, ..RequestLimits::default() }).unwrap()).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "connecting"),
         other => panic!("{other:?}"),
     }
@@ -150,7 +153,7 @@ async fn connect() {
 #[tokio::test]
 async fn handshake() {
     let testbed = silent().await;
-    let limited = tenant(&testbed).with_limits(Limits { handshake: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(RequestLimits { handshake: SHORT, ..RequestLimits::default() }).unwrap();
     match kubernetes(list(&limited).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "TLS handshake"),
         other => panic!("{other:?}"),
@@ -160,7 +163,7 @@ async fn handshake() {
 #[tokio::test]
 async fn wall_time() {
     let testbed = silent().await;
-    let limited = tenant(&testbed).with_limits(Limits { wall_time: SHORT, ..Limits::default() });
+    let limited = tenant(&testbed).with_limits(CallLimits { wall_time: SHORT, ..CallLimits::default() }).unwrap();
     assert!(matches!(list(&limited).await, Err(HostError::WallTime(limit)) if limit == SHORT));
 }
 
@@ -169,8 +172,8 @@ async fn wall_time() {
 async fn first_byte() {
     let testbed = Testbed::serving_async(|_| std::future::pending()).await;
     let second = Duration::from_secs(1);
-    let limits = Limits { first_byte: SHORT, connect: second, handshake: second, ..Limits::default() };
-    match kubernetes(list(&tenant(&testbed).with_limits(limits)).await) {
+    let limits = RequestLimits { first_byte: SHORT, connect: second, handshake: second, ..RequestLimits::default() };
+    match kubernetes(list(&tenant(&testbed).with_limits(limits).unwrap()).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "first byte"),
         other => panic!("{other:?}"),
     }

@@ -11,6 +11,7 @@ mod command_streams;
 mod components;
 mod configuration;
 mod embedding;
+mod errors;
 mod extension_worlds;
 mod extensions;
 #[path = "../transport/faults.rs"]
@@ -32,7 +33,7 @@ mod watching;
 
 use incluster::policy::Policy;
 use incluster::types::{Error as Kubernetes, ListOptions, PodList, RetryPolicy};
-use incluster::{Compiler, Credentials, Error, Extension, Runtime, Server, Tenant};
+use incluster::{Compiler, Error, Extension, Runtime, Server, Tenant, TokenAccess};
 use std::sync::LazyLock;
 use testbed::Testbed;
 
@@ -66,7 +67,7 @@ fn portable(testbed: &Testbed) -> Tenant {
     let server = Server::parse(&testbed.server.url()).expect("a URL");
     let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());
     let tenant = tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::NEVER);
-    tenant.credentials(Credentials::Portable).build().expect("a tenant")
+    tenant.token_access(TokenAccess::Portable).build().expect("a tenant")
 }
 
 async fn list_shop(tenant: &Tenant) -> Result<PodList, Kubernetes> {

@@ -2,8 +2,9 @@
 
 use crate::log::Log;
 use crate::{list_shop, tenant};
-use incluster::Limits;
+use incluster::policy::Policy;
 use incluster::types::{ListOptions, RetryPolicy};
+use incluster::{RequestLimits, TenantLimits};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,6 +61,25 @@ async fn counters() {
     assert!(figures.keys().any(|name| name == "incluster_requests_total test refused"), "{figures:#?}");
 }
 
+/// It is the tenant that asks for too much, and not for what it may not have.
+#[tokio::test]
+async fn a_rate_is_a_limit() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let testbed = Testbed::start().await;
+    let limits = TenantLimits { requests_per_second: 1, request_burst: 1, ..TenantLimits::default() };
+    let tenant = tenant(&testbed).with_limits(limits).unwrap();
+    list_shop(&tenant).await.unwrap();
+    while list_shop(&tenant).await.is_ok() {}
+    assert!(list_shop(&tenant.with_policy(Policy::deny_all())).await.is_err());
+
+    let figures = figures(&snapshotter);
+    assert!(figures["incluster_limits_exceeded_total test requests_per_second"] >= 1, "{figures:#?}");
+    assert!(figures["incluster_requests_total test limit"] >= 1, "{figures:#?}");
+    assert!(!figures.contains_key("incluster_denied_total test requests_per_second"), "{figures:#?}");
+}
+
 /// The guest, which is told the same limit, waits longer than the door: the request is over, and not dropped.
 #[tokio::test]
 async fn a_late_head_is_a_timeout() {
@@ -68,8 +88,8 @@ async fn a_late_head_is_a_timeout() {
     let _recording = metrics::set_default_local_recorder(&recorder);
     let testbed = Testbed::serving_async(|_| std::future::pending()).await;
     let second = Duration::from_secs(1);
-    let limits = Limits { first_byte: second / 20, connect: second, handshake: second, ..Limits::default() };
-    assert!(list_shop(&tenant(&testbed).with_limits(limits)).await.is_err());
+    let limits = RequestLimits { first_byte: second / 20, connect: second, handshake: second, ..RequestLimits::default() };
+    assert!(list_shop(&tenant(&testbed).with_limits(limits).unwrap()).await.is_err());
 
     let figures = figures(&snapshotter);
     let of = ["incluster_requests_total", "incluster_first_byte_seconds", "incluster_request_seconds"];

@@ -3,7 +3,7 @@
 use crate::{RUNTIME, kubernetes, list_shop, portable, tenant};
 use incluster::bindings::Plugin;
 use incluster::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy, TransportError};
-use incluster::{Ctx, Limits, Permit, Tenant};
+use incluster::{Ctx, Tenant, TenantLimits, TenantStore};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -50,32 +50,34 @@ impl wasmtime_wasi::HostMonotonicClock for Clock {
 
 /// One sandbox with one `config`, kept for long.
 struct Kept {
-    store: Store<Ctx>,
+    store: TenantStore<Ctx>,
     plugin: Plugin,
     config: ResourceAny,
     clock: Clock,
-    _permit: Permit,
 }
 
 impl Kept {
     async fn new(tenant: &Tenant) -> Kept {
-        let permit = RUNTIME.admit().await;
         let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
         incluster::add_to_linker(&mut linker).unwrap();
         let clock = Clock { begun: Instant::now(), ahead: Arc::default() };
-        let ctx = Ctx::builder(tenant).clocks(clock.clone(), clock.clone()).build().unwrap();
-        let mut store = Store::new(RUNTIME.engine(), ctx);
-        incluster::limit(&mut store);
-        let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin().unwrap(), &linker).await.unwrap();
-        let client = plugin.incluster_kubernetes_client();
-        let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
-        client.config().call_set_retry_policy(&mut store, config, RetryPolicy::NEVER).await.unwrap();
-        Kept { store, plugin, config, clock, _permit: permit }
+        let mut store = tenant.store(|ctx| ctx.clocks(clock.clone(), clock.clone()).build()).await.unwrap();
+        let load = async |mut store: &mut Store<Ctx>| {
+            let plugin = Plugin::instantiate_async(&mut store, &RUNTIME.plugin()?, &linker).await?;
+            let client = plugin.incluster_kubernetes_client();
+            let config = client.call_load_incluster_config(&mut store).await?.unwrap();
+            client.config().call_set_retry_policy(&mut store, config, RetryPolicy::NEVER).await?;
+            Ok((plugin, config))
+        };
+        let (plugin, config) = store.run(load).await.unwrap();
+        Kept { store, plugin, config, clock }
     }
 
     async fn list(&mut self) -> Result<PodList, Error> {
-        let client = self.plugin.incluster_kubernetes_client();
-        client.call_list_namespaced_pods(&mut self.store, self.config, "shop", &ListOptions::ALL).await.unwrap()
+        let (client, config) = (self.plugin.incluster_kubernetes_client(), self.config);
+        let list =
+            async |store: &mut Store<Ctx>| client.call_list_namespaced_pods(store, config, "shop", &ListOptions::ALL).await;
+        self.store.run(list).await.unwrap()
     }
 }
 
@@ -287,8 +289,8 @@ async fn a_thousand_swaps_under_load_fail_no_call() {
             }
         }
     });
-    let unhurried = Limits { requests_per_second: 1_000_000, request_burst: 1_000_000, ..Limits::default() };
-    let tenant = tenant(&testbed).with_limits(unhurried);
+    let unhurried = TenantLimits { requests_per_second: 1_000_000, request_burst: 1_000_000, ..TenantLimits::default() };
+    let tenant = tenant(&testbed).with_limits(unhurried).unwrap();
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let (tenant, swapping) = (tenant.clone(), swapping.abort_handle());

@@ -37,7 +37,7 @@ MUTATIONS = (
     ("list-from-another-version", "watch.rs", "self.changes.go_on_after(version.clone());", "self.changes.go_on_after(\"1\".into());"),
     ("time-of-a-watch-ignored", "changes.rs", "End::At(end) => Some(end.saturating_duration_since(now.instant)),", "End::At(_) => None,"),
     ("answers-of-two-attempts-joined", "call.rs", "*self = Json { whole: Vec::new(), most:", "*self = Json { whole: std::mem::take(&mut self.whole), most:"),
-    ("any-length-is-taken", "call.rs", "if chunk.len() > self.most - self.whole.len() {", "if false {"),
+    ("late-body-is-its-end", "call.rs", "Event::TimeOver => Err(phase.late()),", "Event::TimeOver => Ok(Do::HandOut(Ok(sink.end()?))),"),
     ("lost-body-is-its-end", "call.rs", "Event::Failed(error) => Err(error),", "Event::Failed(_) => Ok(Do::HandOut(Ok(sink.end()?))),"),
 )
 

@@ -26,7 +26,7 @@ fn in_shop() -> RwLockReadGuard<'static, ()> {
 }
 
 fn file(name: &str) {
-    kubectl(&["apply", "-f", &format!("{}/../deploy/{name}.yaml", env!("CARGO_MANIFEST_DIR"))]);
+    kubectl(&["apply", "-f", &format!("{}/../../deploy/{name}.yaml", env!("CARGO_MANIFEST_DIR"))]);
 }
 
 #[test]

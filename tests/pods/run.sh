@@ -5,13 +5,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=$PWD/tests/cluster/cluster.py
-cargo test --quiet --release --locked -p incluster --test pods --no-run
+cargo test --quiet --release --locked -p incluster-cli --test pods --no-run
 . tests/cluster/own.sh
 for image in dist/images/*.tar; do "$cluster" load "$image"; done
 pods() {
   # Beside each other, but for those that disturb the cluster: they wait for kubelet more than for the processor.
   CLUSTER=$cluster INCLUSTER=$PWD/dist/incluster "$cluster" exec -- \
-    cargo test --release --locked --offline -p incluster --test pods -- --nocapture --test-threads=4 "$@"
+    cargo test --release --locked --offline -p incluster-cli --test pods -- --nocapture --test-threads=4 "$@"
 }
 pods "$@"
 # What not every machine can show.

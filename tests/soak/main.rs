@@ -20,7 +20,7 @@ use figures::Figures;
 use gauge::Gauge;
 use incluster::policy::Policy;
 use incluster::types::RetryPolicy;
-use incluster::{Limits, Runtime, Server, Tenant};
+use incluster::{CallLimits, Runtime, Server, Tenant};
 use ledger::Ledger;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -99,6 +99,7 @@ fn tenant(testbed: &Testbed) -> Tenant {
         .policy(Policy::allow_all())
         .build()
         .expect("a tenant")
-        .with_limits(Limits { wall_time: DEADLINE, ..Limits::default() })
+        .with_limits(CallLimits { wall_time: DEADLINE, ..CallLimits::default() })
+        .unwrap()
         .with_retry_policy(RetryPolicy { deadline_milliseconds, ..RetryPolicy::DEFAULT })
 }

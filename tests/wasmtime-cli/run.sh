@@ -9,7 +9,7 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
   WASMTIME=$(tools/wasmtime-cli.sh)
   INCLUSTER=$PWD/target/release/incluster
   export WASMTIME INCLUSTER
-  cargo build --quiet --release --locked -p incluster --bin incluster --features standalone
+  cargo build --quiet --release --locked -p incluster-cli --features standalone
   cargo test --release --locked -p incluster-standalone --test cli -- against_testbed::
   . tests/cluster/own.sh
   "$cluster" exec -- "${BASH_SOURCE[0]}"

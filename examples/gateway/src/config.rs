@@ -186,7 +186,7 @@ status: 127.0.0.1:0
 tenants:
   shop:
     policy: {rules: [{verbs: [watch], apiGroups: [""], resources: [pods], namespaces: [shop]}]}
-    limits: {requestsPerSecond: 10, wallTime: 2s}
+    limits: {tenant: {requestsPerSecond: 10}, call: {wallTime: 2s}}
     reuse: {kept: 2, calls: 100, idleTime: 1m}
 routes:
   - {tenant: shop, namespace: shop, port: 80, pathPrefix: /cart, pickTimeout: 20ms}
@@ -196,7 +196,7 @@ routes:
     fn a_file_says_what_it_means() {
         let config = Config::parse(GOOD.as_bytes()).unwrap();
         let (tenant, route) = (&config.tenants["shop"], &config.routes[0]);
-        assert_eq!((tenant.limits.requests_per_second, tenant.limits.wall_time), (10, Duration::from_secs(2)));
+        assert_eq!((tenant.limits.tenant.requests_per_second, tenant.limits.call.wall_time), (10, Duration::from_secs(2)));
         assert_eq!(tenant.reuse, Reuse { kept: 2, calls: 100, idle_time: Duration::from_secs(60) });
         assert_eq!((route.to_string().as_str(), route.pick_timeout), ("*/cart", Duration::from_millis(20)));
     }

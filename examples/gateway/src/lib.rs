@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use incluster::{Compiler, Runtime};
+use incluster::{Compiler, Pool, Runtime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use proxy::{Body, Upstreams, text};
 use routes::{Routes, relative_to};
@@ -86,8 +86,11 @@ impl Gateway {
         metrics: PrometheusHandle,
     ) -> Result<Gateway, Box<dyn Error + Send + Sync>> {
         let config = Config::read(file)?;
-        let runtime =
-            Runtime::builder().sandboxes(SANDBOXES).compiler(compiler).load_limits(config.load_limits.clone()).build()?;
+        let runtime = Runtime::builder()
+            .pool(Pool { places: SANDBOXES, ..Pool::default() })
+            .compiler(compiler)
+            .load_limits(config.load_limits.clone())
+            .build()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
         let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
         let files = files_of(file, &config);

@@ -52,16 +52,14 @@ impl Picker {
         let mut linker = Linker::new(tenant.runtime().engine());
         incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
         ready_pods::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state).map_err(Error::Runtime)?;
-        let pre = linker.instantiate_pre(extension.component()).and_then(bindings::PickerPre::new);
-        let pre = pre.map_err(|e| Error::not_linked(&e))?;
+        let pre = linker.instantiate_pre(extension.component()).map_err(|e| Error::not_linked(&e))?;
         let sandboxes = Sandboxes::new(
             tenant,
-            |ctx| Ok(State { ctx: ctx.build()?, pods: Arc::default() }),
-            move |store| {
-                let pre = pre.clone();
-                Box::pin(async move { pre.instantiate_async(store).await })
-            },
-        );
+            pre,
+            |ctx| State { ctx: ctx.build(), pods: Arc::default() },
+            bindings::PickerIndices::new,
+            |indices, store, instance| indices.load(store, instance),
+        )?;
         Ok(Picker(sandboxes))
     }
 

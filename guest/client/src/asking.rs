@@ -9,7 +9,7 @@ use crate::retry;
 use crate::types::{Error, RetryPolicy};
 use incluster_core::Token;
 use incluster_core::credentials::Now;
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Settings {
     /// How often, and for how long, calls are tried that begin from now on.
     pub retry_policy: Cell<RetryPolicy>,
     /// How long their parts may take, and how much may come.
-    pub limits: CallLimits,
+    pub limits: RequestLimits,
 }
 
 /// A successful answer, whose body is still to be read.
@@ -40,7 +40,7 @@ pub struct Answer<B> {
 pub struct Asking {
     request: Rc<Request>,
     policy: RetryPolicy,
-    limits: CallLimits,
+    limits: RequestLimits,
     begun: Instant,
     token: Option<Arc<Token>>,
     /// Those that count: a token that was renewed meanwhile is no failure of the server's.
@@ -190,7 +190,7 @@ mod tests {
     /// 80 and 30 s are no limits of the guest's own.
     #[test]
     fn what_an_embedder_raises_takes_effect() {
-        let limits = CallLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..CallLimits::DEFAULT };
+        let limits = RequestLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..RequestLimits::DEFAULT };
         let policy = RetryPolicy { attempts: 1, deadline_milliseconds: 24 * 3_600_000 };
         let settings = Settings { retry_policy: Cell::new(policy), limits };
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
@@ -209,7 +209,7 @@ mod tests {
     /// A repeated request says so, for whoever counts.
     #[test]
     fn a_request_says_which_attempt_it_is() {
-        let settings = Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: CallLimits::DEFAULT };
+        let settings = Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: RequestLimits::DEFAULT };
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut asking = Asking::new(request, &settings, now);

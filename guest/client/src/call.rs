@@ -7,12 +7,12 @@ use crate::request::Request;
 use crate::transport::too_large;
 use crate::types::{Error, PodList};
 use incluster_core::credentials::Now;
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 
 /// What an answer's body becomes, piece by piece.
 pub trait Sink {
     /// Begins, perhaps anew, with a body in this encoding.
-    fn begin(&mut self, encoding: Encoding, limits: &CallLimits) -> Result<(), Error>;
+    fn begin(&mut self, encoding: Encoding, limits: &RequestLimits) -> Result<(), Error>;
     /// Takes the next piece.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Error>;
     /// Takes the end.
@@ -56,7 +56,7 @@ impl<B, S: Output> Machine<B> for Call<S> {
 /// A call, whatever its answer becomes. (It is compiled once for all: 4 KB.)
 struct Receiving {
     asking: Asking,
-    limits: CallLimits,
+    limits: RequestLimits,
     /// The bytes that may still come, and until when.
     reading: Option<(u64, Phase)>,
 }
@@ -129,7 +129,7 @@ pub struct Pods {
 }
 
 impl Sink for Pods {
-    fn begin(&mut self, encoding: Encoding, _: &CallLimits) -> Result<(), Error> {
+    fn begin(&mut self, encoding: Encoding, _: &RequestLimits) -> Result<(), Error> {
         self.decoder = Some(PodListDecoder::new(encoding));
         Ok(())
     }
@@ -165,7 +165,7 @@ pub struct Json {
 }
 
 impl Sink for Json {
-    fn begin(&mut self, encoding: Encoding, limits: &CallLimits) -> Result<(), Error> {
+    fn begin(&mut self, encoding: Encoding, limits: &RequestLimits) -> Result<(), Error> {
         // It is held as a whole, and handed over once more: half of what may come, unless that is little.
         let most = (limits.response_bytes / 2).max(limits.response_bytes.min(SMALL_JSON_BYTES));
         *self = Json { whole: Vec::new(), most: usize::try_from(most).unwrap_or(usize::MAX) };

@@ -13,7 +13,7 @@ use crate::watch::PodWatch;
 use incluster_core::claims::Claims;
 use incluster_core::credentials::{Credentials, Now};
 use incluster_core::files::{self, mounted};
-use incluster_core::limits::{self, CallLimits};
+use incluster_core::limits::{self, RequestLimits};
 use incluster_core::{Namespace, Server};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ impl<T: Transport> Client<T> {
             None => None,
         };
         let told = variable(limits::VARIABLE);
-        let limits = CallLimits::from_environment(told.as_deref());
+        let limits = RequestLimits::from_environment(told.as_deref());
         let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits });
         let transport = T::to(&server, limits, told.is_some());
         Ok(Client(Rc::new(Inner { server, transport, namespace, credentials, settings })))

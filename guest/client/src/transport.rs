@@ -5,7 +5,7 @@ use crate::response::Head;
 use crate::types::{Error, TransportError};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::files::{self, mounted};
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Server};
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ pub trait Transport: Sized + 'static {
     type Body: Body;
 
     /// The way to this server, for calls with these limits; `is_told` of them by a host, which then counts attempts, too.
-    fn to(server: &Server, limits: CallLimits, is_told: bool) -> Self;
+    fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self;
 
     /// Sends a GET request with its token, and waits for the answer's head.
     fn send(&self, sending: &Sending) -> Result<(Head, Self::Body), Stopped>;

@@ -7,7 +7,7 @@ use incluster_client::transport::{self, CHUNK_BYTES, Stopped, USER_AGENT, failed
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
 use incluster_core::failure::{ATTEMPT_HEADER, Failure};
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use std::time::Instant;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme, http_error_code};
@@ -33,7 +33,7 @@ impl transport::Transport for Http {
     type Body = Body;
 
     /// What a connection may take, is the host's to say.
-    fn to(server: &Server, _: CallLimits, counts_attempts: bool) -> Http {
+    fn to(server: &Server, _: RequestLimits, counts_attempts: bool) -> Http {
         Http { authority: server.authority().into(), counts_attempts }
     }
 

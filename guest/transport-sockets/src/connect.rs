@@ -5,7 +5,7 @@ use crate::tcp::{Stream, Tcp};
 use incluster_client::transport::{Stopped, failed, other};
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use incluster_core::tls::{self, Trust, is_untrusted};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -25,7 +25,7 @@ use wasip2::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Ipv4Socket
 pub type Connected = (Rc<Tcp>, TlsStream<Stream>);
 
 /// Connects to the server, which must present a certificate that one of the CAs in ca.crt issued.
-pub fn connect(server: &Server, trust: &Trust, limits: &CallLimits, until: Instant) -> Result<Connected, Stopped> {
+pub fn connect(server: &Server, trust: &Trust, limits: &RequestLimits, until: Instant) -> Result<Connected, Stopped> {
     // Before the connection: without anything to trust, the server need not hear of us.
     let config = configuration(trust)?;
     let connected = match connect_with(server, config.clone(), limits, until)? {
@@ -47,7 +47,7 @@ fn configuration(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
 fn connect_with(
     server: &Server,
     config: Arc<ClientConfig>,
-    limits: &CallLimits,
+    limits: &RequestLimits,
     until: Instant,
 ) -> Result<io::Result<Connected>, Stopped> {
     let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;

@@ -24,7 +24,7 @@ use incluster_client::transport::{self, Stopped, USER_AGENT, failed, other};
 use incluster_core::Server;
 use incluster_core::failure::Code;
 use incluster_core::files::{self, mounted};
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use incluster_core::tls::{self, Trust};
 use phase::Phase;
 use provider::provider;
@@ -38,7 +38,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The way to an API server.
 pub struct Sockets {
     server: Server,
-    limits: CallLimits,
+    limits: RequestLimits,
     trust: Trust,
     idle: Idle,
 }
@@ -83,7 +83,7 @@ impl Sockets {
 impl transport::Transport for Sockets {
     type Body = Body;
 
-    fn to(server: &Server, limits: CallLimits, _: bool) -> Sockets {
+    fn to(server: &Server, limits: RequestLimits, _: bool) -> Sockets {
         let trust = Trust::new(mounted(files::CA), read_file, provider(), &["http/1.1"]);
         Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
     }

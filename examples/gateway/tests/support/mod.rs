@@ -100,7 +100,7 @@ impl Cluster {
             format!(
                 "  {name}:\n    server: {server}\n    serviceAccountDir: {dir}\n    \
                  policy: {{rules: [{{verbs: [watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
-                 limits: {{memory: 33554432, cpuTime: 100ms}}\n"
+                 limits: {{call: {{memory: 32Mi, cpuTime: 100ms}}}}\n"
             )
         };
         let tenants: String = tenants.iter().map(tenant).collect();

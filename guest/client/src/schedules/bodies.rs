@@ -5,7 +5,7 @@ use super::world::{ATTEMPTS, Body, Kind, Must, World};
 use super::{Checked, Fault, ensure};
 use crate::machine::Event;
 use crate::types::{Error, TransportError};
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use std::time::{Duration, Instant};
 
 /// A connection that lasts longer was good.
@@ -35,7 +35,7 @@ impl World<'_> {
     /// Reads on.
     pub fn read(&mut self, mut body: Body, until: Instant) -> Checked<Read> {
         let is_watch = matches!(body.kind, Kind::Watch(_));
-        let most = self.now.instant + CallLimits::DEFAULT.pause(is_watch);
+        let most = self.now.instant + RequestLimits::DEFAULT.pause(is_watch);
         ensure(until <= most, || "it reads for longer than a body may pause".into())?;
         if !is_watch {
             return Ok(self.read_to_its_end(body, until));

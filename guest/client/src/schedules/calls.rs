@@ -10,7 +10,7 @@ use crate::request::{JSON, Request};
 use crate::response::Head;
 use crate::types::{Error, RetryPolicy, TransportError};
 use incluster_core::credentials::Now;
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Token};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ struct Calls<'a> {
     faults: &'a mut Faults,
     now: Now,
     random: u64,
-    limits: CallLimits,
+    limits: RequestLimits,
     in_volume: u32,
     accepted: u32,
     events: u32,
@@ -64,7 +64,7 @@ struct Calls<'a> {
 /// Runs a schedule. How many events it had.
 pub fn replay(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
     let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) };
-    let limits = CallLimits { response_bytes: MOST as u64, ..CallLimits::DEFAULT };
+    let limits = RequestLimits { response_bytes: MOST as u64, ..RequestLimits::DEFAULT };
     let mut calls = Calls { tape, faults, now, random: 1, limits, in_volume: 1, accepted: 1, events: 0 };
     loop {
         let nothing_goes_wrong = calls.tape.is_empty();

@@ -9,7 +9,7 @@ use crate::machine::{Do, Event, Machine, Sending, Todo};
 use crate::types::{ChangeKind, Error, PodEvent, RetryPolicy, TransportError, WatchOptions};
 use crate::watch::PodWatch;
 use incluster_core::credentials::Now;
-use incluster_core::limits::CallLimits;
+use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Namespace, Token};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -91,7 +91,7 @@ impl<'a> World<'a> {
         let (first, tape) = tape.split_first().map_or((0, tape), |(first, rest)| (*first, rest));
         let mut server = Server { log: Vec::new(), forgotten: 0, knows_watch_list: first & 1 == 0 };
         (0..first % 8).for_each(|choice| server.change(choice.wrapping_mul(37)));
-        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: CallLimits::DEFAULT });
+        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: RequestLimits::DEFAULT });
         let from = (first & 2 == 2).then(|| server.version());
         let seconds = (first & 4 == 4).then_some(40);
         World {
@@ -236,7 +236,7 @@ impl<'a> World<'a> {
     fn send(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
         let sent = self.call.as_ref().and_then(|call| call.token.as_ref());
         ensure(sent == Some(&sending.token), || "a request with another token than the last".into())?;
-        let most = self.now.instant + CallLimits::DEFAULT.head();
+        let most = self.now.instant + RequestLimits::DEFAULT.head();
         ensure(sending.until <= most, || "it waits for too long for a head".into())?;
         let Some(choice) = self.next() else {
             self.in_volume = self.accepted;

@@ -1,0 +1,182 @@
+//! `incluster`: runs the command component, or an extension, in a sandbox, in a pod or against any API server.
+
+mod options;
+
+use incluster::policy::Policy;
+use incluster::{
+    CallLimits, Compiler, Error, ExtensionError, Inspection, LoadLimit, LoadLimits, Pool, Runtime, Server, Tenant, TokenAccess,
+    input,
+};
+use incluster_core::command_line::Command;
+use lexopt::Parser;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use options::{Action, Check, Compose, File, Format, Options, Run};
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// An error's text: whoever ran the command reads it, and nobody looks into it.
+type Failure = Box<dyn std::error::Error>;
+
+/// The command by which this program is its own compiler, in a process of its own. It is not for people.
+const COMPILE_CHILD: &str = "compile-child";
+
+/// The tenant that this command's extensions are loaded for.
+const TENANT: &str = "command";
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
+        return incluster::compile_child();
+    }
+    let options = match options::parse(Parser::from_env()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("incluster: {}; see incluster --help", input::printable(&error));
+            return ExitCode::from(2);
+        }
+    };
+    let is_help = matches!(options.action, Action::Own(_, Command::Help));
+    // Of `check`, 1 says something of the extension.
+    let failure = ExitCode::from(if matches!(options.action, Action::Check(_)) { 2 } else { 1 });
+    let tokio = match tokio::runtime::Runtime::new() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            eprintln!("incluster: failed to start the threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let executed = tokio.block_on(execute(options));
+    // A thread may still be writing what nobody reads.
+    tokio.shutdown_background();
+    match executed {
+        Ok(status) => {
+            if is_help {
+                // Whoever reads it may have gone.
+                let _ = write!(std::io::stdout(), "\n{}", options::HELP);
+            }
+            ExitCode::from(u8::try_from(status).unwrap_or(1))
+        }
+        Err(error) => {
+            say(format!("incluster: {}\n", input::printable(&error)));
+            failure
+        }
+    }
+}
+
+/// Says why the command failed, unless nobody reads that: where what the guest wrote is not read, neither is this.
+fn say(text: String) {
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        // Whoever reads it may have gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = said.send(());
+    });
+    let _ = heard.recv_timeout(Duration::from_secs(1));
+}
+
+async fn execute(options: Options) -> Result<i32, Failure> {
+    if let Some(address) = options.metrics {
+        serve_metrics(address)?;
+    }
+    let limits = match &options.action {
+        Action::Run(Run { file, .. }) | Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => {
+            file.limits.clone()
+        }
+        Action::Own(..) => LoadLimits::default(),
+    };
+    // The program itself, also after its file was replaced by another version's.
+    let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
+    let runtime =
+        Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler).load_limits(limits).build()?;
+    let tenant =
+        |name: &str, server| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
+    let server = || {
+        options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
+    };
+    match options.action {
+        Action::Compose(compose) => write_composition(&runtime, &compose).await,
+        Action::Check(check) => print_inspection(&runtime, &check).await,
+        Action::Own(args, command) => {
+            // These must not need a pod.
+            let needs_none = matches!(command, Command::Help | Command::Version);
+            let server = if needs_none { Server::new("localhost", 443)? } else { server()? };
+            // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
+            let limits = CallLimits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..CallLimits::default() };
+            let tenant = tenant(TENANT, server).limits(limits).policy(Policy::allow_all()).token_access(TokenAccess::Portable);
+            Ok(tenant.build()?.run_command(&args).await?)
+        }
+        Action::Run(run) => {
+            let bytes = read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?;
+            let server = server()?;
+            let extension = runtime.extension(TENANT, &bytes, &names(&run.file)).await.map_err(|e| in_file(&run.file, &e))?;
+            let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
+            let tenant = tenant(&name, server).limits(run.limits).policy(run.policy).build()?;
+            Ok(tenant.run_extension(&extension, &name, &run.args).await?)
+        }
+    }
+}
+
+async fn write_composition(runtime: &Runtime, compose: &Compose) -> Result<i32, Failure> {
+    let bytes = read(&compose.file)?.map_err(|e| in_file(&compose.file, &Error::Extension(e)))?;
+    let allowed = names(&compose.file);
+    let composed = match compose.is_standalone {
+        #[cfg(feature = "standalone")]
+        true => runtime.compose_standalone(TENANT, &bytes, &allowed).await,
+        _ => runtime.compose(TENANT, &bytes, &allowed).await,
+    };
+    let composed = composed.map_err(|e| in_file(&compose.file, &e))?;
+    std::fs::write(&compose.output, composed).map_err(|e| format!("failed to write {}: {e}", compose.output.display()))?;
+    Ok(0)
+}
+
+/// Returns 0 if the extension can be loaded, and 1 if it is refused.
+async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failure> {
+    let file = &check.file;
+    let inspection = match read(file)? {
+        Ok(bytes) => runtime.inspect(TENANT, &bytes, &names(file)).await.map_err(|e| in_file(file, &e))?,
+        Err(problem) => Inspection::refused(problem),
+    };
+    let text = match check.format {
+        Format::Text => inspection.to_string(),
+        Format::Json => {
+            let mut json = serde_json::to_value(&inspection)?;
+            json["message"] = inspection.problem.as_ref().map(ToString::to_string).into();
+            input::json(serde_json::to_string_pretty(&json)? + "\n")
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?;
+    let is_imported = |name: &&String| inspection.imports.iter().any(|import| import.is_named(name));
+    for name in file.allowed.iter().filter(|name| !is_imported(name)) {
+        say(format!("incluster: note: --allow {}: it imports nothing of this name\n", input::printable(name)));
+    }
+    Ok(inspection.problem.is_some().into())
+}
+
+fn names(file: &File) -> Vec<&str> {
+    file.allowed.iter().map(String::as_str).collect()
+}
+
+/// The file's bytes, unless they are more than it may have.
+fn read(file: &File) -> Result<Result<Vec<u8>, ExtensionError>, Failure> {
+    let value = file.limits.bytes;
+    match input::read(&file.path, value) {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Ok(Err(ExtensionError::OverLimit { limit: LoadLimit::Bytes, value, found: value.saturating_add(1) }))
+        }
+        Err(error) => Err(format!("failed to read {}: {error}", file.path.display()).into()),
+    }
+}
+
+fn in_file(file: &File, error: &Error) -> Failure {
+    format!("{}: {error}", file.path.display()).into()
+}
+
+/// For as long as the process runs.
+fn serve_metrics(address: SocketAddr) -> Result<(), Failure> {
+    let builder = PrometheusBuilder::new().with_http_listener(address);
+    Ok(builder.install().map_err(|e| format!("failed to serve metrics at {address}: {e}"))?)
+}

@@ -1,0 +1,251 @@
+//! The host's command line. What stands after a command of the component's own is the component's.
+
+use incluster::policy::Policy;
+use incluster::{Limits, LoadLimits, SERVICE_ACCOUNT_DIR, Server, input};
+use incluster_core::command_line::{self, Command};
+use lexopt::{Arg, Error, Parser, ValueExt};
+use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub const HELP: &str = "\
+Extensions: components of your own. They are not trusted: they run in a sandbox, with what the options permit and nothing else.
+  run EXTENSION.wasm [ARGS]      Compose it with the client, and run it; it must export wasi:cli/run. It does not have the token:
+                                 the host puts that on the requests that the policy permits
+  check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it holds
+                                 of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
+  compose [--standalone] EXTENSION.wasm -o OUT.wasm
+                                 Write the composition, for other hosts (this one takes the file as it was before). With
+                                 --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
+                                 and can read the token: only for components that are trusted with it
+
+Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
+
+Options of run (before EXTENSION.wasm):
+      --policy FILE              What it may ask the API server for, in YAML or JSON [default: nothing]
+      --memory MIB               Linear memory [default: 256]
+      --cpu-time TIME            Computing, for example 500ms; or none, for no limit [default: 10s]
+      --wall-time TIME           The whole run; or none, for no limit [default: 2m]
+      --response-mib MIB         The body of one answer [default: 256]
+      --requests-per-second N    Requests to the API server [default: 1000]
+      --open-streams N           Answers waited for or read at once [default: 64]
+
+Options of check (before EXTENSION.wasm):
+  -o, --output FORMAT            text or json [default: text]
+
+Options of run, check and compose (before EXTENSION.wasm):
+      --allow NAME               Let it import this interface, too, such as wasi:http/outgoing-handler, which reaches the API server
+                                 alone; may be given more than once
+      --load-limits FILE         What its file may hold, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
+
+Options for use outside of a pod (before COMMAND):
+      --server URL               The API server, https://HOST[:PORT], instead of KUBERNETES_SERVICE_HOST and _PORT
+      --service-account-dir DIR  The folder with token, ca.crt and namespace, instead of
+                                 /var/run/secrets/kubernetes.io/serviceaccount
+      --metrics ADDRESS:PORT     Serve metrics there, for Prometheus, while the command runs
+";
+
+/// What is to be done, and where.
+pub struct Options {
+    pub server: Option<Server>,
+    pub service_account_dir: PathBuf,
+    pub metrics: Option<SocketAddr>,
+    pub action: Action,
+}
+
+pub enum Action {
+    /// A command of the component that comes with the host: what it is given, and the same, understood.
+    Own(Vec<String>, Command),
+    Run(Run),
+    Check(Check),
+    Compose(Compose),
+}
+
+/// An extension's file, and how it is loaded.
+#[derive(Default)]
+pub struct File {
+    pub path: PathBuf,
+    pub allowed: Vec<String>,
+    pub limits: LoadLimits,
+}
+
+/// `incluster run`.
+pub struct Run {
+    pub file: File,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub args: Vec<String>,
+}
+
+/// `incluster check`.
+pub struct Check {
+    pub file: File,
+    pub format: Format,
+}
+
+/// How `incluster check` says it.
+#[derive(Clone, Copy)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// `incluster compose`.
+pub struct Compose {
+    pub file: File,
+    /// Whether it is to have TLS of its own.
+    pub is_standalone: bool,
+    pub output: PathBuf,
+}
+
+/// Takes the host's options, which stand before the command.
+pub fn parse(mut parser: Parser) -> Result<Options, Error> {
+    let mut options = Options { server: None, service_account_dir: SERVICE_ACCOUNT_DIR.into(), metrics: None, action: help() };
+    let mut first = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("server") => {
+                options.server = Some(parser.value()?.parse_with(|url| Server::parse(url).map_err(|e| e.to_string()))?);
+            }
+            Arg::Long("service-account-dir") => {
+                options.service_account_dir = parser.value()?.into();
+                if !options.service_account_dir.is_dir() {
+                    return Err(format!("--service-account-dir {}: no such folder", options.service_account_dir.display()).into());
+                }
+            }
+            Arg::Long("metrics") => {
+                let invalid = |_| "--metrics takes ADDRESS:PORT, for example 127.0.0.1:9090";
+                options.metrics = Some(parser.value()?.parse_with(|text| text.parse().map_err(invalid))?);
+            }
+            Arg::Value(name) if name == "run" => {
+                options.action = run(parser)?;
+                return Ok(options);
+            }
+            Arg::Value(name) if name == "check" => {
+                options.action = check(parser)?;
+                return Ok(options);
+            }
+            Arg::Value(name) if name == "compose" => {
+                options.action = compose(parser)?;
+                return Ok(options);
+            }
+            Arg::Long(name) => first = Some(format!("--{name}")),
+            Arg::Short(name) => first = Some(format!("-{name}")),
+            Arg::Value(value) => first = Some(value.string()?),
+        }
+        if first.is_some() {
+            break;
+        }
+    }
+    let args: Vec<_> = first.into_iter().map(Ok).chain(parser.raw_args()?.map(|arg| arg.string())).collect::<Result<_, _>>()?;
+    let command = command_line::parse(Parser::from_args(&args))?;
+    options.action = Action::Own(args, command);
+    Ok(options)
+}
+
+fn run(mut parser: Parser) -> Result<Action, Error> {
+    let mut run = Run { file: File::default(), policy: Policy::deny_all(), limits: Limits::default(), args: Vec::new() };
+    let limits = &mut run.limits;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("policy") => run.policy = read_yaml("--policy", &mut parser)?,
+            Arg::Long("memory") => limits.call.memory = mebibytes("--memory", &mut parser)?,
+            Arg::Long("response-mib") => limits.request.response_bytes = mebibytes("--response-mib", &mut parser)? as u64,
+            Arg::Long("cpu-time") => limits.call.cpu_time = time("--cpu-time", &mut parser)?,
+            Arg::Long("wall-time") => limits.call.wall_time = time("--wall-time", &mut parser)?,
+            Arg::Long("requests-per-second") => {
+                limits.tenant.requests_per_second = parser.value()?.parse()?;
+                limits.tenant.request_burst = limits.tenant.request_burst.max(limits.tenant.requests_per_second);
+            }
+            Arg::Long("open-streams") => limits.tenant.open_streams = parser.value()?.parse()?,
+            Arg::Long("allow") => run.file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => run.file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Value(path) => {
+                run.file.path = path.into();
+                run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
+                return Ok(Action::Run(run));
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Err(NO_FILE.into())
+}
+
+fn check(mut parser: Parser) -> Result<Action, Error> {
+    let mut check = Check { file: File::default(), format: Format::Text };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("allow") => check.file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => check.file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Long("output") | Arg::Short('o') => {
+                check.format = parser.value()?.parse_with(|text| match text {
+                    "text" => Ok(Format::Text),
+                    "json" => Ok(Format::Json),
+                    _ => Err("check's -o takes text or json"),
+                })?;
+            }
+            Arg::Value(path) if check.file.path.as_os_str().is_empty() => check.file.path = path.into(),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if check.file.path.as_os_str().is_empty() {
+        return Err(NO_FILE.into());
+    }
+    Ok(Action::Check(check))
+}
+
+fn compose(mut parser: Parser) -> Result<Action, Error> {
+    let (mut file, mut output, mut is_standalone) = (File::default(), None, false);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("allow") => file.allowed.push(parser.value()?.string()?),
+            Arg::Long("load-limits") => file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Long("output") | Arg::Short('o') => output = Some(parser.value()?.into()),
+            Arg::Long("standalone") if cfg!(feature = "standalone") => is_standalone = true,
+            Arg::Long("standalone") => {
+                return Err(
+                    "this build has no --standalone: build it with `--features standalone`, as `./justw dist` does".into()
+                );
+            }
+            Arg::Value(path) if file.path.as_os_str().is_empty() => file.path = path.into(),
+            other => return Err(other.unexpected()),
+        }
+    }
+    match output {
+        _ if file.path.as_os_str().is_empty() => Err(NO_FILE.into()),
+        Some(output) => Ok(Action::Compose(Compose { file, is_standalone, output })),
+        None => Err("compose takes -o OUT.wasm, the file to write".into()),
+    }
+}
+
+const NO_FILE: &str = "the file of an extension is missing";
+
+fn help() -> Action {
+    Action::Own(vec!["--help".into()], Command::Help)
+}
+
+fn read_yaml<T: DeserializeOwned>(option: &str, parser: &mut Parser) -> Result<T, Error> {
+    let path = PathBuf::from(parser.value()?);
+    let text =
+        input::read(&path, input::MAX_DOCUMENT).map_err(|e| format!("{option}: failed to read {}: {e}", path.display()))?;
+    input::yaml(&text).map_err(|e| format!("{option}: {}: {e}", path.display()).into())
+}
+
+fn mebibytes(option: &str, parser: &mut Parser) -> Result<usize, Error> {
+    let size: u32 = parser.value()?.parse_with(|text| match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{option} takes a number of MiB, 1 or more")),
+        Ok(size) => Ok(size),
+    })?;
+    Ok((size as usize) << 20)
+}
+
+fn time(option: &str, parser: &mut Parser) -> Result<Duration, Error> {
+    parser.value()?.parse_with(|text| match text {
+        "none" => Ok(Duration::MAX),
+        text => humantime::parse_duration(text).map_err(|_| format!("{option} takes a time, for example 30s, or none")),
+    })
+}

@@ -1,0 +1,107 @@
+//! A response's body that ends at its limits.
+
+use super::Withdrawn;
+use super::failure;
+use super::guard::Guard;
+use super::telemetry::Answered;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep};
+use wasmtime_wasi_http::Error;
+
+/// Counts the bytes, and watches the pauses between them.
+pub(crate) struct LimitedBody {
+    incoming: Incoming,
+    limit: u64,
+    left: u64,
+    pause: Duration,
+    deadline: Pin<Box<Sleep>>,
+    open: Open,
+    /// Nothing comes after an error.
+    is_broken: bool,
+}
+
+/// What goes with an answer while it is open.
+pub(crate) struct Open {
+    pub(crate) answered: Answered,
+    /// Present where the token must not enter the sandbox.
+    pub(crate) guard: Option<Guard>,
+    /// When the policy does not permit it any more.
+    pub(crate) withdrawn: Withdrawn,
+    /// The tenant's room for one more open stream.
+    pub(crate) _stream: OwnedSemaphorePermit,
+}
+
+impl LimitedBody {
+    pub(crate) fn new(incoming: Incoming, limit: u64, pause: Duration, open: Open) -> LimitedBody {
+        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
+    }
+
+    fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.open.answered.broken(&error);
+        self.is_broken = true;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for LimitedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.is_broken {
+            return Poll::Ready(None);
+        }
+        if self.open.withdrawn.as_mut().poll(cx).is_ready() {
+            return self.broken(failure::withdrawn());
+        }
+        let Poll::Ready(frame) = pin!(&mut self.incoming).poll_frame(cx) else {
+            ready!(self.deadline.as_mut().poll(cx));
+            return self.broken(failure::body_too_slow());
+        };
+        if let Some(next) = Instant::now().checked_add(self.pause) {
+            self.deadline.as_mut().reset(next);
+        }
+        match frame {
+            // Trailers are of no use to the client.
+            Some(Ok(frame)) if frame.is_trailers() => self.poll_frame(cx),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.open.answered.received(bytes);
+                if let (Some(guard), Some(data)) = (&mut self.open.guard, frame.data_ref())
+                    && guard.finds_in(data)
+                {
+                    return self.broken(failure::token_in_answer());
+                }
+                match self.left.checked_sub(bytes) {
+                    Some(left) => {
+                        self.left = left;
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                    None => {
+                        let limit = self.limit;
+                        self.broken(failure::body_too_large(limit))
+                    }
+                }
+            }
+            Some(Err(error)) => self.broken(failure::of_http(&error)),
+            None => {
+                self.open.answered.complete();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,156 @@
+//! Connections to the API server: TCP, then TLS, each under its deadline; kept for the next requests.
+
+use super::telemetry;
+use crate::files::read_file;
+use crate::limits::RequestLimits;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use incluster_core::Server;
+use incluster_core::tls::{Trust, TrustError, is_untrusted};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+/// Flow-control windows that a list of thousands of pods does not wait for.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// An unused connection is kept for so long, a little less than load balancers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// A connection whose other end has gone without a word is found out, and given up, in this time together.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connections to one API server.
+#[derive(Clone)]
+pub(crate) struct Connections(Client<Connector, Empty<Bytes>>);
+
+impl Connections {
+    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &RequestLimits) -> Connections {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .build(Connector::new(server, ca_path, limits));
+        Connections(client)
+    }
+
+    pub(super) async fn request(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
+        self.0.request(request).await
+    }
+}
+
+/// Connects to the one server, whatever the URL says: the door has compared it already.
+#[derive(Clone)]
+struct Connector(Arc<Inner>);
+
+struct Inner {
+    server: Server,
+    trust: Trust,
+    connect: Duration,
+    handshake: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// Name resolution or TCP failed.
+    Tcp(io::Error),
+    /// Name resolution or TCP took too long.
+    TcpTimeout,
+    /// There is nothing to trust.
+    Trust(TrustError),
+    /// TLS failed.
+    Tls(io::Error),
+    /// TLS took too long.
+    TlsTimeout,
+}
+
+impl Connector {
+    fn new(server: Server, ca_path: PathBuf, limits: &RequestLimits) -> Connector {
+        let RequestLimits { connect, handshake, .. } = *limits;
+        let trust = Trust::new(ca_path.to_string_lossy().into_owned(), read_file, ring::default_provider(), &["h2", "http/1.1"]);
+        Connector(Arc::new(Inner { server, trust, connect, handshake }))
+    }
+}
+
+impl Inner {
+    async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+        // Before the connection: without anything to trust, the server need not hear of us.
+        let config = self.trust()?;
+        match self.connect_with(config.clone()).await {
+            // The cluster's CA may have been rotated since ca.crt was read.
+            Err(ConnectError::Tls(error)) if is_untrusted(&error) => {
+                let now = self.trust()?;
+                match Arc::ptr_eq(&config, &now) {
+                    true => Err(ConnectError::Tls(error)),
+                    false => self.connect_with(now).await,
+                }
+            }
+            connected => connected,
+        }
+    }
+
+    fn trust(&self) -> Result<Arc<ClientConfig>, ConnectError> {
+        self.trust.config(&|news| telemetry::of_trust(self.trust.path(), &news)).map_err(ConnectError::Trust)
+    }
+
+    async fn connect_with(&self, config: Arc<ClientConfig>) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+        let connector = TlsConnector::from(config);
+        let tcp = match timeout(self.connect, TcpStream::connect((self.server.host(), self.server.port()))).await {
+            Ok(tcp) => tcp.map_err(ConnectError::Tcp)?,
+            Err(_) => return Err(ConnectError::TcpTimeout),
+        };
+        tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+        let name = ServerName::try_from(self.server.host().to_owned());
+        let name = name.map_err(|e| ConnectError::Tls(io::Error::new(ErrorKind::InvalidInput, e)))?;
+        match timeout(self.handshake, connector.connect(name, TokioIo::new(TokioIo::new(tcp)))).await {
+            Ok(tls) => Ok(MaybeHttpsStream::Https(TokioIo::new(tls.map_err(ConnectError::Tls)?))),
+            Err(_) => Err(ConnectError::TlsTimeout),
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _uri: Uri) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(async move { inner.connect().await })
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for ConnectError {}

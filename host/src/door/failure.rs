@@ -1,0 +1,112 @@
+//! What a failure is in the words of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), as wasmtime 48 gives
+//! guests the text of a body's error, and no code.
+
+use super::connections::ConnectError;
+use hyper_util::client::legacy;
+use incluster_core::failure::{Code, Failure};
+use incluster_core::tls::{self, find};
+use incluster_core::{ConfigError, Server};
+use std::io::ErrorKind;
+use wasmtime_wasi_http::Error;
+
+/// A request that got no response.
+pub(crate) fn of_request(error: &legacy::Error, server: &Server) -> Error {
+    if let Some(error) = find::<ConnectError>(error) {
+        return of_connect(error, server);
+    }
+    if let Some(error) = find::<hyper::Error>(error) {
+        return of_http(error);
+    }
+    // Not our connector's failure: the connection was another request's, and ended before this one could share it.
+    if error.is_connect() {
+        return failed(Code::ConnectionLost, "before the request was sent");
+    }
+    failed(Code::HttpProtocol, &error.to_string())
+}
+
+/// A response that broke off, or one that is not HTTP.
+pub(crate) fn of_http(error: &hyper::Error) -> Error {
+    let is_torn = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    match find::<h2::Error>(error) {
+        Some(h2) if !is_torn => of_h2(h2),
+        _ => internal(&tls::of_http(error)),
+    }
+}
+
+fn of_h2(error: &h2::Error) -> Error {
+    let code = match error.reason() {
+        // The server goes away, takes no more requests, or has lost what is behind it.
+        Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
+            Code::ConnectionLost
+        }
+        None if error.is_io() => Code::ConnectionLost,
+        _ => Code::HttpProtocol,
+    };
+    failed(code, &error.to_string())
+}
+
+/// A response that has more bytes than this.
+pub(crate) fn body_too_large(limit: u64) -> Error {
+    failed(Code::BodyTooLarge, &limit.to_string())
+}
+
+/// A response that pauses too long.
+pub(crate) fn body_too_slow() -> Error {
+    failed(Code::ReadTimeout, "between bytes")
+}
+
+/// A sandbox is told of its own tenant's limit.
+pub(crate) fn limit_exceeded(what: &str) -> Error {
+    failed(Code::LimitExceeded, what)
+}
+
+/// A request that may not leave.
+pub(crate) fn denied(why: &str) -> Error {
+    failed(Code::Denied, why)
+}
+
+/// A request that was permitted when it left.
+pub(crate) fn withdrawn() -> Error {
+    denied("the policy has changed, and does not permit this request any more")
+}
+
+/// There is no token to send, for this reason.
+pub(crate) fn no_token(error: ConfigError) -> Error {
+    match error {
+        ConfigError::TokenExpired { reason, .. } => failed(Code::TokenExpired, &reason),
+        error => failed(Code::TokenExpired, &error.to_string()),
+    }
+}
+
+/// The answer has the token in it, which is not for the sandbox.
+pub(crate) fn token_in_answer() -> Error {
+    failed(Code::HttpProtocol, "the service account's token is in the answer, which was withheld")
+}
+
+fn of_connect(error: &ConnectError, server: &Server) -> Error {
+    match error {
+        ConnectError::TcpTimeout => failed(Code::ConnectionTimeout, "connecting"),
+        ConnectError::TlsTimeout => failed(Code::ConnectionTimeout, "TLS handshake"),
+        ConnectError::Trust(error) => internal(&tls::of_trust(error)),
+        ConnectError::Tls(io) => internal(&tls::of_tls(io, server)),
+        ConnectError::Tcp(io) => match io.kind() {
+            ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
+                Error::DestinationIpUnroutable
+            }
+            ErrorKind::ConnectionReset => failed(Code::ConnectionLost, "while connecting"),
+            ErrorKind::TimedOut => failed(Code::ConnectionTimeout, "connecting"),
+            // std reports a failed look-up of a name without an OS error.
+            _ if io.raw_os_error().is_none() => Error::DnsError { rcode: Some(io.to_string()), info_code: None },
+            _ => failed(Code::NotConnected, &io.to_string()),
+        },
+    }
+}
+
+fn failed(code: Code, text: &str) -> Error {
+    internal(&Failure::new(code, text))
+}
+
+fn internal(failure: &Failure) -> Error {
+    Error::InternalError(Some(failure.to_string()))
+}

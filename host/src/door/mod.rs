@@ -1,0 +1,264 @@
+//! The sandbox's one door to the network.
+//!
+//! A guest's `wasi:http` request leaves only if it is what the client sends: a GET, over https, to the API server's own
+//! authority, with credentials, without headers that the client has no use for, and for something that the tenant's policy
+//! permits. Everything else is denied here, before a connection is even looked for. Redirects are not followed: they go back
+//! to the guest, which refuses them.
+//!
+//! Where the token stays outside of the sandbox, it is put on requests here, and an answer that has it is withheld.
+
+mod body;
+mod connections;
+mod failure;
+mod guard;
+mod permission;
+pub mod policy;
+mod quota;
+mod telemetry;
+
+pub(crate) use connections::Connections;
+pub(crate) use permission::Permission;
+pub(crate) use quota::RequestQuota;
+
+use crate::limits::RequestLimits;
+use crate::now;
+use body::{LimitedBody, Open};
+use bytes::Bytes;
+use guard::Guard;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt, Empty};
+use incluster_core::Server;
+use incluster_core::credentials::Credentials;
+use incluster_core::failure::ATTEMPT_HEADER;
+use incluster_core::request_info::{RequestInfo, Verb};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::{Exchange, Tokens};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::Instrument;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// Which attempt of a call a request is. It does not leave.
+const ATTEMPT: header::HeaderName = header::HeaderName::from_static(ATTEMPT_HEADER);
+
+/// No call that makes sense has more.
+const MOST_ATTEMPTS: u32 = 1_000_000;
+
+/// What a request may carry: what the client needs.
+const HEADERS: [header::HeaderName; 5] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT, ATTEMPT];
+
+/// What a sandbox finds instead of the token, where that stays outside.
+pub(crate) const PLACEHOLDER: &str = "incluster-brokered-token";
+
+/// What one tenant's sandboxes may ask for, and how much.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) server: Server,
+    pub(crate) permission: Arc<Permission>,
+    pub(crate) limits: RequestLimits,
+    /// Where the token stays outside: what is put in the placeholder's place.
+    pub(crate) brokered: Option<Arc<Credentials>>,
+    pub(crate) connections: Connections,
+    pub(crate) quota: Arc<RequestQuota>,
+    pub(crate) tokens: Arc<Tokens>,
+}
+
+impl Door {
+    /// The request that may leave, made anew from what the guest's asks for.
+    fn admit(&self, request: &http::request::Parts) -> Result<Admitted, Refusal> {
+        self.quota.count()?;
+        let uri = &request.uri;
+        if request.method != Method::GET {
+            return Err(Refusal::Method);
+        }
+        if uri.scheme_str() != Some("https") || !uri.authority().is_some_and(|a| self.server.is(a.as_str())) {
+            return Err(Refusal::Server);
+        }
+        if request.headers.keys().any(|name| !HEADERS.contains(name)) {
+            return Err(Refusal::Header);
+        }
+        let Some(token) = bearer(&request.headers) else { return Err(Refusal::Credentials) };
+        if self.brokered.is_some() && token != PLACEHOLDER.as_bytes() {
+            return Err(Refusal::Credentials);
+        }
+        let path_and_query = uri.path_and_query().map_or("/", |p| p.as_str());
+        let info = RequestInfo::parse(path_and_query).map_err(|malformed| Refusal::Policy(malformed.to_string()))?;
+        if !self.permission.permits(&info) {
+            return Err(Refusal::Policy(format!("the policy does not permit {info}")));
+        }
+        let stream = self.quota.stream()?;
+        let withdrawn = Box::pin(self.permission.clone().withdrawn(path_and_query.into()));
+        let mut request_out = Request::new(Empty::new());
+        // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
+        *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
+        *request_out.headers_mut() = request.headers.clone();
+        request_out.headers_mut().remove(header::HOST);
+        request_out.headers_mut().remove(ATTEMPT);
+        Ok(Admitted { request: request_out, is_watch: info.verb == Verb::Watch, stream, withdrawn })
+    }
+
+    /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
+    fn authorize(&self, headers: &mut HeaderMap) -> Result<Option<Guard>, Error> {
+        let mut guard = None;
+        if let Some(credentials) = &self.brokered {
+            let token = credentials.token(now()).map_err(failure::no_token)?;
+            guard = Guard::new(token.as_bytes());
+            let value =
+                HeaderValue::try_from(token.authorization()).map_err(|_| failure::denied("the token is not fit for a header"))?;
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        // Shown by no Debug, and kept out of HTTP/2's compression tables.
+        if let Some(token) = headers.get_mut(header::AUTHORIZATION) {
+            token.set_sensitive(true);
+        }
+        self.tokens.seen(headers, &self.tenant);
+        Ok(guard)
+    }
+
+    async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
+        let Admitted { mut request, is_watch, stream, mut withdrawn } = admitted;
+        let guard = match self.authorize(request.headers_mut()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                exchange.answered(Err(&error));
+                return Err(error);
+            }
+        };
+        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
+        let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
+        let deadline = limits.head();
+        let answer = tokio::select! {
+            biased;
+            () = &mut withdrawn => Err(failure::withdrawn()),
+            answer = timeout(deadline, self.connections.request(request)) => match answer {
+                Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
+                    Err(failure::token_in_answer())
+                }
+                Ok(answer) => answer.map_err(|e| failure::of_request(&e, &self.server)),
+                Err(_) => Err(Error::HttpResponseTimeout),
+            },
+        };
+        let answered = exchange.answered(answer.as_ref().map(Response::status));
+        let answer = answer?;
+        if let (Some(credentials), 401) = (&self.brokered, answer.status().as_u16()) {
+            // The guest asks once more. What fails here fails then.
+            let _ = credentials.reload(now());
+        }
+        let (pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
+        let pause = at_most(pause, options.between_bytes_timeout);
+        let open = Open { answered, guard, withdrawn, _stream: stream };
+        Ok(answer.map(|body| LimitedBody::new(body, bytes, pause, open).boxed_unsync()))
+    }
+}
+
+/// A request that may leave, its room among the tenant's open streams, and when it may be open no more.
+struct Admitted {
+    request: Request<Empty<Bytes>>,
+    is_watch: bool,
+    stream: OwnedSemaphorePermit,
+    withdrawn: Withdrawn,
+}
+
+type Withdrawn = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why a request may not leave.
+#[derive(Debug)]
+enum Refusal {
+    Method,
+    Server,
+    Header,
+    Credentials,
+    Policy(String),
+    Streams(u32),
+    Rate(u32),
+}
+
+impl Refusal {
+    /// In the words of the metrics `incluster_denied_total` and `incluster_limits_exceeded_total`.
+    fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Method => "method",
+            Refusal::Server => "server",
+            Refusal::Header => "header",
+            Refusal::Credentials => "credentials",
+            Refusal::Policy(_) => "policy",
+            Refusal::Streams(_) => "open_streams",
+            Refusal::Rate(_) => "requests_per_second",
+        }
+    }
+
+    /// Whether it is for a limit, and not for what was asked.
+    fn is_limit(&self) -> bool {
+        matches!(self, Refusal::Streams(_) | Refusal::Rate(_))
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Refusal::Method => failure::denied("only GET leaves the sandbox"),
+            Refusal::Server => failure::denied("only the API server can be reached, by https"),
+            Refusal::Header => failure::denied("a header is not among those that the client sends"),
+            Refusal::Credentials => failure::denied("the header authorization does not have this sandbox's bearer token"),
+            Refusal::Policy(why) => failure::denied(&why),
+            Refusal::Streams(limit) => {
+                failure::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
+            }
+            Refusal::Rate(limit) => {
+                failure::limit_exceeded(&format!("the tenant asks for more than {limit} answers a second, which is its limit"))
+            }
+        }
+    }
+}
+
+/// One sandbox's way to its tenant's door.
+#[derive(Clone)]
+pub(crate) struct Egress(Arc<Door>);
+
+impl Egress {
+    pub(crate) fn new(door: Arc<Door>) -> Egress {
+        Egress(door)
+    }
+}
+
+/// Which attempt of its call a request is, as the guest says; the first, where it says nothing that makes sense.
+fn attempt(headers: &HeaderMap) -> u32 {
+    let said = headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok());
+    said.filter(|attempt| (1..=MOST_ATTEMPTS).contains(attempt)).unwrap_or(1)
+}
+
+/// The bearer token, where there is one header `Authorization` and a bearer token in it.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let token = values.next()?.as_bytes().strip_prefix(b"Bearer ")?;
+    (!token.trim_ascii().is_empty() && values.next().is_none()).then_some(token)
+}
+
+impl WasiHttpHooks for Egress {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Processing), Error>> + Send> {
+        let (parts, _no_body_leaves) = request.into_parts();
+        let door = self.0.clone();
+        let admitted = door.admit(&parts);
+        let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone());
+        let span = exchange.span();
+        let answer = async move {
+            let response = match admitted {
+                Ok(admitted) => door.send(admitted, options.unwrap_or_default(), exchange).await?,
+                Err(refusal) => return Err(exchange.refused(refusal.reason(), refusal.is_limit(), refusal.into_error())),
+            };
+            Ok((response, Box::new(std::future::ready(Ok(()))) as Processing))
+        };
+        Box::new(answer.instrument(span))
+    }
+}
+
+type Processing = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+#[cfg(test)]
+mod tests;

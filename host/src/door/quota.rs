@@ -1,0 +1,39 @@
+//! How many requests a tenant may have: all that derive from it share them.
+
+use super::Refusal;
+use crate::limits::TenantLimits;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What is left of the rate, and of the open streams.
+pub(crate) struct RequestQuota {
+    per_second: u32,
+    rate: DefaultDirectRateLimiter,
+    most_streams: u32,
+    streams: Arc<Semaphore>,
+}
+
+impl RequestQuota {
+    pub(crate) fn new(limits: &TenantLimits) -> RequestQuota {
+        let TenantLimits { requests_per_second: per_second, request_burst, open_streams: most_streams, .. } = *limits;
+        // Limits are not zero.
+        let [rate, burst] = [per_second, request_burst].map(|limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN));
+        let rate = RateLimiter::direct(Quota::per_second(rate).allow_burst(burst));
+        RequestQuota { per_second, rate, most_streams, streams: Arc::new(Semaphore::new(most_streams as usize)) }
+    }
+
+    /// Counts a request, also one that is refused after it: a denial has its line in a log.
+    pub(super) fn count(&self) -> Result<(), Refusal> {
+        match self.rate.check().is_err() {
+            true => Err(Refusal::Rate(self.per_second)),
+            false => Ok(()),
+        }
+    }
+
+    /// Room for one more open stream.
+    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.streams.clone().try_acquire_owned().map_err(|_| Refusal::Streams(self.most_streams))
+    }
+}

@@ -1,0 +1,224 @@
+//! What one sandbox is given: three environment variables, one folder to read, and one door to the network.
+
+use super::volume::{FileSystem, Volume};
+use crate::door::{Door, Egress};
+use crate::error::{Error, Trap};
+use crate::limits::{CallLimits, MAX_FIELDS_BYTES, MAX_RESOURCES};
+use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use incluster_core::limits;
+use incluster_core::server::{HOST_VARIABLE, PORT_VARIABLE};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::{ResourceLimiter, Store};
+use wasmtime_wasi::cli::{StdinStream, StdoutStream};
+use wasmtime_wasi::filesystem::WasiFilesystemView;
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// The state of one sandbox, for a [`Store`]. One sandbox is for one cluster and one identity.
+pub struct Ctx {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    egress: Egress,
+    /// Where the token stays outside: what the guest sees of the service account's folder.
+    volume: Option<Arc<Volume>>,
+    table: ResourceTable,
+    limits: CallLimits,
+    /// The guest's linear memories together, in bytes.
+    memory: usize,
+    exceeded: Option<Error>,
+}
+
+/// Access to the [`Ctx`] in a store's data, for [`add_to_linker`](crate::add_to_linker).
+pub trait View: Send {
+    /// The sandbox's state.
+    fn incluster(&mut self) -> &mut Ctx;
+}
+
+impl View for Ctx {
+    fn incluster(&mut self) -> &mut Ctx {
+        self
+    }
+}
+
+impl Ctx {
+    /// Another call begins: what an earlier one was refused is not why this one ends.
+    pub(crate) fn begin_call(&mut self) {
+        self.exceeded = None;
+    }
+
+    /// The sandbox's files.
+    pub(crate) fn file_system(&mut self) -> FileSystem<'_> {
+        let volume = self.volume.clone();
+        FileSystem { wasi: self.filesystem(), volume }
+    }
+}
+
+/// What all sandboxes of a tenant are given alike.
+pub(crate) struct Given {
+    pub(crate) door: Arc<Door>,
+    /// `None` where they see the service account's folder itself.
+    pub(crate) volume: Option<Arc<Volume>>,
+    pub(crate) service_account_dir: PathBuf,
+    pub(crate) limits: CallLimits,
+}
+
+/// Builds a [`Ctx`]: for [`Tenant::store`](crate::Tenant::store), or from [`Tenant::ctx`](crate::Tenant::ctx). What it is not told to give,
+/// the guest does not have: no environment, arguments, standard input, files, sockets, or clock resolution beyond WASI's.
+#[must_use = "it makes nothing until it is built"]
+pub struct CtxBuilder {
+    given: Arc<Given>,
+    wasi: WasiCtxBuilder,
+}
+
+impl CtxBuilder {
+    pub(crate) fn new(given: &Arc<Given>) -> Result<CtxBuilder, Error> {
+        let mut wasi = WasiCtxBuilder::new();
+        if given.volume.is_none() {
+            let dir = &given.service_account_dir;
+            // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
+            wasi.allow_blocking_current_thread(reads_at_once(dir));
+            // Without the folder the guest finds no files, and has a typed error for that.
+            if dir.exists() {
+                let opened = wasi.preopened_dir(dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
+                opened.map_err(|source| Error::ServiceAccount { path: dir.clone(), source })?;
+            }
+        }
+        Ok(CtxBuilder { given: given.clone(), wasi })
+    }
+
+    /// The guest's command line, its own name first. None by default.
+    pub fn args(mut self, args: &[impl AsRef<str>]) -> Self {
+        self.wasi.args(args);
+        self
+    }
+
+    /// Where the guest's standard output goes. Nowhere by default.
+    pub fn stdout(mut self, stdout: impl StdoutStream + 'static) -> Self {
+        self.wasi.stdout(stdout);
+        self
+    }
+
+    /// Where the guest's standard error goes. Nowhere by default.
+    pub fn stderr(mut self, stderr: impl StdoutStream + 'static) -> Self {
+        self.wasi.stderr(stderr);
+        self
+    }
+
+    /// Where the guest's standard input comes from. It is empty by default.
+    pub fn stdin(mut self, stdin: impl StdinStream + 'static) -> Self {
+        self.wasi.stdin(stdin);
+        self
+    }
+
+    /// The guest's clocks. The host's by default.
+    pub fn clocks(mut self, wall: impl HostWallClock + 'static, monotonic: impl HostMonotonicClock + 'static) -> Self {
+        self.wasi.wall_clock(wall).monotonic_clock(monotonic);
+        self
+    }
+
+    /// The sandbox's state.
+    pub fn build(mut self) -> Ctx {
+        let Given { door, volume, limits, .. } = &*self.given;
+        let server = &door.server;
+        self.wasi
+            .env(HOST_VARIABLE, server.host())
+            .env(PORT_VARIABLE, server.port().to_string())
+            .env(limits::VARIABLE, door.limits.told())
+            .max_random_size(limits.hostcall_bytes as u64)
+            .allow_tcp(false)
+            .allow_udp(false);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Ctx {
+            wasi: self.wasi.build(),
+            http,
+            egress: Egress::new(door.clone()),
+            volume: volume.clone(),
+            table,
+            limits: *limits,
+            memory: 0,
+            exceeded: None,
+        }
+    }
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Ctx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
+    }
+}
+
+/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what the guest hands over; and lets guest code yield
+/// every 2 ms. [`Tenant::store`](crate::Tenant::store) and [`Sandboxes`](crate::Sandboxes) do it themselves. For a store that is made in
+/// another way: call it, hold a [`Runtime::admit`](crate::Runtime::admit) for as long as the store exists, and make calls under
+/// [`Tenant::run`](crate::Tenant::run), which ends those that take too long.
+pub fn limit<T: View>(store: &mut Store<T>) {
+    let hostcall_bytes = store.data_mut().incluster().limits.hostcall_bytes;
+    store.limiter(|data| data.incluster());
+    store.set_hostcall_fuel(hostcall_bytes);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+}
+
+/// Why guest code ended without an answer: the limit that it exceeded, else an error of the host's, else a trap.
+pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
+    if let Some(exceeded) = ctx.exceeded.take() {
+        return exceeded;
+    }
+    let trap = match trap.downcast::<Error>() {
+        Ok(error) => return error,
+        Err(trap) => trap,
+    };
+    if let Some(exit) = trap.downcast_ref::<I32Exit>() {
+        return Error::Exit(exit.0);
+    }
+    // wasmtime has no public type for it.
+    if trap.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        return Error::HostcallBytes(ctx.limits.hostcall_bytes);
+    }
+    match trap.downcast_ref::<ResourceTableError>() {
+        Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),
+        _ => Error::Trap(Trap::new(&trap)),
+    }
+}
+
+impl ResourceLimiter for Ctx {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let limit = self.limits.memory;
+        let all = self.memory.saturating_add(desired.saturating_sub(current));
+        if all > limit {
+            // A guest that may not grow aborts: what it was refused tells that from a bug.
+            self.exceeded.get_or_insert(Error::Memory(limit));
+            return Ok(false);
+        }
+        self.memory = all;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let limit = self.limits.table_elements;
+        if desired > limit {
+            self.exceeded.get_or_insert(Error::Table(limit));
+        }
+        Ok(desired <= limit)
+    }
+}
+
+/// Whether reading the volume cannot wait for somebody: what is there, is a file or a folder, and no pipe or device.
+fn reads_at_once(service_account_dir: &Path) -> bool {
+    [files::TOKEN, files::CA, files::NAMESPACE].iter().all(|name| match fs::metadata(service_account_dir.join(name)) {
+        Ok(found) => found.is_file() || found.is_dir(),
+        Err(_) => true,
+    })
+}

@@ -1,0 +1,114 @@
+//! The process that compiles: what it may do is limited before it reads the component.
+
+use super::pipeline::{compile, inspect, on_own_stack, prepare, survey};
+use super::protocol::{self, Action, Answer, Question};
+use super::{compiler, inventory::Inventory};
+use crate::sandbox::compile as settings;
+use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::thread::set_no_new_privs;
+use std::fs;
+use std::io::{self, Read, Write, stdin, stdout};
+use std::process::ExitCode;
+use wasmtime::Engine;
+
+/// It gives way to the processes that serve.
+const NICENESS: i32 = 10;
+
+/// The address space that it maps beside the memory that it writes to: its program, stacks, and what the allocator reserves.
+const RESERVED: u64 = 512 << 20;
+
+/// Compiles one component: the whole `main` of a program for [`Compiler::child`](crate::Compiler::child). It reads the component from
+/// its standard input, writes what it made of it to its standard output, and ends.
+///
+/// Before it reads the component, it limits itself: its memory, address space and processor time, no core dump, no file or socket beyond
+/// those three, no new privileges. It gives way to other processes. As it closes whatever else is open, call it first in `main`.
+///
+/// ```no_run
+/// # use std::process::ExitCode;
+/// fn main() -> ExitCode {
+///     incluster::compile_child()
+/// }
+/// ```
+pub fn compile_child() -> ExitCode {
+    match answer() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The host reads it.
+            let _ = writeln!(io::stderr(), "incluster: compiling failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer() -> io::Result<()> {
+    close_inherited()?;
+    let (mut input, mut output) = (stdin().lock(), stdout().lock());
+    let question: Question = protocol::read(&mut input)?;
+    limit(&question)?;
+    let engine = Engine::new(&settings::configuration()).map_err(io::Error::other)?;
+    if compiler::settings_of(&engine) != question.engine {
+        return protocol::write(&mut output, &Answer::OtherEngine);
+    }
+    let mut component = Vec::with_capacity(usize::try_from(question.bytes).map_err(io::Error::other)?);
+    input.take(question.bytes).read_to_end(&mut component)?;
+    let (answer, made) = on_own_stack(|| work(&engine, &question, &component))?;
+    protocol::write(&mut output, &answer)?;
+    output.write_all(&made)?;
+    output.flush()
+}
+
+/// Closes all files but standard input, output and error: what the process that started this one has open may be inherited.
+fn close_inherited() -> io::Result<()> {
+    /// The first beyond the three.
+    const FIRST: i32 = 3;
+    let open = fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // The folder itself is among them, and is closed by then.
+    let open: Vec<i32> = open.filter(|&file| file >= FIRST).collect();
+    for file in open {
+        close(file);
+    }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "closing a file by its number trusts that nobody owns it: this process has opened none yet")]
+fn close(file: i32) {
+    // SAFETY: this is the first thing that this process does; what it has opened itself since is closed again.
+    unsafe { rustix::io::close(file) }
+}
+
+fn work(engine: &Engine, question: &Question, component: &[u8]) -> (Answer, Vec<u8>) {
+    let Question { action, allowed, limits, .. } = question;
+    let made = match action {
+        Action::Load => compile(engine, component, allowed, limits, &mut Inventory::default()),
+        Action::Survey(problem) => {
+            let inspection = survey(component, allowed, limits, problem.clone());
+            return (Answer::Inspected(Box::new(inspection), 0), Vec::new());
+        }
+        Action::Compose(client) => prepare(component, *client, allowed, limits, &mut Inventory::default()),
+        Action::Inspect => {
+            let (inspection, code) = inspect(engine, component, allowed, limits);
+            return (Answer::Inspected(Box::new(inspection), code.len() as u64), code);
+        }
+    };
+    match made {
+        Ok(made) => (Answer::Made(made.len() as u64), made),
+        Err(error) => (Answer::Refused(error), Vec::new()),
+    }
+}
+
+fn limit(question: &Question) -> io::Result<()> {
+    let at_most = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
+    let seconds = question.cpu_time.as_secs() + u64::from(question.cpu_time.subsec_nanos() > 0);
+    setrlimit(Resource::Core, at_most(0))?;
+    setrlimit(Resource::Fsize, at_most(0))?;
+    // What is open stays so; nothing is opened any more, not even in place of what is closed.
+    setrlimit(Resource::Nofile, at_most(0))?;
+    set_no_new_privs(true)?;
+    // What it may write to; and all that it may map, of which some is only reserved, or the program's own.
+    setrlimit(Resource::Data, at_most(question.memory))?;
+    setrlimit(Resource::As, at_most(question.memory.saturating_add(RESERVED)))?;
+    // At the first it is told by SIGXCPU, which ends it, and which the host knows the limit by.
+    setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
+    setpriority_process(None, NICENESS)?;
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Where components are compiled.
+
+use super::compose::Client;
+use super::inspection::Inspection;
+use super::inventory::Inventory;
+use super::memory::Share;
+use super::pipeline::{inspect, not_mapped, on_own_stack, prepare};
+use super::process::Program;
+use super::protocol::{Action, Answer, Question};
+use super::queue::{Place, Queue};
+use crate::extension_error::ExtensionError;
+use crate::load_limits::{LoadLimit, LoadLimits};
+use ring::digest::{Context, SHA256};
+use std::ffi::OsString;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// As many components are compiled at once, unless the embedder says otherwise.
+const AT_ONCE: usize = 2;
+
+/// The processor time of a survey.
+const SURVEY: Duration = Duration::from_secs(1);
+
+/// The threads that one component is compiled on, unless the embedder says otherwise.
+const THREADS: usize = 2;
+
+/// Where a [`Runtime`](crate::Runtime) composes and compiles extensions. An embedder chooses: there is none by default.
+///
+/// ```no_run
+/// use incluster::{Compiler, Runtime};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let compiler = Compiler::child("/usr/libexec/my-gateway-compile");
+/// let runtime = Runtime::builder().compiler(compiler).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Compiler {
+    mode: Mode,
+    queue: Arc<Queue>,
+}
+
+#[derive(Clone)]
+enum Mode {
+    InProcess,
+    Child(Program),
+}
+
+impl Compiler {
+    /// In this process, on a thread of its own. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
+    /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
+    /// The thread goes on to its end even if nobody waits for it any more, and keeps its place in the queue until then.
+    pub fn in_process() -> Compiler {
+        Compiler { mode: Mode::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
+    }
+
+    /// In a process of its own for each component, with limits of memory and processor time. Its program is one whose whole
+    /// `main` is [`compile_child`](crate::compile_child), of this version of this crate. It may be the embedder's own executable, by
+    /// `/proc/self/exe` and an argument ([`Compiler::arg`]) that its `main` looks for first:
+    ///
+    /// ```no_run
+    /// # use std::process::ExitCode;
+    /// fn main() -> ExitCode {
+    ///     if std::env::args_os().nth(1).is_some_and(|arg| arg == "compile-child") {
+    ///         return incluster::compile_child();
+    ///     }
+    ///     // Compiler::child("/proc/self/exe").arg("compile-child")
+    /// #   ExitCode::SUCCESS
+    /// }
+    /// ```
+    ///
+    /// It needs a tokio runtime with I/O and time enabled.
+    pub fn child(program: impl Into<PathBuf>) -> Compiler {
+        let program = Program { path: program.into(), args: Vec::new(), threads: THREADS };
+        Compiler { mode: Mode::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
+    }
+
+    /// Another argument for the program.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        if let Mode::Child(program) = &mut self.mode {
+            program.args.push(arg.into());
+        }
+        self
+    }
+
+    /// How many threads compile one component, at least one. 2 by default. Of [`Compiler::in_process`], this is rayon's business.
+    pub fn threads(mut self, threads: usize) -> Self {
+        if let Mode::Child(program) = &mut self.mode {
+            program.threads = threads.max(1);
+        }
+        self
+    }
+
+    /// How many components are compiled at once, at least one. 2 by default. The others wait, one of each tenant's before the second of
+    /// another's.
+    pub fn at_once(mut self, components: usize) -> Self {
+        self.queue = Arc::new(Queue::new(components.max(1)));
+        self
+    }
+}
+
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.mode {
+            Mode::InProcess => f.write_str("Compiler::in_process()"),
+            Mode::Child(program) => write!(f, "Compiler::child({:?})", program.path),
+        }
+    }
+}
+
+/// A component, and what is needed to make something of it.
+pub(crate) struct Job<'a> {
+    pub(crate) compiler: &'a Compiler,
+    pub(crate) engine: &'a Engine,
+    pub(crate) limits: &'a LoadLimits,
+    pub(crate) tenant: &'a str,
+    pub(crate) component: &'a [u8],
+    pub(crate) allowed: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Waits until it is this tenant's turn. The place is held by what makes something of the component, to its end.
+    pub(crate) async fn place(&self) -> Place {
+        self.compiler.queue.enter(self.tenant).await
+    }
+
+    /// Makes code of it.
+    pub(crate) async fn load(&self, place: Place) -> Result<Component, ExtensionError> {
+        match &self.compiler.mode {
+            Mode::InProcess => {
+                let engine = self.engine.clone();
+                let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
+                    let composed = prepare(component, Client::HostTls, allowed, limits, &mut Inventory::default())?;
+                    Component::new(&engine, composed).map_err(|e| not_mapped(&e))
+                };
+                self.in_process(place, compile).await?
+            }
+            Mode::Child(program) => match self.ask(program, Action::Load, &place).await? {
+                (Answer::Made(_), code) => self.deserialize(code).await,
+                _ => Err(program.not_usable(OTHER_ANSWER)),
+            },
+        }
+    }
+
+    /// Composes it with the client.
+    pub(crate) async fn compose(&self, place: Place, client: Client) -> Result<Vec<u8>, ExtensionError> {
+        match &self.compiler.mode {
+            Mode::InProcess => {
+                let compose = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
+                    prepare(component, client, allowed, limits, &mut Inventory::default())
+                };
+                self.in_process(place, compose).await?
+            }
+            Mode::Child(program) => match self.ask(program, Action::Compose(client), &place).await? {
+                (Answer::Made(_), composition) => Ok(composition),
+                _ => Err(program.not_usable(OTHER_ANSWER)),
+            },
+        }
+    }
+
+    /// Finds out what there is to know of it, and makes code of it, if nothing is wrong.
+    pub(crate) async fn inspect(&self, place: Place) -> Result<(Inspection, Option<Component>), ExtensionError> {
+        let (mut inspection, code) = match &self.compiler.mode {
+            Mode::InProcess => {
+                let engine = self.engine.clone();
+                let inspect =
+                    move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
+                self.in_process(place, inspect).await?
+            }
+            Mode::Child(program) => {
+                let asked = match self.ask(program, Action::Inspect, &place).await {
+                    // It died of compiling; the counting does not.
+                    Err(
+                        problem @ (ExtensionError::CompileMemory { .. }
+                        | ExtensionError::CompileCpuTime { .. }
+                        | ExtensionError::CompileWallTime { .. }
+                        | ExtensionError::ArtifactTooLarge { .. }
+                        | ExtensionError::CompilerDied { .. }),
+                    ) => self.survey(program, problem, &place).await,
+                    asked => asked?,
+                };
+                match asked {
+                    (Answer::Inspected(inspection, _), code) => (*inspection, code),
+                    _ => return Err(program.not_usable(OTHER_ANSWER)),
+                }
+            }
+        };
+        if inspection.problem.is_some() {
+            return Ok((inspection, None));
+        }
+        // Whether it has a place in the pool is seen here alone.
+        let mapped = self.deserialize(code).await;
+        inspection.problem = mapped.as_ref().err().cloned();
+        Ok((inspection, mapped.ok()))
+    }
+
+    /// What can be known of a component that the compiler died of. Counting is brief, unless that is what it died of.
+    async fn survey(&self, program: &Program, problem: ExtensionError, place: &Place) -> (Answer, Vec<u8>) {
+        let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
+        let job = Job { limits: &brief, allowed: self.allowed.clone(), ..*self };
+        let surveyed = job.ask(program, Action::Survey(problem.clone()), place).await;
+        surveyed.unwrap_or_else(|_| (Answer::Inspected(Box::new(Inspection::refused(problem)), 0), Vec::new()))
+    }
+
+    /// Maps code that was made for this engine: it is copied, on a thread that may take its time.
+    async fn deserialize(&self, code: Vec<u8>) -> Result<Component, ExtensionError> {
+        let engine = self.engine.clone();
+        let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_mapped(&e)));
+        mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
+    }
+
+    async fn in_process<T: Send + 'static>(
+        &self,
+        place: Place,
+        task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
+    ) -> Result<T, ExtensionError> {
+        let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _until_it_ends = place;
+            on_own_stack(|| task(&component, &allowed, &limits))
+        });
+        let done = done.await.unwrap_or_else(|error| Err(error.into()));
+        done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
+    }
+
+    async fn ask(&self, program: &Program, action: Action, _place: &Place) -> Result<(Answer, Vec<u8>), ExtensionError> {
+        let bytes = self.component.len() as u64;
+        // The child would say so, too, when it has read it all.
+        LoadLimit::Bytes.check(self.limits, bytes)?;
+        let memory = Share::of(self.limits.memory_for(bytes)).await?;
+        let question = Question {
+            action,
+            allowed: self.allowed.clone(),
+            limits: self.limits.clone(),
+            engine: settings_of(self.engine),
+            memory: memory.bytes(),
+            cpu_time: self.limits.cpu_time_for(bytes),
+            bytes,
+        };
+        program.ask(&question, self.component, self.limits.artifact_for(bytes)).await
+    }
+}
+
+const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
+
+/// What tells engines apart whose code does not fit each other.
+pub(crate) fn settings_of(engine: &Engine) -> u64 {
+    let mut settings = Settings(Context::new(&SHA256));
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    settings.finish()
+}
+
+/// The standard library's own hasher may be another in its next version, which another process may have been built with.
+struct Settings(Context);
+
+impl Hasher for Settings {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.clone().finish().as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "deserializing trusts the bytes: a child of this process's own made them, and handed them over by a pipe"
+)]
+fn deserialize(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what `precompile_component` returned in a process that this one started from a program that the embedder named;
+    // they came through a pipe that nobody else can write to.
+    unsafe { Component::deserialize(engine, artifact) }
+}

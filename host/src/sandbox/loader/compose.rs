@@ -1,0 +1,164 @@
+//! Composes a component with the client, so that what is left of its imports is WASI's, or allowed by the embedder.
+
+use super::inventory::{Import, Inventory};
+use crate::extension_error::ExtensionError;
+use incluster_core::text;
+use serde::{Deserialize, Serialize};
+use std::error::Error as StdError;
+use std::fmt;
+use wac_graph::types::Package;
+use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
+
+/// What the interfaces of the client's begin with.
+const CLIENT: &str = "incluster:kubernetes/";
+
+/// The client that a component is composed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Client {
+    /// Its host has TLS for it, by wasi:http.
+    HostTls,
+    /// It has TLS of its own, over wasi:sockets.
+    #[cfg(feature = "standalone")]
+    OwnTls,
+}
+
+impl Client {
+    fn component(self) -> &'static [u8] {
+        match self {
+            Client::HostTls => super::super::runtime::PLUGIN,
+            #[cfg(feature = "standalone")]
+            Client::OwnTls => incluster_standalone::PLUGIN,
+        }
+    }
+}
+
+/// What an import of an extension's leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Access {
+    /// It is there.
+    Permitted,
+    /// It is there, and leads nowhere: a component that imports it loads, and gets nothing by it.
+    Closed,
+    /// A component that imports it is not loaded, unless the embedder allows it by name.
+    Refused,
+}
+
+use Access::{Closed, Permitted};
+
+/// What an extension may import without being asked: the client, and what of WASI 0.2 reaches nothing outside of the sandbox.
+/// wasi:filesystem is among them, as every program of a standard library's imports it: what is there to read is the service
+/// account's folder, and in that no token.
+const HARMLESS: [(&str, Access); 23] = [
+    ("incluster:kubernetes/client", Permitted),
+    ("incluster:kubernetes/types", Permitted),
+    ("wasi:cli/environment", Permitted),
+    ("wasi:cli/exit", Permitted),
+    ("wasi:cli/stderr", Permitted),
+    ("wasi:cli/stdin", Permitted),
+    ("wasi:cli/stdout", Permitted),
+    ("wasi:cli/terminal-input", Permitted),
+    ("wasi:cli/terminal-output", Permitted),
+    ("wasi:cli/terminal-stderr", Permitted),
+    ("wasi:cli/terminal-stdin", Permitted),
+    ("wasi:cli/terminal-stdout", Permitted),
+    ("wasi:clocks/monotonic-clock", Permitted),
+    ("wasi:clocks/wall-clock", Permitted),
+    ("wasi:filesystem/preopens", Permitted),
+    ("wasi:filesystem/types", Permitted),
+    ("wasi:io/error", Permitted),
+    ("wasi:io/poll", Permitted),
+    ("wasi:io/streams", Permitted),
+    ("wasi:random/insecure", Permitted),
+    ("wasi:random/insecure-seed", Permitted),
+    ("wasi:random/random", Permitted),
+    // Requests and answers are data: they reach nobody without a handler.
+    ("wasi:http/types", Closed),
+];
+
+impl Access {
+    /// What an import of this name leads to, where the embedder allows these interfaces beyond the harmless ones.
+    pub(crate) fn of(import: &str, allowed: &[String]) -> Access {
+        let name = import.split('@').next().unwrap_or(import);
+        let harmless = HARMLESS.iter().find(|(harmless, _)| *harmless == name).map(|(_, access)| *access);
+        match harmless {
+            // A refusal prints the whole name: that is taken, too.
+            _ if allowed.iter().any(|allowed| allowed == name || allowed == import) => Permitted,
+            Some(access) => access,
+            None => Access::Refused,
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Permitted => "permitted",
+            Closed => "closed",
+            Access::Refused => "refused",
+        })
+    }
+}
+
+/// Refuses imports that an extension may not have.
+pub(crate) fn check(found: &Inventory, allowed: &[String]) -> Result<(), ExtensionError> {
+    let refused = |import: &&Import| Access::of(&import.name, allowed) == Access::Refused;
+    let refused: Vec<_> = found.imports.iter().filter(refused).map(|import| &*import.name).collect();
+    if !refused.is_empty() {
+        return Err(ExtensionError::imports(&refused));
+    }
+    match found.imports.iter().find(|import| !import.is_instance) {
+        Some(import) => Err(ExtensionError::NotAnInterface(text::name(&import.name))),
+        None => Ok(()),
+    }
+}
+
+/// The component with the client in it. It was counted and validated, and its imports were checked.
+pub(crate) fn compose(component: &[u8], client: Client, found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
+    let ours = || found.imports.iter().map(|import| &*import.name).filter(|name| name.starts_with(CLIENT));
+    if ours().next().is_none() {
+        return Ok(component.into());
+    }
+    let mut graph = CompositionGraph::new();
+    let (extension, plugin) =
+        (register(&mut graph, "extension", component)?, register(&mut graph, "plugin", client.component())?);
+    let (extension_instance, plugin_instance) = (graph.instantiate(extension), graph.instantiate(plugin));
+    for import in ours() {
+        let misfit = |e: &dyn StdError| ExtensionError::DoesNotFit { import: text::name(import), reason: chain(e) };
+        let export = graph.alias_instance_export(plugin_instance, import).map_err(|e| misfit(&e))?;
+        graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| misfit(&e))?;
+    }
+    let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
+    for name in &found.exports {
+        let export = graph.alias_instance_export(extension_instance, name).map_err(|e| malformed(&e))?;
+        graph.export(export, name).map_err(|e| malformed(&e))?;
+    }
+    graph.encode(EncodeOptions::default()).map_err(|e| malformed(&e))
+}
+
+fn register(graph: &mut CompositionGraph, name: &str, component: &[u8]) -> Result<PackageId, ExtensionError> {
+    let malformed = |text: String| ExtensionError::Malformed(text);
+    let package = Package::from_bytes(name, None, component, graph.types_mut()).map_err(|e| malformed(text::error(&e)))?;
+    graph.register_package(package).map_err(|e| malformed(chain(&e)))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn StdError) -> String {
+    let causes = std::iter::successors(Some(error), |&e| e.source());
+    text::error(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_is_allowed_by_its_name_with_or_without_the_version() {
+        for (allowed, access) in
+            [("a:b/c", Permitted), ("a:b/c@0.1.0", Permitted), ("a:b/c@0.2.0", Access::Refused), ("a:b/d", Access::Refused)]
+        {
+            assert_eq!(Access::of("a:b/c@0.1.0", &[allowed.into()]), access, "{allowed}");
+        }
+        assert_eq!((Access::of("wasi:http/types@0.2.0", &[]), Access::of("wasi:io/poll", &[])), (Closed, Permitted));
+    }
+}

@@ -1,0 +1,140 @@
+//! What there is to know of a component before it is loaded.
+
+use super::compose::Access;
+use super::inventory::Inventory;
+use crate::extension_error::ExtensionError;
+use crate::load_limits::{LoadLimit, LoadLimits};
+use incluster_core::text;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What there is to know of a component before it is loaded. Names in it are as they are in the file: escape them before they are shown
+/// on a terminal, as its `Display` and [`input::json`](crate::input::json) do. They are at most [`LoadLimits::name_bytes`] long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Inspection {
+    /// Its imports, and what each leads to; the first 1,000 of them.
+    pub imports: Vec<Import>,
+    /// The names of its exports; the first 1,000 of them.
+    pub exports: Vec<String>,
+    /// How much it has of what is limited.
+    pub counts: Vec<Count>,
+    /// What made it, as it says itself: `processed-by wit-component 0.244.0`. At most 32.
+    pub producers: Vec<String>,
+    /// The size of the compiled code with what belongs to it, in bytes; absent where it was not compiled.
+    pub compiled_bytes: Option<u64>,
+    /// Why it would not be loaded. Where there is something, what was not read is not in the other fields.
+    pub problem: Option<ExtensionError>,
+    /// Why [`Tenant::run_extension`](crate::Tenant::run_extension) could not run it, although it can be loaded: it exports no
+    /// `wasi:cli/run`, or imports what only an embedder's linker has. Absent where it can be run, and where it cannot be loaded.
+    pub not_runnable: Option<String>,
+}
+
+/// An import of a component's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Its name, with the version.
+    pub name: String,
+    /// What it leads to.
+    pub access: Access,
+}
+
+impl Import {
+    /// Whether it has this name, which may be without the version.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.name.split('@').next() == Some(name)
+    }
+}
+
+/// How much a component has of what one of [`LoadLimits`] limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Which limit.
+    pub limit: LoadLimit,
+    /// Its value.
+    pub value: u64,
+    /// How much the component has, as far as it was read.
+    pub found: u64,
+}
+
+impl Inspection {
+    /// Of a file that was not read any further, for this reason.
+    pub fn refused(problem: ExtensionError) -> Inspection {
+        Inspection {
+            imports: Vec::new(),
+            exports: Vec::new(),
+            counts: Vec::new(),
+            producers: Vec::new(),
+            compiled_bytes: None,
+            problem: Some(problem),
+            not_runnable: None,
+        }
+    }
+
+    pub(crate) fn new(
+        found: Inventory,
+        limits: &LoadLimits,
+        allowed: &[String],
+        compiled: Result<u64, ExtensionError>,
+    ) -> Inspection {
+        let import = |import: super::inventory::Import| Import { access: Access::of(&import.name, allowed), name: import.name };
+        let count = |limit: LoadLimit| Count { limit, value: limit.of(limits), found: found.counts[limit as usize] };
+        Inspection {
+            counts: LoadLimit::COUNTED.into_iter().map(count).collect(),
+            imports: found.imports.into_iter().take(LISTED).map(import).collect(),
+            exports: found.exports.into_iter().take(LISTED).collect(),
+            producers: found.producers.into_iter().collect(),
+            compiled_bytes: compiled.as_ref().ok().copied(),
+            problem: compiled.err(),
+            not_runnable: None,
+        }
+    }
+}
+
+/// So many imports and exports are listed.
+const LISTED: usize = 1_000;
+
+/// So many of them are shown; Python's components have 27.
+const SHOWN: usize = 100;
+
+/// Says how many are not shown.
+fn more(f: &mut fmt::Formatter<'_>, what: &str, all: usize) -> fmt::Result {
+    match all.saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(f, "{what}    and {more} more"),
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            None => writeln!(f, "result    it can be loaded")?,
+            Some(problem) => writeln!(f, "result    it is refused: {problem}")?,
+        }
+        match &self.not_runnable {
+            Some(reason) => writeln!(f, "run       not by `incluster run`: {reason}")?,
+            None if self.problem.is_none() => writeln!(f, "run       `incluster run` can run it")?,
+            None => {}
+        }
+        for import in self.imports.iter().take(SHOWN) {
+            let note = if import.access == Access::Closed { " (there is no handler: it reaches nothing)" } else { "" };
+            writeln!(f, "import    {:<9} {}{note}", import.access, text::name(&import.name))?;
+        }
+        more(f, "import", self.imports.len())?;
+        for export in self.exports.iter().take(SHOWN) {
+            writeln!(f, "export    {}", text::name(export))?;
+        }
+        more(f, "export", self.exports.len())?;
+        for Count { limit, value, found } in &self.counts {
+            writeln!(f, "count     {:<13} {found:>10} of {value}", limit.name())?;
+        }
+        for producer in &self.producers {
+            writeln!(f, "producer  {producer}")?;
+        }
+        if let Some(bytes) = self.compiled_bytes {
+            writeln!(f, "compiled  {bytes} bytes")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Extensions: components of tenants' own, which are not to be trusted. Their files are counted, checked, composed with the client
+//! component and compiled when they are loaded.
+//!
+//! ```text
+//!  Runtime::extension ──► cache ──► queue ──► Compiler::child(program) ──► count ► check ► compose ► compile
+//!                                        └──► Compiler::in_process()   ──► the same, in this process
+//! ```
+
+mod child;
+mod compiler;
+mod compose;
+mod count;
+mod inspection;
+mod inventory;
+mod memory;
+mod pipeline;
+mod process;
+mod protocol;
+mod queue;
+
+pub use child::compile_child;
+pub use compiler::Compiler;
+pub use compose::Access;
+pub use inspection::{Count, Import, Inspection};
+
+use super::linker::command;
+use super::runtime::Runtime;
+use crate::error::Error;
+use crate::extension_error::ExtensionError;
+use compiler::Job;
+use compose::Client;
+use ring::digest::{Context, SHA256};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::OnceCell;
+use wasmtime::component::Component;
+
+/// A component of a tenant's, composed with `incluster-plugin.wasm`, checked, and compiled. Clones are the same.
+#[derive(Clone)]
+pub struct Extension {
+    component: Component,
+    /// What the cache knows it by, for as long as it is in use.
+    _slot: Slot,
+}
+
+impl Runtime {
+    /// Loads an extension for a tenant. Of interfaces beyond the client's and WASI's harmless ones, it may import those in `allowed`,
+    /// by their names with or without a version, such as `wasi:http/outgoing-handler` (which reaches the API server alone) or one of the
+    /// embedder's own.
+    ///
+    /// It is counted against the runtime's [`LoadLimits`], then composed and compiled where the runtime's [`Compiler`] says. That takes
+    /// about a second for each MB of the file, and nothing of it is kept when the process ends. `tenant` is a name: one tenant's
+    /// extensions are compiled one after the other. An extension that is in use is not compiled again, whoever loads it; and of those who
+    /// load the same file at the same time, one compiles it for all. Of files that were refused for good, the last 256 are remembered.
+    /// Dropping the future ends the compiling, if that is in a process of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extension`] says what is wrong with the component, or with the compiler; [`ExtensionError::is_permanent`] says whether
+    /// another attempt may succeed.
+    pub async fn extension(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Extension, Error> {
+        let job = self.job(tenant, component, allowed)?;
+        let key = key(component, allowed).await;
+        let slot = self.extensions().slot(key).map_err(Error::Extension)?;
+        let loaded = match slot.get() {
+            Some(loaded) => loaded.clone(),
+            None => {
+                // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+                let place = job.place().await;
+                slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone()
+            }
+        };
+        match loaded {
+            Ok(component) => Ok(Extension { component, _slot: slot }),
+            Err(refused) => {
+                self.extensions().remember(key, &refused);
+                Err(Error::Extension(refused))
+            }
+        }
+    }
+
+    /// Composes an extension with the client, as [`Runtime::extension`] does, into a component for other engines. It imports WASI alone,
+    /// and what is in `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Runtime::extension`].
+    pub async fn compose(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
+        let job = self.job(tenant, component, allowed)?;
+        let place = job.place().await;
+        job.compose(place, Client::HostTls).await.map_err(Error::Extension)
+    }
+
+    /// Composes an extension with a client that has TLS of its own, over wasi:sockets, into a component for engines whose TLS does not
+    /// trust ca.crt, such as the wasmtime CLI. It imports WASI alone, and what is in `allowed`. There, no policy holds, and the component
+    /// has the token.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Runtime::extension`].
+    #[cfg(feature = "standalone")]
+    pub async fn compose_standalone(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
+        let job = self.job(tenant, component, allowed)?;
+        let place = job.place().await;
+        job.compose(place, Client::OwnTls).await.map_err(Error::Extension)
+    }
+
+    /// Finds out what there is to know of a component, and whether [`Runtime::extension`] would load it. It compiles it, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extension`], where the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
+    pub async fn inspect(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Inspection, Error> {
+        let job = self.job(tenant, component, allowed)?;
+        let place = job.place().await;
+        let (mut inspection, component) = job.inspect(place).await.map_err(Error::Extension)?;
+        inspection.not_runnable = component.and_then(|component| command(self, &component).err()).map(|error| error.to_string());
+        Ok(inspection)
+    }
+
+    fn job<'a>(&'a self, tenant: &'a str, component: &'a [u8], allowed: &[&str]) -> Result<Job<'a>, Error> {
+        let (compiler, limits) = self.loading();
+        let compiler = compiler.ok_or(Error::Extension(ExtensionError::NoCompiler))?;
+        let allowed = allowed.iter().map(ToString::to_string).collect();
+        Ok(Job { compiler, engine: self.engine(), limits, tenant, component, allowed })
+    }
+}
+
+impl Extension {
+    /// The compiled component, for a linker of the embedder's own.
+    pub fn component(&self) -> &Component {
+        &self.component
+    }
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Extension")
+    }
+}
+
+/// A component, or why it will never be one.
+type Loaded = Result<Component, ExtensionError>;
+
+/// Where that is, or will be: whoever asks for the same one meanwhile waits for it.
+type Slot = Arc<OnceCell<Loaded>>;
+
+/// A refusal that may pass is not for those who wait: each of them tries.
+async fn settled(loading: impl Future<Output = Loaded>) -> Result<Loaded, ExtensionError> {
+    match loading.await {
+        Err(passing) if !passing.is_permanent() => Err(passing),
+        loaded => Ok(loaded),
+    }
+}
+
+/// The hash of what an extension is made from.
+type Key = [u8; 32];
+
+async fn key(component: &[u8], allowed: &[&str]) -> Key {
+    /// What is hashed before others have their turn: it takes about a millisecond.
+    const PIECE: usize = 1 << 20;
+    let mut hash = Context::new(&SHA256);
+    for part in allowed.iter().map(|name| name.as_bytes()).chain([component]) {
+        hash.update(&part.len().to_le_bytes());
+        for piece in part.chunks(PIECE) {
+            hash.update(piece);
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(hash.finish().as_ref());
+    key
+}
+
+/// So many refusals are remembered.
+const REFUSALS: usize = 256;
+
+/// The extensions that are in use or being loaded, and those that were refused for good last.
+#[derive(Default)]
+pub(crate) struct Cache {
+    slots: Mutex<HashMap<Key, Weak<OnceCell<Loaded>>>>,
+    refusals: Mutex<VecDeque<(Key, ExtensionError)>>,
+}
+
+impl Cache {
+    fn remember(&self, key: Key, refused: &ExtensionError) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.iter().all(|(known, _)| *known != key) {
+            refusals.push_front((key, refused.clone()));
+            refusals.truncate(REFUSALS);
+        }
+    }
+
+    fn slot(&self, key: Key) -> Result<Slot, ExtensionError> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, refused)) = refusals.iter().find(|(known, _)| *known == key) {
+            return Err(refused.clone());
+        }
+        drop(refusals);
+        let mut known = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, slot| slot.strong_count() > 0);
+        if let Some(slot) = known.get(&key).and_then(Weak::upgrade) {
+            return Ok(slot);
+        }
+        let slot = Slot::default();
+        known.insert(key, Arc::downgrade(&slot));
+        Ok(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_refusals_the_last_are_remembered() {
+        let cache = Cache::default();
+        let key = |number: usize| {
+            let mut key = Key::default();
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            key
+        };
+        for number in (0..=REFUSALS).chain([REFUSALS]) {
+            cache.remember(key(number), &ExtensionError::CoreModule);
+        }
+        assert!(cache.slot(key(0)).is_ok() && cache.slot(key(REFUSALS + 1)).is_ok());
+        assert_eq!(cache.slot(key(1)).unwrap_err(), ExtensionError::CoreModule);
+        assert_eq!(cache.refusals.lock().unwrap().len(), REFUSALS);
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_settled_by_nobody() {
+        let ending = async |error: &ExtensionError| settled(std::future::ready(Err(error.clone()))).await;
+        assert!(ending(&ExtensionError::CoreModule).await.is_ok());
+        assert_eq!(
+            ending(&ExtensionError::NoMemoryLeft { left: 1, needed: 2 }).await.err(),
+            Some(ExtensionError::NoMemoryLeft { left: 1, needed: 2 })
+        );
+    }
+}

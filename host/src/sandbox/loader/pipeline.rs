@@ -1,0 +1,96 @@
+//! What is done with a component, in whichever process: counted, checked, composed, compiled.
+
+use super::compose::{Client, check, compose};
+use super::count::count;
+use super::inspection::Inspection;
+use super::inventory::Inventory;
+use crate::extension_error::ExtensionError;
+use crate::load_limits::LoadLimits;
+use incluster_core::text;
+use rustix::io::Errno;
+use std::error::Error;
+use std::io;
+use std::thread;
+use wasmtime::Engine;
+
+/// The stack of the thread that reads components. What reads them recurses 100 deep at most, as the counting sees to.
+const STACK: usize = 16 << 20;
+
+/// Runs this on a thread with a stack of its own, and returns what it returned.
+pub(crate) fn on_own_stack<T: Send>(task: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("incluster-load".into()).stack_size(STACK).spawn_scoped(scope, task)?;
+        thread.join().map_err(|_| io::Error::other("it panicked"))
+    })
+}
+
+/// Counts and checks a component, and composes it with the client.
+pub(crate) fn prepare(
+    component: &[u8],
+    client: Client,
+    allowed: &[String],
+    limits: &LoadLimits,
+    found: &mut Inventory,
+) -> Result<Vec<u8>, ExtensionError> {
+    count(component, limits, found)?;
+    check(found, allowed)?;
+    compose(component, client, found)
+}
+
+/// Counts, checks, composes and compiles a component.
+pub(crate) fn compile(
+    engine: &Engine,
+    component: &[u8],
+    allowed: &[String],
+    limits: &LoadLimits,
+    found: &mut Inventory,
+) -> Result<Vec<u8>, ExtensionError> {
+    let composed = prepare(component, Client::HostTls, allowed, limits, found)?;
+    engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
+}
+
+/// Finds out what there is to know of a component, and makes code of it.
+pub(crate) fn inspect(engine: &Engine, component: &[u8], allowed: &[String], limits: &LoadLimits) -> (Inspection, Vec<u8>) {
+    let mut found = Inventory::default();
+    let compiled = compile(engine, component, allowed, limits, &mut found);
+    let (result, code) = match compiled {
+        Ok(code) => (Ok(code.len() as u64), code),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    (Inspection::new(found, limits, allowed, result), code)
+}
+
+/// Finds out what there is to know of a component without making code of it.
+pub(crate) fn survey(component: &[u8], allowed: &[String], limits: &LoadLimits, problem: ExtensionError) -> Inspection {
+    let mut found = Inventory::default();
+    let problem = count(component, limits, &mut found).err().unwrap_or(problem);
+    Inspection::new(found, limits, allowed, Err(problem))
+}
+
+fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
+    ExtensionError::NotCompiled(text::error(error))
+}
+
+/// Why compiled code is not in use: what the operating system refused, this machine is the reason for, and else the component.
+pub(crate) fn not_mapped(error: &wasmtime::Error) -> ExtensionError {
+    let is_the_systems = |cause: &(dyn Error + 'static)| cause.is::<Errno>() || cause.is::<io::Error>();
+    if error.chain().any(is_the_systems) {
+        return ExtensionError::NotMapped { reason: text::error(error) };
+    }
+    not_compiled(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_refuses_is_no_fault_of_the_component() {
+        let refused = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
+        let error = not_mapped(&refused);
+        assert!(matches!(&error, ExtensionError::NotMapped { reason } if reason.contains("mmap failed")), "{error}");
+        assert!(!error.is_permanent());
+        let too_large = not_mapped(&wasmtime::Error::msg("component instance size exceeds the limit"));
+        assert!(matches!(too_large, ExtensionError::NotCompiled(_)) && too_large.is_permanent());
+    }
+}

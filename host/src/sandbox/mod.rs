@@ -1,0 +1,11 @@
+//! Where a component lives: the engine and its pool, what one sandbox is given, and how extensions come to be loaded.
+
+pub(crate) mod compile;
+pub(crate) mod ctx;
+pub(crate) mod linker;
+#[cfg(feature = "extensions")]
+pub(crate) mod loader;
+pub(crate) mod pool;
+pub(crate) mod runtime;
+pub(crate) mod turns;
+pub(crate) mod volume;

@@ -1,0 +1,139 @@
+//! How much room there is for sandboxes.
+
+use super::compile;
+use crate::error::Error;
+#[cfg(feature = "extensions")]
+use crate::load_limits::LoadLimits;
+use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// The room that a [`Runtime`](crate::Runtime) has for sandboxes. Address space is reserved for all of it, up to 4 GiB for each memory of each
+/// place; memory is used as guests use it.
+///
+/// All but the places is for one sandbox. It is by default what the components that come with this crate need; where extensions are loaded,
+/// it is at least that and what [`LoadLimits`](crate::LoadLimits) let them have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// How many sandboxes there may be at once; further ones wait for one to end. 256 by default. Where so much address space cannot be
+    /// reserved, there are fewer, and an event says so: see [`Runtime::places`](crate::Runtime::places).
+    pub places: u16,
+    /// Core instances: a component is a module or three, what was compiled and what adapts it to the component model. 40 by default.
+    pub core_instances: u32,
+    /// Linear memories. 1 by default.
+    pub memories: u32,
+    /// Tables. 2 by default.
+    pub tables: u32,
+    /// Elements of each table. 20,000 by default.
+    pub table_elements: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Pool { places: 256, core_instances: 40, memories: 1, tables: 2, table_elements: 20_000 }
+    }
+}
+
+/// The state of all of a component's instances beside memories and tables, in bytes.
+pub(crate) const STATE: usize = 1 << 20;
+
+/// The same with extensions.
+#[cfg(feature = "extensions")]
+pub(crate) fn state_for_extensions(limits: &LoadLimits) -> usize {
+    // An entry of any kind takes less than 64 bytes.
+    [limits.functions, limits.definitions, limits.imports, limits.exports, limits.globals]
+        .into_iter()
+        .map(|entries| usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(64))
+        .fold(STATE, usize::saturating_add)
+}
+
+impl Pool {
+    /// With room for an extension, and the client with it.
+    #[cfg(feature = "extensions")]
+    pub(crate) fn for_extensions(self, limits: &LoadLimits) -> Pool {
+        let own = Pool::default();
+        // The limits were checked: they are far below this.
+        let at_least = |asked: u32, own: u32, limit: u64| asked.max(own.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)));
+        Pool {
+            core_instances: at_least(self.core_instances, own.core_instances, limits.instances),
+            memories: at_least(self.memories, own.memories, limits.memories),
+            tables: at_least(self.tables, own.tables, limits.tables),
+            ..self
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let zero = [
+            ("places", self.places == 0),
+            ("coreInstances", self.core_instances == 0),
+            ("memories", self.memories == 0),
+            ("tables", self.tables == 0),
+            ("tableElements", self.table_elements == 0),
+        ];
+        match zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((limit, _)) => Err(Error::Limits { limit, problem: "of the pool is zero, so that nothing would work".into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// An engine with this room, or with half of it, and so on: how many places it has.
+    pub(crate) fn engine(&self, state: usize) -> Result<(Engine, u16), Error> {
+        with_fewer(self.places, |places| self.engine_with(places, state)).map_err(Error::Runtime)
+    }
+
+    fn engine_with(&self, places: u16, state: usize) -> wasmtime::Result<Engine> {
+        let all = |each: u32| each.saturating_mul(places.into());
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(places.into())
+            .total_stacks(places.into())
+            .total_memories(all(self.memories))
+            .total_tables(all(self.tables))
+            .total_core_instances(all(self.core_instances))
+            .max_core_instances_per_component(self.core_instances)
+            .max_memories_per_component(self.memories)
+            .max_memories_per_module(self.memories)
+            .max_tables_per_component(self.tables)
+            .max_tables_per_module(self.tables)
+            .max_core_instance_size(state)
+            .max_component_instance_size(state)
+            .max_memory_size(4 << 30)
+            .table_elements(self.table_elements);
+        let mut config = compile::configuration();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        Engine::new(&config)
+    }
+}
+
+/// What can be made with so many places, or with half as many, and so on.
+fn with_fewer<T, E: std::fmt::Display>(places: u16, make: impl Fn(u16) -> Result<T, E>) -> Result<(T, u16), E> {
+    let mut left = places;
+    loop {
+        match make(left) {
+            Ok(made) => return Ok((made, left)),
+            Err(error) if left <= 1 => return Err(error),
+            Err(error) => {
+                let fewer = left / 2;
+                tracing::warn!(places = left, fewer, %error, "there is no address space for so many sandboxes at once: trying fewer");
+                left = fewer;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_places_as_there_is_room_for() {
+        let make = |most: u16| move |places: u16| if places <= most { Ok(()) } else { Err("too many") };
+        assert_eq!(with_fewer(256, make(256)), Ok(((), 256)));
+        assert_eq!(with_fewer(256, make(100)), Ok(((), 64)));
+        assert_eq!(with_fewer(3, make(1)), Ok(((), 1)));
+        assert_eq!(with_fewer(256, make(0)), Err("too many"));
+    }
+
+    #[test]
+    fn no_room_is_said() {
+        let error = Pool { memories: 0, ..Pool::default() }.check().unwrap_err().to_string();
+        assert!(error.contains("memories of the pool is zero"), "{error}");
+    }
+}

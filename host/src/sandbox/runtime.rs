@@ -1,0 +1,238 @@
+//! The engine that all sandboxes of a process share, and the components that come with this crate.
+
+#[cfg(feature = "extensions")]
+use super::loader::Compiler;
+use super::pool::{self, Pool};
+use crate::error::Error;
+#[cfg(feature = "extensions")]
+use crate::load_limits::LoadLimits;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// `incluster-plugin.wasm`: exports `incluster:kubernetes/client`. For engines other than [`Runtime::engine`].
+pub const PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.wasm"));
+
+/// `incluster.wasm`: exports `wasi:cli/run`. What `wasmtime run` and the `incluster` binary run.
+pub const COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.wasm"));
+
+static PRECOMPILED_PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.cwasm"));
+static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.cwasm"));
+
+/// How often running guests yield: the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
+const TICK: Duration = Duration::from_millis(2);
+
+/// The engine, its memory pool and its clock. Make one and clone it: a clone is the same runtime.
+#[derive(Clone)]
+pub struct Runtime {
+    engine: Engine,
+    pool: Pool,
+    room: Arc<Semaphore>,
+    components: Arc<Components>,
+    #[cfg(feature = "extensions")]
+    loading: Arc<Loading>,
+}
+
+/// What is compiled already.
+#[derive(Default)]
+struct Components {
+    plugin: OnceLock<Component>,
+    command: OnceLock<Component>,
+    #[cfg(feature = "extensions")]
+    extensions: super::loader::Cache,
+}
+
+/// How extensions are loaded.
+#[cfg(feature = "extensions")]
+#[derive(Default)]
+struct Loading {
+    compiler: Option<Compiler>,
+    limits: LoadLimits,
+}
+
+/// Room for one sandbox in a [`Runtime`]'s pool, until it is dropped.
+#[must_use = "the room is given back when this is dropped"]
+pub struct Permit {
+    /// `None` if the semaphore were closed, which it never is.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Builds a [`Runtime`].
+#[derive(Default)]
+pub struct RuntimeBuilder {
+    pool: Pool,
+    engine: Option<Engine>,
+    #[cfg(feature = "extensions")]
+    loading: Loading,
+}
+
+impl RuntimeBuilder {
+    /// How much room there is for sandboxes.
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// An engine of the embedder's own, which can run the component model and has epoch interruption. Whoever owns the engine increments its
+    /// epoch, best every 2 ms: running guests yield then, and it is the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time). Where the
+    /// engine's settings differ from those that the embedded components were compiled for, they are compiled again, once; and extensions
+    /// can only be compiled by [`Compiler::in_process`](crate::Compiler::in_process).
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Where extensions are compiled. Nowhere by default: loading one is an error then.
+    #[cfg(feature = "extensions")]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.loading.compiler = Some(compiler);
+        self
+    }
+
+    /// What the files of extensions may hold. The pool has room for as many instances, memories and tables in each sandbox.
+    #[cfg(feature = "extensions")]
+    pub fn load_limits(mut self, limits: LoadLimits) -> Self {
+        self.loading.limits = limits;
+        self
+    }
+
+    /// The runtime. Unless there is an engine already, this starts the thread that interrupts guests which run too long; it ends with the
+    /// engine's last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Runtime`], where the engine cannot be set up; [`Error::Limits`] and [`Error::LoadLimits`], where limits make no sense.
+    pub fn build(self) -> Result<Runtime, Error> {
+        self.pool.check()?;
+        #[cfg(not(feature = "extensions"))]
+        let (pool, state) = (self.pool, pool::STATE);
+        #[cfg(feature = "extensions")]
+        let (pool, state) = {
+            self.loading.limits.check(self.pool.table_elements)?;
+            (self.pool.for_extensions(&self.loading.limits), pool::state_for_extensions(&self.loading.limits))
+        };
+        let (engine, places) = match self.engine {
+            // What it has room for, its owner knows.
+            Some(engine) => (engine, pool.places),
+            None => {
+                let (engine, places) = pool.engine(state)?;
+                (ticking(engine)?, places)
+            }
+        };
+        Ok(Runtime {
+            engine,
+            pool: Pool { places, ..pool },
+            room: Arc::new(Semaphore::new(places.into())),
+            components: Arc::default(),
+            #[cfg(feature = "extensions")]
+            loading: Arc::new(self.loading),
+        })
+    }
+}
+
+/// Starts the engine's clock.
+fn ticking(engine: Engine) -> Result<Engine, Error> {
+    let weak = engine.weak();
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new().name("incluster-epoch".into()).spawn(tick).map_err(|e| Error::Runtime(e.into()))?;
+    Ok(engine)
+}
+
+impl Runtime {
+    /// A runtime with room for 256 sandboxes at once, which loads no extensions.
+    pub fn new() -> Result<Runtime, Error> {
+        Runtime::builder().build()
+    }
+
+    /// A builder for a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// The engine, for linkers and stores of an embedder's own.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// How many sandboxes there is room for at once: [`Pool::places`], or fewer, where the address space is too small for them.
+    pub fn places(&self) -> u16 {
+        self.pool.places
+    }
+
+    /// How many elements each table has room for.
+    pub(crate) fn table_elements(&self) -> usize {
+        self.pool.table_elements
+    }
+
+    /// Waits for room in the pool. Whoever makes a store of their own takes a permit first, and drops it after the store:
+    /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do so themselves.
+    pub async fn admit(&self) -> Permit {
+        Permit { _permit: self.room.clone().acquire_owned().await.ok() }
+    }
+
+    /// `incluster-plugin.wasm`, compiled for [`Runtime::engine`].
+    pub fn plugin(&self) -> Result<Component, Error> {
+        self.load(&self.components.plugin, PRECOMPILED_PLUGIN, PLUGIN)
+    }
+
+    /// `incluster.wasm`, compiled for [`Runtime::engine`].
+    pub fn command(&self) -> Result<Component, Error> {
+        self.load(&self.components.command, PRECOMPILED_COMMAND, COMMAND)
+    }
+
+    /// The extensions that are compiled already.
+    #[cfg(feature = "extensions")]
+    pub(crate) fn extensions(&self) -> &super::loader::Cache {
+        &self.components.extensions
+    }
+
+    /// What the files of extensions may hold.
+    #[cfg(feature = "extensions")]
+    pub fn load_limits(&self) -> &LoadLimits {
+        &self.loading.limits
+    }
+
+    /// Where extensions are compiled, and what their files may hold.
+    #[cfg(feature = "extensions")]
+    pub(crate) fn loading(&self) -> (Option<&Compiler>, &LoadLimits) {
+        (self.loading.compiler.as_ref(), &self.loading.limits)
+    }
+
+    fn load(&self, loaded: &OnceLock<Component>, precompiled: &'static [u8], wasm: &[u8]) -> Result<Component, Error> {
+        if let Some(component) = loaded.get() {
+            return Ok(component.clone());
+        }
+        let component = match self.deserialize(precompiled) {
+            // An engine of the embedder's own may have other settings.
+            Err(other_settings) => self.compile(wasm).unwrap_or(Err(other_settings)).map_err(Error::Runtime)?,
+            Ok(component) => component,
+        };
+        Ok(loaded.get_or_init(|| component).clone())
+    }
+
+    #[expect(unsafe_code, reason = "deserializing trusts the bytes: they are our own build's, embedded in this binary")]
+    fn deserialize(&self, precompiled: &'static [u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes are what `precompile_component` returned in build.rs; nobody else can have made or changed them.
+        unsafe { Component::deserialize(&self.engine, precompiled) }
+    }
+
+    /// `None` without a compiler.
+    #[cfg(feature = "extensions")]
+    fn compile(&self, wasm: &[u8]) -> Option<wasmtime::Result<Component>> {
+        Some(Component::new(&self.engine, wasm))
+    }
+
+    #[cfg(not(feature = "extensions"))]
+    fn compile(&self, _wasm: &[u8]) -> Option<wasmtime::Result<Component>> {
+        None
+    }
+}

@@ -1,0 +1,151 @@
+//! Whose turn it is to compute.
+
+use crate::error::Error;
+use crate::limits::CallLimits;
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Poll, ready};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::PollSemaphore;
+
+/// A tenant may compute for this part of the time without taking turns: a fiftieth of one processor,
+const PART: u32 = 50;
+
+/// and for so long at once after a time of rest.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+/// A tenant that rests has been forgiven after this time, however much it computed.
+const FORGIVEN: Duration = Duration::from_secs(2);
+
+/// The turns of all busy tenants, as many at once as half of the processors: however many they are, the other half is for those
+/// who compute little, as most do.
+static BUSY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Arc::new(Semaphore::new(processors.div_ceil(2)))
+});
+
+/// One tenant's computing.
+pub(crate) struct Turns {
+    /// When what it has computed will have been its part of the time.
+    even: Mutex<Instant>,
+    busy: Arc<Semaphore>,
+}
+
+impl Turns {
+    pub(crate) fn new() -> Turns {
+        Turns::beside(BUSY.clone())
+    }
+
+    fn beside(busy: Arc<Semaphore>) -> Turns {
+        Turns { even: Mutex::new(Instant::now()), busy }
+    }
+
+    /// Runs a call under the limits of time.
+    pub(crate) async fn run<T>(&self, limits: &CallLimits, call: impl Future<Output = T>) -> Result<T, Error> {
+        // What follows would panic without it.
+        if Handle::try_current().is_err() {
+            return Err(Error::NoTokio);
+        }
+        let mut call = pin!(call);
+        let mut computed = Duration::ZERO;
+        let mut turns = PollSemaphore::new(self.busy.clone());
+        // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
+        let metered = poll_fn(|cx| {
+            let _turn = if self.is_busy(Instant::now()) { ready!(turns.poll_acquire(cx)) } else { None };
+            let begun = Instant::now();
+            let polled = call.as_mut().poll(cx);
+            let ended = Instant::now();
+            let took = ended - begun;
+            self.computed(took, ended);
+            computed = computed.saturating_add(took);
+            match polled {
+                Poll::Ready(value) => Poll::Ready(Ok(value)),
+                Poll::Pending if computed > limits.cpu_time => Poll::Ready(Err(Error::CpuTime(limits.cpu_time))),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        tokio::time::timeout(limits.wall_time, metered).await.unwrap_or(Err(Error::WallTime(limits.wall_time)))
+    }
+
+    fn is_busy(&self, now: Instant) -> bool {
+        let even = *self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        even.saturating_duration_since(now) > AT_ONCE * PART
+    }
+
+    fn computed(&self, time: Duration, now: Instant) {
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = (*even).max(now) + time.min(FORGIVEN) * PART;
+        *even = later.min(now + FORGIVEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computes for so long, in polls of 10 ms.
+    async fn compute(time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            let turn = Instant::now();
+            while turn.elapsed() < Duration::from_millis(10) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_computation_waits_for_its_turn_and_another_tenants_short_one_does_not() {
+        let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
+        let (long, short) = (Turns::beside(busy.clone()), Turns::beside(busy.clone()));
+        let other = busy.clone().acquire_owned().await.unwrap();
+        let mut waits = pin!(long.run(&limits, compute(AT_ONCE * 4)));
+        tokio::select! {
+            biased;
+            _ = &mut waits => panic!("it did not wait"),
+            // It comes to its end once the long one waits.
+            done = async { compute(AT_ONCE * 5).await; short.run(&limits, compute(Duration::ZERO)).await } => assert!(done.is_ok()),
+        }
+        drop(other);
+        assert!(waits.await.is_ok());
+        assert_eq!(busy.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn to_wait_for_a_turn_is_not_to_compute_but_it_takes_time() {
+        let limits = CallLimits { wall_time: Duration::from_millis(100), ..CallLimits::default() };
+        let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, compute(Duration::from_secs(60))).await;
+        assert!(matches!(ended, Err(Error::WallTime(_))));
+    }
+
+    /// Whether a tenant that computes for 1 ms in each of so many is busy after 2 s.
+    fn is_busy_with_1_ms_in(every: u64) -> bool {
+        let (turns, mut now) = (Turns::new(), Instant::now());
+        for _ in 0..2000 / every {
+            now += Duration::from_millis(every);
+            turns.computed(Duration::from_millis(1), now);
+        }
+        turns.is_busy(now)
+    }
+
+    #[test]
+    fn many_short_computations_of_one_tenant_are_a_long_one() {
+        assert!(!is_busy_with_1_ms_in(50) && !is_busy_with_1_ms_in(100));
+        assert!(is_busy_with_1_ms_in(1) && is_busy_with_1_ms_in(20));
+    }
+
+    #[test]
+    fn what_was_computed_is_forgiven_in_time() {
+        let (turns, now) = (Turns::new(), Instant::now());
+        turns.computed(AT_ONCE / 2, now);
+        assert!(!turns.is_busy(now));
+        turns.computed(Duration::from_secs(3600), now);
+        assert!(turns.is_busy(now) && !turns.is_busy(now + FORGIVEN));
+    }
+}

@@ -1,0 +1,317 @@
+//! The service account's folder as a sandbox sees it when the token stays outside: three files in memory, and nothing else.
+//!
+//! The file `token` holds a [`PLACEHOLDER`]. It is no secret: the door knows which sandbox a request comes from, and puts the
+//! real token in the placeholder's place for the API server alone; anywhere else it means nothing. While there is no good
+//! token, the file is as the real one is: missing, empty, too large, or not a token. So the guest has its typed errors.
+
+use crate::door::PLACEHOLDER;
+use crate::files::read_file;
+use crate::now;
+use incluster_core::ConfigError;
+use incluster_core::credentials::Credentials;
+use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmtime::component::{HasData, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, Dir, File, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode, Filesize, Host,
+    HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
+use wasmtime_wasi::{FsPerms, OpenMode};
+
+/// What is in the three files.
+pub(crate) struct Volume {
+    dir: PathBuf,
+    credentials: Arc<Credentials>,
+    /// What the folder's handle is: a file without content, in which nothing can be opened.
+    folder: Dir,
+    /// The files as they were opened last. All sandboxes share them: a guest that opens many uses up no descriptors of the
+    /// process's, which other tenants need.
+    opened: Mutex<HashMap<String, (Vec<u8>, File)>>,
+}
+
+impl Volume {
+    pub(crate) fn new(dir: &Path, credentials: Arc<Credentials>) -> io::Result<Volume> {
+        Ok(Volume {
+            dir: dir.into(),
+            credentials,
+            folder: Dir::new(in_memory(b"")?, FsPerms::ReadOnly, OpenMode::READ, true),
+            opened: Mutex::default(),
+        })
+    }
+
+    fn open(&self, path: &str) -> Result<File, ErrorCode> {
+        let name = path.strip_prefix("./").unwrap_or(path);
+        let content = match name {
+            files::TOKEN => match self.credentials.token(now()) {
+                // An expired token is the door's to refuse, which can say so.
+                Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
+                Err(error) => as_it_is(&error),
+            },
+            files::NAMESPACE | files::CA => {
+                files::read(read_file, &self.dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))
+            }
+            _ => Err(ErrorCode::NoEntry),
+        }?;
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, file)) = opened.get(name)
+            && *same == content
+        {
+            return Ok(file.clone());
+        }
+        let file = File::new(in_memory(&content)?, FsPerms::ReadOnly, OpenMode::READ, true);
+        opened.insert(name.into(), (content, file.clone()));
+        Ok(file)
+    }
+}
+
+/// What makes a reader find the same error.
+fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
+    match error {
+        ConfigError::FileMissing(_) => Err(ErrorCode::NoEntry),
+        ConfigError::FileEmpty(_) => Ok(Vec::new()),
+        ConfigError::InvalidToken(_) => Ok(vec![0]),
+        ConfigError::FileTooLarge(_) => Ok(vec![b' '; files::MAX_BYTES as usize + 1]),
+        _ => Err(ErrorCode::Io),
+    }
+}
+
+/// A file that nobody can change any more, whatever lets them try.
+fn in_memory(content: &[u8]) -> io::Result<std::fs::File> {
+    let mut file = std::fs::File::from(memfd_create("incluster", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.write_all(content)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// A sandbox's wasi:filesystem: wasmtime's, but for what concerns the folder when it is a [`Volume`].
+pub(crate) struct FileSystem<'a> {
+    pub(crate) wasi: WasiFilesystemCtxView<'a>,
+    pub(crate) volume: Option<Arc<Volume>>,
+}
+
+pub(crate) struct HasFileSystem;
+
+impl HasData for HasFileSystem {
+    type Data<'a> = FileSystem<'a>;
+}
+
+impl FileSystem<'_> {
+    /// The volume, if that is what a handle is.
+    fn volume(&self, fd: &Resource<Descriptor>) -> FsResult<Option<&Volume>> {
+        let is_folder = matches!(self.wasi.table.get(fd)?, Descriptor::Dir(_));
+        Ok(self.volume.as_deref().filter(|_| is_folder))
+    }
+}
+
+impl preopens::Host for FileSystem<'_> {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        match &self.volume {
+            Some(volume) => {
+                let folder = self.wasi.table.push(Descriptor::Dir(volume.folder.clone()))?;
+                Ok(vec![(folder, SERVICE_ACCOUNT_DIR.into())])
+            }
+            None => preopens::Host::get_directories(&mut self.wasi),
+        }
+    }
+}
+
+impl Host for FileSystem<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
+        Host::filesystem_error_code(&mut self.wasi, error)
+    }
+}
+
+/// What wasmtime does itself. In a volume's folder, which is none to the operating system, it fails.
+macro_rules! by_wasmtime {
+    ($(async fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(async fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> $result {
+            HostDescriptor::$name(&mut self.wasi, fd, $($argument),*).await
+        })*
+    };
+}
+
+impl HostDescriptor for FileSystem<'_> {
+    async fn open_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        follow: PathFlags,
+        path: String,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        let Some(volume) = self.volume(&fd)? else {
+            return HostDescriptor::open_at(&mut self.wasi, fd, follow, path, open, flags).await;
+        };
+        let writes = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
+        if open.intersects(OpenFlags::CREATE | OpenFlags::EXCLUSIVE | OpenFlags::TRUNCATE) || flags.intersects(writes) {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        if path == "." {
+            let folder = Descriptor::Dir(volume.folder.clone());
+            return Ok(self.wasi.table.push(folder)?);
+        }
+        let file = volume.open(&path)?;
+        if open.contains(OpenFlags::DIRECTORY) {
+            return Err(ErrorCode::NotDirectory.into());
+        }
+        Ok(self.wasi.table.push(Descriptor::File(file))?)
+    }
+
+    async fn stat_at(&mut self, fd: Resource<Descriptor>, follow: PathFlags, path: String) -> FsResult<DescriptorStat> {
+        let Some(volume) = self.volume(&fd)? else {
+            return HostDescriptor::stat_at(&mut self.wasi, fd, follow, path).await;
+        };
+        let (type_, size) = match path.as_str() {
+            "." => (DescriptorType::Directory, 0),
+            path => (DescriptorType::RegularFile, volume.open(path)?.file.metadata().map_err(ErrorCode::from)?.len()),
+        };
+        Ok(stat(type_, size))
+    }
+
+    async fn stat(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorStat> {
+        match self.volume(&fd)? {
+            Some(_) => Ok(stat(DescriptorType::Directory, 0)),
+            None => HostDescriptor::stat(&mut self.wasi, fd).await,
+        }
+    }
+
+    async fn get_type(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorType> {
+        match self.volume(&fd)? {
+            Some(_) => Ok(DescriptorType::Directory),
+            None => HostDescriptor::get_type(&mut self.wasi, fd).await,
+        }
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        follow: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        let Some(volume) = self.volume(&fd)? else {
+            return HostDescriptor::metadata_hash_at(&mut self.wasi, fd, follow, path).await;
+        };
+        // It tells one file from another: their names do. But what is not there has none.
+        let file = if path == "." { None } else { Some(volume.open(&path)?) };
+        let length = file.map_or(Ok(0), |file| file.file.metadata().map(|metadata| metadata.len())).map_err(ErrorCode::from)?;
+        Ok(MetadataHashValue { lower: BuildHasherDefault::<DefaultHasher>::default().hash_one(&path), upper: length })
+    }
+
+    by_wasmtime! {
+        async fn advise(offset: Filesize, length: Filesize, advice: Advice) -> FsResult<()>;
+        async fn sync_data() -> FsResult<()>;
+        async fn get_flags() -> FsResult<DescriptorFlags>;
+        async fn set_size(size: Filesize) -> FsResult<()>;
+        async fn set_times(access: NewTimestamp, modification: NewTimestamp) -> FsResult<()>;
+        async fn read(length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
+        async fn write(content: Vec<u8>, offset: Filesize) -> FsResult<Filesize>;
+        async fn read_directory() -> FsResult<Resource<DirectoryEntryStream>>;
+        async fn sync() -> FsResult<()>;
+        async fn create_directory_at(path: String) -> FsResult<()>;
+        async fn set_times_at(follow: PathFlags, path: String, access: NewTimestamp, modification: NewTimestamp) -> FsResult<()>;
+        async fn link_at(follow: PathFlags, path: String, to: Resource<Descriptor>, new_path: String) -> FsResult<()>;
+        async fn readlink_at(path: String) -> FsResult<String>;
+        async fn remove_directory_at(path: String) -> FsResult<()>;
+        async fn rename_at(path: String, to: Resource<Descriptor>, new_path: String) -> FsResult<()>;
+        async fn symlink_at(path: String, new_path: String) -> FsResult<()>;
+        async fn unlink_file_at(path: String) -> FsResult<()>;
+        async fn is_same_object(other: Resource<Descriptor>) -> wasmtime::Result<bool>;
+        async fn metadata_hash() -> FsResult<MetadataHashValue>;
+    }
+
+    fn drop(&mut self, fd: Resource<Descriptor>) -> wasmtime::Result<()> {
+        HostDescriptor::drop(&mut self.wasi, fd)
+    }
+
+    fn read_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
+        self.wasi.read_via_stream(fd, offset)
+    }
+
+    fn write_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        self.wasi.write_via_stream(fd, offset)
+    }
+
+    fn append_via_stream(&mut self, fd: Resource<Descriptor>) -> FsResult<Resource<DynOutputStream>> {
+        self.wasi.append_via_stream(fd)
+    }
+}
+
+fn stat(type_: DescriptorType, size: Filesize) -> DescriptorStat {
+    let none: Option<Datetime> = None;
+    DescriptorStat {
+        type_,
+        link_count: 1,
+        size,
+        data_access_timestamp: none,
+        data_modification_timestamp: none,
+        status_change_timestamp: none,
+    }
+}
+
+impl HostDirectoryEntryStream for FileSystem<'_> {
+    async fn read_directory_entry(&mut self, stream: Resource<DirectoryEntryStream>) -> FsResult<Option<DirectoryEntry>> {
+        self.wasi.read_directory_entry(stream).await
+    }
+
+    fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
+        HostDirectoryEntryStream::drop(&mut self.wasi, stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    fn volume(dir: &Path) -> Volume {
+        let credentials = Credentials::new(dir.join("token").to_str().unwrap().into(), read_file);
+        Volume::new(dir, Arc::new(credentials)).unwrap()
+    }
+
+    #[test]
+    fn sandboxes_share_descriptors_that_nobody_can_write_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), "the-real-token").unwrap();
+        std::fs::write(dir.path().join("namespace"), "shop").unwrap();
+        let volume = volume(dir.path());
+        for name in ["token", "namespace"] {
+            let (one, other) = (volume.open(name).unwrap(), volume.open(name).unwrap());
+            assert_eq!(one.file.as_raw_fd(), other.file.as_raw_fd(), "{name}");
+            assert!((&*one.file).write_all(b"x").is_err() && one.file.set_len(0).is_err(), "{name}");
+        }
+        std::fs::write(dir.path().join("namespace"), "other").unwrap();
+        assert_eq!(volume.open("namespace").unwrap().file.metadata().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_wrong_with_its_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let length = |content: Option<&[u8]>| {
+            let path = dir.path().join("token");
+            let _ = std::fs::remove_file(&path);
+            content.iter().for_each(|content| std::fs::write(&path, content).unwrap());
+            volume(dir.path()).open("token").map(|file| file.file.metadata().unwrap().len())
+        };
+        assert!(matches!(length(None), Err(ErrorCode::NoEntry)));
+        assert!(matches!(length(Some(b"\n")), Ok(0)));
+        assert!(matches!(length(Some(b"a\0b")), Ok(1)));
+        assert!(matches!(length(Some(&vec![b'a'; files::MAX_BYTES as usize + 1])), Ok(n) if n > files::MAX_BYTES));
+        assert!(matches!(length(Some(b"the-real-token")), Ok(n) if n == PLACEHOLDER.len() as u64));
+        for elsewhere in ["..data/token", "../token", "/etc/passwd", "", "TOKEN"] {
+            assert!(matches!(volume(dir.path()).open(elsewhere), Err(ErrorCode::NoEntry)), "{elsewhere}");
+        }
+    }
+}

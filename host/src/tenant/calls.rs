@@ -1,0 +1,103 @@
+//! The calls that an embedder makes as a tenant.
+
+use super::Tenant;
+use super::sandboxes::Sandbox;
+use super::sessions::{PodPages, PodWatch};
+use crate::bindings::exports::incluster::kubernetes::client::Guest as Client;
+use crate::bindings::{Plugin, PluginPre};
+use crate::error::Error;
+use crate::sandbox::ctx::Ctx;
+use crate::types::{ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
+use std::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+/// The client component, with its configuration loaded.
+pub(crate) struct Loaded {
+    pub(crate) plugin: Plugin,
+    config: ResourceAny,
+}
+
+impl Tenant {
+    /// Lists the pods of a namespace in one answer: `client.list-namespaced-pods`.
+    pub async fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
+        self.call(async |client, mut store, config| {
+            client.call_list_namespaced_pods(&mut store, config, namespace, options).await
+        })
+        .await
+    }
+
+    /// Gets an API path as JSON text: `client.get-json`.
+    pub async fn get_json(&self, path_and_query: &str) -> Result<Vec<u8>, Error> {
+        self.call(async |client, mut store, config| client.call_get_json(&mut store, config, path_and_query).await).await
+    }
+
+    /// The pod's own namespace, from the service account's folder: `config.namespace`.
+    pub async fn namespace(&self) -> Result<Option<String>, Error> {
+        self.call(async |client, mut store, config| Ok(Ok(client.config().call_namespace(&mut store, config).await?))).await
+    }
+
+    /// Begins a list that comes page by page: `client.page-namespaced-pods`. `options.limit` is the size of a page, 500 by
+    /// default. It holds a sandbox until it is dropped.
+    pub async fn page_namespaced_pods(
+        &self,
+        namespace: &str,
+        options: &ListOptions,
+        paging: &PagingOptions,
+    ) -> Result<PodPages, Error> {
+        let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
+            client.call_page_namespaced_pods(&mut store, config, namespace, options, *paging).await
+        };
+        self.open(open).await.map(|(sandbox, pages)| PodPages::new(sandbox, pages))
+    }
+
+    /// Begins a watch: `client.watch-namespaced-pods`. It holds a sandbox until it is dropped.
+    pub async fn watch_namespaced_pods(&self, namespace: &str, options: &WatchOptions) -> Result<PodWatch, Error> {
+        let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
+            client.call_watch_namespaced_pods(&mut store, config, namespace, options).await
+        };
+        self.open(open).await.map(|(sandbox, watch)| PodWatch::new(sandbox, watch))
+    }
+
+    async fn call<T>(&self, call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>) -> Result<T, Error> {
+        let begun = Instant::now();
+        let answer = self.own.try_call(async |loaded, store| loaded.call(call, store).await).await;
+        let answer =
+            answer.and_then(|answer| answer.map_err(Error::Kubernetes)).map_err(|error| self.state.with_real_path(error));
+        self.state.tell(begun.elapsed(), answer.as_ref().err());
+        answer
+    }
+
+    async fn open<T>(
+        &self,
+        open: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>,
+    ) -> Result<(Sandbox<Ctx, Loaded>, T), Error> {
+        let opened = async {
+            let mut sandbox = self.own.open().await?;
+            let opened = sandbox.run(async |loaded, store| loaded.call(open, store).await).await?;
+            Ok((sandbox, opened.map_err(Error::Kubernetes)?))
+        };
+        opened.await.map_err(|error| self.state.with_real_path(error))
+    }
+}
+
+/// What a call of the component's gives: its answer, unless it traps.
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, crate::types::Error>>;
+
+impl Loaded {
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>,
+        store: &mut Store<Ctx>,
+    ) -> Answer<T> {
+        call(self.plugin.incluster_kubernetes_client(), store, self.config).await
+    }
+}
+
+pub(super) async fn load(pre: PluginPre<Ctx>, mut store: &mut Store<Ctx>, retry_policy: RetryPolicy) -> wasmtime::Result<Loaded> {
+    let plugin = pre.instantiate_async(&mut store).await?;
+    let client = plugin.incluster_kubernetes_client();
+    let config = client.call_load_incluster_config(&mut store).await?.map_err(|e| wasmtime::Error::new(Error::from(e)))?;
+    client.config().call_set_retry_policy(&mut store, config, retry_policy).await?;
+    Ok(Loaded { plugin, config })
+}

@@ -1,0 +1,32 @@
+//! How much of what there is for a tenant is in use: all that derive from it share it.
+
+use crate::door::RequestQuota;
+use crate::error::Error;
+use crate::limits::TenantLimits;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What is left of a tenant's sandboxes, calls and requests.
+pub(crate) struct Quotas {
+    instances: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
+    pub(crate) requests: Arc<RequestQuota>,
+}
+
+impl Quotas {
+    pub(crate) fn new(limits: &TenantLimits) -> Quotas {
+        Quotas {
+            instances: Arc::new(Semaphore::new(limits.instances as usize)),
+            calls: Arc::new(Semaphore::new(limits.concurrent_calls as usize)),
+            requests: Arc::new(RequestQuota::new(limits)),
+        }
+    }
+
+    pub(crate) fn begin_instance(&self, limits: &TenantLimits) -> Result<OwnedSemaphorePermit, Error> {
+        self.instances.clone().try_acquire_owned().map_err(|_| Error::Instances(limits.instances))
+    }
+
+    pub(crate) fn begin_call(&self, limits: &TenantLimits) -> Result<OwnedSemaphorePermit, Error> {
+        self.calls.clone().try_acquire_owned().map_err(|_| Error::ConcurrentCalls(limits.concurrent_calls))
+    }
+}

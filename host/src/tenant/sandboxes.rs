@@ -1,0 +1,255 @@
+//! Sandboxes of one component for one tenant: a fresh one for each call, or warm ones that are used again.
+
+use super::Tenant;
+use super::state::{State, Waiting};
+use super::store::TenantStore;
+use crate::error::Error;
+use crate::sandbox::ctx::{CtxBuilder, View};
+#[cfg(feature = "extensions")]
+use crate::sandbox::{ctx::Ctx, linker::pre_instantiate, loader::Extension};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+/// Whether a sandbox serves more than one call. By default, none does: what a call leaves in a guest's memory, the next call
+/// would find. `Reuse { kept: 4, ..Reuse::default() }` keeps four.
+///
+/// In a configuration file: `{kept: 4}`, or `{kept: 4, calls: 100, idleTime: 30s}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Reuse {
+    /// As many sandboxes are kept for the calls to come. None by default.
+    pub kept: usize,
+    /// After so many calls a sandbox ends. 1,000 by default.
+    pub calls: u32,
+    /// After so long without a call a sandbox ends. One minute by default.
+    #[serde(with = "crate::limits::time")]
+    pub idle_time: Duration,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Reuse { kept: 0, calls: 1000, idle_time: Duration::from_secs(60) }
+    }
+}
+
+/// The sandboxes of one component, for one tenant. Clones are the same.
+///
+/// `T` is the data of their stores: [`Ctx`](crate::Ctx), or what has one in it. `I` is what the component's bindings make of an instance.
+/// One that trapped, exceeded a limit, or whose call was dropped before its end, is never used again.
+pub struct Sandboxes<T: 'static, I>(Arc<Inner<T, I>>);
+
+struct Inner<T: 'static, I> {
+    state: Arc<State>,
+    data: Box<Data<T>>,
+    instantiate: Box<Instantiate<T, I>>,
+    /// Where it is not the limit for extensions: what guests may hand over in one call.
+    hostcall_bytes: usize,
+    warm: Mutex<Warm<T, I>>,
+}
+
+struct Warm<T: 'static, I> {
+    sandboxes: Vec<Sandbox<T, I>>,
+    /// Whether somebody ends those that are idle for too long.
+    is_swept: bool,
+}
+
+type Data<T> = dyn Fn(CtxBuilder) -> T + Send + Sync;
+
+type Instantiate<T, I> = dyn for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync;
+
+/// An instance to come.
+type Instantiating<'a, I> = Pin<Box<dyn Future<Output = wasmtime::Result<I>> + Send + 'a>>;
+
+#[cfg(feature = "extensions")]
+impl<I: Send + 'static> Sandboxes<Ctx, I> {
+    /// Sandboxes of an extension, for a tenant: with what this crate has for it, and no functions of the embedder's own.
+    ///
+    /// `exports` finds what the component exports, once: for a world `filter`, `FilterIndices::new` of its bindings. `typed` makes of an
+    /// instance what calls are made by: `|indices, store, instance| indices.load(store, instance)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLinked`], where the extension imports what there is not, or does not export what `exports` looks for.
+    pub fn typed<X: Send + Sync + 'static>(
+        tenant: &Tenant,
+        extension: &Extension,
+        exports: impl FnOnce(&InstancePre<Ctx>) -> wasmtime::Result<X>,
+        typed: impl Fn(&X, &mut Store<Ctx>, &Instance) -> wasmtime::Result<I> + Send + Sync + 'static,
+    ) -> Result<Sandboxes<Ctx, I>, Error> {
+        let pre = pre_instantiate(tenant.runtime(), extension.component())?;
+        Sandboxes::new(tenant, pre, CtxBuilder::build, exports, typed)
+    }
+}
+
+impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
+    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `data` makes the data of each new store; `exports` and `typed`
+    /// are as for [`Sandboxes::typed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLinked`], where the component does not export what `exports` looks for.
+    pub fn new<X: Send + Sync + 'static>(
+        tenant: &Tenant,
+        pre: InstancePre<T>,
+        data: impl Fn(CtxBuilder) -> T + Send + Sync + 'static,
+        exports: impl FnOnce(&InstancePre<T>) -> wasmtime::Result<X>,
+        typed: impl Fn(&X, &mut Store<T>, &Instance) -> wasmtime::Result<I> + Send + Sync + 'static,
+    ) -> Result<Sandboxes<T, I>, Error> {
+        let exports = exports(&pre).map_err(|e| Error::not_linked(&e))?;
+        let made = Arc::new((pre, exports, typed));
+        Ok(Sandboxes::with(tenant.state(), tenant.limits().call.hostcall_bytes, data, move |store| {
+            let made = made.clone();
+            Box::pin(async move {
+                let (pre, exports, typed) = &*made;
+                let instance = pre.instantiate_async(&mut *store).await?;
+                typed(exports, store, &instance)
+            })
+        }))
+    }
+
+    pub(crate) fn with(
+        state: &Arc<State>,
+        hostcall_bytes: usize,
+        data: impl Fn(CtxBuilder) -> T + Send + Sync + 'static,
+        instantiate: impl for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync + 'static,
+    ) -> Sandboxes<T, I> {
+        let (data, instantiate) = (Box::new(data), Box::new(instantiate));
+        let warm = Mutex::new(Warm { sandboxes: Vec::new(), is_swept: false });
+        Sandboxes(Arc::new(Inner { state: state.clone(), data, instantiate, hostcall_bytes, warm }))
+    }
+
+    /// Makes a call in one of them, under the tenant's [`Limits`](crate::Limits).
+    pub async fn call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        let begun = Instant::now();
+        let answer = self.try_call(call).await;
+        self.0.state.tell(begun.elapsed(), answer.as_ref().err());
+        answer
+    }
+
+    /// The same, for whoever tells of it.
+    pub(crate) async fn try_call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        let state = &self.0.state;
+        let run = async |waiting: &Waiting| {
+            let _running = state.quotas.begin_call(&state.limits().tenant)?;
+            let mut sandbox = self.sandbox(waiting).await?;
+            let answer = sandbox.call(call).await?;
+            self.keep(sandbox);
+            Ok(answer)
+        };
+        state.run_in_place(run).await
+    }
+
+    /// A sandbox for as long as it is wanted: for what has a state, such as a list or a watch.
+    pub async fn open(&self) -> Result<Sandbox<T, I>, Error> {
+        self.0.state.run_in_place(async |waiting| self.sandbox(waiting).await).await
+    }
+
+    /// How many are warm: kept, and not in use.
+    pub fn warm(&self) -> usize {
+        self.0.lock().sandboxes.len()
+    }
+
+    async fn sandbox(&self, waiting: &Waiting) -> Result<Sandbox<T, I>, Error> {
+        let inner = &self.0;
+        if let Some(warm) = inner.lock().sandboxes.pop() {
+            return Ok(warm);
+        }
+        let mut store = TenantStore::new(&inner.state, waiting, inner.hostcall_bytes, |ctx| (inner.data)(ctx)).await?;
+        let guest = store.call(async |store| (inner.instantiate)(store).await).await?;
+        Ok(Sandbox { store, guest, calls: 0, idle_since: Instant::now() })
+    }
+
+    fn keep(&self, mut sandbox: Sandbox<T, I>) {
+        let Reuse { kept, calls, idle_time } = self.0.state.settings.reuse;
+        let mut warm = self.0.lock();
+        if warm.sandboxes.len() < kept && sandbox.calls < calls && !idle_time.is_zero() {
+            sandbox.idle_since = Instant::now();
+            warm.sandboxes.push(sandbox);
+            if !mem::replace(&mut warm.is_swept, true) {
+                tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time));
+            }
+        }
+    }
+}
+
+impl<T, I> Inner<T, I> {
+    fn lock(&self) -> MutexGuard<'_, Warm<T, I>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends sandboxes that are idle for too long, until there are none.
+async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration) {
+    let mut wake = Instant::now() + idle_time;
+    loop {
+        tokio::time::sleep_until(wake).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let mut warm = inner.lock();
+        let now = Instant::now();
+        warm.sandboxes.retain(|sandbox| now.duration_since(sandbox.idle_since) < idle_time);
+        match warm.sandboxes.iter().map(|sandbox| sandbox.idle_since).min() {
+            Some(oldest) => wake = oldest + idle_time,
+            None => {
+                warm.is_swept = false;
+                return;
+            }
+        }
+    }
+}
+
+/// A store with an instance in it. It is one of its tenant's [`TenantLimits::instances`](crate::TenantLimits::instances) until it is dropped.
+pub struct Sandbox<T: 'static, I> {
+    store: TenantStore<T>,
+    guest: I,
+    calls: u32,
+    idle_since: Instant,
+}
+
+impl<T: View + Send + 'static, I> Sandbox<T, I> {
+    /// Makes a call in it, under the tenant's limits. After an error, or a call that was dropped before its end, every other one is
+    /// [`Error::Over`].
+    pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        self.calls += 1;
+        self.store.run(async |store| call(&self.guest, store).await).await
+    }
+
+    /// The same, for as long as it takes.
+    pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        self.calls += 1;
+        self.store.wait(async |store| call(&self.guest, store).await).await
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    async fn call<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        self.calls += 1;
+        self.store.call(async |store| call(&self.guest, store).await).await
+    }
+}
+
+impl<T, I> Clone for Sandboxes<T, I> {
+    fn clone(&self) -> Self {
+        Sandboxes(self.0.clone())
+    }
+}
+
+impl<T, I> fmt::Debug for Sandboxes<T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandboxes").field("tenant", &self.0.state.settings.name).finish_non_exhaustive()
+    }
+}
+
+impl<T, I> fmt::Debug for Sandbox<T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sandbox").field(&self.store).finish()
+    }
+}

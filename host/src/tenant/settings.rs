@@ -1,0 +1,120 @@
+//! What an embedder says of a tenant.
+
+use super::Tenant;
+use super::sandboxes::Reuse;
+use super::state::State;
+use crate::bindings::PluginPre;
+use crate::door::policy::Policy;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::sandbox::linker::pre_instantiate;
+use crate::sandbox::runtime::Runtime;
+use crate::types::RetryPolicy;
+use incluster_core::Server;
+use incluster_core::files::SERVICE_ACCOUNT_DIR;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Whether sandboxes have the service account's token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenAccess {
+    /// They do not: they see a placeholder, and the host puts the token on their requests to the API server.
+    #[default]
+    Brokered,
+    /// They do, in a read-only folder, as under any other WASI host. For components that you trust with it.
+    Portable,
+}
+
+/// All but the policy, which can change.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) name: Arc<str>,
+    pub(crate) runtime: Runtime,
+    pub(crate) service_account_dir: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) token_access: TokenAccess,
+    pub(crate) retry_policy: RetryPolicy,
+    pub(crate) reuse: Reuse,
+}
+
+/// Builds a [`Tenant`].
+#[derive(Clone)]
+#[must_use = "it makes nothing until it is built"]
+pub struct TenantBuilder {
+    settings: Settings,
+    policy: Policy,
+    server: Option<Server>,
+}
+
+impl TenantBuilder {
+    pub(super) fn new(runtime: &Runtime, name: &str) -> TenantBuilder {
+        let settings = Settings {
+            name: name.into(),
+            runtime: runtime.clone(),
+            service_account_dir: SERVICE_ACCOUNT_DIR.into(),
+            limits: Limits::default(),
+            token_access: TokenAccess::default(),
+            retry_policy: RetryPolicy::DEFAULT,
+            reuse: Reuse::default(),
+        };
+        TenantBuilder { settings, policy: Policy::deny_all(), server: None }
+    }
+
+    /// Where the API server is. That of the pod that this process runs in, by default.
+    pub fn server(mut self, server: Server) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// The folder with the files `token`, `ca.crt` and `namespace`; [`SERVICE_ACCOUNT_DIR`] by default. It is looked at when a
+    /// call is made.
+    pub fn service_account_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.settings.service_account_dir = dir.into();
+        self
+    }
+
+    /// What may be asked for. Nothing by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// What may be used.
+    pub fn limits(mut self, limits: impl Into<Limits>) -> Self {
+        self.settings.limits = limits.into();
+        self
+    }
+
+    /// Whether sandboxes have the token. They do not by default.
+    pub fn token_access(mut self, token_access: TokenAccess) -> Self {
+        self.settings.token_access = token_access;
+        self
+    }
+
+    /// How often, and for how long, the tenant's own calls are tried: `config.set-retry-policy`.
+    pub fn retry_policy(mut self, retry_policy: RetryPolicy) -> Self {
+        self.settings.retry_policy = retry_policy;
+        self
+    }
+
+    /// Whether calls use sandboxes again: the tenant's own, and those of its [`Sandboxes`](crate::Sandboxes). They do not by default.
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.settings.reuse = reuse;
+        self
+    }
+
+    /// The tenant. It asks nothing of the API server, and does not look at the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Environment`], where it is not said where the API server is, and this process is not in a pod; [`Error::Limits`], where a
+    /// limit makes no sense.
+    pub fn build(self) -> Result<Tenant, Error> {
+        let own = || Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment);
+        let server = self.server.map_or_else(own, Ok)?;
+        let runtime = &self.settings.runtime;
+        self.settings.limits.check(runtime.table_elements())?;
+        let plugin = PluginPre::new(pre_instantiate(runtime, &runtime.plugin()?)?).map_err(Error::Runtime)?;
+        Ok(Tenant::of(State::new(self.settings, self.policy, server)?, plugin))
+    }
+}

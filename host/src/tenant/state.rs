@@ -1,0 +1,174 @@
+//! What all sandboxes and calls of a tenant have in common.
+
+use super::quotas::Quotas;
+use super::settings::{Settings, TokenAccess};
+use crate::door::policy::Policy;
+use crate::door::{Connections, Door, Permission};
+use crate::error::Error;
+use crate::files::read_file;
+use crate::limits::{CallLimits, Limits};
+use crate::sandbox::ctx::Given;
+use crate::sandbox::runtime::{Permit, Runtime};
+use crate::sandbox::turns::Turns;
+use crate::sandbox::volume::Volume;
+use crate::types;
+use incluster_core::Server;
+use incluster_core::credentials::Credentials;
+use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A tenant, for its sandboxes.
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    pub(crate) given: Arc<Given>,
+    pub(crate) quotas: Arc<Quotas>,
+    turns: Arc<Turns>,
+}
+
+/// Whether a call waits for a place in the pool.
+#[derive(Default)]
+pub(crate) struct Waiting(AtomicBool);
+
+impl Waiting {
+    /// Waits for one.
+    pub(crate) async fn admit(&self, runtime: &Runtime) -> Permit {
+        self.0.store(true, Ordering::Relaxed);
+        let permit = runtime.admit().await;
+        self.0.store(false, Ordering::Relaxed);
+        permit
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is other in a tenant that is derived.
+pub(crate) enum Derived {
+    Policy(Policy),
+    Settings(Settings),
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings, policy: Policy, server: Server) -> Result<State, Error> {
+        let dir = &settings.service_account_dir;
+        let token = || Arc::new(Credentials::new(dir.join(files::TOKEN).to_string_lossy().into_owned(), read_file));
+        let (volume, brokered) = match settings.token_access {
+            TokenAccess::Portable => (None, None),
+            TokenAccess::Brokered => {
+                let token = token();
+                let volume = Volume::new(dir, token.clone()).map_err(|e| Error::Runtime(e.into()))?;
+                (Some(Arc::new(volume)), Some(token))
+            }
+        };
+        let quotas = Arc::new(Quotas::new(&settings.limits.tenant));
+        let door = Door {
+            tenant: settings.name.clone(),
+            permission: Arc::new(Permission::new(policy)),
+            connections: connections(&settings, &server),
+            quota: quotas.requests.clone(),
+            limits: settings.limits.request,
+            tokens: Arc::default(),
+            server,
+            brokered,
+        };
+        let given = Given { door: Arc::new(door), volume, service_account_dir: dir.clone(), limits: settings.limits.call };
+        Ok(State { settings, given: Arc::new(given), quotas, turns: Arc::new(Turns::new()) })
+    }
+
+    /// The same tenant, but for this. It shares connections and quotas, unless its limits are other.
+    pub(crate) fn derived(&self, derived: Derived) -> State {
+        let (settings, policy) = match derived {
+            Derived::Policy(policy) => (self.settings.clone(), Some(policy)),
+            Derived::Settings(settings) => (settings, None),
+        };
+        let mut door = self.door().clone();
+        door.permission = Arc::new(door.permission.derived(policy));
+        let mut quotas = self.quotas.clone();
+        if settings.limits != self.settings.limits {
+            quotas = Arc::new(Quotas::new(&settings.limits.tenant));
+            door.connections = connections(&settings, &door.server);
+            door.quota = quotas.requests.clone();
+            door.limits = settings.limits.request;
+        }
+        let Given { volume, service_account_dir, .. } = &*self.given;
+        let given = Given {
+            door: Arc::new(door),
+            volume: volume.clone(),
+            service_account_dir: service_account_dir.clone(),
+            limits: settings.limits.call,
+        };
+        State { settings, given: Arc::new(given), quotas, turns: self.turns.clone() }
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.given.door
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// Runs a call under the limits of time.
+    pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        self.turns.run(&self.limits().call, call).await
+    }
+
+    /// The same for a call that waits for a place at first.
+    pub(crate) async fn run_in_place<T>(&self, call: impl AsyncFnOnce(&Waiting) -> Result<T, Error>) -> Result<T, Error> {
+        let waiting = Waiting::default();
+        match self.run(call(&waiting)).await {
+            Err(Error::WallTime(_)) if waiting.is_waiting() => Err(Error::Full(self.settings.runtime.places())),
+            ended => ended?,
+        }
+    }
+
+    /// Runs one that may wait for as long as it takes.
+    pub(crate) async fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        self.turns.run(&CallLimits { wall_time: Duration::MAX, ..self.limits().call }, call).await
+    }
+
+    /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.
+    pub(crate) fn with_real_path(&self, mut error: Error) -> Error {
+        if let Error::Kubernetes(types::Error::Config(config)) = &mut error
+            && let Some(path) = path(config)
+            && let Some(name) = path.strip_prefix(SERVICE_ACCOUNT_DIR).and_then(|name| name.strip_prefix('/'))
+        {
+            *path = self.settings.service_account_dir.join(name).to_string_lossy().into_owned();
+        }
+        error
+    }
+
+    /// Tells of a call that has ended.
+    pub(crate) fn tell(&self, took: Duration, error: Option<&Error>) {
+        let (tenant, seconds) = (&self.settings.name, took.as_secs_f64());
+        let outcome = error.map_or("success", Error::outcome);
+        metrics::counter!("incluster_calls_total", "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::histogram!("incluster_call_seconds", "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
+        if let Some(limit) = error.and_then(Error::limit) {
+            tracing::warn!(tenant = &**tenant, limit, "a call exceeded a limit");
+            metrics::counter!("incluster_limits_exceeded_total", "tenant" => tenant.clone(), "limit" => limit).increment(1);
+        }
+    }
+}
+
+fn path(error: &mut types::ConfigError) -> Option<&mut String> {
+    use types::ConfigError as Is;
+    match error {
+        Is::FileMissing(path)
+        | Is::FileEmpty(path)
+        | Is::FileNotText(path)
+        | Is::FileTooLarge(path)
+        | Is::InvalidToken(path)
+        | Is::NoCertificate(path)
+        | Is::InvalidNamespace(path) => Some(path),
+        Is::FileUnreadable(file) | Is::TokenExpired(file) => Some(&mut file.path),
+        Is::EnvironmentMissing(_) | Is::EnvironmentEmpty(_) | Is::InvalidHost(_) | Is::InvalidPort(_) => None,
+    }
+}
+
+fn connections(settings: &Settings, server: &Server) -> Connections {
+    Connections::new(server.clone(), settings.service_account_dir.join(files::CA), &settings.limits.request)
+}

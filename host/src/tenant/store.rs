@@ -1,0 +1,85 @@
+//! A store of an embedder's own, which is nothing without its place and its limits.
+
+use super::state::{State, Waiting};
+use crate::error::Error;
+use crate::sandbox::ctx::{CtxBuilder, View, ended, limit};
+use crate::sandbox::runtime::Permit;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::Store;
+
+/// A store for one tenant's components: [`Tenant::store`](crate::Tenant::store). It has its place in the pool and is one of its tenant's
+/// [`TenantLimits::instances`](crate::TenantLimits::instances) until it is dropped; what runs in it is under the tenant's limits.
+pub struct TenantStore<T: 'static> {
+    store: Store<T>,
+    state: Arc<State>,
+    /// Whether a call failed, or was dropped before its end: what is in the store may be in any state.
+    is_over: bool,
+    // Dropped last: the store needs its place until then.
+    _room: Permit,
+    _instance: OwnedSemaphorePermit,
+}
+
+impl<T: View + 'static> TenantStore<T> {
+    pub(crate) async fn new(
+        state: &Arc<State>,
+        waiting: &Waiting,
+        hostcall_bytes: usize,
+        data: impl FnOnce(CtxBuilder) -> T,
+    ) -> Result<TenantStore<T>, Error> {
+        let instance = state.quotas.begin_instance(&state.limits().tenant)?;
+        let runtime = &state.settings.runtime;
+        let room = waiting.admit(runtime).await;
+        let data = data(CtxBuilder::new(&state.given)?);
+        let mut store = Store::new(runtime.engine(), data);
+        limit(&mut store);
+        store.set_hostcall_fuel(hostcall_bytes);
+        Ok(TenantStore { store, state: state.clone(), is_over: false, _room: room, _instance: instance })
+    }
+
+    /// Runs a call in it, or makes an instance: what computes for too long, takes too long, or asks for too much is ended.
+    ///
+    /// After an error, or when the call was dropped before its end, the store is over: every other call is [`Error::Over`].
+    pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        let state = self.state.clone();
+        state.run(self.call(call)).await?
+    }
+
+    /// The same, for as long as it takes.
+    pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        let state = self.state.clone();
+        state.wait(self.call(call)).await?
+    }
+
+    /// The same, under the limits of whoever calls it.
+    pub(crate) async fn call<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Err(Error::Over);
+        }
+        self.store.data_mut().incluster().begin_call();
+        let answer = call(&mut self.store).await.map_err(|trap| ended(self.store.data_mut().incluster(), trap))?;
+        self.is_over = false;
+        Ok(answer)
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is in it.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The same, to change it.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+}
+
+impl<T> fmt::Debug for TenantStore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantStore").field("tenant", &self.state.settings.name).finish_non_exhaustive()
+    }
+}
