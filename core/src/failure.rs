@@ -39,6 +39,8 @@ codes! {
     LimitExceeded = "limit-exceeded",
     /// The last token has expired, and there is no other.
     TokenExpired = "token-expired",
+    /// The tenant has no token, as none was issued to it.
+    TokenNotIssued = "token-not-issued",
     /// There is no ca.crt.
     CaMissing = "file-missing",
     /// ca.crt holds nothing but white space.

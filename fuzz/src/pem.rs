@@ -19,7 +19,9 @@ pub fn pem(data: &[u8]) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let write = |content: &[u8]| fs::write(file.path(), content).expect("it is written");
     write(data);
-    let trust = || Trust::new(file.path().to_string_lossy().into_owned(), read_file, ring::default_provider(), &["http/1.1"]);
+    let path = file.path().to_string_lossy().into_owned();
+    let read = |path: String| Box::new(move || files::read(read_file, &path));
+    let trust = || Trust::new(path.clone(), read(path.clone()), ring::default_provider(), &["http/1.1"]);
     let first = trust();
     match first.config(&|_| {}) {
         Ok(config) => {

@@ -70,6 +70,8 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// An [`Identity`](crate::Identity) makes no sense, for this reason.
+    Identity(String),
     /// One of [`LoadLimits`](crate::LoadLimits) makes no sense.
     #[cfg(feature = "extensions")]
     LoadLimits {
@@ -120,6 +122,7 @@ impl fmt::Display for Error {
             Error::NotLinked(reason) => write!(f, "the component does not fit this host: {reason}"),
             #[cfg(feature = "extensions")]
             Error::Extension(error) => write!(f, "failed to load the extension: {error}"),
+            Error::Identity(problem) => write!(f, "the tenant's identity makes no sense: {problem}"),
             Error::Limits { limit, problem } => write!(f, "the limit {limit} {problem}"),
             #[cfg(feature = "extensions")]
             Error::LoadLimits { limit, problem } => write!(f, "the load limit {limit} {problem}"),

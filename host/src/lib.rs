@@ -82,6 +82,7 @@ mod tenant;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
+pub use door::issuing::{IssuedToken, TokenSource, TokenSourceError};
 pub use door::policy;
 pub use error::{Error, Trap};
 #[cfg(feature = "extensions")]
@@ -99,6 +100,7 @@ pub use sandbox::loader::{Access, Compiler, Count, Extension, Import, Inspection
 pub use sandbox::pool::Pool;
 pub use sandbox::runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
 pub use tenant::Tenant;
+pub use tenant::identity::{Identity, TokenRequest};
 pub use tenant::sandboxes::{Reuse, Sandbox, Sandboxes};
 pub use tenant::sessions::{PodPages, PodWatch};
 pub use tenant::settings::{TenantBuilder, TokenAccess};

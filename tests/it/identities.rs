@@ -87,9 +87,11 @@ async fn what_the_api_server_does_not_issue_is_said() {
     }
     assert!(!text.contains(TOKEN), "{text}");
 
-    testbed.volume.set("token", b"another one, which the server does not know");
-    let unknown = pods(&tenant(&testbed, gateway(&testbed))).await.unwrap_err();
-    assert!(format!("{unknown:?}").contains("no token for service account"), "{unknown:?}");
+    for (token, says) in [("another-that-the-server-does-not-know", "HTTP 401"), ("not a token", "character")] {
+        testbed.volume.set("token", token.as_bytes());
+        let unknown = pods(&tenant(&testbed, gateway(&testbed))).await.unwrap_err();
+        assert!(format!("{unknown:?}").contains(says), "{unknown:?}");
+    }
 }
 
 /// An embedder's own, in memory.

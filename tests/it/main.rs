@@ -18,6 +18,7 @@ mod extensions;
 mod faults;
 mod host_faults;
 mod hostile_files;
+mod identities;
 mod interfaces;
 mod limits;
 mod listing;

@@ -1,7 +1,9 @@
 //! Who we are, and what we may do.
 
 use crate::{changes, kubectl, kubernetes, list_as, namespace, status, tenant, variable, volume};
-use incluster::types::{Error as Kubernetes, ListOptions, PagingOptions, PodList, Status, WatchOptions};
+use incluster::policy::Policy;
+use incluster::types::{Error as Kubernetes, ListOptions, PagingOptions, PodList, Status, TransportError, WatchOptions};
+use incluster::{Identity, Runtime, Server, Tenant, TokenRequest};
 use std::time::{Duration, Instant};
 
 /// How long the API server may go on accepting a token that it has accepted before: it remembers for 10 s.
@@ -78,4 +80,49 @@ async fn a_refused_token_is_read_again_once() {
     volume.set("token", variable("REAL_TOKEN").as_bytes());
     assert_eq!(two.next().await.unwrap().unwrap().items.len(), 10);
     assert_eq!(one.next().await.unwrap().unwrap().items.len(), 10);
+}
+
+/// Each tenant's requests are its own account's, to RBAC and in the audit log; and the account that asks for tokens can do that for the named
+/// ones alone.
+#[tokio::test]
+async fn each_tenant_is_an_account_of_its_own() {
+    let namespace = namespace();
+    let kubectl = |args: &[&str]| kubectl(&[&["--namespace", &namespace], args].concat());
+    for account in ["first", "second", "third"] {
+        kubectl(&["create", "serviceaccount", account]);
+    }
+    let named = ["--verb=create", "--resource=serviceaccounts/token", "--resource-name=first", "--resource-name=second"];
+    kubectl(&[&["create", "role", "issuer"], &named[..]].concat());
+    kubectl(&["create", "rolebinding", "issuer", "--role=issuer", &format!("--serviceaccount={namespace}:lister")]);
+    kubectl(&["create", "rolebinding", "first", "--role=lister", &format!("--serviceaccount={namespace}:first")]);
+    kubectl(&["create", "secret", "generic", "bound"]);
+
+    let volume = volume(&variable("REAL_TOKEN"));
+    let (server, runtime) = (Server::parse(&variable("REAL_SERVER")).unwrap(), Runtime::new().unwrap());
+    let list = async |identity: TokenRequest| -> Result<PodList, Kubernetes> {
+        let tenant = Tenant::builder(&runtime, "real").server(server.clone()).identity(identity.asked_by(volume.path()));
+        let tenant = tenant.policy(Policy::allow_all()).build().unwrap();
+        kubernetes(tenant.list_namespaced_pods(&namespace, &ListOptions { limit: Some(1), ..ListOptions::ALL }).await)
+    };
+    let account = |name: &str| Identity::token_request(&namespace, name);
+    assert_eq!(list(account("first")).await.unwrap().items.len(), 1);
+    assert_eq!(list(account("first").bound_to_secret("bound", None)).await.unwrap().items.len(), 1);
+    let second = status(list(account("second")).await);
+    assert_forbidden(&second, "list");
+    assert!(second.message.contains(&format!("system:serviceaccount:{namespace}:second")), "{}", second.message);
+    for (identity, says) in [(account("third"), "HTTP 403"), (account("first").bound_to_secret("none", None), "HTTP 404")] {
+        let Err(Kubernetes::Transport(TransportError::Other(text))) = list(identity).await else { panic!("{says}") };
+        assert!(text.contains(says) && text.contains("serviceaccounts/token"), "{text}");
+    }
+
+    // Of a cluster that is somebody else's, it is not to be had.
+    if let Ok(cluster) = std::env::var("CLUSTER_DIR") {
+        let log = std::fs::read_to_string(format!("{cluster}/audit.log")).unwrap();
+        let of_pods =
+            |line: &&str| line.contains("\"resource\":\"pods\"") && line.contains(&format!("\"namespace\":\"{namespace}\""));
+        for name in ["first", "second"] {
+            let user = format!("\"username\":\"system:serviceaccount:{namespace}:{name}\"");
+            assert!(log.lines().filter(of_pods).any(|line| line.contains(&user)), "{name}");
+        }
+    }
 }

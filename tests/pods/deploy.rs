@@ -2,8 +2,9 @@
 
 use crate::kubectl::{apply, field, get, kubectl, logs, says, tried};
 use crate::watchers::Namespace;
-use crate::{PAUSE, asked, undisturbed, until, variable};
+use crate::{PAUSE, asked, audit, undisturbed, until, variable};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, RwLockReadGuard};
@@ -145,6 +146,11 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     until("the Service's answer", || {
         get(&service, 80, "/").filter(|(status, body)| *status == 200 && body.contains("incluster_"))
     });
+
+    // It asks for pods as its tenant's account, and never as its own.
+    let ours = |user: &String| ["gateway", "shop-extensions"].iter().any(|name| user.ends_with(&format!(":shop:{name}")));
+    let users: BTreeSet<_> = audit::requests("shop").into_iter().map(|request| request.user).filter(ours).collect();
+    assert_eq!(users, BTreeSet::from(["system:serviceaccount:shop:shop-extensions".into()]));
 
     // One of two may be evicted, and the second not before the first has been replaced.
     let pods =

@@ -3,5 +3,5 @@
 mod trust;
 mod why;
 
-pub use trust::{News, Tell, Trust, TrustError, is_untrusted};
+pub use trust::{News, ReadCa, Tell, Trust, TrustError, is_untrusted};
 pub use why::{find, of_http, of_tls, of_trust};

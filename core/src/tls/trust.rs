@@ -1,7 +1,6 @@
 //! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
 
 use crate::ConfigError;
-use crate::files::{self, ReadFile};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
@@ -12,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A ca.crt, and the TLS configuration that its last good content made.
 pub struct Trust {
     path: String,
-    read_file: ReadFile,
+    read: ReadCa,
     provider: Arc<CryptoProvider>,
     protocols: Vec<Vec<u8>>,
     last: Mutex<Option<(Vec<u8>, Arc<ClientConfig>)>>,
@@ -47,11 +46,14 @@ pub enum News<'a> {
 /// Hears what was noticed.
 pub type Tell<'a> = &'a dyn Fn(News<'_>);
 
+/// Gives what is in a ca.crt now.
+pub type ReadCa = Box<dyn Fn() -> Result<Vec<u8>, ConfigError> + Send + Sync>;
+
 impl Trust {
-    /// The file at `path`, which is read by this, for connections that speak one of these protocols (ALPN, RFC 7301), best first.
-    pub fn new(path: String, read_file: ReadFile, provider: CryptoProvider, protocols: &[&str]) -> Trust {
+    /// What is at `path`, which is read by this, for connections that speak one of these protocols (ALPN, RFC 7301), best first.
+    pub fn new(path: String, read: ReadCa, provider: CryptoProvider, protocols: &[&str]) -> Trust {
         let protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
-        Trust { path, read_file, provider: Arc::new(provider), protocols, last: Mutex::new(None) }
+        Trust { path, read, provider: Arc::new(provider), protocols, last: Mutex::new(None) }
     }
 
     /// The file's path.
@@ -62,7 +64,7 @@ impl Trust {
     /// The configuration for a new connection. The file is read each time, which is short beside a handshake; its content
     /// is parsed when it changed. While it cannot be used, what was good last is good still.
     pub fn config(&self, tell: Tell<'_>) -> Result<Arc<ClientConfig>, TrustError> {
-        let content = read(self.read_file, &self.path);
+        let content = (self.read)().map_err(TrustError::File).and_then(not_empty);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Ok(content), Some((same, config))) = (&content, &*last)
             && content == same
@@ -109,8 +111,7 @@ pub fn is_untrusted(error: &io::Error) -> bool {
     matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-fn read(read_file: ReadFile, path: &str) -> Result<Vec<u8>, TrustError> {
-    let content = files::read(read_file, path).map_err(TrustError::File)?;
+fn not_empty(content: Vec<u8>) -> Result<Vec<u8>, TrustError> {
     if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
 }
 
@@ -135,7 +136,7 @@ fn roots(pem: &[u8], tell: Tell<'_>) -> Result<(RootCertStore, bool), TrustError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::NotRead;
+    use crate::files::{self, NotRead};
     use rustls::crypto::ring;
     use std::fs;
     use std::path::Path;
@@ -149,7 +150,12 @@ mod tests {
     }
 
     fn trust(path: &Path) -> Trust {
-        Trust::new(path.to_str().unwrap().into(), read_file, ring::default_provider(), &["http/1.1"])
+        let path = path.to_str().unwrap().to_string();
+        let read = Box::new({
+            let path = path.clone();
+            move || files::read(read_file, &path)
+        });
+        Trust::new(path, read, ring::default_provider(), &["http/1.1"])
     }
 
     fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {

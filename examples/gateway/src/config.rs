@@ -40,6 +40,8 @@ pub struct TenantConfig {
     pub server: Option<String>,
     /// The folder with `token`, `ca.crt` and `namespace`. That of the pod by default.
     pub service_account_dir: Option<PathBuf>,
+    /// The service account that it is to the API server, where that is not the folder's own: its tokens are asked for by the folder's.
+    pub service_account: Option<ServiceAccountConfig>,
     /// What may be asked for: for each of its routes at least to watch pods in the route's namespace.
     pub policy: Policy,
     /// What may be used.
@@ -48,6 +50,16 @@ pub struct TenantConfig {
     /// Whether an extension's sandboxes serve more than one request. None does by default.
     #[serde(default)]
     pub reuse: Reuse,
+}
+
+/// A service account of the same cluster.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceAccountConfig {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Which requests go to which pods.

@@ -4,7 +4,7 @@ use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
 use crate::picker::{ALLOWED, Picker};
 use crate::pods::PodSet;
 use futures_util::stream::{self, SelectAll, StreamExt};
-use incluster::{Error, Extension, Runtime, Server, Tenant, input};
+use incluster::{Error, Extension, Identity, Runtime, SERVICE_ACCOUNT_DIR, Server, Tenant, input};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io::ErrorKind;
@@ -263,9 +263,11 @@ fn tenant(runtime: &Runtime, name: &str, config: &TenantConfig) -> Result<Tenant
     if let Some(server) = &config.server {
         builder = builder.server(Server::parse(server)?);
     }
-    if let Some(dir) = &config.service_account_dir {
-        builder = builder.service_account_dir(dir);
-    }
+    let dir = config.service_account_dir.as_deref().unwrap_or(Path::new(SERVICE_ACCOUNT_DIR));
+    builder = match &config.service_account {
+        Some(account) => builder.identity(Identity::token_request(&account.namespace, &account.name).asked_by(dir)),
+        None => builder.service_account_dir(dir),
+    };
     builder.build()
 }
 

@@ -71,6 +71,7 @@ pub fn failed(Failure { code, text }: Failure) -> Error {
         Code::CaUnreadable => return config(ConfigError::FileUnreadable { path: ca(), reason: text }),
         Code::CaTooLarge => return config(ConfigError::FileTooLarge(ca())),
         Code::NoCertificate => return config(ConfigError::NoCertificate(ca())),
+        Code::TokenNotIssued => TransportError::Other(text),
         Code::Certificate => TransportError::Certificate(text),
         Code::Tls => TransportError::Tls(text),
         Code::NotConnected => TransportError::Unreachable(text),

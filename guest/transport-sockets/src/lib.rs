@@ -84,7 +84,8 @@ impl transport::Transport for Sockets {
     type Body = Body;
 
     fn to(server: &Server, limits: RequestLimits, _: bool) -> Sockets {
-        let trust = Trust::new(mounted(files::CA), read_file, provider(), &["http/1.1"]);
+        let trust =
+            Trust::new(mounted(files::CA), Box::new(|| files::read(read_file, &mounted(files::CA))), provider(), &["http/1.1"]);
         Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
     }
 

@@ -1,23 +1,21 @@
 //! Connections to the API server: TCP, then TLS, each under its deadline; kept for the next requests.
 
 use super::telemetry;
-use crate::files::read_file;
 use crate::limits::RequestLimits;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use incluster_core::Server;
-use incluster_core::tls::{Trust, TrustError, is_untrusted};
+use incluster_core::tls::{ReadCa, Trust, TrustError, is_untrusted};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,10 +38,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connections to one API server.
 #[derive(Clone)]
-pub(crate) struct Connections(Client<Connector, Empty<Bytes>>);
+pub(crate) struct Connections(Client<Connector, Full<Bytes>>);
 
 impl Connections {
-    pub(crate) fn new(server: Server, ca_path: PathBuf, limits: &RequestLimits) -> Connections {
+    /// To this server, which is trusted by the CAs that are read at this path by this.
+    pub(crate) fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits) -> Connections {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -52,11 +51,11 @@ impl Connections {
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .build(Connector::new(server, ca_path, limits));
+            .build(Connector::new(server, path, read, limits));
         Connections(client)
     }
 
-    pub(super) async fn request(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
+    pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
         self.0.request(request).await
     }
 }
@@ -88,9 +87,9 @@ pub(crate) enum ConnectError {
 }
 
 impl Connector {
-    fn new(server: Server, ca_path: PathBuf, limits: &RequestLimits) -> Connector {
+    fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits) -> Connector {
         let RequestLimits { connect, handshake, .. } = *limits;
-        let trust = Trust::new(ca_path.to_string_lossy().into_owned(), read_file, ring::default_provider(), &["h2", "http/1.1"]);
+        let trust = Trust::new(path, read, ring::default_provider(), &["h2", "http/1.1"]);
         Connector(Arc::new(Inner { server, trust, connect, handshake }))
     }
 }

@@ -2,6 +2,7 @@
 //! guests the text of a body's error, and no code.
 
 use super::connections::ConnectError;
+use super::issuing::TokenSourceError;
 use hyper_util::client::legacy;
 use incluster_core::failure::{Code, Failure};
 use incluster_core::tls::{self, find};
@@ -75,6 +76,19 @@ pub(crate) fn no_token(error: ConfigError) -> Error {
     match error {
         ConfigError::TokenExpired { reason, .. } => failed(Code::TokenExpired, &reason),
         error => failed(Code::TokenExpired, &error.to_string()),
+    }
+}
+
+/// There is no token, as none was issued.
+pub(crate) fn not_issued(error: &TokenSourceError) -> Error {
+    failed(Code::TokenNotIssued, &error.to_string())
+}
+
+/// What there is to say of a failure.
+pub(crate) fn text(error: &Error) -> String {
+    match error {
+        Error::InternalError(Some(text)) => text.clone(),
+        other => format!("{other:?}"),
     }
 }
 

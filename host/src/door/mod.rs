@@ -11,10 +11,13 @@ mod body;
 mod connections;
 mod failure;
 mod guard;
+pub(crate) mod issuing;
 mod permission;
 pub mod policy;
 mod quota;
+mod renewal;
 mod telemetry;
+pub(crate) mod token_request;
 
 pub(crate) use connections::Connections;
 pub(crate) use permission::Permission;
@@ -26,17 +29,18 @@ use body::{LimitedBody, Open};
 use bytes::Bytes;
 use guard::Guard;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt, Empty};
-use incluster_core::Server;
+use http_body_util::{BodyExt, Full};
 use incluster_core::credentials::Credentials;
 use incluster_core::failure::ATTEMPT_HEADER;
 use incluster_core::request_info::{RequestInfo, Verb};
+use incluster_core::{Server, Token};
+use issuing::Issuing;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::{Exchange, Tokens};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -45,6 +49,9 @@ const ATTEMPT: header::HeaderName = header::HeaderName::from_static(ATTEMPT_HEAD
 
 /// No call that makes sense has more.
 const MOST_ATTEMPTS: u32 = 1_000_000;
+
+/// So long is for ever.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// What a request may carry: what the client needs.
 const HEADERS: [header::HeaderName; 5] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT, ATTEMPT];
@@ -59,11 +66,44 @@ pub(crate) struct Door {
     pub(crate) server: Server,
     pub(crate) permission: Arc<Permission>,
     pub(crate) limits: RequestLimits,
-    /// Where the token stays outside: what is put in the placeholder's place.
-    pub(crate) brokered: Option<Arc<Credentials>>,
+    pub(crate) bearer: Bearer,
     pub(crate) connections: Connections,
     pub(crate) quota: Arc<RequestQuota>,
     pub(crate) tokens: Arc<Tokens>,
+}
+
+/// Where the token on requests comes from.
+#[derive(Clone)]
+pub(crate) enum Bearer {
+    /// From the sandbox, which has it.
+    Sandbox,
+    /// From a file; sandboxes have a placeholder.
+    File(Arc<Credentials>),
+    /// From whoever issues it; sandboxes have a placeholder.
+    Issued(Arc<Issuing>),
+}
+
+impl Bearer {
+    /// What is put in the placeholder's place; `None` where there is none.
+    async fn token(&self, until: Instant) -> Result<Option<Arc<Token>>, Error> {
+        match self {
+            Bearer::Sandbox => Ok(None),
+            Bearer::File(credentials) => credentials.token(now()).map(Some).map_err(failure::no_token),
+            Bearer::Issued(issuing) => {
+                let token = timeout_at(until, issuing.token()).await.unwrap_or_else(|_| Err(issuing.why_not()));
+                token.map(Some).map_err(|e| failure::not_issued(&e))
+            }
+        }
+    }
+
+    /// The API server has not accepted this token. The guest asks once more: what fails here fails then.
+    fn refused(&self, token: &Token) {
+        match self {
+            Bearer::Sandbox => {}
+            Bearer::File(credentials) => _ = credentials.reload(now()),
+            Bearer::Issued(issuing) => issuing.refused(token),
+        }
+    }
 }
 
 impl Door {
@@ -81,7 +121,7 @@ impl Door {
             return Err(Refusal::Header);
         }
         let Some(token) = bearer(&request.headers) else { return Err(Refusal::Credentials) };
-        if self.brokered.is_some() && token != PLACEHOLDER.as_bytes() {
+        if !matches!(self.bearer, Bearer::Sandbox) && token != PLACEHOLDER.as_bytes() {
             return Err(Refusal::Credentials);
         }
         let path_and_query = uri.path_and_query().map_or("/", |p| p.as_str());
@@ -91,7 +131,7 @@ impl Door {
         }
         let stream = self.quota.stream()?;
         let withdrawn = Box::pin(self.permission.clone().withdrawn(path_and_query.into()));
-        let mut request_out = Request::new(Empty::new());
+        let mut request_out = Request::new(Full::default());
         // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
         *request_out.headers_mut() = request.headers.clone();
@@ -101,10 +141,9 @@ impl Door {
     }
 
     /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
-    fn authorize(&self, headers: &mut HeaderMap) -> Result<Option<Guard>, Error> {
+    fn authorize(&self, headers: &mut HeaderMap, token: Option<&Token>) -> Result<Option<Guard>, Error> {
         let mut guard = None;
-        if let Some(credentials) = &self.brokered {
-            let token = credentials.token(now()).map_err(failure::no_token)?;
+        if let Some(token) = token {
             guard = Guard::new(token.as_bytes());
             let value =
                 HeaderValue::try_from(token.authorization()).map_err(|_| failure::denied("the token is not fit for a header"))?;
@@ -120,20 +159,23 @@ impl Door {
 
     async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
         let Admitted { mut request, is_watch, stream, mut withdrawn } = admitted;
-        let guard = match self.authorize(request.headers_mut()) {
-            Ok(guard) => guard,
+        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
+        let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
+        let deadline = Instant::now().checked_add(limits.head());
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + FAR);
+        let token = self.bearer.token(deadline).await;
+        let authorized = token.and_then(|token| Ok((self.authorize(request.headers_mut(), token.as_deref())?, token)));
+        let (guard, token) = match authorized {
+            Ok(authorized) => authorized,
             Err(error) => {
                 exchange.answered(Err(&error));
                 return Err(error);
             }
         };
-        let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
-        let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
-        let deadline = limits.head();
         let answer = tokio::select! {
             biased;
             () = &mut withdrawn => Err(failure::withdrawn()),
-            answer = timeout(deadline, self.connections.request(request)) => match answer {
+            answer = timeout_at(deadline, self.connections.request(request)) => match answer {
                 Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
                     Err(failure::token_in_answer())
                 }
@@ -143,9 +185,8 @@ impl Door {
         };
         let answered = exchange.answered(answer.as_ref().map(Response::status));
         let answer = answer?;
-        if let (Some(credentials), 401) = (&self.brokered, answer.status().as_u16()) {
-            // The guest asks once more. What fails here fails then.
-            let _ = credentials.reload(now());
+        if let (Some(token), 401) = (&token, answer.status().as_u16()) {
+            self.bearer.refused(token);
         }
         let (pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
         let pause = at_most(pause, options.between_bytes_timeout);
@@ -156,7 +197,7 @@ impl Door {
 
 /// A request that may leave, its room among the tenant's open streams, and when it may be open no more.
 struct Admitted {
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
     is_watch: bool,
     stream: OwnedSemaphorePermit,
     withdrawn: Withdrawn,

@@ -1,5 +1,6 @@
 //! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
 
+use super::failure;
 use http::{HeaderMap, StatusCode, header};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::tls::News;
@@ -49,7 +50,7 @@ impl Exchange {
     /// The request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
         let _entered = self.span.clone().entered();
-        tracing::warn!(reason, error = %text(&error), "denied");
+        tracing::warn!(reason, error = %failure::text(&error), "denied");
         let tenant = &self.tenant;
         if !is_limit {
             metrics::counter!("incluster_denied_total", "tenant" => tenant.clone(), "reason" => reason).increment(1);
@@ -74,7 +75,7 @@ impl Exchange {
             }
             Err(error) => {
                 let outcome = of_error(error);
-                tracing::warn!(seconds, outcome, error = %text(error), "failed");
+                tracing::warn!(seconds, outcome, error = %failure::text(error), "failed");
                 outcome
             }
         };
@@ -100,7 +101,7 @@ impl Answered {
     pub(crate) fn broken(&mut self, error: &Error) {
         let outcome = of_error(error);
         let _entered = self.exchange.span.clone().entered();
-        tracing::warn!(outcome, error = %text(error), "the response broke off");
+        tracing::warn!(outcome, error = %failure::text(error), "the response broke off");
         self.outcome = Some(outcome);
     }
 }
@@ -156,17 +157,10 @@ fn of_code(code: Code) -> &'static str {
         Code::Certificate => "certificate",
         Code::Tls => "tls",
         Code::BodyTooLarge | Code::HeadTooLarge | Code::LimitExceeded => "limit",
-        Code::TokenExpired => "token",
+        Code::TokenExpired | Code::TokenNotIssued => "token",
         Code::CaMissing | Code::CaEmpty | Code::CaUnreadable | Code::CaTooLarge | Code::NoCertificate => "ca_crt",
         Code::Denied => "denied",
         Code::HttpProtocol => "other",
-    }
-}
-
-fn text(error: &Error) -> String {
-    match error {
-        Error::InternalError(Some(text)) => text.clone(),
-        other => format!("{other:?}"),
     }
 }
 

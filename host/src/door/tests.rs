@@ -3,9 +3,9 @@ use super::*;
 use crate::files::read_file;
 use crate::limits::TenantLimits;
 
-fn door(policy: Policy, limits: TenantLimits, brokered: Option<Arc<Credentials>>) -> Door {
+fn door(policy: Policy, limits: TenantLimits, bearer: Bearer) -> Door {
     let server = Server::new("10.0.0.1", 443).unwrap();
-    let connections = Connections::new(server.clone(), "ca.crt".into(), &RequestLimits::DEFAULT);
+    let connections = Connections::new(server.clone(), "ca.crt".into(), Box::new(|| Ok(Vec::new())), &RequestLimits::DEFAULT);
     Door {
         tenant: "test".into(),
         permission: Arc::new(Permission::new(policy)),
@@ -13,7 +13,7 @@ fn door(policy: Policy, limits: TenantLimits, brokered: Option<Arc<Credentials>>
         tokens: Arc::default(),
         server,
         limits: RequestLimits::DEFAULT,
-        brokered,
+        bearer,
         connections,
     }
 }
@@ -22,8 +22,8 @@ fn asked(door: &Door, request: http::request::Builder) -> Result<Admitted, Refus
     door.admit(&request.body(()).unwrap().into_parts().0)
 }
 
-fn admitted(request: http::request::Builder) -> Option<Request<Empty<Bytes>>> {
-    asked(&door(Policy::allow_all(), TenantLimits::default(), None), request).ok().map(|admitted| admitted.request)
+fn admitted(request: http::request::Builder) -> Option<Request<Full<Bytes>>> {
+    asked(&door(Policy::allow_all(), TenantLimits::default(), Bearer::Sandbox), request).ok().map(|admitted| admitted.request)
 }
 
 fn admit(request: http::request::Builder) -> bool {
@@ -85,7 +85,7 @@ fn what_the_policy_does_not_permit_does_not_leave() {
         namespaces: vec!["shop".into()],
         non_resource_urls: Vec::new(),
     }]);
-    let door = door(pods.unwrap(), TenantLimits::default(), None);
+    let door = door(pods.unwrap(), TenantLimits::default(), Bearer::Sandbox);
     let ask = |path: &str| asked(&door, good().uri(format!("https://10.0.0.1{path}")));
     assert!(!ask("/api/v1/namespaces/shop/pods?limit=1").unwrap().is_watch);
     for path in ["/api/v1/pods", "/api/v1/namespaces/shop/secrets", "/api/v1/namespaces/shop/pods?watch=1", "/version"] {
@@ -96,7 +96,7 @@ fn what_the_policy_does_not_permit_does_not_leave() {
 
 #[test]
 fn a_watch_is_told_from_a_list() {
-    let door = door(Policy::allow_all(), TenantLimits::default(), None);
+    let door = door(Policy::allow_all(), TenantLimits::default(), Bearer::Sandbox);
     for (query, expected) in [("?watch=true", true), ("?w%61tch", true), ("?watch=0", false), ("", false)] {
         let request = good().uri(format!("https://10.0.0.1/api/v1/pods{query}"));
         assert_eq!(asked(&door, request).unwrap().is_watch, expected, "{query}");
@@ -105,29 +105,37 @@ fn a_watch_is_told_from_a_list() {
 
 #[test]
 fn a_tenant_asks_no_faster_and_reads_no_more_at_once_than_its_limits() {
-    let slow =
-        door(Policy::allow_all(), TenantLimits { requests_per_second: 1, request_burst: 2, ..TenantLimits::default() }, None);
+    let slow = door(
+        Policy::allow_all(),
+        TenantLimits { requests_per_second: 1, request_burst: 2, ..TenantLimits::default() },
+        Bearer::Sandbox,
+    );
     assert!(asked(&slow, good()).is_ok() && asked(&slow, good()).is_ok());
     assert!(matches!(asked(&slow, good()), Err(Refusal::Rate(1))));
 
-    let narrow = door(Policy::allow_all(), TenantLimits { open_streams: 1, ..TenantLimits::default() }, None);
+    let narrow = door(Policy::allow_all(), TenantLimits { open_streams: 1, ..TenantLimits::default() }, Bearer::Sandbox);
     let open = asked(&narrow, good()).unwrap();
     assert!(matches!(asked(&narrow, good()), Err(Refusal::Streams(1))));
     drop(open);
     assert!(asked(&narrow, good()).is_ok());
 }
 
-#[test]
-fn a_brokered_token_takes_the_place_of_the_placeholder_and_of_nothing_else() {
+async fn authorize(door: &Door, headers: &mut HeaderMap) -> Result<Option<Guard>, Error> {
+    let token = door.bearer.token(Instant::now() + FAR).await?;
+    door.authorize(headers, token.as_deref())
+}
+
+#[tokio::test]
+async fn a_brokered_token_takes_the_place_of_the_placeholder_and_of_nothing_else() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "the-real-token").unwrap();
     let credentials = Arc::new(Credentials::new(file.path().to_str().unwrap().into(), read_file));
-    let brokering = door(Policy::allow_all(), TenantLimits::default(), Some(credentials));
+    let brokering = door(Policy::allow_all(), TenantLimits::default(), Bearer::File(credentials));
     let with = |token: &str| Request::get("https://10.0.0.1/api").header("authorization", format!("Bearer {token}"));
 
     let mut admitted = asked(&brokering, with(PLACEHOLDER)).unwrap().request;
     assert_eq!(admitted.headers()["authorization"], format!("Bearer {PLACEHOLDER}"));
-    brokering.authorize(admitted.headers_mut()).unwrap();
+    authorize(&brokering, admitted.headers_mut()).await.unwrap();
     assert_eq!(admitted.headers()["authorization"], "Bearer the-real-token");
     assert!(admitted.headers()["authorization"].is_sensitive());
     for other in ["the-real-token", "x", "incluster-brokered-token ", "INCLUSTER-BROKERED-TOKEN"] {
@@ -135,7 +143,8 @@ fn a_brokered_token_takes_the_place_of_the_placeholder_and_of_nothing_else() {
     }
 
     std::fs::remove_file(file.path()).unwrap();
-    let without = door(Policy::allow_all(), TenantLimits::default(), Some(Arc::new(Credentials::new("/none".into(), read_file))));
+    let without =
+        door(Policy::allow_all(), TenantLimits::default(), Bearer::File(Arc::new(Credentials::new("/none".into(), read_file))));
     let mut admitted = asked(&without, with(PLACEHOLDER)).unwrap().request;
-    assert!(without.authorize(admitted.headers_mut()).is_err());
+    assert!(authorize(&without, admitted.headers_mut()).await.is_err());
 }

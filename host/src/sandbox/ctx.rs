@@ -59,10 +59,17 @@ impl Ctx {
 /// What all sandboxes of a tenant are given alike.
 pub(crate) struct Given {
     pub(crate) door: Arc<Door>,
-    /// `None` where they see the service account's folder itself.
-    pub(crate) volume: Option<Arc<Volume>>,
-    pub(crate) service_account_dir: PathBuf,
+    pub(crate) folder: Folder,
     pub(crate) limits: CallLimits,
+}
+
+/// What sandboxes see of the service account's folder.
+#[derive(Clone)]
+pub(crate) enum Folder {
+    /// This folder itself.
+    Real(PathBuf),
+    /// What stands for it, where the token stays outside.
+    Volume(Arc<Volume>),
 }
 
 /// Builds a [`Ctx`]: for [`Tenant::store`](crate::Tenant::store), or from [`Tenant::ctx`](crate::Tenant::ctx). What it is not told to give,
@@ -76,8 +83,7 @@ pub struct CtxBuilder {
 impl CtxBuilder {
     pub(crate) fn new(given: &Arc<Given>) -> Result<CtxBuilder, Error> {
         let mut wasi = WasiCtxBuilder::new();
-        if given.volume.is_none() {
-            let dir = &given.service_account_dir;
+        if let Folder::Real(dir) = &given.folder {
             // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
             wasi.allow_blocking_current_thread(reads_at_once(dir));
             // Without the folder the guest finds no files, and has a typed error for that.
@@ -121,7 +127,8 @@ impl CtxBuilder {
 
     /// The sandbox's state.
     pub fn build(mut self) -> Ctx {
-        let Given { door, volume, limits, .. } = &*self.given;
+        let Given { door, folder, limits } = &*self.given;
+        let volume = if let Folder::Volume(volume) = folder { Some(volume.clone()) } else { None };
         let server = &door.server;
         self.wasi
             .env(HOST_VARIABLE, server.host())
@@ -138,7 +145,7 @@ impl CtxBuilder {
             wasi: self.wasi.build(),
             http,
             egress: Egress::new(door.clone()),
-            volume: volume.clone(),
+            volume,
             table,
             limits: *limits,
             memory: 0,

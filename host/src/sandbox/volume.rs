@@ -5,6 +5,7 @@
 //! token, the file is as the real one is: missing, empty, too large, or not a token. So the guest has its typed errors.
 
 use crate::door::PLACEHOLDER;
+use crate::door::issuing::TokenSource;
 use crate::files::read_file;
 use crate::now;
 use incluster_core::ConfigError;
@@ -14,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File, WasiFilesystemCtxView};
@@ -27,10 +28,37 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
+/// Where the content of the three files comes from.
+pub(crate) enum Files {
+    /// From this folder, whose token is this.
+    Folder(PathBuf, Arc<Credentials>),
+    /// From the tenant's identity.
+    Source(Arc<dyn TokenSource>),
+}
+
+impl Files {
+    fn read(&self, name: &str) -> Result<Vec<u8>, ErrorCode> {
+        match (self, name) {
+            (Files::Folder(_, token), files::TOKEN) => match token.token(now()) {
+                // An expired token is the door's to refuse, which can say so.
+                Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
+                Err(error) => as_it_is(&error),
+            },
+            (Files::Folder(dir, _), files::NAMESPACE | files::CA) => {
+                files::read(read_file, &dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))
+            }
+            // So is one that was not issued.
+            (Files::Source(_), files::TOKEN) => Ok(PLACEHOLDER.into()),
+            (Files::Source(source), files::NAMESPACE) => source.namespace().map(Vec::from).ok_or(ErrorCode::NoEntry),
+            (Files::Source(source), files::CA) => source.ca_bundle().map_err(|_| ErrorCode::Io),
+            _ => Err(ErrorCode::NoEntry),
+        }
+    }
+}
+
 /// What is in the three files.
 pub(crate) struct Volume {
-    dir: PathBuf,
-    credentials: Arc<Credentials>,
+    files: Files,
     /// What the folder's handle is: a file without content, in which nothing can be opened.
     folder: Dir,
     /// The files as they were opened last. All sandboxes share them: a guest that opens many uses up no descriptors of the
@@ -39,28 +67,13 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    pub(crate) fn new(dir: &Path, credentials: Arc<Credentials>) -> io::Result<Volume> {
-        Ok(Volume {
-            dir: dir.into(),
-            credentials,
-            folder: Dir::new(in_memory(b"")?, FsPerms::ReadOnly, OpenMode::READ, true),
-            opened: Mutex::default(),
-        })
+    pub(crate) fn new(files: Files) -> io::Result<Volume> {
+        Ok(Volume { files, folder: Dir::new(in_memory(b"")?, FsPerms::ReadOnly, OpenMode::READ, true), opened: Mutex::default() })
     }
 
     fn open(&self, path: &str) -> Result<File, ErrorCode> {
         let name = path.strip_prefix("./").unwrap_or(path);
-        let content = match name {
-            files::TOKEN => match self.credentials.token(now()) {
-                // An expired token is the door's to refuse, which can say so.
-                Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
-                Err(error) => as_it_is(&error),
-            },
-            files::NAMESPACE | files::CA => {
-                files::read(read_file, &self.dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))
-            }
-            _ => Err(ErrorCode::NoEntry),
-        }?;
+        let content = self.files.read(name)?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((same, file)) = opened.get(name)
             && *same == content
@@ -275,10 +288,11 @@ impl HostDirectoryEntryStream for FileSystem<'_> {
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
+    use std::path::Path;
 
     fn volume(dir: &Path) -> Volume {
         let credentials = Credentials::new(dir.join("token").to_str().unwrap().into(), read_file);
-        Volume::new(dir, Arc::new(credentials)).unwrap()
+        Volume::new(Files::Folder(dir.into(), Arc::new(credentials))).unwrap()
     }
 
     #[test]

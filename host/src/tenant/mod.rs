@@ -2,6 +2,7 @@
 
 mod calls;
 mod commands;
+pub(crate) mod identity;
 mod output;
 mod quotas;
 pub(crate) mod sandboxes;

@@ -1,6 +1,7 @@
 //! What an embedder says of a tenant.
 
 use super::Tenant;
+use super::identity::Identity;
 use super::sandboxes::Reuse;
 use super::state::State;
 use crate::bindings::PluginPre;
@@ -11,7 +12,6 @@ use crate::sandbox::linker::pre_instantiate;
 use crate::sandbox::runtime::Runtime;
 use crate::types::RetryPolicy;
 use incluster_core::Server;
-use incluster_core::files::SERVICE_ACCOUNT_DIR;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub enum TokenAccess {
 pub(crate) struct Settings {
     pub(crate) name: Arc<str>,
     pub(crate) runtime: Runtime,
-    pub(crate) service_account_dir: PathBuf,
+    pub(crate) identity: Identity,
     pub(crate) limits: Limits,
     pub(crate) token_access: TokenAccess,
     pub(crate) retry_policy: RetryPolicy,
@@ -51,7 +51,7 @@ impl TenantBuilder {
         let settings = Settings {
             name: name.into(),
             runtime: runtime.clone(),
-            service_account_dir: SERVICE_ACCOUNT_DIR.into(),
+            identity: Identity::default(),
             limits: Limits::default(),
             token_access: TokenAccess::default(),
             retry_policy: RetryPolicy::DEFAULT,
@@ -66,11 +66,15 @@ impl TenantBuilder {
         self
     }
 
-    /// The folder with the files `token`, `ca.crt` and `namespace`; [`SERVICE_ACCOUNT_DIR`] by default. It is looked at when a
-    /// call is made.
-    pub fn service_account_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.settings.service_account_dir = dir.into();
+    /// Who it is to the API server: the pod's own service account, by default.
+    pub fn identity(mut self, identity: impl Into<Identity>) -> Self {
+        self.settings.identity = identity.into();
         self
+    }
+
+    /// The same as an identity by [`Identity::service_account_dir`]. The folder is looked at when a call is made.
+    pub fn service_account_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.identity(Identity::service_account_dir(dir))
     }
 
     /// What may be asked for. Nothing by default.
@@ -108,7 +112,7 @@ impl TenantBuilder {
     /// # Errors
     ///
     /// [`Error::Environment`], where it is not said where the API server is, and this process is not in a pod; [`Error::Limits`], where a
-    /// limit makes no sense.
+    /// limit makes no sense; [`Error::Identity`], where an identity does not.
     pub fn build(self) -> Result<Tenant, Error> {
         let own = || Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment);
         let server = self.server.map_or_else(own, Ok)?;

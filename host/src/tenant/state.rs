@@ -1,20 +1,19 @@
 //! What all sandboxes and calls of a tenant have in common.
 
+use super::identity::Made;
 use super::quotas::Quotas;
 use super::settings::{Settings, TokenAccess};
 use crate::door::policy::Policy;
-use crate::door::{Connections, Door, Permission};
+use crate::door::{Bearer, Door, Permission};
 use crate::error::Error;
-use crate::files::read_file;
 use crate::limits::{CallLimits, Limits};
-use crate::sandbox::ctx::Given;
+use crate::sandbox::ctx::{Folder, Given};
 use crate::sandbox::runtime::{Permit, Runtime};
 use crate::sandbox::turns::Turns;
 use crate::sandbox::volume::Volume;
 use crate::types;
 use incluster_core::Server;
-use incluster_core::credentials::Credentials;
-use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use incluster_core::files::SERVICE_ACCOUNT_DIR;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,28 +52,31 @@ pub(crate) enum Derived {
 
 impl State {
     pub(crate) fn new(settings: Settings, policy: Policy, server: Server) -> Result<State, Error> {
-        let dir = &settings.service_account_dir;
-        let token = || Arc::new(Credentials::new(dir.join(files::TOKEN).to_string_lossy().into_owned(), read_file));
-        let (volume, brokered) = match settings.token_access {
-            TokenAccess::Portable => (None, None),
-            TokenAccess::Brokered => {
-                let token = token();
-                let volume = Volume::new(dir, token.clone()).map_err(|e| Error::Runtime(e.into()))?;
-                (Some(Arc::new(volume)), Some(token))
+        let connections = settings.identity.connections(&server, &settings.limits.request);
+        let (folder, bearer) = match (settings.token_access, settings.identity.dir()) {
+            (TokenAccess::Portable, Some(dir)) => (Folder::Real(dir.into()), Bearer::Sandbox),
+            (TokenAccess::Portable, None) => {
+                return Err(Error::Identity(
+                    "sandboxes can have a token that is in a folder alone (TokenAccess::Portable)".into(),
+                ));
+            }
+            (TokenAccess::Brokered, _) => {
+                let Made { bearer, files } = settings.identity.made(&settings.name, &server, &connections)?;
+                (Folder::Volume(Arc::new(Volume::new(files).map_err(|e| Error::Runtime(e.into()))?)), bearer)
             }
         };
         let quotas = Arc::new(Quotas::new(&settings.limits.tenant));
         let door = Door {
             tenant: settings.name.clone(),
             permission: Arc::new(Permission::new(policy)),
-            connections: connections(&settings, &server),
+            connections,
             quota: quotas.requests.clone(),
             limits: settings.limits.request,
             tokens: Arc::default(),
             server,
-            brokered,
+            bearer,
         };
-        let given = Given { door: Arc::new(door), volume, service_account_dir: dir.clone(), limits: settings.limits.call };
+        let given = Given { door: Arc::new(door), folder, limits: settings.limits.call };
         Ok(State { settings, given: Arc::new(given), quotas, turns: Arc::new(Turns::new()) })
     }
 
@@ -89,17 +91,11 @@ impl State {
         let mut quotas = self.quotas.clone();
         if settings.limits != self.settings.limits {
             quotas = Arc::new(Quotas::new(&settings.limits.tenant));
-            door.connections = connections(&settings, &door.server);
+            door.connections = settings.identity.connections(&door.server, &settings.limits.request);
             door.quota = quotas.requests.clone();
             door.limits = settings.limits.request;
         }
-        let Given { volume, service_account_dir, .. } = &*self.given;
-        let given = Given {
-            door: Arc::new(door),
-            volume: volume.clone(),
-            service_account_dir: service_account_dir.clone(),
-            limits: settings.limits.call,
-        };
+        let given = Given { door: Arc::new(door), folder: self.given.folder.clone(), limits: settings.limits.call };
         State { settings, given: Arc::new(given), quotas, turns: self.turns.clone() }
     }
 
@@ -133,10 +129,11 @@ impl State {
     /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.
     pub(crate) fn with_real_path(&self, mut error: Error) -> Error {
         if let Error::Kubernetes(types::Error::Config(config)) = &mut error
+            && let Some(dir) = self.settings.identity.dir()
             && let Some(path) = path(config)
             && let Some(name) = path.strip_prefix(SERVICE_ACCOUNT_DIR).and_then(|name| name.strip_prefix('/'))
         {
-            *path = self.settings.service_account_dir.join(name).to_string_lossy().into_owned();
+            *path = dir.join(name).to_string_lossy().into_owned();
         }
         error
     }
@@ -167,8 +164,4 @@ fn path(error: &mut types::ConfigError) -> Option<&mut String> {
         Is::FileUnreadable(file) | Is::TokenExpired(file) => Some(&mut file.path),
         Is::EnvironmentMissing(_) | Is::EnvironmentEmpty(_) | Is::InvalidHost(_) | Is::InvalidPort(_) => None,
     }
-}
-
-fn connections(settings: &Settings, server: &Server) -> Connections {
-    Connections::new(server.clone(), settings.service_account_dir.join(files::CA), &settings.limits.request)
 }

@@ -1,0 +1,270 @@
+//! A token that is issued, and not read from a file: one at a time, before the last one expires.
+
+use super::renewal::{Issued, Look, Renewal};
+use crate::now;
+use incluster_core::{Token, text};
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex as Turn;
+use tokio::time::{sleep_until, timeout};
+
+/// A source that takes longer has failed.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Where a tenant's token, and the CAs that its API server is trusted by, come from, when that is no folder. Nothing of it is written to a
+/// disk. For a service account of the same cluster, [`Identity::token_request`](crate::Identity::token_request) is one.
+///
+/// The token is asked for when it is first used, again in the last half of its life (at the latest when a fifth of it is left, at random, so
+/// that tenants who began together do not ask together), and when the API server has not accepted it. Until another is there, the last one
+/// is used. After a failure it is asked again after a second at the earliest, then after two, and so on up to a minute.
+pub trait TokenSource: Send + Sync + 'static {
+    /// A new token. It may take 30 s.
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<IssuedToken, TokenSourceError>> + Send + '_>>;
+
+    /// The CAs that the API server's certificate may be issued by, in PEM. It is looked at for each new connection, and must not wait.
+    fn ca_bundle(&self) -> Result<Vec<u8>, TokenSourceError>;
+
+    /// What sandboxes are told that their pod's own namespace is; nothing by default.
+    fn namespace(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A token, and until when it is good. Its `Debug` does not show it.
+#[derive(Clone, Debug)]
+pub struct IssuedToken(pub(crate) Issued);
+
+impl IssuedToken {
+    /// A bearer token. If it is not said when it expires, it is used for ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, or has a character that no bearer token has.
+    pub fn new(token: &str, expires: Option<SystemTime>) -> Result<IssuedToken, TokenSourceError> {
+        let token = Token::parse("", token.as_bytes());
+        let token = token.map_err(|_| TokenSourceError::permanent("it is empty, or has a character that no bearer token has"))?;
+        Ok(IssuedToken(Issued { token: Arc::new(token), expires }))
+    }
+}
+
+/// Why there is no token, or no CA. Its text must have no secret in it: it is in errors and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSourceError {
+    text: String,
+    is_retryable: bool,
+}
+
+impl TokenSourceError {
+    /// It may be there a bit later: calls wait for it, within their deadlines.
+    pub fn retryable(text: impl fmt::Display) -> TokenSourceError {
+        TokenSourceError { text: text::error(&text), is_retryable: true }
+    }
+
+    /// It will not be there until something is changed.
+    pub fn permanent(text: impl fmt::Display) -> TokenSourceError {
+        TokenSourceError { text: text::error(&text), is_retryable: false }
+    }
+
+    /// Whether it may be there a bit later.
+    pub fn is_retryable(&self) -> bool {
+        self.is_retryable
+    }
+}
+
+impl fmt::Display for TokenSourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for TokenSourceError {}
+
+/// A source, and the token that it gave last.
+pub(crate) struct Issuing {
+    tenant: Arc<str>,
+    source: Arc<dyn TokenSource>,
+    state: Mutex<State>,
+    /// Whose turn it is to ask.
+    turn: Arc<Turn<()>>,
+    hashing: RandomState,
+}
+
+#[derive(Default)]
+struct State {
+    renewal: Renewal,
+    failed: Option<TokenSourceError>,
+    asked: u64,
+}
+
+impl Issuing {
+    pub(crate) fn new(tenant: Arc<str>, source: Arc<dyn TokenSource>) -> Issuing {
+        Issuing { tenant, source, state: Mutex::default(), turn: Arc::default(), hashing: RandomState::new() }
+    }
+
+    /// The token to send now. Where there is none, it waits for one, as long as one may come.
+    pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Token>, TokenSourceError> {
+        loop {
+            let look = self.lock().renewal.look(now());
+            match look {
+                Look::Use(token) => return Ok(token),
+                Look::UseAndRenew(token) => {
+                    if let Ok(turn) = self.turn.clone().try_lock_owned() {
+                        let issuing = self.clone();
+                        tokio::spawn(async move {
+                            issuing.ask().await;
+                            drop(turn);
+                        });
+                    }
+                    return Ok(token);
+                }
+                Look::Ask => {
+                    let turn = self.turn.clone().lock_owned().await;
+                    if matches!(self.lock().renewal.look(now()), Look::Ask) {
+                        // Whoever waits for it may go: others may wait, too.
+                        let issuing = self.clone();
+                        let asked = tokio::spawn(async move {
+                            issuing.ask().await;
+                            drop(turn);
+                        });
+                        if asked.await.is_err() {
+                            return Err(TokenSourceError::retryable("the source panicked, or the process ends"));
+                        }
+                    }
+                }
+                Look::None(next) => {
+                    let failed = self.lock().failed.clone();
+                    match failed {
+                        Some(failed) if failed.is_retryable => sleep_until(next.into()).await,
+                        Some(failed) => return Err(failed),
+                        None => return Err(TokenSourceError::retryable("there is no token yet")),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Why there is none yet.
+    pub(crate) fn why_not(&self) -> TokenSourceError {
+        self.lock().failed.clone().unwrap_or_else(|| TokenSourceError::retryable("no token was issued in time"))
+    }
+
+    /// The API server has not accepted this one.
+    pub(crate) fn refused(&self, token: &Token) {
+        self.lock().renewal.refused(token);
+    }
+
+    async fn ask(&self) {
+        let asked = timeout(LONGEST, self.source.token()).await;
+        let answer = asked.unwrap_or_else(|_| Err(TokenSourceError::retryable("it takes longer than 30 s")));
+        let now = now();
+        let answer = answer.and_then(|IssuedToken(issued)| match issued.expires {
+            Some(expires) if expires <= now.wall => {
+                Err(TokenSourceError::retryable("the token that was issued has expired already"))
+            }
+            _ => Ok(issued),
+        });
+        let mut state = self.lock();
+        state.asked += 1;
+        let random = self.hashing.hash_one(state.asked);
+        let outcome = match answer {
+            Ok(issued) => {
+                state.renewal.issued(now, random, issued);
+                state.failed = None;
+                "success"
+            }
+            Err(error) => {
+                tracing::warn!(tenant = &*self.tenant, %error, "no token was issued");
+                state.renewal.failed(now, random);
+                state.failed = Some(error);
+                "error"
+            }
+        };
+        drop(state);
+        metrics::counter!("incluster_token_renewals_total", "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    /// Gives a token when it is let to, or fails as it is told.
+    struct Source {
+        asked: AtomicUsize,
+        may: Semaphore,
+        fails: Option<TokenSourceError>,
+    }
+
+    impl TokenSource for Source {
+        fn token(&self) -> Pin<Box<dyn Future<Output = Result<IssuedToken, TokenSourceError>> + Send + '_>> {
+            Box::pin(async {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                self.may.acquire().await.unwrap().forget();
+                match &self.fails {
+                    Some(error) => Err(error.clone()),
+                    None => IssuedToken::new("the-real-token", Some(SystemTime::now() + Duration::from_secs(600))),
+                }
+            })
+        }
+
+        fn ca_bundle(&self) -> Result<Vec<u8>, TokenSourceError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn issuing(fails: Option<TokenSourceError>) -> (Arc<Source>, Arc<Issuing>) {
+        let source = Arc::new(Source { asked: AtomicUsize::new(0), may: Semaphore::new(0), fails });
+        (source.clone(), Arc::new(Issuing::new("test".into(), source)))
+    }
+
+    #[tokio::test]
+    async fn many_who_need_a_token_ask_once() {
+        let (source, issuing) = issuing(None);
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let issuing = issuing.clone();
+                tokio::spawn(async move { issuing.token().await })
+            })
+            .collect();
+        // One that goes leaves the others what it asked for.
+        let gone = tokio::spawn({
+            let issuing = issuing.clone();
+            async move { issuing.token().await }
+        });
+        tokio::task::yield_now().await;
+        gone.abort();
+        source.may.add_permits(1);
+        for waits in waiting {
+            assert!(waits.await.unwrap().is_ok());
+        }
+        assert!(issuing.token().await.is_ok());
+        assert_eq!(source.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_permanent_is_said_at_once_and_not_asked_for_again() {
+        let (source, issuing) = issuing(Some(TokenSourceError::permanent("no")));
+        source.may.add_permits(10);
+        for _ in 0..3 {
+            assert_eq!(issuing.token().await.unwrap_err().to_string(), "no");
+        }
+        assert_eq!(source.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let issued = IssuedToken::new("the-real-token", None).unwrap();
+        assert!(!format!("{issued:?}").contains("real"));
+        assert!(IssuedToken::new("a b", None).is_err() && IssuedToken::new("", None).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! Tokens of other service accounts, by the TokenRequest API: the pod's own account asks for them.
+
+use super::connections::Connections;
+use super::failure;
+use super::issuing::{IssuedToken, TokenSource, TokenSourceError};
+use crate::now;
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use incluster_core::credentials::Credentials;
+use incluster_core::{Namespace, Server, text};
+use serde::{Deserialize, Serialize};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No answer is longer: a token has a few KB.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What is asked for: `TokenRequestSpec` of authentication.k8s.io/v1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spec {
+    pub(crate) audiences: Vec<String>,
+    pub(crate) expiration_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bound_object_ref: Option<BoundObject>,
+}
+
+/// `BoundObjectReference` of authentication.k8s.io/v1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BoundObject {
+    pub(crate) kind: &'static str,
+    pub(crate) api_version: &'static str,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<String>,
+}
+
+/// One service account's tokens.
+pub(crate) struct TokenRequests {
+    pub(crate) namespace: Namespace,
+    pub(crate) service_account: String,
+    pub(crate) spec: Spec,
+    pub(crate) server: Server,
+    /// The account that asks.
+    pub(crate) own: Arc<Credentials>,
+    pub(crate) connections: Connections,
+    /// Reads ca.crt.
+    pub(crate) ca: Box<dyn Fn() -> Result<Vec<u8>, TokenSourceError> + Send + Sync>,
+}
+
+/// Of a TokenRequest, what is read of the answer; or of a Status.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    status: Option<serde_json::Value>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Issued {
+    token: String,
+    expiration_timestamp: String,
+}
+
+impl TokenRequests {
+    async fn ask(&self) -> Result<IssuedToken, TokenSourceError> {
+        let own = self.own.token(now()).map_err(|e| self.failed(false, &e))?;
+        let answer = self.send(&own.authorization()).await?;
+        if answer.0 == StatusCode::UNAUTHORIZED {
+            // It was renewed a moment ago, perhaps.
+            let own = self.own.reload(now()).map_err(|e| self.failed(false, &e))?;
+            return self.read(self.send(&own.authorization()).await?, &own);
+        }
+        self.read(answer, &own)
+    }
+
+    async fn send(&self, authorization: &str) -> Result<(StatusCode, Bytes), TokenSourceError> {
+        let (namespace, name) = (&self.namespace, &self.service_account);
+        let mut authorization = header::HeaderValue::try_from(authorization).map_err(|e| self.failed(false, &e))?;
+        authorization.set_sensitive(true);
+        let body = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": self.spec});
+        let request = Request::post(format!("{}/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", self.server))
+            .header(header::AUTHORIZATION, authorization)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(body.to_string()))
+            .map_err(|e| self.failed(false, &e))?;
+        let answer = self.connections.request(request).await;
+        let answer = answer.map_err(|e| self.failed(true, &failure::text(&failure::of_request(&e, &self.server))))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
+        Ok((status, body.map_err(|e| self.failed(true, &e))?.to_bytes()))
+    }
+
+    fn read(&self, (status, body): (StatusCode, Bytes), own: &incluster_core::Token) -> Result<IssuedToken, TokenSourceError> {
+        let answer: Result<Answer, _> = serde_json::from_slice(&body);
+        if status != StatusCode::CREATED {
+            let mut message = answer.ok().and_then(|answer| answer.message).unwrap_or_default();
+            own.take_out_of(&mut message);
+            // Whoever made the account or the role a moment ago need not wait for long: these may pass, too.
+            let is_retryable = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+            return Err(self.failed(is_retryable, &format!("HTTP {}: {message}", status.as_u16())));
+        }
+        let status =
+            answer.ok().and_then(|answer| answer.status).ok_or_else(|| self.failed(false, &"the answer has no status"))?;
+        let issued: Issued = serde_json::from_value(status).map_err(|_| self.failed(false, &"the answer has no token"))?;
+        let expires = humantime::parse_rfc3339(&issued.expiration_timestamp);
+        let expires = expires.map_err(|_| self.failed(false, &"the answer does not say when the token expires"))?;
+        IssuedToken::new(&issued.token, Some(expires))
+    }
+
+    fn failed(&self, is_retryable: bool, why: &dyn std::fmt::Display) -> TokenSourceError {
+        let account = format!("{}/{}", self.namespace, text::name(&self.service_account));
+        let what = format!(
+            "no token for service account `{account}`: {why}; check that it exists, and that this process's own account may `create` its `serviceaccounts/token`"
+        );
+        if is_retryable { TokenSourceError::retryable(what) } else { TokenSourceError::permanent(what) }
+    }
+}
+
+impl TokenSource for TokenRequests {
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<IssuedToken, TokenSourceError>> + Send + '_>> {
+        Box::pin(self.ask())
+    }
+
+    fn ca_bundle(&self) -> Result<Vec<u8>, TokenSourceError> {
+        (self.ca)()
+    }
+
+    fn namespace(&self) -> Option<String> {
+        Some(self.namespace.to_string())
+    }
+}
+
+/// How long a token lives that nothing is said of: as those that kubelet asks for.
+pub(crate) const LIFE: Duration = Duration::from_secs(3600);
