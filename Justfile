@@ -12,7 +12,7 @@ default:
 
 # Show it at work: a throw-away API server, and what `incluster` prints of it
 demo: setup
-    @cargo build --quiet {{release}} -p incluster-cli -p testbed
+    @cargo build --quiet {{release}} -p incluster-cli -p incluster-testbed
     @target/release/demo target/release/incluster
 
 # Show it at work in a real Kubernetes of its own: two namespaces, a policy, a rotation, a restart
@@ -157,8 +157,16 @@ gateway-page: setup
 gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
+# Make packages of the crates that others depend on, in target/package
+package: setup-clang
+    tools/package.sh
+
+# Show that the packages are enough to build and run a program, without this repository, its target and a network
+test-packages: setup-clang
+    tests/packages/run.sh
+
 # What is slow and seldom fails: before a release
-release-check: loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 test-cluster demo-cluster (soak "600")
+release-check: loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check gateway-page fuzz-smoke test-real test-pods test-wasmtime-cli

@@ -27,7 +27,7 @@ TOLERANCE = 0.05
 def main(mode):
     valgrind = subprocess.run([ROOT / "tools/valgrind.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     program = build("bench", ("incluster", "incluster-cli"), "count")
-    serve = build("build", ("testbed",), "serve")
+    serve = build("build", ("incluster-testbed",), "serve")
     server = subprocess.Popen([serve, "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     where = [server.stdout.readline().strip(), server.stdout.readline().strip()]
 

@@ -22,7 +22,7 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
   cargo build --quiet --release --locked -p incluster-cli
   # As an embedder builds it who only lists pods: without a compiler in the process.
   cargo build --quiet --release --locked -p incluster --example list --example pages
-  cargo build --quiet --release --locked -p testbed --bin serve
+  cargo build --quiet --release --locked -p incluster-testbed --bin serve
   cargo build --quiet --release --locked -p incluster-standalone
   cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs
 

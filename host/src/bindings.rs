@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "generated: the docs are in wit/")]
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     world: "plugin",
     exports: { default: async },
     additional_derives: [PartialEq],

@@ -48,6 +48,8 @@ pub enum Error {
     ConcurrentCalls(u32),
     /// All of the [`Runtime`](crate::Runtime)'s places were taken for as long as the call may take: so many.
     Full(u16),
+    /// The [`Runtime`](crate::Runtime) is being shut down.
+    ShuttingDown,
     /// There is no tokio runtime to make the call in.
     NoTokio,
     /// An earlier call in this sandbox failed, or was dropped before its end: it is good for nothing any more.
@@ -115,6 +117,7 @@ impl fmt::Display for Error {
                 f,
                 "all {places} places for sandboxes were taken for as long as the call may take; drop lists and watches, or raise Pool::places"
             ),
+            Error::ShuttingDown => write!(f, "the runtime is being shut down"),
             Error::NoTokio => write!(f, "there is no tokio runtime here: make the call in one, for example under #[tokio::main]"),
             Error::Over => write!(f, "an earlier call in this sandbox failed or was dropped before its end: make another one"),
             Error::Exit(status) => write!(f, "the component exited with status {status} instead of returning"),

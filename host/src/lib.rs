@@ -72,11 +72,13 @@ mod door;
 mod error;
 #[cfg(feature = "extensions")]
 mod extension_error;
+mod figures;
 mod files;
 pub mod input;
 mod limits;
 #[cfg(feature = "extensions")]
 mod load_limits;
+mod records;
 mod sandbox;
 mod tenant;
 
@@ -87,6 +89,7 @@ pub use door::policy;
 pub use error::{Error, Trap};
 #[cfg(feature = "extensions")]
 pub use extension_error::ExtensionError;
+pub use figures::describe_metrics;
 pub use incluster_core::files::SERVICE_ACCOUNT_DIR;
 pub use incluster_core::server::NotAServer;
 pub use incluster_core::{ConfigError, Server};
@@ -101,6 +104,7 @@ pub use sandbox::pool::Pool;
 pub use sandbox::runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
 pub use tenant::Tenant;
 pub use tenant::identity::{Identity, TokenRequest};
+pub use tenant::lines::Lines;
 pub use tenant::sandboxes::{Reuse, Sandbox, Sandboxes};
 pub use tenant::sessions::{PodPages, PodWatch};
 pub use tenant::settings::{TenantBuilder, TokenAccess};

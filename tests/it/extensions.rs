@@ -43,6 +43,7 @@ async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Res
     let (args, output) = ([&["extension"], args].concat().into_iter().map(String::from).collect::<Vec<_>>(), written.clone());
     let sandboxes = Sandboxes::new(
         tenant,
+        "program",
         pre,
         move |ctx| ctx.args(&args).stdout(output.clone()).stderr(output.clone()).build(),
         CommandIndices::new,

@@ -25,8 +25,10 @@ mod listing;
 mod log;
 mod observability;
 mod paging;
+mod records;
 mod rotation;
 mod secrets;
+mod telemetry;
 mod tidy;
 #[path = "../transport/trust.rs"]
 mod trust;

@@ -114,9 +114,9 @@ async fn a_span_for_each_request_without_query_and_token() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("kubernetes_request{")).collect();
     let path = "kubernetes_request{tenant=\"test\" method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
     for part in [
-        format!("{path}1 status=429}}"),
-        format!("{path}2 status=200}}"),
-        format!("{path}2 status=200 bytes="),
+        format!("{path}1 verb=list status=429}}"),
+        format!("{path}2 verb=list status=200}}"),
+        format!("{path}2 verb=list status=200 bytes="),
         "done seconds=0.".into(),
         "outcome=\"complete\"".into(),
     ] {

@@ -132,10 +132,12 @@ impl Gateway {
         self.shared.reload().await
     }
 
-    /// Takes no more requests, and waits for those under way, for at most 10 s.
+    /// Takes no more requests, and waits for those under way, for at most 10 s. Then it ends what is left of its extensions, watches and
+    /// processes that compile.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+        self.shared.runtime.shutdown(Duration::ZERO).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::pods::Snapshot;
 use bindings::example::gateway::ready_pods;
 pub use bindings::exports::example::gateway::upstream::{Refusal, Request};
-use incluster::{Ctx, Error, Extension, Sandboxes, Tenant, View};
+use incluster::{Ctx, Error, Extension, Lines, Sandboxes, Tenant, View};
 use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
@@ -53,10 +53,12 @@ impl Picker {
         incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
         ready_pods::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state).map_err(Error::Runtime)?;
         let pre = linker.instantiate_pre(extension.component()).map_err(|e| Error::not_linked(&e))?;
+        let lines = Lines::to_tracing(tenant.name(), extension.name());
         let sandboxes = Sandboxes::new(
             tenant,
+            extension.name(),
             pre,
-            |ctx| State { ctx: ctx.build(), pods: Arc::default() },
+            move |ctx| State { ctx: ctx.stdout(lines.clone()).stderr(lines.clone()).build(), pods: Arc::default() },
             bindings::PickerIndices::new,
             |indices, store, instance| indices.load(store, instance),
         )?;

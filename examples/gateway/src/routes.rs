@@ -258,8 +258,7 @@ fn begins_with(path: &str, prefix: &str) -> bool {
 }
 
 fn tenant(runtime: &Runtime, name: &str, config: &TenantConfig) -> Result<Tenant, Error> {
-    let mut builder =
-        Tenant::builder(runtime, name).policy(config.policy.clone()).limits(config.limits.clone()).reuse(config.reuse);
+    let mut builder = Tenant::builder(runtime, name).policy(config.policy.clone()).limits(config.limits).reuse(config.reuse);
     if let Some(server) = &config.server {
         builder = builder.server(Server::parse(server)?);
     }

@@ -327,3 +327,21 @@ async fn the_binary_checks_serves_and_stops() {
     assert!(tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     assert!(timeout(Duration::from_secs(15), running.wait()).await.unwrap().unwrap().success());
 }
+
+/// Where so much address space cannot be reserved, there are fewer places, and it says so.
+#[tokio::test]
+async fn a_small_address_space_has_fewer_places() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let file = cluster.write("small", &cluster.route("small", ""));
+    let log = std::fs::File::create(file.with_file_name("log")).unwrap();
+    // 200 GB.
+    let mut gateway = tokio::process::Command::new("bash");
+    gateway.args(["-c", "ulimit -v 200000000; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_gateway")]).arg(&file);
+    let mut running = gateway.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    until(&Browser::new(), line.split([' ', ',']).nth(2).unwrap(), |status, _| status == 200).await;
+    let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
+    assert!(log.contains("trying fewer"), "{log}");
+}

@@ -17,7 +17,20 @@ pub struct Guests {
     target_dir: PathBuf,
 }
 
+/// A component that came built, with the package whose build script runs.
+pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let path = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("components").join(name).with_extension("wasm");
+    println!("cargo::rerun-if-changed={}", path.display());
+    fs::read(&path).map_err(|e| format!("{}: {e}; this package was not made by tools/package.sh", path.display()).into())
+}
+
 impl Guests {
+    /// Whether they are so far above the package whose build script runs: in the repository.
+    pub fn are_there(above: &str) -> bool {
+        let manifest = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        Path::new(&manifest).join(above).join("guest/plugin/Cargo.toml").is_file()
+    }
+
     /// Those of the workspace that is so far above the package whose build script runs, in a folder of this name. Builds with
     /// other features need another folder: cargo runs build scripts beside each other.
     pub fn new(above: &str, folder: &str) -> Result<Guests, Box<dyn Error>> {

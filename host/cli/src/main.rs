@@ -14,9 +14,11 @@ use options::{Action, Check, Compose, File, Format, Options, Run};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// An error's text: whoever ran the command reads it, and nobody looks into it.
 type Failure = Box<dyn std::error::Error>;
@@ -91,14 +93,24 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
     let runtime =
         Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler).load_limits(limits).build()?;
+    let signal = end_by_signal(&runtime)?;
+    let done = act(&runtime, options).await;
+    match signal.load(Ordering::Relaxed) {
+        0 => done,
+        // As a shell says it of a program that ended by a signal.
+        signal => Ok(128 + signal),
+    }
+}
+
+async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     let tenant =
-        |name: &str, server| Tenant::builder(&runtime, name).server(server).service_account_dir(options.service_account_dir);
+        |name: &str, server| Tenant::builder(runtime, name).server(server).service_account_dir(options.service_account_dir);
     let server = || {
         options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
     };
     match options.action {
-        Action::Compose(compose) => write_composition(&runtime, &compose).await,
-        Action::Check(check) => print_inspection(&runtime, &check).await,
+        Action::Compose(compose) => write_composition(runtime, &compose).await,
+        Action::Check(check) => print_inspection(runtime, &check).await,
         Action::Own(args, command) => {
             // These must not need a pod.
             let needs_none = matches!(command, Command::Help | Command::Version);
@@ -117,6 +129,22 @@ async fn execute(options: Options) -> Result<i32, Failure> {
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
         }
     }
+}
+
+/// Whether somebody has ended this process, by SIGTERM or SIGINT: what runs is ended in order then, and nobody is told that it was.
+fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (runtime, ended) = (runtime.clone(), Arc::new(AtomicI32::new(0)));
+    let by = ended.clone();
+    tokio::spawn(async move {
+        let signal = tokio::select! {
+            _ = terminate.recv() => SignalKind::terminate(),
+            _ = interrupt.recv() => SignalKind::interrupt(),
+        };
+        by.store(signal.as_raw_value(), Ordering::Relaxed);
+        runtime.shutdown(Duration::ZERO).await;
+    });
+    Ok(ended)
 }
 
 async fn write_composition(runtime: &Runtime, compose: &Compose) -> Result<i32, Failure> {

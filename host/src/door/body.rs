@@ -1,16 +1,15 @@
 //! A response's body that ends at its limits.
 
-use super::Withdrawn;
 use super::failure;
 use super::guard::Guard;
 use super::telemetry::Answered;
+use super::{Stream, Withdrawn};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
@@ -33,8 +32,7 @@ pub(crate) struct Open {
     pub(crate) guard: Option<Guard>,
     /// When the policy does not permit it any more.
     pub(crate) withdrawn: Withdrawn,
-    /// The tenant's room for one more open stream.
-    pub(crate) _stream: OwnedSemaphorePermit,
+    pub(crate) _stream: Stream,
 }
 
 impl LimitedBody {

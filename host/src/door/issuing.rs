@@ -1,6 +1,7 @@
 //! A token that is issued, and not read from a file: one at a time, before the last one expires.
 
 use super::renewal::{Issued, Look, Renewal};
+use crate::figures::{self, TARGET};
 use crate::now;
 use incluster_core::{Token, text};
 use std::fmt;
@@ -177,14 +178,14 @@ impl Issuing {
                 "success"
             }
             Err(error) => {
-                tracing::warn!(tenant = &*self.tenant, %error, "no token was issued");
+                tracing::warn!(target: TARGET, tenant = &*self.tenant, %error, "no token was issued");
                 state.renewal.failed(now, random);
                 state.failed = Some(error);
                 "error"
             }
         };
         drop(state);
-        metrics::counter!("incluster_token_renewals_total", "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::counter!(figures::TOKEN_RENEWALS, "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -23,6 +23,7 @@ pub(crate) use connections::Connections;
 pub(crate) use permission::Permission;
 pub(crate) use quota::RequestQuota;
 
+use crate::figures::{self, OneMore};
 use crate::limits::RequestLimits;
 use crate::now;
 use body::{LimitedBody, Open};
@@ -129,7 +130,7 @@ impl Door {
         if !self.permission.permits(&info) {
             return Err(Refusal::Policy(format!("the policy does not permit {info}")));
         }
-        let stream = self.quota.stream()?;
+        let stream = Stream::open(self.quota.stream()?, info.verb == Verb::Watch, &self.tenant);
         let withdrawn = Box::pin(self.permission.clone().withdrawn(path_and_query.into()));
         let mut request_out = Request::new(Full::default());
         // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
@@ -137,7 +138,7 @@ impl Door {
         *request_out.headers_mut() = request.headers.clone();
         request_out.headers_mut().remove(header::HOST);
         request_out.headers_mut().remove(ATTEMPT);
-        Ok(Admitted { request: request_out, is_watch: info.verb == Verb::Watch, stream, withdrawn })
+        Ok(Admitted { request: request_out, verb: info.verb, stream, withdrawn })
     }
 
     /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
@@ -158,7 +159,8 @@ impl Door {
     }
 
     async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
-        let Admitted { mut request, is_watch, stream, mut withdrawn } = admitted;
+        let Admitted { mut request, verb, stream, mut withdrawn } = admitted;
+        let is_watch = verb == Verb::Watch;
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
         let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
         let deadline = Instant::now().checked_add(limits.head());
@@ -198,9 +200,24 @@ impl Door {
 /// A request that may leave, its room among the tenant's open streams, and when it may be open no more.
 struct Admitted {
     request: Request<Full<Bytes>>,
-    is_watch: bool,
-    stream: OwnedSemaphorePermit,
+    verb: Verb,
+    stream: Stream,
     withdrawn: Withdrawn,
+}
+
+/// An answer that is waited for or read: its room among the tenant's, and in the figures.
+pub(crate) struct Stream {
+    _permit: OwnedSemaphorePermit,
+    _streams: OneMore,
+    _watches: Option<OneMore>,
+}
+
+impl Stream {
+    fn open(permit: OwnedSemaphorePermit, is_watch: bool, tenant: &Arc<str>) -> Stream {
+        let streams = OneMore::of(metrics::gauge!(figures::STREAMS, "tenant" => tenant.clone()));
+        let watches = is_watch.then(|| OneMore::of(metrics::gauge!(figures::WATCHES, "tenant" => tenant.clone())));
+        Stream { _permit: permit, _streams: streams, _watches: watches }
+    }
 }
 
 type Withdrawn = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -287,6 +304,9 @@ impl WasiHttpHooks for Egress {
         let door = self.0.clone();
         let admitted = door.admit(&parts);
         let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone());
+        if let Ok(admitted) = &admitted {
+            exchange.is_to(admitted.verb);
+        }
         let span = exchange.span();
         let answer = async move {
             let response = match admitted {

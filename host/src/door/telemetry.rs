@@ -1,8 +1,10 @@
 //! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
 
 use super::failure;
+use crate::figures::{self, TARGET};
 use http::{HeaderMap, StatusCode, header};
 use incluster_core::failure::{Code, Failure};
+use incluster_core::request_info::Verb;
 use incluster_core::tls::News;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +31,18 @@ pub(crate) struct Answered {
 impl Exchange {
     pub(crate) fn begin(request: &http::request::Parts, attempt: u32, tenant: Arc<str>) -> Exchange {
         let span = tracing::info_span!(
+            target: TARGET,
             "kubernetes_request",
             tenant = &*tenant,
             method = %request.method,
             path = shortened(request.uri.path()),
+            verb = Empty,
             attempt,
             status = Empty,
             bytes = Empty,
         );
         if attempt > 1 {
-            metrics::counter!("incluster_retries_total", "tenant" => tenant.clone()).increment(1);
+            metrics::counter!(figures::RETRIES, "tenant" => tenant.clone()).increment(1);
         }
         Exchange { tenant, span, begun: Instant::now() }
     }
@@ -47,18 +51,23 @@ impl Exchange {
         self.span.clone()
     }
 
+    /// What is done, where that can be told: `get`, `list` or `watch`.
+    pub(crate) fn is_to(&self, verb: Verb) {
+        self.span.record("verb", tracing::field::display(verb));
+    }
+
     /// The request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
         let _entered = self.span.clone().entered();
-        tracing::warn!(reason, error = %failure::text(&error), "denied");
+        tracing::warn!(target: TARGET, reason, error = %failure::text(&error), "denied");
         let tenant = &self.tenant;
         if !is_limit {
-            metrics::counter!("incluster_denied_total", "tenant" => tenant.clone(), "reason" => reason).increment(1);
+            metrics::counter!(figures::DENIED, "tenant" => tenant.clone(), "reason" => reason).increment(1);
         }
         let outcome = if is_limit { "limit" } else { "denied" };
-        metrics::counter!("incluster_requests_total", "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::counter!(figures::REQUESTS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
         if is_limit {
-            metrics::counter!("incluster_limits_exceeded_total", "tenant" => tenant.clone(), "limit" => reason).increment(1);
+            metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => reason).increment(1);
         }
         error
     }
@@ -70,18 +79,17 @@ impl Exchange {
         let outcome = match head {
             Ok(status) => {
                 self.span.record("status", status.as_u16());
-                tracing::debug!(seconds, "answered");
+                tracing::debug!(target: TARGET, seconds, "answered");
                 of_status(status)
             }
             Err(error) => {
                 let outcome = of_error(error);
-                tracing::warn!(seconds, outcome, error = %failure::text(error), "failed");
+                tracing::warn!(target: TARGET, seconds, outcome, error = %failure::text(error), "failed");
                 outcome
             }
         };
-        metrics::counter!("incluster_requests_total", "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
-        metrics::histogram!("incluster_first_byte_seconds", "tenant" => self.tenant.clone(), "outcome" => outcome)
-            .record(seconds);
+        metrics::counter!(figures::REQUESTS, "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::histogram!(figures::FIRST_BYTE, "tenant" => self.tenant.clone(), "outcome" => outcome).record(seconds);
         Answered { exchange: self, bytes: 0, outcome: head.is_err().then_some(outcome) }
     }
 }
@@ -101,7 +109,7 @@ impl Answered {
     pub(crate) fn broken(&mut self, error: &Error) {
         let outcome = of_error(error);
         let _entered = self.exchange.span.clone().entered();
-        tracing::warn!(outcome, error = %failure::text(error), "the response broke off");
+        tracing::warn!(target: TARGET, outcome, error = %failure::text(error), "the response broke off");
         self.outcome = Some(outcome);
     }
 }
@@ -113,10 +121,10 @@ impl Drop for Answered {
         // Whoever asked has seen enough, or has gone.
         let outcome = self.outcome.unwrap_or("dropped");
         self.exchange.span.record("bytes", self.bytes);
-        tracing::debug!(seconds, bytes = self.bytes, outcome, "done");
+        tracing::debug!(target: TARGET, seconds, bytes = self.bytes, outcome, "done");
         let tenant = &self.exchange.tenant;
-        metrics::counter!("incluster_response_bytes_total", "tenant" => tenant.clone()).increment(self.bytes);
-        metrics::histogram!("incluster_request_seconds", "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
+        metrics::counter!(figures::RESPONSE_BYTES, "tenant" => tenant.clone()).increment(self.bytes);
+        metrics::histogram!(figures::REQUEST, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
     }
 }
 
@@ -176,8 +184,8 @@ impl Tokens {
         let now = headers.get(header::AUTHORIZATION).map(|token| self.hashing.hash_one(token.as_bytes()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some() && *last != now {
-            tracing::info!(tenant = &**tenant, "the service account's token has changed");
-            metrics::counter!("incluster_token_changes_total", "tenant" => tenant.clone()).increment(1);
+            tracing::info!(target: TARGET, tenant = &**tenant, "the service account's token has changed");
+            metrics::counter!(figures::TOKEN_CHANGES, "tenant" => tenant.clone()).increment(1);
         }
         *last = now;
     }
@@ -187,13 +195,15 @@ impl Tokens {
 pub(crate) fn of_trust(path: &str, news: &News<'_>) {
     match news {
         News::Changed => {
-            tracing::info!(path, "ca.crt has changed: new connections trust its new content");
-            metrics::counter!("incluster_ca_reloads_total", "outcome" => "changed").increment(1);
+            tracing::info!(target: TARGET, path, "ca.crt has changed: new connections trust its new content");
+            metrics::counter!(figures::CA_RELOADS, "outcome" => "changed").increment(1);
         }
         News::Kept(error) => {
-            tracing::warn!(path, ?error, "ca.crt cannot be used: its last good content stays");
-            metrics::counter!("incluster_ca_reloads_total", "outcome" => "kept").increment(1);
+            tracing::warn!(target: TARGET, path, ?error, "ca.crt cannot be used: its last good content stays");
+            metrics::counter!(figures::CA_RELOADS, "outcome" => "kept").increment(1);
         }
-        News::PassedOver(place, error) => tracing::warn!(path, place, error, "passing over a certificate in ca.crt"),
+        News::PassedOver(place, error) => {
+            tracing::warn!(target: TARGET, path, place, error, "passing over a certificate in ca.crt")
+        }
     }
 }

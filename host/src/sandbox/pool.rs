@@ -2,6 +2,7 @@
 
 use super::compile;
 use crate::error::Error;
+use crate::figures::TARGET;
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
 use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -111,7 +112,7 @@ fn with_fewer<T, E: std::fmt::Display>(places: u16, make: impl Fn(u16) -> Result
             Err(error) if left <= 1 => return Err(error),
             Err(error) => {
                 let fewer = left / 2;
-                tracing::warn!(places = left, fewer, %error, "there is no address space for so many sandboxes at once: trying fewer");
+                tracing::warn!(target: TARGET, places = left, fewer, %error, "there is no address space for so many sandboxes at once: trying fewer");
                 left = fewer;
             }
         }

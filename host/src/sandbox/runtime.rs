@@ -1,15 +1,18 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
+use super::closing::Closing;
 #[cfg(feature = "extensions")]
 use super::loader::Compiler;
 use super::pool::{self, Pool};
 use crate::error::Error;
+use crate::figures::{self, OneMore, describe_metrics};
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -25,6 +28,9 @@ static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/in
 /// How often running guests yield: the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
 const TICK: Duration = Duration::from_millis(2);
 
+/// In this time a call that is ended has given its place back.
+const ENDED_IN: Duration = Duration::from_secs(1);
+
 /// The engine, its memory pool and its clock. Make one and clone it: a clone is the same runtime.
 #[derive(Clone)]
 pub struct Runtime {
@@ -32,6 +38,7 @@ pub struct Runtime {
     pool: Pool,
     room: Arc<Semaphore>,
     components: Arc<Components>,
+    closing: Closing,
     #[cfg(feature = "extensions")]
     loading: Arc<Loading>,
 }
@@ -58,10 +65,12 @@ struct Loading {
 pub struct Permit {
     /// `None` if the semaphore were closed, which it never is.
     _permit: Option<OwnedSemaphorePermit>,
+    _counted: OneMore,
 }
 
 /// Builds a [`Runtime`].
 #[derive(Default)]
+#[must_use = "it makes nothing until it is built"]
 pub struct RuntimeBuilder {
     pool: Pool,
     engine: Option<Engine>,
@@ -122,11 +131,14 @@ impl RuntimeBuilder {
                 (ticking(engine)?, places)
             }
         };
+        describe_metrics();
+        metrics::gauge!(figures::PLACES).set(f64::from(places));
         Ok(Runtime {
             engine,
             pool: Pool { places, ..pool },
             room: Arc::new(Semaphore::new(places.into())),
             components: Arc::default(),
+            closing: Closing::default(),
             #[cfg(feature = "extensions")]
             loading: Arc::new(self.loading),
         })
@@ -176,7 +188,29 @@ impl Runtime {
     /// Waits for room in the pool. Whoever makes a store of their own takes a permit first, and drops it after the store:
     /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do so themselves.
     pub async fn admit(&self) -> Permit {
-        Permit { _permit: self.room.clone().acquire_owned().await.ok() }
+        let permit = self.room.clone().acquire_owned().await.ok();
+        Permit { _permit: permit, _counted: OneMore::of(metrics::gauge!(figures::PLACES_IN_USE)) }
+    }
+
+    /// Ends what runs, in order: from now on no call begins, and nothing more is awaited of watches, and warm sandboxes end; calls that are
+    /// under way have until this time; then they are ended, and so are processes that compile. What ends is [`Error::ShuttingDown`]. Whether
+    /// all sandboxes have ended: those of lists, watches and stores that the embedder holds end when they are dropped.
+    pub async fn shutdown(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let all = || self.room.acquire_many(self.pool.places.into());
+        self.closing.begin();
+        if timeout_at(deadline, all()).await.is_ok() {
+            self.closing.end();
+            return true;
+        }
+        self.closing.end();
+        // What is ended has its place for as long as it takes to drop it.
+        timeout_at(Instant::now() + ENDED_IN, all()).await.is_ok()
+    }
+
+    /// Whether it is ending.
+    pub(crate) fn closing(&self) -> &Closing {
+        &self.closing
     }
 
     /// `incluster-plugin.wasm`, compiled for [`Runtime::engine`].

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
+use tracing::Span;
 
 /// A tenant may compute for this part of the time without taking turns: a fiftieth of one processor,
 const PART: u32 = 50;
@@ -69,7 +70,9 @@ impl Turns {
                 Poll::Pending => Poll::Pending,
             }
         });
-        tokio::time::timeout(limits.wall_time, metered).await.unwrap_or(Err(Error::WallTime(limits.wall_time)))
+        let ended = tokio::time::timeout(limits.wall_time, metered).await.unwrap_or(Err(Error::WallTime(limits.wall_time)));
+        Span::current().record("computed_seconds", computed.as_secs_f64());
+        ended
     }
 
     fn is_busy(&self, now: Instant) -> bool {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
 use crate::types::{ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
 use std::time::Instant;
+use tracing::Instrument;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -60,11 +61,11 @@ impl Tenant {
     }
 
     async fn call<T>(&self, call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>) -> Result<T, Error> {
-        let begun = Instant::now();
-        let answer = self.own.try_call(async |loaded, store| loaded.call(call, store).await).await;
+        let (begun, span) = (Instant::now(), self.own.span());
+        let answer = self.own.try_call(async |loaded, store| loaded.call(call, store).await).instrument(span.clone()).await;
         let answer =
             answer.and_then(|answer| answer.map_err(Error::Kubernetes)).map_err(|error| self.state.with_real_path(error));
-        self.state.tell(begun.elapsed(), answer.as_ref().err());
+        self.state.tell(&span, begun.elapsed(), answer.as_ref().err());
         answer
     }
 

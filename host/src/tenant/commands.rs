@@ -41,6 +41,7 @@ impl Tenant {
         let (stdout_of, stderr_of) = (stdout.clone(), stderr.clone());
         let sandboxes = Sandboxes::with(
             self.state(),
+            Some(name),
             self.limits().call.hostcall_bytes,
             move |ctx: CtxBuilder| {
                 let ctx = ctx.args(&args).stdin(wasmtime_wasi::cli::stdin());

@@ -3,6 +3,7 @@
 mod calls;
 mod commands;
 pub(crate) mod identity;
+pub(crate) mod lines;
 mod output;
 mod quotas;
 pub(crate) mod sandboxes;
@@ -22,7 +23,7 @@ use calls::{Loaded, load};
 use incluster_core::Server;
 use sandboxes::{Reuse, Sandboxes};
 use settings::{Settings, TenantBuilder};
-use state::{Derived, State};
+use state::State;
 use std::fmt;
 use std::sync::Arc;
 use store::TenantStore;
@@ -51,21 +52,22 @@ impl Tenant {
         let Settings { limits, retry_policy, .. } = &state.settings;
         let (memory, retry_policy) = (limits.call.memory, *retry_policy);
         let (state, pre) = (Arc::new(state), plugin.clone());
-        let own =
-            Sandboxes::with(&state, memory, CtxBuilder::build, move |store| Box::pin(load(pre.clone(), store, retry_policy)));
+        let own = Sandboxes::with(&state, None, memory, CtxBuilder::build, move |store| {
+            Box::pin(load(pre.clone(), store, retry_policy))
+        });
         Tenant { state, own, plugin }
     }
 
     fn derived(&self, change: impl FnOnce(&mut Settings)) -> Tenant {
         let mut settings = self.state.settings.clone();
         change(&mut settings);
-        Tenant::of(self.state.derived(Derived::Settings(settings)), self.plugin.clone())
+        Tenant::of(self.state.derived(settings, None), self.plugin.clone())
     }
 
     /// The same tenant with a policy of its own, for the sandboxes to come: they may ask for what both permit. They share its connections
     /// and its limits: what one uses, the other does not have.
     pub fn with_policy(&self, policy: Policy) -> Tenant {
-        Tenant::of(self.state.derived(Derived::Policy(policy)), self.plugin.clone())
+        Tenant::of(self.state.derived(self.state.settings.clone(), Some(policy)), self.plugin.clone())
     }
 
     /// The same tenant with other limits, which it shares with nobody, and connections of its own.

@@ -1,12 +1,17 @@
 //! Sandboxes of one component for one tenant: a fresh one for each call, or warm ones that are used again.
 
 use super::Tenant;
+#[cfg(feature = "extensions")]
+use super::lines::Lines;
 use super::state::{State, Waiting};
 use super::store::TenantStore;
 use crate::error::Error;
+use crate::figures::{self, OneMore};
+use crate::sandbox::closing::Closing;
 use crate::sandbox::ctx::{CtxBuilder, View};
 #[cfg(feature = "extensions")]
 use crate::sandbox::{ctx::Ctx, linker::pre_instantiate, loader::Extension};
+use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::mem;
@@ -14,6 +19,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -47,15 +53,24 @@ pub struct Sandboxes<T: 'static, I>(Arc<Inner<T, I>>);
 
 struct Inner<T: 'static, I> {
     state: Arc<State>,
+    /// What it is called in spans and logs.
+    extension: Option<Arc<str>>,
     data: Box<Data<T>>,
     instantiate: Box<Instantiate<T, I>>,
     /// Where it is not the limit for extensions: what guests may hand over in one call.
     hostcall_bytes: usize,
-    warm: Mutex<Warm<T, I>>,
+    warm: Mutex<Kept<T, I>>,
 }
 
+/// One that waits for its next call.
 struct Warm<T: 'static, I> {
-    sandboxes: Vec<Sandbox<T, I>>,
+    sandbox: Sandbox<T, I>,
+    idle_since: Instant,
+    _counted: OneMore,
+}
+
+struct Kept<T: 'static, I> {
+    sandboxes: Vec<Warm<T, I>>,
     /// Whether somebody ends those that are idle for too long.
     is_swept: bool,
 }
@@ -69,7 +84,8 @@ type Instantiating<'a, I> = Pin<Box<dyn Future<Output = wasmtime::Result<I>> + S
 
 #[cfg(feature = "extensions")]
 impl<I: Send + 'static> Sandboxes<Ctx, I> {
-    /// Sandboxes of an extension, for a tenant: with what this crate has for it, and no functions of the embedder's own.
+    /// Sandboxes of an extension, for a tenant: with what this crate has for it, and no functions of the embedder's own. What it writes to
+    /// its standard output and error goes to `tracing`, by [`Lines::to_tracing`].
     ///
     /// `exports` finds what the component exports, once: for a world `filter`, `FilterIndices::new` of its bindings. `typed` makes of an
     /// instance what calls are made by: `|indices, store, instance| indices.load(store, instance)`.
@@ -84,12 +100,14 @@ impl<I: Send + 'static> Sandboxes<Ctx, I> {
         typed: impl Fn(&X, &mut Store<Ctx>, &Instance) -> wasmtime::Result<I> + Send + Sync + 'static,
     ) -> Result<Sandboxes<Ctx, I>, Error> {
         let pre = pre_instantiate(tenant.runtime(), extension.component())?;
-        Sandboxes::new(tenant, pre, CtxBuilder::build, exports, typed)
+        let lines = Lines::to_tracing(tenant.name(), extension.name());
+        let data = move |ctx: CtxBuilder| ctx.stdout(lines.clone()).stderr(lines.clone()).build();
+        Sandboxes::new(tenant, extension.name(), pre, data, exports, typed)
     }
 }
 
 impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
-    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `data` makes the data of each new store; `exports` and `typed`
+    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `name` is for spans and logs. `data` makes the data of each new store; `exports` and `typed`
     /// are as for [`Sandboxes::typed`].
     ///
     /// # Errors
@@ -97,6 +115,7 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
     /// [`Error::NotLinked`], where the component does not export what `exports` looks for.
     pub fn new<X: Send + Sync + 'static>(
         tenant: &Tenant,
+        name: &str,
         pre: InstancePre<T>,
         data: impl Fn(CtxBuilder) -> T + Send + Sync + 'static,
         exports: impl FnOnce(&InstancePre<T>) -> wasmtime::Result<X>,
@@ -104,7 +123,8 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
     ) -> Result<Sandboxes<T, I>, Error> {
         let exports = exports(&pre).map_err(|e| Error::not_linked(&e))?;
         let made = Arc::new((pre, exports, typed));
-        Ok(Sandboxes::with(tenant.state(), tenant.limits().call.hostcall_bytes, data, move |store| {
+        let hostcall_bytes = tenant.limits().call.hostcall_bytes;
+        Ok(Sandboxes::with(tenant.state(), Some(name), hostcall_bytes, data, move |store| {
             let made = made.clone();
             Box::pin(async move {
                 let (pre, exports, typed) = &*made;
@@ -116,21 +136,28 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     pub(crate) fn with(
         state: &Arc<State>,
+        extension: Option<&str>,
         hostcall_bytes: usize,
         data: impl Fn(CtxBuilder) -> T + Send + Sync + 'static,
         instantiate: impl for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync + 'static,
     ) -> Sandboxes<T, I> {
         let (data, instantiate) = (Box::new(data), Box::new(instantiate));
-        let warm = Mutex::new(Warm { sandboxes: Vec::new(), is_swept: false });
-        Sandboxes(Arc::new(Inner { state: state.clone(), data, instantiate, hostcall_bytes, warm }))
+        let warm = Mutex::new(Kept { sandboxes: Vec::new(), is_swept: false });
+        let extension = extension.map(|name| text::name(name).into());
+        Sandboxes(Arc::new(Inner { state: state.clone(), extension, data, instantiate, hostcall_bytes, warm }))
     }
 
     /// Makes a call in one of them, under the tenant's [`Limits`](crate::Limits).
     pub async fn call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
-        let begun = Instant::now();
-        let answer = self.try_call(call).await;
-        self.0.state.tell(begun.elapsed(), answer.as_ref().err());
+        let (begun, span) = (Instant::now(), self.span());
+        let answer = self.try_call(call).instrument(span.clone()).await;
+        self.0.state.tell(&span, begun.elapsed(), answer.as_ref().err());
         answer
+    }
+
+    /// The span of a call in one of them.
+    pub(crate) fn span(&self) -> Span {
+        self.0.state.span(self.0.extension.as_deref())
     }
 
     /// The same, for whoever tells of it.
@@ -158,43 +185,52 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     async fn sandbox(&self, waiting: &Waiting) -> Result<Sandbox<T, I>, Error> {
         let inner = &self.0;
-        if let Some(warm) = inner.lock().sandboxes.pop() {
-            return Ok(warm);
+        let warm = inner.lock().sandboxes.pop();
+        Span::current().record("warm", warm.is_some());
+        if let Some(Warm { sandbox, .. }) = warm {
+            return Ok(sandbox);
         }
         let mut store = TenantStore::new(&inner.state, waiting, inner.hostcall_bytes, |ctx| (inner.data)(ctx)).await?;
         let guest = store.call(async |store| (inner.instantiate)(store).await).await?;
-        Ok(Sandbox { store, guest, calls: 0, idle_since: Instant::now() })
+        Ok(Sandbox { store, guest, extension: inner.extension.clone(), calls: 0 })
     }
 
-    fn keep(&self, mut sandbox: Sandbox<T, I>) {
+    fn keep(&self, sandbox: Sandbox<T, I>) {
         let Reuse { kept, calls, idle_time } = self.0.state.settings.reuse;
         let mut warm = self.0.lock();
         if warm.sandboxes.len() < kept && sandbox.calls < calls && !idle_time.is_zero() {
-            sandbox.idle_since = Instant::now();
-            warm.sandboxes.push(sandbox);
+            let state = &self.0.state;
+            let counted = OneMore::of(metrics::gauge!(figures::WARM, "tenant" => state.settings.name.clone()));
+            warm.sandboxes.push(Warm { sandbox, idle_since: Instant::now(), _counted: counted });
             if !mem::replace(&mut warm.is_swept, true) {
-                tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time));
+                tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time, state.settings.runtime.closing().clone()));
             }
         }
     }
 }
 
 impl<T, I> Inner<T, I> {
-    fn lock(&self) -> MutexGuard<'_, Warm<T, I>> {
+    fn lock(&self) -> MutexGuard<'_, Kept<T, I>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends sandboxes that are idle for too long, until there are none.
-async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration) {
+async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Closing) {
     let mut wake = Instant::now() + idle_time;
     loop {
-        tokio::time::sleep_until(wake).await;
+        let is_closing = tokio::select! {
+            () = tokio::time::sleep_until(wake) => false,
+            () = closing.begun() => true,
+        };
         let Some(inner) = inner.upgrade() else { return };
         let mut warm = inner.lock();
+        if is_closing {
+            warm.sandboxes.clear();
+        }
         let now = Instant::now();
-        warm.sandboxes.retain(|sandbox| now.duration_since(sandbox.idle_since) < idle_time);
-        match warm.sandboxes.iter().map(|sandbox| sandbox.idle_since).min() {
+        warm.sandboxes.retain(|warm| now.duration_since(warm.idle_since) < idle_time);
+        match warm.sandboxes.iter().map(|warm| warm.idle_since).min() {
             Some(oldest) => wake = oldest + idle_time,
             None => {
                 warm.is_swept = false;
@@ -208,8 +244,8 @@ async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration) {
 pub struct Sandbox<T: 'static, I> {
     store: TenantStore<T>,
     guest: I,
+    extension: Option<Arc<str>>,
     calls: u32,
-    idle_since: Instant,
 }
 
 impl<T: View + Send + 'static, I> Sandbox<T, I> {
@@ -217,13 +253,15 @@ impl<T: View + Send + 'static, I> Sandbox<T, I> {
     /// [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         self.calls += 1;
-        self.store.run(async |store| call(&self.guest, store).await).await
+        let span = self.state().span(self.extension.as_deref());
+        self.store.run(async |store| call(&self.guest, store).await).instrument(span).await
     }
 
     /// The same, for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         self.calls += 1;
-        self.store.wait(async |store| call(&self.guest, store).await).await
+        let span = self.state().span(self.extension.as_deref());
+        self.store.wait(async |store| call(&self.guest, store).await).instrument(span).await
     }
 
     pub(crate) fn state(&self) -> &State {

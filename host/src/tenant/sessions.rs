@@ -5,18 +5,21 @@ use super::sandboxes::Sandbox;
 use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
 use crate::types::{PodEvent, PodList};
+use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 /// A list, page by page: [`crate::Tenant::page_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+#[must_use = "it lists nothing until it is asked"]
 pub struct PodPages(Session<PodList>);
 
 /// A watch: [`crate::Tenant::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+#[must_use = "it watches nothing until it is asked"]
 pub struct PodWatch(Session<PodEvent>);
 
 impl PodPages {
@@ -108,18 +111,37 @@ impl<T> Session<T> {
     }
 
     async fn next(&mut self) -> Result<Option<T>, Error> {
-        poll_fn(|cx| {
-            if let State::Idle(_) = self.state
-                && let State::Idle(sandbox) = mem::replace(&mut self.state, State::Ended)
-            {
-                self.state = State::Busy((self.step)(*sandbox));
-            }
-            let State::Busy(pending) = &mut self.state else { return Poll::Ready(Ok(None)) };
-            let (sandbox, answer) = ready!(pending.as_mut().poll(cx));
-            self.state = sandbox.map_or(State::Ended, |sandbox| State::Idle(Box::new(sandbox)));
-            Poll::Ready(answer)
-        })
-        .await
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
+        if let State::Idle(_) = self.state
+            && let State::Idle(sandbox) = mem::replace(&mut self.state, State::Ended)
+        {
+            self.state = State::Busy((self.step)(*sandbox));
+        }
+        let State::Busy(pending) = &mut self.state else { return Poll::Ready(Ok(None)) };
+        let (sandbox, answer) = ready!(pending.as_mut().poll(cx));
+        self.state = sandbox.map_or(State::Ended, |sandbox| State::Idle(Box::new(sandbox)));
+        Poll::Ready(answer)
+    }
+}
+
+/// [`PodPages::next`] again and again.
+impl Stream for PodPages {
+    type Item = Result<PodList, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll(cx).map(Result::transpose)
+    }
+}
+
+/// [`PodWatch::next`] again and again.
+impl Stream for PodWatch {
+    type Item = Result<PodEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll(cx).map(Result::transpose)
     }
 }
 

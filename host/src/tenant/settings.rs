@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// Whether sandboxes have the service account's token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenAccess {
     /// They do not: they see a placeholder, and the host puts the token on their requests to the API server.
     #[default]

@@ -6,6 +6,7 @@ use super::settings::{Settings, TokenAccess};
 use crate::door::policy::Policy;
 use crate::door::{Bearer, Door, Permission};
 use crate::error::Error;
+use crate::figures::{self, TARGET};
 use crate::limits::{CallLimits, Limits};
 use crate::sandbox::ctx::{Folder, Given};
 use crate::sandbox::runtime::{Permit, Runtime};
@@ -17,6 +18,9 @@ use incluster_core::files::SERVICE_ACCOUNT_DIR;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
 
 /// A tenant, for its sandboxes.
 pub(crate) struct State {
@@ -34,7 +38,9 @@ impl Waiting {
     /// Waits for one.
     pub(crate) async fn admit(&self, runtime: &Runtime) -> Permit {
         self.0.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
         let permit = runtime.admit().await;
+        Span::current().record("place_seconds", begun.elapsed().as_secs_f64());
         self.0.store(false, Ordering::Relaxed);
         permit
     }
@@ -42,12 +48,6 @@ impl Waiting {
     fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-/// What is other in a tenant that is derived.
-pub(crate) enum Derived {
-    Policy(Policy),
-    Settings(Settings),
 }
 
 impl State {
@@ -80,12 +80,9 @@ impl State {
         Ok(State { settings, given: Arc::new(given), quotas, turns: Arc::new(Turns::new()) })
     }
 
-    /// The same tenant, but for this. It shares connections and quotas, unless its limits are other.
-    pub(crate) fn derived(&self, derived: Derived) -> State {
-        let (settings, policy) = match derived {
-            Derived::Policy(policy) => (self.settings.clone(), Some(policy)),
-            Derived::Settings(settings) => (settings, None),
-        };
+    /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares connections and quotas, unless its
+    /// limits are other.
+    pub(crate) fn derived(&self, settings: Settings, policy: Option<Policy>) -> State {
         let mut door = self.door().clone();
         door.permission = Arc::new(door.permission.derived(policy));
         let mut quotas = self.quotas.clone();
@@ -109,7 +106,7 @@ impl State {
 
     /// Runs a call under the limits of time.
     pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
-        self.turns.run(&self.limits().call, call).await
+        self.settings.runtime.closing().run(self.turns.run(&self.limits().call, call)).await
     }
 
     /// The same for a call that waits for a place at first.
@@ -123,7 +120,8 @@ impl State {
 
     /// Runs one that may wait for as long as it takes.
     pub(crate) async fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
-        self.turns.run(&CallLimits { wall_time: Duration::MAX, ..self.limits().call }, call).await
+        let limits = CallLimits { wall_time: Duration::MAX, ..self.limits().call };
+        self.settings.runtime.closing().wait(self.turns.run(&limits, call)).await
     }
 
     /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.
@@ -138,15 +136,23 @@ impl State {
         error
     }
 
+    /// The span of a call.
+    pub(crate) fn span(&self, extension: Option<&str>) -> Span {
+        let tenant = &*self.settings.name;
+        let (warm, outcome) = (Empty, Empty);
+        tracing::info_span!(target: TARGET, "call", tenant, extension, warm, place_seconds = Empty, computed_seconds = Empty, outcome)
+    }
+
     /// Tells of a call that has ended.
-    pub(crate) fn tell(&self, took: Duration, error: Option<&Error>) {
+    pub(crate) fn tell(&self, span: &Span, took: Duration, error: Option<&Error>) {
         let (tenant, seconds) = (&self.settings.name, took.as_secs_f64());
         let outcome = error.map_or("success", Error::outcome);
-        metrics::counter!("incluster_calls_total", "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
-        metrics::histogram!("incluster_call_seconds", "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
+        span.record("outcome", outcome);
+        metrics::counter!(figures::CALLS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
+        metrics::histogram!(figures::CALL, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
         if let Some(limit) = error.and_then(Error::limit) {
-            tracing::warn!(tenant = &**tenant, limit, "a call exceeded a limit");
-            metrics::counter!("incluster_limits_exceeded_total", "tenant" => tenant.clone(), "limit" => limit).increment(1);
+            tracing::warn!(target: TARGET, tenant = &**tenant, limit, "a call exceeded a limit");
+            metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => limit).increment(1);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::state::{State, Waiting};
 use crate::error::Error;
+use crate::figures::{self, OneMore};
 use crate::sandbox::ctx::{CtxBuilder, View, ended, limit};
 use crate::sandbox::runtime::Permit;
 use std::fmt;
@@ -16,6 +17,7 @@ pub struct TenantStore<T: 'static> {
     state: Arc<State>,
     /// Whether a call failed, or was dropped before its end: what is in the store may be in any state.
     is_over: bool,
+    _counted: OneMore,
     // Dropped last: the store needs its place until then.
     _room: Permit,
     _instance: OwnedSemaphorePermit,
@@ -35,7 +37,8 @@ impl<T: View + 'static> TenantStore<T> {
         let mut store = Store::new(runtime.engine(), data);
         limit(&mut store);
         store.set_hostcall_fuel(hostcall_bytes);
-        Ok(TenantStore { store, state: state.clone(), is_over: false, _room: room, _instance: instance })
+        let counted = OneMore::of(metrics::gauge!(figures::SANDBOXES, "tenant" => state.settings.name.clone()));
+        Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
     }
 
     /// Runs a call in it, or makes an instance: what computes for too long, takes too long, or asks for too much is ended.

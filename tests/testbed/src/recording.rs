@@ -14,7 +14,7 @@ pub struct Recording {
 impl Recording {
     /// Reads `tests/fixtures/{name}.json`.
     pub fn read(name: &str) -> Recording {
-        let path = format!("{}/../fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         let exchange: Value = serde_json::from_str(&text).expect("JSON");
         let response = &exchange["response"];

@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::extension_error::ExtensionError;
 use compiler::Job;
 use compose::Client;
+use incluster_core::text;
 use ring::digest::{Context, SHA256};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -40,6 +41,7 @@ use wasmtime::component::Component;
 #[derive(Clone)]
 pub struct Extension {
     component: Component,
+    name: Arc<str>,
     /// What the cache knows it by, for as long as it is in use.
     _slot: Slot,
 }
@@ -66,13 +68,16 @@ impl Runtime {
         let loaded = match slot.get() {
             Some(loaded) => loaded.clone(),
             None => {
-                // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
-                let place = job.place().await;
-                slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone()
+                let load = async {
+                    // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+                    let place = job.place().await;
+                    Ok(slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone())
+                };
+                self.closing().run(load).await?
             }
         };
         match loaded {
-            Ok(component) => Ok(Extension { component, _slot: slot }),
+            Ok(component) => Ok(Extension { component, name: short(&key).into(), _slot: slot }),
             Err(refused) => {
                 self.extensions().remember(key, &refused);
                 Err(Error::Extension(refused))
@@ -128,6 +133,17 @@ impl Runtime {
 }
 
 impl Extension {
+    /// What it is called in spans and logs: the beginning of its hash, unless it was [`named`](Extension::named).
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same extension, which is called so.
+    pub fn named(mut self, name: &str) -> Extension {
+        self.name = text::name(name).into();
+        self
+    }
+
     /// The compiled component, for a linker of the embedder's own.
     pub fn component(&self) -> &Component {
         &self.component
@@ -136,7 +152,7 @@ impl Extension {
 
 impl fmt::Debug for Extension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Extension")
+        f.debug_tuple("Extension").field(&self.name).finish()
     }
 }
 
@@ -171,6 +187,11 @@ async fn key(component: &[u8], allowed: &[&str]) -> Key {
     let mut key = [0; 32];
     key.copy_from_slice(hash.finish().as_ref());
     key
+}
+
+/// Its beginning, in hexadecimal.
+fn short(key: &Key) -> String {
+    key.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// So many refusals are remembered.

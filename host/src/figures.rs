@@ -1,0 +1,84 @@
+//! The figures that this crate tells of, by the crate `metrics`: `docs/telemetry.md` specifies them.
+
+use metrics::{Gauge, Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// The target of all spans and events.
+pub(crate) const TARGET: &str = "incluster";
+
+pub(crate) const REQUESTS: &str = "incluster_requests_total";
+pub(crate) const RETRIES: &str = "incluster_retries_total";
+pub(crate) const DENIED: &str = "incluster_denied_total";
+pub(crate) const RESPONSE_BYTES: &str = "incluster_response_bytes_total";
+pub(crate) const FIRST_BYTE: &str = "incluster_first_byte_seconds";
+pub(crate) const REQUEST: &str = "incluster_request_seconds";
+pub(crate) const TOKEN_CHANGES: &str = "incluster_token_changes_total";
+pub(crate) const TOKEN_RENEWALS: &str = "incluster_token_renewals_total";
+pub(crate) const CA_RELOADS: &str = "incluster_ca_reloads_total";
+pub(crate) const CALLS: &str = "incluster_calls_total";
+pub(crate) const CALL: &str = "incluster_call_seconds";
+pub(crate) const LIMITS_EXCEEDED: &str = "incluster_limits_exceeded_total";
+pub(crate) const PLACES: &str = "incluster_places";
+pub(crate) const PLACES_IN_USE: &str = "incluster_places_in_use";
+pub(crate) const SANDBOXES: &str = "incluster_sandboxes";
+pub(crate) const WARM: &str = "incluster_warm_sandboxes";
+pub(crate) const STREAMS: &str = "incluster_open_streams";
+pub(crate) const WATCHES: &str = "incluster_open_watches";
+pub(crate) const COMPILING: &str = "incluster_compiling_children";
+
+const COUNTERS: [(&str, Unit, &str); 9] = [
+    (REQUESTS, Unit::Count, "Requests of sandboxes, by what came of them"),
+    (RETRIES, Unit::Count, "Requests that a call sent again"),
+    (DENIED, Unit::Count, "Requests that did not leave, by what was wrong with them"),
+    (RESPONSE_BYTES, Unit::Bytes, "Bytes of the bodies of answers"),
+    (TOKEN_CHANGES, Unit::Count, "Tokens that took the place of another"),
+    (TOKEN_RENEWALS, Unit::Count, "Tokens that were asked for, of an identity that is not a folder"),
+    (CA_RELOADS, Unit::Count, "Times that a ca.crt was found changed, or not usable while its last good content stays"),
+    (CALLS, Unit::Count, "Calls of components, by what came of them"),
+    (LIMITS_EXCEEDED, Unit::Count, "Calls and requests that exceeded a limit, by its name"),
+];
+
+const HISTOGRAMS: [(&str, Unit, &str); 3] = [
+    (FIRST_BYTE, Unit::Seconds, "From a request to the head of its answer, or its failure"),
+    (REQUEST, Unit::Seconds, "From a request to the end of its answer's body"),
+    (CALL, Unit::Seconds, "How long calls took, the wait for a place included"),
+];
+
+const GAUGES: [(&str, Unit, &str); 7] = [
+    (PLACES, Unit::Count, "Sandboxes that the runtime has room for"),
+    (PLACES_IN_USE, Unit::Count, "Places that are taken, by sandboxes and by stores that are to come"),
+    (SANDBOXES, Unit::Count, "Sandboxes that exist, warm ones among them"),
+    (WARM, Unit::Count, "Sandboxes that wait for their next call"),
+    (STREAMS, Unit::Count, "Answers that are waited for or read, watches among them"),
+    (WATCHES, Unit::Count, "Watches among the open streams"),
+    (COMPILING, Unit::Count, "Processes that compile an extension"),
+];
+
+/// Tells the recorder of the crate `metrics` what each figure is, with its unit. [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) does
+/// so; call it where a recorder is installed after that.
+pub fn describe_metrics() {
+    for (name, unit, help) in COUNTERS {
+        describe_counter!(name, unit, help);
+    }
+    for (name, unit, help) in HISTOGRAMS {
+        describe_histogram!(name, unit, help);
+    }
+    for (name, unit, help) in GAUGES {
+        describe_gauge!(name, unit, help);
+    }
+}
+
+/// One more, for as long as this exists.
+pub(crate) struct OneMore(Gauge);
+
+impl OneMore {
+    pub(crate) fn of(gauge: Gauge) -> OneMore {
+        gauge.increment(1.0);
+        OneMore(gauge)
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

@@ -1,0 +1,59 @@
+//! Records as documents, and as what other crates work with.
+
+use crate::tenant;
+use futures_util::{StreamExt, TryStreamExt};
+use incluster::types::{ListOptions, PagingOptions, PodEvent, WatchOptions};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+use testbed::{PodApi, Testbed};
+
+/// Whether all of one document is in the other, with the same values.
+fn is_part(of: &Value, whole: &Value) -> Result<(), String> {
+    match (of, whole) {
+        (Value::Object(fields), Value::Object(all)) => fields.iter().try_for_each(|(name, value)| {
+            is_part(value, all.get(name).unwrap_or(&Value::Null)).map_err(|why| format!("{name}: {why}"))
+        }),
+        (Value::Array(items), Value::Array(all)) if items.len() == all.len() => {
+            items.iter().zip(all).try_for_each(|(item, other)| is_part(item, other))
+        }
+        _ if of == whole => Ok(()),
+        _ => Err(format!("{of}, and not {whole}")),
+    }
+}
+
+/// It is the API server's own JSON, as far as the record goes: so `k8s_openapi` reads it.
+#[tokio::test]
+async fn a_pod_is_the_api_servers_json() {
+    let testbed = Testbed::serving(PodApi::answer).await;
+    let tenant = tenant(&testbed);
+    let list = tenant.list_namespaced_pods("shop", &ListOptions::ALL).await.unwrap();
+    let json = tenant.get_json("/api/v1/namespaces/shop/pods").await.unwrap();
+    let mut json: Value = serde_json::from_slice(&json).unwrap();
+    for item in json["items"].as_array_mut().unwrap() {
+        // Within a list, they go without saying.
+        (item["apiVersion"], item["kind"]) = ("v1".into(), "Pod".into());
+    }
+    assert_eq!(list.items.len(), 7);
+    is_part(&serde_json::to_value(&list).unwrap(), &json).unwrap();
+    for (pod, item) in list.items.iter().zip(json["items"].as_array().unwrap()) {
+        let document = serde_json::to_value(pod).unwrap();
+        is_part(&document, item).unwrap();
+        let read: Pod = serde_json::from_value(document).unwrap();
+        assert_eq!(read.metadata.name.as_deref(), Some(&*pod.metadata.name));
+        assert_eq!(read.metadata.labels.unwrap().len(), pod.metadata.labels.len());
+        assert_eq!(read.status.unwrap().container_statuses.unwrap_or_default().len(), pod.status.container_statuses.len());
+    }
+}
+
+#[tokio::test]
+async fn pages_and_watches_are_streams() {
+    let testbed = Testbed::start().await;
+    let tenant = tenant(&testbed);
+    let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
+    let pages = tenant.page_namespaced_pods("shop", &options, &PagingOptions::DEFAULT).await.unwrap();
+    let sizes: Vec<_> = pages.map_ok(|page| page.items.len()).try_collect().await.unwrap();
+    assert_eq!(sizes, [3, 3, 1]);
+    let watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    let initial = watch.take_while(|event| std::future::ready(!matches!(event, Ok(PodEvent::Synced(_)))));
+    assert_eq!(initial.count().await, 7);
+}

@@ -1,0 +1,213 @@
+//! `docs/telemetry.md`, held against what is told.
+
+use crate::log::Log;
+use crate::tidy::files;
+use crate::{RUNTIME, compiler, load};
+use incluster::policy::Policy;
+use incluster::types::{ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::{Error, Identity, Reuse, Runtime, Sandboxes, Server, Tenant, TenantLimits, describe_metrics};
+use metrics::Unit;
+use metrics_util::MetricKind;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+use testbed::{Answer, Ca, PodStore, Request, TOKEN, Testbed};
+
+/// A metric: its kind, unit and labels.
+type Metrics = BTreeMap<String, (String, String, BTreeSet<String>)>;
+
+/// The table of the document: name, kind, unit, labels.
+fn documented() -> Metrics {
+    let (_, text) = files("docs/telemetry.md").remove(0);
+    let rows = text.lines().filter(|line| line.starts_with("| `incluster_"));
+    let row = |line: &str| {
+        let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let labels = cells[4].split(", ").filter(|label| !label.is_empty()).map(String::from).collect();
+        (cells[1].clone(), (cells[2].clone(), cells[3].clone(), labels))
+    };
+    rows.map(row).collect()
+}
+
+/// What was told, added to what was told before.
+fn told(snapshotter: &Snapshotter, metrics: &mut Metrics) {
+    for (key, unit, help, value) in snapshotter.snapshot().into_vec() {
+        let kind = match key.kind() {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        };
+        let moved = match value {
+            DebugValue::Counter(count) => count > 0,
+            DebugValue::Gauge(value) => value.0 != 0.0,
+            DebugValue::Histogram(values) => !values.is_empty(),
+        };
+        let name = key.key().name().to_string();
+        assert!(help.is_some_and(|help| !help.is_empty()), "{name} has no help");
+        let unit = unit.as_ref().map_or("", Unit::as_canonical_label).to_string();
+        let entry = metrics.entry(name).or_insert_with(|| (kind.into(), unit, BTreeSet::new()));
+        if moved {
+            entry.2.extend(key.key().labels().map(|label| label.key().to_string()));
+        }
+    }
+}
+
+async fn pods(tenant: &Tenant) -> Result<usize, Error> {
+    tenant.list_namespaced_pods("shop", &ListOptions::ALL).await.map(|list| list.items.len())
+}
+
+#[tokio::test]
+async fn every_metric_is_as_it_is_documented() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let mut seen = Metrics::new();
+
+    // A runtime of its own says how many places it has.
+    let runtime = Runtime::builder().compiler(compiler()).build().unwrap();
+    describe_metrics();
+    let store = PodStore::recorded();
+    let (issued, answers) = (store.clone(), store.clone());
+    let testbed = Testbed::serving(move |request: &Request| {
+        if request.method != "POST" {
+            return answers.answer(request);
+        }
+        issued.accept_tokens(&[TOKEN, "issued"]);
+        let expires = humantime::format_rfc3339(SystemTime::now() + Duration::from_secs(3600)).to_string();
+        Answer::new(201, serde_json::json!({"status": {"token": "issued", "expirationTimestamp": expires}}).to_string())
+    });
+    let testbed = testbed.await;
+    let server = Server::parse(&testbed.server.url()).unwrap();
+    let builder = Tenant::builder(&runtime, "test").server(server).policy(Policy::allow_all());
+    let tenant = builder.clone().service_account_dir(testbed.volume.path()).build().unwrap();
+    let tenant = tenant.with_reuse(Reuse { kept: 1, ..Reuse::default() });
+    let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
+    assert_eq!(pods(&tenant).await.unwrap(), 7);
+    told(&snapshotter, &mut seen);
+
+    store.fail_next(1, Answer::new(503, "busy"));
+    pods(&tenant).await.unwrap();
+    assert!(pods(&tenant.with_policy(Policy::deny_all())).await.is_err());
+    let once = tenant.with_limits(TenantLimits { requests_per_second: 1, request_burst: 1, ..TenantLimits::default() }).unwrap();
+    while pods(&once.with_retry_policy(RetryPolicy::NEVER)).await.is_ok() {}
+    let account = Identity::token_request("shop", "gateway").asked_by(testbed.volume.path());
+    pods(&builder.identity(account).build().unwrap()).await.unwrap();
+    store.accept_token("another");
+    testbed.volume.set("token", b"another");
+    pods(&tenant).await.unwrap();
+    testbed.volume.set("ca.crt", Ca::new("another").pem().as_bytes());
+    testbed.server.hang_up();
+    drop(watch);
+    let _ = pods(&tenant).await;
+    // Compiling shows for as long as it takes.
+    let mut loading = std::pin::pin!(runtime.extension("test", extensions::PICKER, &[]));
+    while !seen.contains_key("incluster_compiling_children") || seen["incluster_compiling_children"].2.is_empty() {
+        tokio::select! {
+            _ = &mut loading => break,
+            () = tokio::time::sleep(Duration::from_millis(5)) => told(&snapshotter, &mut seen),
+        }
+    }
+    told(&snapshotter, &mut seen);
+    // So do what others than counters have been: what is zero now was not.
+    assert_eq!(seen, documented());
+}
+
+/// A call's span is around its request's, and says how long each part took.
+#[tokio::test]
+async fn a_calls_span_is_around_its_requests() {
+    let log = Log::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(log.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let tenant = crate::tenant(&testbed);
+    pods(&tenant).await.unwrap();
+    let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    let _ = watch.next().await.unwrap();
+    let log = log.text();
+    let line = |verb: &str| {
+        let found = log.lines().find(|line| line.contains(&format!("verb={verb}")) && line.contains("answered"));
+        found.unwrap_or_else(|| panic!("{verb} in {log}")).to_string()
+    };
+    for verb in ["list", "watch"] {
+        let line = line(verb);
+        let (call, request) = line.split_once(":kubernetes_request{").unwrap_or_else(|| panic!("{line}"));
+        assert!(call.contains("call{tenant=\"test\"") && call.contains("warm=false"), "{line}");
+        assert!(request.contains("incluster: answered"), "{line}");
+    }
+    assert!(line("list").contains("place_seconds="));
+    assert!(log.lines().filter(|line| line.contains("tenant=")).all(|line| line.contains(" incluster: ")), "{log}");
+}
+
+/// It is data: escaped, cut, and with the names of tenant and extension.
+#[tokio::test]
+async fn what_an_extension_writes_is_logged_by_line() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let testbed = Testbed::start().await;
+    let extension = load(extensions::PROGRAM, &[]).await.named("program");
+    let indices = wasmtime_wasi::p2::bindings::CommandIndices::new;
+    let commands =
+        Sandboxes::typed(&crate::tenant(&testbed), &extension, indices, |indices, store, instance| indices.load(store, instance));
+    let run = async |command: &wasmtime_wasi::p2::bindings::Command, store: &mut wasmtime::Store<incluster::Ctx>| {
+        command.wasi_cli_run().call_run(store).await
+    };
+    // Without arguments it says how it is used.
+    let _ = commands.unwrap().call(run).await;
+    let log = log.text();
+    assert!(
+        log.contains("an extension wrote") && log.contains("tenant=\"test\"") && log.contains("extension=\"program\""),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_runtime_ends_in_order() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let runtime = Runtime::builder().compiler(compiler()).build().unwrap();
+    let server = Server::parse(&testbed.server.url()).unwrap();
+    let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());
+    let tenant = tenant.policy(Policy::allow_all()).reuse(Reuse { kept: 2, ..Reuse::default() }).build().unwrap();
+    pods(&tenant).await.unwrap();
+    let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
+    let watching = tokio::spawn(async move { watch.next().await });
+    tokio::task::yield_now().await;
+    let file = extensions::hostile::empty_functions(20_000);
+    let loading = {
+        let runtime = runtime.clone();
+        tokio::spawn(async move { runtime.extension("test", &file, &[]).await.map(drop) })
+    };
+    tokio::task::yield_now().await;
+    assert!(runtime.shutdown(Duration::from_secs(30)).await, "all sandboxes have ended");
+    assert!(matches!(watching.await.unwrap(), Err(Error::ShuttingDown)));
+    assert!(matches!(pods(&tenant).await, Err(Error::ShuttingDown)));
+    assert!(matches!(tenant.store(|ctx| ctx.build()).await, Err(Error::ShuttingDown)));
+    assert!(matches!(loading.await.unwrap(), Err(Error::ShuttingDown)));
+    assert!(RUNTIME.places() > 0, "another runtime goes on");
+}
+
+/// The dashboard shows every metric, and none that there is not, by labels that it has.
+#[test]
+fn the_dashboard_is_of_these_metrics() {
+    let (_, dashboard) = files("deploy/dashboard.json").remove(0);
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let words = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').map(String::from).collect::<Vec<_>>();
+    let (metrics, mut shown) = (documented(), BTreeSet::new());
+    for target in targets {
+        let (expression, legend) = (target["expr"].as_str().unwrap(), target["legendFormat"].as_str().unwrap());
+        let names: Vec<_> = words(expression).into_iter().filter(|word| word.starts_with("incluster_")).collect();
+        assert_eq!(names.len(), 1, "{expression}");
+        let (_, _, labels) = metrics.get(&names[0]).unwrap_or_else(|| panic!("{expression}"));
+        for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
+            assert!(labels.contains(label) && words(expression).iter().any(|word| word == label), "{legend}: {expression}");
+        }
+        shown.extend(names);
+    }
+    assert_eq!(shown, metrics.into_keys().collect());
+}
