@@ -3,7 +3,9 @@
 
 use incluster::policy::{Policy, Rule, Verb};
 use incluster::types::{ListOptions, RetryPolicy};
-use incluster::{CallLimits, Compiler, Ctx, Identity, Pool, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder, TenantLimits};
+use incluster::{
+    CallLimits, Compiler, Ctx, Identity, Pool, Reuse, Runtime, Sandboxes, Server, Tenant, TenantBuilder, TenantLimits,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -34,10 +34,11 @@ mod load_limits;
 mod loader;
 
 mod error {
-    /// Of the host's errors, the one that these modules have.
+    /// Of the host's errors, those that these modules have.
     #[derive(Debug)]
     #[expect(dead_code, reason = "nobody sets limits here")]
     pub(crate) enum Error {
+        Limits { limit: &'static str, problem: String },
         LoadLimits { limit: &'static str, problem: String },
     }
 }

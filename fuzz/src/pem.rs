@@ -1,6 +1,6 @@
 //! The bundle of certificates that are trusted, as whoever makes a connection reads it.
 
-use incluster_core::files::NotRead;
+use incluster_core::files::{self, NotRead};
 use incluster_core::tls::{Trust, TrustError};
 use rustls::crypto::ring;
 use std::fs;

@@ -170,7 +170,8 @@ impl Error {
     }
 
     /// Whether the same call may fare better a bit later: the API server was busy or could not be reached, or something was used up that
-    /// is given back. The client has tried a request again itself, as its retry policy says, before it returned this.
+    /// is given back. The client has tried a request again itself, as its retry policy says, before it returned this. A rate, or streams,
+    /// that were used up are not told from an answer that is too large, and count as permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Kubernetes(types::Error::Api(status)) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
@@ -182,8 +183,6 @@ impl Error {
                     | types::TransportError::Timeout(_)
                     | types::TransportError::ConnectionLost(_)
             ),
-            // The rate, and open streams.
-            Error::Kubernetes(types::Error::LimitExceeded(_)) => true,
             Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) => true,
             #[cfg(feature = "extensions")]
             Error::Extension(error) => !error.is_permanent(),
@@ -230,11 +229,12 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self {
-            Error::Environment(error) => error,
-            Error::Server(error) => error,
+            // Its text is this one's.
+            Error::Environment(error) => return error.source(),
+            Error::Server(error) => return error.source(),
             Error::ServiceAccount { source, .. } | Error::Runtime(source) => source.as_ref(),
             #[cfg(feature = "extensions")]
-            Error::Extension(error) => error,
+            Error::Extension(error) => return error.source(),
             _ => return None,
         })
     }

@@ -67,18 +67,22 @@ pub fn describe_metrics() {
     }
 }
 
-/// One more, for as long as this exists.
-pub(crate) struct OneMore(Gauge);
+/// So many more, for as long as this exists.
+pub(crate) struct Counted(Gauge, f64);
 
-impl OneMore {
-    pub(crate) fn of(gauge: Gauge) -> OneMore {
-        gauge.increment(1.0);
-        OneMore(gauge)
+impl Counted {
+    pub(crate) fn of(gauge: Gauge, many: f64) -> Counted {
+        gauge.increment(many);
+        Counted(gauge, many)
+    }
+
+    pub(crate) fn one(gauge: Gauge) -> Counted {
+        Counted::of(gauge, 1.0)
     }
 }
 
-impl Drop for OneMore {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.0.decrement(self.1);
     }
 }

@@ -1,8 +1,10 @@
 //! Reads the service account's files.
 
 use incluster_core::files::{NOT_A_FILE, NotRead};
-use std::fs::{self, File};
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// Reads the file at a path, at most so many bytes of it.
 pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
@@ -13,11 +15,13 @@ pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
 }
 
 fn read(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
+    // Opening a pipe does not wait for who writes to it; and what is open stays what it is.
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other(NOT_A_FILE));
     }
     let mut content = Vec::new();
-    File::open(path)?.take(at_most).read_to_end(&mut content)?;
+    file.take(at_most).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -26,6 +30,7 @@ mod tests {
     use super::*;
     use incluster_core::ConfigError;
     use incluster_core::files::{self, MAX_BYTES};
+    use std::fs;
 
     #[test]
     fn each_cause_has_its_case() {

@@ -68,6 +68,7 @@
 //! ```
 
 pub mod bindings;
+mod closing;
 mod door;
 mod error;
 #[cfg(feature = "extensions")]

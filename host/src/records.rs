@@ -3,6 +3,7 @@
 use crate::types;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// As the API server's JSON has it: in camel case, with labels as a map and times in RFC 3339, and without what is absent or empty. Other types
@@ -29,6 +30,37 @@ impl Serialize for types::PodList {
     }
 }
 
+/// As an event of a watch's in the API server's JSON: its `type` and its `object`. What ends a watch, or the pods that there are, has no such
+/// form but a bookmark's, or a `Status` with the code 410.
+impl Serialize for types::PodEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bookmark = |version: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": version}});
+        let (kind, object) = match self {
+            types::PodEvent::Changed(change) => {
+                let kind = match change.kind {
+                    types::ChangeKind::Added => "ADDED",
+                    types::ChangeKind::Modified => "MODIFIED",
+                    types::ChangeKind::Deleted => "DELETED",
+                };
+                (kind, json!(change.pod))
+            }
+            types::PodEvent::Bookmark(version) => ("BOOKMARK", bookmark(version)),
+            types::PodEvent::Synced(version) => {
+                let mut object = bookmark(version);
+                object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                ("BOOKMARK", object)
+            }
+            types::PodEvent::Expired(message) => {
+                let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 410});
+                let mut object = status;
+                object["message"] = json!(message);
+                ("ERROR", object)
+            }
+        };
+        json!({"type": kind, "object": object}).serialize(serializer)
+    }
+}
+
 type Object = Map<String, Value>;
 
 /// Those of these fields that there are.
@@ -42,7 +74,10 @@ fn value(of: &Option<impl Serialize>) -> Option<Value> {
 
 fn time(seconds: &Option<i64>) -> Option<Value> {
     let since_1970 = Duration::from_secs(u64::try_from((*seconds)?).ok()?);
-    Some(humantime::format_rfc3339_seconds(UNIX_EPOCH.checked_add(since_1970)?).to_string().into())
+    // A year has four digits there.
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_seconds(UNIX_EPOCH.checked_add(since_1970)?)).ok()?;
+    Some(text.into())
 }
 
 fn map(pairs: &[(String, String)]) -> Option<Value> {

@@ -156,3 +156,20 @@ async fn a_busy_server_is_asked_as_often_as_said() {
     let output = in_testbed(&busy, &["pods", "--timeout", "3"]).await;
     assert_eq!((output.status, busy.server.requests().len()), (1, 1));
 }
+
+/// A watch has no end of its own.
+#[tokio::test]
+async fn a_signal_ends_a_watch() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
+        command.args(["--server", &testbed.server.url(), "--service-account-dir"]).arg(testbed.volume.path());
+        let mut running = command.args(["pods", "--watch", "-n", "shop"]).stdout(Stdio::piped()).spawn().unwrap();
+        store.until_open_watches(1).await;
+        let kill = format!("kill -{signal} {}", running.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+        assert_eq!(running.wait().await.unwrap().code(), Some(status));
+        store.until_open_watches(0).await;
+    }
+}

@@ -112,7 +112,7 @@ async fn a_span_for_each_request_without_query_and_token() {
 
     let log = log.text();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("kubernetes_request{")).collect();
-    let path = "kubernetes_request{tenant=\"test\" method=GET path=\"/api/v1/namespaces/shop/pods\" attempt=";
+    let path = "kubernetes_request{tenant=\"test\" method=\"GET\" path=\"/api/v1/namespaces/shop/pods\" attempt=";
     for part in [
         format!("{path}1 verb=list status=429}}"),
         format!("{path}2 verb=list status=200}}"),

@@ -5,16 +5,25 @@ use crate::tidy::files;
 use crate::{RUNTIME, compiler, load};
 use incluster::policy::Policy;
 use incluster::types::{ListOptions, PodEvent, RetryPolicy, WatchOptions};
-use incluster::{Error, Identity, Reuse, Runtime, Sandboxes, Server, Tenant, TenantLimits, describe_metrics};
+use incluster::{Compiler, Error, Identity, Reuse, Runtime, Sandboxes, Server, Tenant, TenantLimits, describe_metrics};
 use metrics::Unit;
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use testbed::{Answer, Ca, PodStore, Request, TOKEN, Testbed};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// A metric: its kind, unit and labels.
 type Metrics = BTreeMap<String, (String, String, BTreeSet<String>)>;
+
+/// The runtime's work until this is so; each turn of it is another look.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// The table of the document: name, kind, unit, labels.
 fn documented() -> Metrics {
@@ -29,14 +38,14 @@ fn documented() -> Metrics {
 }
 
 /// What was told, added to what was told before.
-fn told(snapshotter: &Snapshotter, metrics: &mut Metrics) {
+fn told(snapshotter: &Snapshotter, metrics: &mut Metrics, moved: &mut BTreeSet<String>) {
     for (key, unit, help, value) in snapshotter.snapshot().into_vec() {
         let kind = match key.kind() {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
             MetricKind::Histogram => "histogram",
         };
-        let moved = match value {
+        let has_moved = match value {
             DebugValue::Counter(count) => count > 0,
             DebugValue::Gauge(value) => value.0 != 0.0,
             DebugValue::Histogram(values) => !values.is_empty(),
@@ -45,7 +54,8 @@ fn told(snapshotter: &Snapshotter, metrics: &mut Metrics) {
         assert!(help.is_some_and(|help| !help.is_empty()), "{name} has no help");
         let unit = unit.as_ref().map_or("", Unit::as_canonical_label).to_string();
         let entry = metrics.entry(name).or_insert_with(|| (kind.into(), unit, BTreeSet::new()));
-        if moved {
+        if has_moved {
+            moved.insert(key.key().name().into());
             entry.2.extend(key.key().labels().map(|label| label.key().to_string()));
         }
     }
@@ -60,7 +70,7 @@ async fn every_metric_is_as_it_is_documented() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let mut seen = Metrics::new();
+    let (mut seen, mut moved) = (Metrics::new(), BTreeSet::new());
 
     // A runtime of its own says how many places it has.
     let runtime = Runtime::builder().compiler(compiler()).build().unwrap();
@@ -83,7 +93,7 @@ async fn every_metric_is_as_it_is_documented() {
     let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
     assert_eq!(pods(&tenant).await.unwrap(), 7);
-    told(&snapshotter, &mut seen);
+    told(&snapshotter, &mut seen, &mut moved);
 
     store.fail_next(1, Answer::new(503, "busy"));
     pods(&tenant).await.unwrap();
@@ -100,24 +110,29 @@ async fn every_metric_is_as_it_is_documented() {
     drop(watch);
     let _ = pods(&tenant).await;
     // Compiling shows for as long as it takes.
-    let mut loading = std::pin::pin!(runtime.extension("test", extensions::PICKER, &[]));
-    while !seen.contains_key("incluster_compiling_children") || seen["incluster_compiling_children"].2.is_empty() {
-        tokio::select! {
-            _ = &mut loading => break,
-            () = tokio::time::sleep(Duration::from_millis(5)) => told(&snapshotter, &mut seen),
-        }
+    let loading = runtime.extension("test", extensions::PICKER, &[]);
+    let compiling = async {
+        until(|| {
+            told(&snapshotter, &mut seen, &mut moved);
+            moved.contains("incluster_compiling_children")
+        })
+        .await;
+    };
+    tokio::select! {
+        () = compiling => {}
+        loaded = loading => drop(loaded),
     }
-    told(&snapshotter, &mut seen);
-    // So do what others than counters have been: what is zero now was not.
+    told(&snapshotter, &mut seen, &mut moved);
     assert_eq!(seen, documented());
+    assert_eq!(moved, documented().into_keys().collect());
 }
 
 /// A call's span is around its request's, and says how long each part took.
 #[tokio::test]
 async fn a_calls_span_is_around_its_requests() {
     let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(log.clone()).finish();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
+    let subscriber = subscriber.with_span_events(FmtSpan::CLOSE).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
@@ -133,11 +148,14 @@ async fn a_calls_span_is_around_its_requests() {
     for verb in ["list", "watch"] {
         let line = line(verb);
         let (call, request) = line.split_once(":kubernetes_request{").unwrap_or_else(|| panic!("{line}"));
-        assert!(call.contains("call{tenant=\"test\"") && call.contains("warm=false"), "{line}");
+        assert!(call.contains("call{tenant=\"test\""), "{line}");
         assert!(request.contains("incluster: answered"), "{line}");
     }
-    assert!(line("list").contains("place_seconds="));
-    assert!(log.lines().filter(|line| line.contains("tenant=")).all(|line| line.contains(" incluster: ")), "{log}");
+    let closed = |line: &&str| line.contains(": incluster: close") && !line.contains(":kubernetes_request{");
+    let call = log.lines().find(closed).unwrap_or_else(|| panic!("{log}"));
+    for field in ["warm=false", "place_seconds=", "computed_seconds=", "outcome=\"success\""] {
+        assert!(call.contains(field), "{field} in {call}");
+    }
 }
 
 /// It is data: escaped, cut, and with the names of tenant and extension.
@@ -163,31 +181,48 @@ async fn what_an_extension_writes_is_logged_by_line() {
     );
 }
 
+/// A watch ends at once, a call has its time and is ended then, and so is a process that compiles.
 #[tokio::test]
 async fn a_runtime_ends_in_order() {
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
-    let runtime = Runtime::builder().compiler(compiler()).build().unwrap();
-    let server = Server::parse(&testbed.server.url()).unwrap();
-    let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());
-    let tenant = tenant.policy(Policy::allow_all()).reuse(Reuse { kept: 2, ..Reuse::default() }).build().unwrap();
-    pods(&tenant).await.unwrap();
-    let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+    let silent = Testbed::serving_async(|_| std::future::pending()).await;
+    let runtime = Runtime::builder().compiler(Compiler::child("/bin/sleep").arg("600")).build().unwrap();
+    let tenant = |testbed: &Testbed| {
+        let server = Server::parse(&testbed.server.url()).unwrap();
+        let tenant = Tenant::builder(&runtime, "test").server(server).service_account_dir(testbed.volume.path());
+        tenant.policy(Policy::allow_all()).reuse(Reuse { kept: 2, ..Reuse::default() }).build().unwrap()
+    };
+    let (good, never) = (tenant(&testbed), tenant(&silent));
+    pods(&good).await.unwrap();
+    let mut watch = good.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
     let watching = tokio::spawn(async move { watch.next().await });
-    tokio::task::yield_now().await;
-    let file = extensions::hostile::empty_functions(20_000);
-    let loading = {
+    let calling = tokio::spawn(async move { pods(&never).await });
+    silent.server.until_requests(1).await;
+    let loading = tokio::spawn({
         let runtime = runtime.clone();
-        tokio::spawn(async move { runtime.extension("test", &file, &[]).await.map(drop) })
-    };
-    tokio::task::yield_now().await;
-    assert!(runtime.shutdown(Duration::from_secs(30)).await, "all sandboxes have ended");
+        async move { runtime.extension("test", extensions::PICKER, &[]).await.map(drop) }
+    });
+    until(|| children().contains("sleep")).await;
+
+    assert!(runtime.shutdown(Duration::from_millis(100)).await, "all sandboxes have ended");
     assert!(matches!(watching.await.unwrap(), Err(Error::ShuttingDown)));
-    assert!(matches!(pods(&tenant).await, Err(Error::ShuttingDown)));
-    assert!(matches!(tenant.store(|ctx| ctx.build()).await, Err(Error::ShuttingDown)));
+    assert!(matches!(calling.await.unwrap(), Err(Error::ShuttingDown)));
     assert!(matches!(loading.await.unwrap(), Err(Error::ShuttingDown)));
+    until(|| !children().contains("sleep")).await;
+    assert!(matches!(pods(&good).await, Err(Error::ShuttingDown)));
+    assert!(matches!(good.store(|ctx| ctx.build()).await, Err(Error::ShuttingDown)));
+    assert!(matches!(runtime.compose("test", extensions::PICKER, &[]).await, Err(Error::ShuttingDown)));
     assert!(RUNTIME.places() > 0, "another runtime goes on");
+}
+
+/// The names of the processes that this thread has started and that run.
+fn children() -> String {
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let children = std::fs::read_to_string(Path::new("/proc").join(thread).join("children")).unwrap();
+    let name = |id: &str| std::fs::read_to_string(format!("/proc/{id}/stat")).ok().filter(|stat| !stat.contains(") Z "));
+    children.split_whitespace().filter_map(name).collect()
 }
 
 /// The dashboard shows every metric, and none that there is not, by labels that it has.

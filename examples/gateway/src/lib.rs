@@ -151,6 +151,10 @@ impl Shared {
     }
 
     async fn reload(&self) -> Result<(), ConfigError> {
+        // What a tenant may no longer ask for does not wait for anybody's extension.
+        if let Ok(config) = Config::read(&self.file) {
+            self.routes().permit(&config);
+        }
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -24,6 +25,9 @@ enum Action {
     Check(PathBuf),
     Help,
 }
+
+/// So often are the figures looked after.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The command by which this program is its own compiler, in a process of its own. It is not for people.
 const COMPILE_CHILD: &str = "compile-child";
@@ -78,6 +82,14 @@ fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
 
 async fn serve(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
+    // What histograms have is held until it is asked for, or looked after.
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
     // The program itself, also after its file was replaced by another version's.
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
     let gateway = Gateway::start(file, compiler, metrics).await?;

@@ -78,6 +78,17 @@ impl Route {
 }
 
 impl Routes {
+    /// Has its tenants ask for what this configuration permits them, at once.
+    pub fn permit(&self, config: &Config) {
+        for (tenant, permitted) in
+            self.tenants.iter().filter_map(|(name, tenant)| Some((tenant, &config.tenants.get(name)?.policy)))
+        {
+            if *tenant.policy() != *permitted {
+                tenant.set_policy(permitted.clone());
+            }
+        }
+    }
+
     /// What a configuration means. What it leaves as it was before, stays: tenants with their connections, what is known of
     /// pods, and warm sandboxes. Extensions are compiled, which takes a while, as many at once as the runtime's compiler says; each that is
     /// done is reported by `progress`, with what is not done yet.

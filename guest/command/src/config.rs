@@ -1,6 +1,6 @@
 //! `incluster config`: what a pod has been given, without its secrets.
 
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 use incluster_client::Client;
 use incluster_client::system::read_file;
 use incluster_client::transport::Transport;
@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::<T>::load_incluster_config().map_err(Failure::Config)?;
-    let ca = files::read(read_file, &mounted(files::CA)).map_err(|error| Failure::Config(error.into()))?;
+pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), CommandError> {
+    let client = Client::<T>::load_incluster_config().map_err(CommandError::Config)?;
+    let ca = files::read(read_file, &mounted(files::CA)).map_err(|error| CommandError::Config(error.into()))?;
     let now = SystemTime::now();
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<12}{value}");
     line("Server:", &client.server().to_string())?;

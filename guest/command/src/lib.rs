@@ -1,13 +1,13 @@
 //! What `wasmtime run` and the `incluster` binary run, over one transport or the other.
 
+mod command_error;
 mod config;
 mod document;
-mod failure;
 mod pods;
 mod progress;
 mod table;
 
-use failure::Failure;
+use command_error::CommandError;
 use incluster_client::transport::Transport;
 use incluster_core::command_line::{self, Command};
 use std::io::{self, ErrorKind, Write};
@@ -24,15 +24,15 @@ pub fn run<T: Transport>() -> ExitCode {
     };
     let out = &mut io::stdout().lock();
     let done = match command {
-        Command::Help => out.write_all(command_line::HELP.as_bytes()).map_err(Failure::from),
-        Command::Version => writeln!(out, concat!("incluster ", env!("CARGO_PKG_VERSION"))).map_err(Failure::from),
+        Command::Help => out.write_all(command_line::HELP.as_bytes()).map_err(CommandError::from),
+        Command::Version => writeln!(out, concat!("incluster ", env!("CARGO_PKG_VERSION"))).map_err(CommandError::from),
         Command::Pods(options) => pods::run::<T>(&options, out),
         Command::Config => config::run::<T>(out),
     };
-    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+    match done.and_then(|()| out.flush().map_err(CommandError::from)) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(CommandError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("incluster: {failure}");
             ExitCode::FAILURE

@@ -1,7 +1,7 @@
 //! `incluster pods`: page by page, and then change by change.
 
+use crate::command_error::CommandError;
 use crate::document::{Document, Format};
-use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::table::{Columns, Printer, Table, table_event};
 use incluster_client::request::{self, Request};
@@ -12,11 +12,11 @@ use incluster_core::Namespace;
 use incluster_core::command_line::{Output, Pods};
 use std::io::Write;
 
-pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::<T>::load_incluster_config().map_err(Failure::Config)?;
+pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), CommandError> {
+    let client = Client::<T>::load_incluster_config().map_err(CommandError::Config)?;
     client.set_retry_policy(RetryPolicy { attempts: pods.attempts, deadline_milliseconds: pods.deadline_milliseconds });
     let namespace = pods.namespace.as_ref().or(client.namespace()).map_or("default", Namespace::as_str);
-    let namespace = Namespace::parse(namespace).map_err(|not| Failure::Argument(Error::InvalidArgument(not.to_string())))?;
+    let namespace = Namespace::parse(namespace).map_err(|not| CommandError::Argument(Error::InvalidArgument(not.to_string())))?;
     let list = List { client: &client, namespace: &namespace, pods };
     match pods.output {
         Output::Json => list.document(Format::Json, out),
@@ -52,7 +52,7 @@ struct List<'a, T> {
 }
 
 impl<T: Transport> List<'_, T> {
-    fn table(&self, columns: Columns, out: &mut dyn Write) -> Result<(), Failure> {
+    fn table(&self, columns: Columns, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut printer = Printer::new(columns);
         loop {
             let mut version = String::new();
@@ -75,15 +75,15 @@ impl<T: Transport> List<'_, T> {
     }
 
     /// Prints one document of all pages.
-    fn document(&self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    fn document(&self, format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut document = Document::new(format);
         self.pages(|request| request, &mut |json, room| document.page(json, room), out)?;
-        out.write_all(&document.end().map_err(Failure::Argument)?)?;
+        out.write_all(&document.end().map_err(CommandError::Argument)?)?;
         Ok(())
     }
 
     /// Prints page after page, as they arrive. Returns how many pods that were.
-    fn pages(&self, form: fn(Request) -> Request, read: &mut ReadPage<'_>, out: &mut dyn Write) -> Result<usize, Failure> {
+    fn pages(&self, form: fn(Request) -> Request, read: &mut ReadPage<'_>, out: &mut dyn Write) -> Result<usize, CommandError> {
         let limit = self.pods.limit;
         let page_size = self.pods.chunk_size.unwrap_or(500).min(limit.unwrap_or(u32::MAX));
         let options = ListOptions {
@@ -97,7 +97,7 @@ impl<T: Transport> List<'_, T> {
         let mut progress = Progress::on_terminal();
         let mut shown = 0;
         let room = |shown| limit.map_or(usize::MAX, |limit| limit as usize - shown);
-        while let Some(options) = pager.next().map_err(Failure::Argument)? {
+        while let Some(options) = pager.next().map_err(CommandError::Argument)? {
             let request = form(request::list_namespaced_pods(self.namespace, options, request::JSON));
             let fail = |error| self.failure("list", &request, error);
             let json = match self.client.get_whole(request.clone()) {
@@ -136,7 +136,7 @@ impl<T: Transport> List<'_, T> {
     }
 
     /// Prints what changes after a resource version, until the server has forgotten what comes next.
-    fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<(), Failure> {
+    fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<(), CommandError> {
         let options = WatchOptions {
             label_selector: self.pods.label_selector.clone(),
             field_selector: self.pods.field_selector.clone(),
@@ -162,9 +162,9 @@ impl<T: Transport> List<'_, T> {
         }
     }
 
-    fn failure(&self, verb: &str, request: &Request, error: Error) -> Failure {
+    fn failure(&self, verb: &str, request: &Request, error: Error) -> CommandError {
         let namespace = self.namespace.as_str();
         let permission = format!("verb {verb:?} on \"pods\" in namespace {namespace:?}");
-        Failure::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, error)
+        CommandError::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, error)
     }
 }

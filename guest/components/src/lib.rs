@@ -17,11 +17,23 @@ pub struct Guests {
     target_dir: PathBuf,
 }
 
-/// A component that came built, with the package whose build script runs.
+/// The folder with components that were built elsewhere, where a package has none.
+const COMPONENTS: &str = "INCLUSTER_COMPONENTS";
+
+/// A component that came built: with the package whose build script runs, or in the folder that a variable names.
 pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    let path = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("components").join(name).with_extension("wasm");
+    println!("cargo::rerun-if-env-changed={COMPONENTS}");
+    let with_package = || Ok::<_, env::VarError>(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("components"));
+    let folder = env::var_os(COMPONENTS).map_or_else(with_package, |folder| Ok(folder.into()))?;
+    let path = folder.join(name).with_extension("wasm");
     println!("cargo::rerun-if-changed={}", path.display());
-    fs::read(&path).map_err(|e| format!("{}: {e}; this package was not made by tools/package.sh", path.display()).into())
+    let missing = |e| {
+        format!(
+            "{}: {e}; this package has no components, as it was vendored from git: set {COMPONENTS} to a folder with those that `./justw dist` makes",
+            path.display()
+        )
+    };
+    Ok(fs::read(&path).map_err(missing)?)
 }
 
 impl Guests {

@@ -143,6 +143,12 @@ fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
         };
         by.store(signal.as_raw_value(), Ordering::Relaxed);
         runtime.shutdown(Duration::ZERO).await;
+        // Whoever asks again does not want to wait for whatever it is.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(128 + signal.as_raw_value());
     });
     Ok(ended)
 }

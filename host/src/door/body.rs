@@ -1,13 +1,15 @@
 //! A response's body that ends at its limits.
 
-use super::failure;
 use super::guard::Guard;
+use super::permission::OpenRequest;
 use super::telemetry::Answered;
+use super::wasi_error;
 use super::{Stream, Withdrawn};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
@@ -15,7 +17,6 @@ use wasmtime_wasi_http::Error;
 
 /// Counts the bytes, and watches the pauses between them.
 pub(crate) struct LimitedBody {
-    incoming: Incoming,
     limit: u64,
     left: u64,
     pause: Duration,
@@ -30,14 +31,15 @@ pub(crate) struct Open {
     pub(crate) answered: Answered,
     /// Present where the token must not enter the sandbox.
     pub(crate) guard: Option<Guard>,
-    /// When the policy does not permit it any more.
+    /// It has the body, which ends with the permission.
+    pub(crate) request: Arc<OpenRequest>,
     pub(crate) withdrawn: Withdrawn,
     pub(crate) _stream: Stream,
 }
 
 impl LimitedBody {
-    pub(crate) fn new(incoming: Incoming, limit: u64, pause: Duration, open: Open) -> LimitedBody {
-        LimitedBody { incoming, limit, left: limit, pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
+    pub(crate) fn new(limit: u64, pause: Duration, open: Open) -> LimitedBody {
+        LimitedBody { limit, left: limit, pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
     }
 
     fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -56,11 +58,15 @@ impl Body for LimitedBody {
             return Poll::Ready(None);
         }
         if self.open.withdrawn.as_mut().poll(cx).is_ready() {
-            return self.broken(failure::withdrawn());
+            return self.broken(wasi_error::withdrawn());
         }
-        let Poll::Ready(frame) = pin!(&mut self.incoming).poll_frame(cx) else {
+        let polled = match &mut *self.open.request.body() {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        };
+        let Poll::Ready(frame) = polled else {
             ready!(self.deadline.as_mut().poll(cx));
-            return self.broken(failure::body_too_slow());
+            return self.broken(wasi_error::body_too_slow());
         };
         if let Some(next) = Instant::now().checked_add(self.pause) {
             self.deadline.as_mut().reset(next);
@@ -74,7 +80,7 @@ impl Body for LimitedBody {
                 if let (Some(guard), Some(data)) = (&mut self.open.guard, frame.data_ref())
                     && guard.finds_in(data)
                 {
-                    return self.broken(failure::token_in_answer());
+                    return self.broken(wasi_error::token_in_answer());
                 }
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
@@ -83,11 +89,11 @@ impl Body for LimitedBody {
                     }
                     None => {
                         let limit = self.limit;
-                        self.broken(failure::body_too_large(limit))
+                        self.broken(wasi_error::body_too_large(limit))
                     }
                 }
             }
-            Some(Err(error)) => self.broken(failure::of_http(&error)),
+            Some(Err(error)) => self.broken(wasi_error::of_http(&error)),
             None => {
                 self.open.answered.complete();
                 Poll::Ready(None)
@@ -96,10 +102,10 @@ impl Body for LimitedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.open.request.body().as_ref().is_some_and(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.open.request.body().as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }

@@ -1,6 +1,7 @@
 //! A token that is issued, and not read from a file: one at a time, before the last one expires.
 
 use super::renewal::{Issued, Look, Renewal};
+use crate::closing::Closing;
 use crate::figures::{self, TARGET};
 use crate::now;
 use incluster_core::{Token, text};
@@ -21,7 +22,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 ///
 /// The token is asked for when it is first used, again in the last half of its life (at the latest when a fifth of it is left, at random, so
 /// that tenants who began together do not ask together), and when the API server has not accepted it. Until another is there, the last one
-/// is used. After a failure it is asked again after a second at the earliest, then after two, and so on up to a minute.
+/// is used. After a failure, or a token that is refused soon, it is asked again after a second at the earliest, then after two, and so on up to
+/// a minute.
 pub trait TokenSource: Send + Sync + 'static {
     /// A new token. It may take 30 s.
     fn token(&self) -> Pin<Box<dyn Future<Output = Result<IssuedToken, TokenSourceError>> + Send + '_>>;
@@ -40,7 +42,7 @@ pub trait TokenSource: Send + Sync + 'static {
 pub struct IssuedToken(pub(crate) Issued);
 
 impl IssuedToken {
-    /// A bearer token. If it is not said when it expires, it is used for ten minutes.
+    /// A bearer token. If it is not said when it expires, it is used for ten minutes at most.
     ///
     /// # Errors
     ///
@@ -88,6 +90,7 @@ impl std::error::Error for TokenSourceError {}
 pub(crate) struct Issuing {
     tenant: Arc<str>,
     source: Arc<dyn TokenSource>,
+    closing: Closing,
     state: Mutex<State>,
     /// Whose turn it is to ask.
     turn: Arc<Turn<()>>,
@@ -102,8 +105,8 @@ struct State {
 }
 
 impl Issuing {
-    pub(crate) fn new(tenant: Arc<str>, source: Arc<dyn TokenSource>) -> Issuing {
-        Issuing { tenant, source, state: Mutex::default(), turn: Arc::default(), hashing: RandomState::new() }
+    pub(crate) fn new(tenant: Arc<str>, source: Arc<dyn TokenSource>, closing: Closing) -> Issuing {
+        Issuing { tenant, source, closing, state: Mutex::default(), turn: Arc::default(), hashing: RandomState::new() }
     }
 
     /// The token to send now. Where there is none, it waits for one, as long as one may come.
@@ -132,7 +135,7 @@ impl Issuing {
                             drop(turn);
                         });
                         if asked.await.is_err() {
-                            return Err(TokenSourceError::retryable("the source panicked, or the process ends"));
+                            self.take(Err(TokenSourceError::retryable("what issues it has panicked")));
                         }
                     }
                 }
@@ -159,8 +162,16 @@ impl Issuing {
     }
 
     async fn ask(&self) {
-        let asked = timeout(LONGEST, self.source.token()).await;
-        let answer = asked.unwrap_or_else(|_| Err(TokenSourceError::retryable("it takes longer than 30 s")));
+        let answer = tokio::select! {
+            asked = timeout(LONGEST, self.source.token()) => {
+                asked.unwrap_or_else(|_| Err(TokenSourceError::retryable("it takes longer than 30 s")))
+            }
+            () = self.closing.ended() => Err(TokenSourceError::permanent("the runtime is being shut down")),
+        };
+        self.take(answer);
+    }
+
+    fn take(&self, answer: Result<IssuedToken, TokenSourceError>) {
         let now = now();
         let answer = answer.and_then(|IssuedToken(issued)| match issued.expires {
             Some(expires) if expires <= now.wall => {
@@ -225,7 +236,7 @@ mod tests {
 
     fn issuing(fails: Option<TokenSourceError>) -> (Arc<Source>, Arc<Issuing>) {
         let source = Arc::new(Source { asked: AtomicUsize::new(0), may: Semaphore::new(0), fails });
-        (source.clone(), Arc::new(Issuing::new("test".into(), source)))
+        (source.clone(), Arc::new(Issuing::new("test".into(), source, Closing::default())))
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@
 
 mod body;
 mod connections;
-mod failure;
 mod guard;
 pub(crate) mod issuing;
 mod permission;
@@ -18,12 +17,13 @@ mod quota;
 mod renewal;
 mod telemetry;
 pub(crate) mod token_request;
+mod wasi_error;
 
 pub(crate) use connections::Connections;
 pub(crate) use permission::Permission;
 pub(crate) use quota::RequestQuota;
 
-use crate::figures::{self, OneMore};
+use crate::figures::{self, Counted};
 use crate::limits::RequestLimits;
 use crate::now;
 use body::{LimitedBody, Open};
@@ -36,6 +36,7 @@ use incluster_core::failure::ATTEMPT_HEADER;
 use incluster_core::request_info::{RequestInfo, Verb};
 use incluster_core::{Server, Token};
 use issuing::Issuing;
+use permission::OpenRequest;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,10 +90,10 @@ impl Bearer {
     async fn token(&self, until: Instant) -> Result<Option<Arc<Token>>, Error> {
         match self {
             Bearer::Sandbox => Ok(None),
-            Bearer::File(credentials) => credentials.token(now()).map(Some).map_err(failure::no_token),
+            Bearer::File(credentials) => credentials.token(now()).map(Some).map_err(wasi_error::no_token),
             Bearer::Issued(issuing) => {
                 let token = timeout_at(until, issuing.token()).await.unwrap_or_else(|_| Err(issuing.why_not()));
-                token.map(Some).map_err(|e| failure::not_issued(&e))
+                token.map(Some).map_err(|e| wasi_error::not_issued(&e))
             }
         }
     }
@@ -131,14 +132,14 @@ impl Door {
             return Err(Refusal::Policy(format!("the policy does not permit {info}")));
         }
         let stream = Stream::open(self.quota.stream()?, info.verb == Verb::Watch, &self.tenant);
-        let withdrawn = Box::pin(self.permission.clone().withdrawn(path_and_query.into()));
+        let open = self.permission.open(path_and_query);
         let mut request_out = Request::new(Full::default());
         // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
         *request_out.headers_mut() = request.headers.clone();
         request_out.headers_mut().remove(header::HOST);
         request_out.headers_mut().remove(ATTEMPT);
-        Ok(Admitted { request: request_out, verb: info.verb, stream, withdrawn })
+        Ok(Admitted { request: request_out, verb: info.verb, stream, open })
     }
 
     /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
@@ -146,8 +147,8 @@ impl Door {
         let mut guard = None;
         if let Some(token) = token {
             guard = Guard::new(token.as_bytes());
-            let value =
-                HeaderValue::try_from(token.authorization()).map_err(|_| failure::denied("the token is not fit for a header"))?;
+            let value = HeaderValue::try_from(token.authorization())
+                .map_err(|_| wasi_error::denied("the token is not fit for a header"))?;
             headers.insert(header::AUTHORIZATION, value);
         }
         // Shown by no Debug, and kept out of HTTP/2's compression tables.
@@ -159,13 +160,18 @@ impl Door {
     }
 
     async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
-        let Admitted { mut request, verb, stream, mut withdrawn } = admitted;
+        let Admitted { mut request, verb, stream, open } = admitted;
+        let mut withdrawn: Withdrawn = Box::pin(open.withdrawn());
         let is_watch = verb == Verb::Watch;
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
         let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
         let deadline = Instant::now().checked_add(limits.head());
         let deadline = deadline.unwrap_or_else(|| Instant::now() + FAR);
-        let token = self.bearer.token(deadline).await;
+        let token = tokio::select! {
+            biased;
+            () = &mut withdrawn => Err(wasi_error::withdrawn()),
+            token = self.bearer.token(deadline) => token,
+        };
         let authorized = token.and_then(|token| Ok((self.authorize(request.headers_mut(), token.as_deref())?, token)));
         let (guard, token) = match authorized {
             Ok(authorized) => authorized,
@@ -176,12 +182,12 @@ impl Door {
         };
         let answer = tokio::select! {
             biased;
-            () = &mut withdrawn => Err(failure::withdrawn()),
+            () = &mut withdrawn => Err(wasi_error::withdrawn()),
             answer = timeout_at(deadline, self.connections.request(request)) => match answer {
                 Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
-                    Err(failure::token_in_answer())
+                    Err(wasi_error::token_in_answer())
                 }
-                Ok(answer) => answer.map_err(|e| failure::of_request(&e, &self.server)),
+                Ok(answer) => answer.map_err(|e| wasi_error::of_request(&e, &self.server)),
                 Err(_) => Err(Error::HttpResponseTimeout),
             },
         };
@@ -192,30 +198,32 @@ impl Door {
         }
         let (pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
         let pause = at_most(pause, options.between_bytes_timeout);
-        let open = Open { answered, guard, withdrawn, _stream: stream };
-        Ok(answer.map(|body| LimitedBody::new(body, bytes, pause, open).boxed_unsync()))
+        let (head, body) = answer.into_parts();
+        open.keep(body);
+        let open = Open { answered, guard, request: open, withdrawn, _stream: stream };
+        Ok(Response::from_parts(head, LimitedBody::new(bytes, pause, open).boxed_unsync()))
     }
 }
 
-/// A request that may leave, its room among the tenant's open streams, and when it may be open no more.
+/// A request that may leave, its room among the tenant's open streams, and whether it may still be open.
 struct Admitted {
     request: Request<Full<Bytes>>,
     verb: Verb,
     stream: Stream,
-    withdrawn: Withdrawn,
+    open: Arc<OpenRequest>,
 }
 
 /// An answer that is waited for or read: its room among the tenant's, and in the figures.
 pub(crate) struct Stream {
     _permit: OwnedSemaphorePermit,
-    _streams: OneMore,
-    _watches: Option<OneMore>,
+    _streams: Counted,
+    _watches: Option<Counted>,
 }
 
 impl Stream {
     fn open(permit: OwnedSemaphorePermit, is_watch: bool, tenant: &Arc<str>) -> Stream {
-        let streams = OneMore::of(metrics::gauge!(figures::STREAMS, "tenant" => tenant.clone()));
-        let watches = is_watch.then(|| OneMore::of(metrics::gauge!(figures::WATCHES, "tenant" => tenant.clone())));
+        let streams = Counted::one(metrics::gauge!(figures::STREAMS, "tenant" => tenant.clone()));
+        let watches = is_watch.then(|| Counted::one(metrics::gauge!(figures::WATCHES, "tenant" => tenant.clone())));
         Stream { _permit: permit, _streams: streams, _watches: watches }
     }
 }
@@ -255,16 +263,16 @@ impl Refusal {
 
     fn into_error(self) -> Error {
         match self {
-            Refusal::Method => failure::denied("only GET leaves the sandbox"),
-            Refusal::Server => failure::denied("only the API server can be reached, by https"),
-            Refusal::Header => failure::denied("a header is not among those that the client sends"),
-            Refusal::Credentials => failure::denied("the header authorization does not have this sandbox's bearer token"),
-            Refusal::Policy(why) => failure::denied(&why),
+            Refusal::Method => wasi_error::denied("only GET leaves the sandbox"),
+            Refusal::Server => wasi_error::denied("only the API server can be reached, by https"),
+            Refusal::Header => wasi_error::denied("a header is not among those that the client sends"),
+            Refusal::Credentials => wasi_error::denied("the header authorization does not have this sandbox's bearer token"),
+            Refusal::Policy(why) => wasi_error::denied(&why),
             Refusal::Streams(limit) => {
-                failure::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
+                wasi_error::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
             }
             Refusal::Rate(limit) => {
-                failure::limit_exceeded(&format!("the tenant asks for more than {limit} answers a second, which is its limit"))
+                wasi_error::limit_exceeded(&format!("the tenant asks for more than {limit} answers a second, which is its limit"))
             }
         }
     }

@@ -1,28 +1,28 @@
 //! What a tenant may ask for now: its own policy, and those of the tenants that it is derived from.
 
 use super::policy::Policy;
+use hyper::body::Incoming;
 use incluster_core::request_info::RequestInfo;
-use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use tokio_util::sync::CancellationToken;
 
 /// A policy that can be replaced while requests are open. It permits what all before it permit, too.
 pub(crate) struct Permission {
     /// `None` where it is that of the one before.
     policy: RwLock<Option<Arc<Policy>>>,
     before: Option<Arc<Permission>>,
-    /// Of all that have the first one in common.
-    changes: Arc<watch::Sender<()>>,
+    /// The requests under way of all that have the first one in common.
+    open: Arc<Mutex<Vec<Weak<OpenRequest>>>>,
 }
 
 impl Permission {
     pub(crate) fn new(policy: Policy) -> Permission {
-        let changes = Arc::new(watch::Sender::new(()));
-        Permission { policy: RwLock::new(Some(Arc::new(policy))), before: None, changes }
+        Permission { policy: RwLock::new(Some(Arc::new(policy))), before: None, open: Arc::default() }
     }
 
     /// What it permits now and later, and, where there is one, this policy too.
     pub(crate) fn derived(self: &Arc<Self>, policy: Option<Policy>) -> Permission {
-        Permission { policy: RwLock::new(policy.map(Arc::new)), before: Some(self.clone()), changes: self.changes.clone() }
+        Permission { policy: RwLock::new(policy.map(Arc::new)), before: Some(self.clone()), open: self.open.clone() }
     }
 
     /// Its own policy, or that of the one before.
@@ -31,10 +31,11 @@ impl Permission {
         own.unwrap_or_else(|| self.before.as_ref().map(|before| before.policy()).unwrap_or_default())
     }
 
-    /// Replaces its own policy, also for requests that are open.
+    /// Replaces its own policy, and ends the requests under way that are not permitted any more.
     pub(crate) fn set(&self, policy: Policy) {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(policy));
-        self.changes.send_replace(());
+        let open: Vec<_> = lock(&self.open).iter().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|request| request.look());
     }
 
     pub(crate) fn permits(&self, request: &RequestInfo<'_>) -> bool {
@@ -42,24 +43,75 @@ impl Permission {
             && self.before.as_ref().is_none_or(|before| before.permits(request))
     }
 
-    /// Waits until a request that was permitted is so no more.
-    pub(crate) fn withdrawn(self: Arc<Self>, path_and_query: String) -> impl Future<Output = ()> {
-        let mut changes = self.changes.subscribe();
-        async move {
-            // What has changed since it was admitted counts, too.
-            while RequestInfo::parse(&path_and_query).is_ok_and(|request| self.permits(&request)) {
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
+    /// A request that is permitted begins.
+    pub(crate) fn open(self: &Arc<Self>, path_and_query: &str) -> Arc<OpenRequest> {
+        let request = Arc::new(OpenRequest {
+            permission: self.clone(),
+            path_and_query: path_and_query.into(),
+            withdrawn: CancellationToken::new(),
+            body: Mutex::default(),
+        });
+        let mut open = lock(&self.open);
+        // Those that have ended are taken out now and then.
+        if open.len() == open.capacity() {
+            open.retain(|request| request.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(&request));
+        drop(open);
+        // The policy may have changed since it was asked.
+        request.look();
+        request
+    }
+}
+
+/// A request under way. What is not permitted once is over for good.
+pub(crate) struct OpenRequest {
+    permission: Arc<Permission>,
+    path_and_query: String,
+    withdrawn: CancellationToken,
+    /// Of the answer, once there is one.
+    body: Mutex<Option<Incoming>>,
+}
+
+impl OpenRequest {
+    fn look(&self) {
+        if RequestInfo::parse(&self.path_and_query).is_ok_and(|request| self.permission.permits(&request)) {
+            return;
+        }
+        self.withdrawn.cancel();
+        // Also where nobody reads it.
+        drop(lock(&self.body).take());
+    }
+
+    /// The answer's body, which ends with the permission.
+    pub(crate) fn keep(&self, body: Incoming) {
+        let mut kept = lock(&self.body);
+        if !self.is_withdrawn() {
+            *kept = Some(body);
         }
     }
+
+    pub(crate) fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
+        lock(&self.body)
+    }
+
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.is_cancelled()
+    }
+
+    /// Waits until it is not permitted any more.
+    pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.withdrawn.clone().cancelled_owned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::{Context, Waker};
 
     fn policy(namespace: &str) -> Policy {
         let rule =
@@ -82,17 +134,27 @@ mod tests {
         assert!(!permits(&second, "shop") && permits(&second, "other") && permits(&third, "other"));
     }
 
+    /// Also when the policy permits it again.
     #[test]
-    fn a_request_is_withdrawn_when_nobody_permits_it_any_more() {
+    fn a_request_is_over_once_it_is_not_permitted() {
         let first = Arc::new(Permission::new(policy("shop")));
         let derived = Arc::new(first.derived(None));
         assert_eq!(*derived.policy(), policy("shop"));
-        let mut open = std::pin::pin!(derived.clone().withdrawn("/api/v1/namespaces/shop/pods".into()));
-        let mut is_withdrawn = || open.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert!(!is_withdrawn());
+        let open = derived.open("/api/v1/namespaces/shop/pods");
         derived.set(policy("shop"));
-        assert!(!is_withdrawn());
+        assert!(!open.is_withdrawn());
         first.set(policy("other"));
-        assert!(is_withdrawn());
+        first.set(policy("shop"));
+        assert!(open.is_withdrawn());
+        assert!(derived.open("/api/v1/namespaces/other/pods").is_withdrawn(), "it was permitted a moment ago");
+    }
+
+    #[test]
+    fn requests_that_have_ended_are_forgotten() {
+        let permission = Arc::new(Permission::new(Policy::allow_all()));
+        for _ in 0..10_000 {
+            permission.open("/api/v1/pods");
+        }
+        assert!(lock(&permission.open).capacity() < 100);
     }
 }

@@ -11,11 +11,15 @@ const RENEWED_AT: u32 = 80;
 /// And up to so much earlier, at random, so that those who began together are not renewed together.
 const EARLIER: u32 = 30;
 
-/// The first wait after a failure, at most; each further one may be twice as long, up to the longest.
+/// The first wait after a failure, and after a token that was refused soon after it was issued, at most; each further one may be twice as long,
+/// up to the longest. No token is asked for sooner after the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A token that does not say when it expires is asked for anew after this time.
+/// No token lives longer, whatever it says.
+const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// How long a token lives that does not say when it expires.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
 
 /// A token that was just issued, and until when it is good.
@@ -29,6 +33,7 @@ pub(crate) struct Issued {
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
     last: Option<Last>,
+    /// In a row: of asking, or of tokens that were refused soon.
     failures: u32,
     /// Before this, nobody is asked again.
     next: Option<Instant>,
@@ -39,6 +44,7 @@ pub(crate) struct Renewal {
 #[derive(Debug)]
 struct Last {
     token: Arc<Token>,
+    issued: Instant,
     /// By either clock: one may have been set, the other may have stood still.
     expires: Option<(Instant, SystemTime)>,
     renew_at: Instant,
@@ -80,19 +86,21 @@ impl Renewal {
     /// Takes a token. `random` is another number each time.
     pub(crate) fn issued(&mut self, now: Now, random: u64, issued: Issued) {
         let Issued { token, expires } = issued;
-        let life = expires.map(|expires| expires.duration_since(now.wall).unwrap_or_default());
-        let whole = life.unwrap_or(UNKNOWN_LIFE);
-        let renewed_at = whole * RENEWED_AT / 100 - share(whole * EARLIER / 100, random);
-        let expires = expires.zip(life).and_then(|(wall, life)| Some((now.instant.checked_add(life)?, wall)));
-        *self = Renewal {
-            last: Some(Last { token, expires, renew_at: now.instant.checked_add(renewed_at).unwrap_or(now.instant) }),
-            ..Renewal::default()
-        };
+        let expires = expires.or_else(|| now.wall.checked_add(UNKNOWN_LIFE));
+        let life = expires.map_or(UNKNOWN_LIFE, |expires| expires.duration_since(now.wall).unwrap_or_default().min(LONGEST_LIFE));
+        let renewed_at = life * RENEWED_AT / 100 - share(life * EARLIER / 100, random);
+        let expires = expires.and_then(|wall| Some((now.instant.checked_add(life)?, wall)));
+        let refused_soon = self.is_refused
+            && self.last.as_ref().is_some_and(|last| now.instant.saturating_duration_since(last.issued) < 2 * LONGEST_WAIT);
+        let failures = if refused_soon { self.failures.saturating_add(1) } else { 0 };
+        let renew_at = now.instant.checked_add(renewed_at).unwrap_or(now.instant);
+        let last = Some(Last { token, issued: now.instant, expires, renew_at });
+        *self = Renewal { last, failures, next: now.instant.checked_add(wait_after(failures)), is_refused: false };
     }
 
     /// There was no token to have.
     pub(crate) fn failed(&mut self, now: Now, random: u64) {
-        let longest = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
+        let longest = wait_after(self.failures);
         self.failures = self.failures.saturating_add(1);
         self.next = now.instant.checked_add(longest / 2 + share(longest / 2, random));
     }
@@ -102,6 +110,10 @@ impl Last {
     fn has_expired(&self, now: Now) -> bool {
         self.expires.is_some_and(|(instant, wall)| instant <= now.instant || wall <= now.wall)
     }
+}
+
+fn wait_after(failures: u32) -> Duration {
+    FIRST_WAIT.saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT)
 }
 
 /// A random part of a time.
@@ -150,7 +162,7 @@ mod tests {
         let begun = now();
         let mut renewal = Renewal::default();
         renewal.issued(begun, 0, issued(1, begun, HOUR));
-        assert!(matches!(renewal.look(Now { wall: begun.wall + HOUR, ..begun }), Look::Ask));
+        assert!(matches!(renewal.look(Now { wall: begun.wall + HOUR, instant: begun.instant + FIRST_WAIT }), Look::Ask));
         assert!(matches!(renewal.look(Now { instant: begun.instant + HOUR, ..begun }), Look::Ask));
     }
 
@@ -161,12 +173,41 @@ mod tests {
         let first = issued(1, begun, HOUR);
         renewal.issued(begun, 0, first.clone());
         renewal.refused(&first.token);
-        assert!(matches!(renewal.look(begun), Look::Ask));
-        renewal.failed(begun, 0);
-        assert!(matches!(renewal.look(begun), Look::Use(_)), "perhaps it was refused for another reason");
-        renewal.issued(begun, 0, issued(2, begun, HOUR));
+        assert!(matches!(renewal.look(begun), Look::Use(_)), "it was issued a moment ago");
+        let later = after(begun, FIRST_WAIT);
+        assert!(matches!(renewal.look(later), Look::Ask));
+        renewal.failed(later, 0);
+        assert!(matches!(renewal.look(later), Look::Use(_)), "perhaps it was refused for another reason");
+        renewal.issued(later, 0, issued(2, later, HOUR));
         renewal.refused(&first.token);
-        assert!(matches!(renewal.look(begun), Look::Use(_)), "it is another one by now");
+        assert!(matches!(renewal.look(after(later, HOUR / 2)), Look::Use(_)), "it is another one by now");
+    }
+
+    /// Whatever the API server refuses, it is asked ever more rarely.
+    #[test]
+    fn tokens_that_are_always_refused_are_not_asked_for_all_the_time() {
+        let begun = now();
+        let (mut renewal, mut asked) = (Renewal::default(), 0);
+        for milliseconds in (0..300_000).step_by(10) {
+            let now = after(begun, Duration::from_millis(milliseconds));
+            match renewal.look(now) {
+                Look::Ask | Look::UseAndRenew(_) => {
+                    asked += 1;
+                    renewal.issued(now, 0, issued(milliseconds, now, HOUR));
+                }
+                Look::Use(token) => renewal.refused(&token),
+                Look::None(_) => {}
+            }
+        }
+        assert!((5..15).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn what_does_not_say_when_it_expires_serves_for_ten_minutes() {
+        let (begun, mut renewal) = (now(), Renewal::default());
+        renewal.issued(begun, 0, Issued { expires: None, ..issued(1, begun, HOUR) });
+        assert!(matches!(renewal.look(after(begun, UNKNOWN_LIFE - FIRST_WAIT)), Look::UseAndRenew(_)));
+        assert!(matches!(renewal.look(after(begun, UNKNOWN_LIFE)), Look::Ask));
     }
 
     /// A thousand tenants that begin together, for an hour, with tokens of ten minutes; each makes a call in each second.

@@ -1,10 +1,11 @@
 //! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
 
-use super::failure;
+use super::wasi_error;
 use crate::figures::{self, TARGET};
 use http::{HeaderMap, StatusCode, header};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::request_info::Verb;
+use incluster_core::text;
 use incluster_core::tls::News;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +35,7 @@ impl Exchange {
             target: TARGET,
             "kubernetes_request",
             tenant = &*tenant,
-            method = %request.method,
+            method = text::name(request.method.as_str()),
             path = shortened(request.uri.path()),
             verb = Empty,
             attempt,
@@ -59,7 +60,10 @@ impl Exchange {
     /// The request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
         let _entered = self.span.clone().entered();
-        tracing::warn!(target: TARGET, reason, error = %failure::text(&error), "denied");
+        // A limit is what bounds these lines.
+        if !is_limit {
+            tracing::warn!(target: TARGET, reason, error = %wasi_error::text(&error), "denied");
+        }
         let tenant = &self.tenant;
         if !is_limit {
             metrics::counter!(figures::DENIED, "tenant" => tenant.clone(), "reason" => reason).increment(1);
@@ -84,7 +88,7 @@ impl Exchange {
             }
             Err(error) => {
                 let outcome = of_error(error);
-                tracing::warn!(target: TARGET, seconds, outcome, error = %failure::text(error), "failed");
+                tracing::warn!(target: TARGET, seconds, outcome, error = %wasi_error::text(error), "failed");
                 outcome
             }
         };
@@ -109,7 +113,7 @@ impl Answered {
     pub(crate) fn broken(&mut self, error: &Error) {
         let outcome = of_error(error);
         let _entered = self.exchange.span.clone().entered();
-        tracing::warn!(target: TARGET, outcome, error = %failure::text(error), "the response broke off");
+        tracing::warn!(target: TARGET, outcome, error = %wasi_error::text(error), "the response broke off");
         self.outcome = Some(outcome);
     }
 }
@@ -128,10 +132,10 @@ impl Drop for Answered {
     }
 }
 
-/// A guest can make a path as long as it likes.
-fn shortened(path: &str) -> &str {
+/// What a guest chose, escaped and cut: it can make it as long as it likes.
+fn shortened(text: &str) -> String {
     const MOST: usize = 256;
-    path.get(..MOST).unwrap_or(path)
+    text::error(&&text[..text.floor_char_boundary(MOST)])
 }
 
 fn of_status(status: StatusCode) -> &'static str {

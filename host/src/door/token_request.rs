@@ -1,17 +1,19 @@
 //! Tokens of other service accounts, by the TokenRequest API: the pod's own account asks for them.
 
 use super::connections::Connections;
-use super::failure;
 use super::issuing::{IssuedToken, TokenSource, TokenSourceError};
+use super::wasi_error;
+use crate::figures::TARGET;
 use crate::now;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use incluster_core::credentials::Credentials;
-use incluster_core::{Namespace, Server, text};
+use incluster_core::{ConfigError, Namespace, Server, Token, text};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// No answer is longer: a token has a few KB.
@@ -47,6 +49,8 @@ pub(crate) struct TokenRequests {
     /// The account that asks.
     pub(crate) own: Arc<Credentials>,
     pub(crate) connections: Connections,
+    /// The last few, which may be sent back.
+    pub(crate) issued: Mutex<VecDeque<Arc<Token>>>,
     /// Reads ca.crt.
     pub(crate) ca: Box<dyn Fn() -> Result<Vec<u8>, TokenSourceError> + Send + Sync>,
 }
@@ -69,14 +73,14 @@ struct Issued {
 
 impl TokenRequests {
     async fn ask(&self) -> Result<IssuedToken, TokenSourceError> {
-        let own = self.own.token(now()).map_err(|e| self.failed(false, &e))?;
+        let own = self.own.token(now()).map_err(|e| self.unreadable(&e))?;
         let answer = self.send(&own.authorization()).await?;
         if answer.0 == StatusCode::UNAUTHORIZED {
             // It was renewed a moment ago, perhaps.
-            let own = self.own.reload(now()).map_err(|e| self.failed(false, &e))?;
-            return self.read(self.send(&own.authorization()).await?, &own);
+            let renewed = self.own.reload(now()).map_err(|e| self.unreadable(&e))?;
+            return self.read(self.send(&renewed.authorization()).await?, &[own, renewed]);
         }
-        self.read(answer, &own)
+        self.read(answer, &[own])
     }
 
     async fn send(&self, authorization: &str) -> Result<(StatusCode, Bytes), TokenSourceError> {
@@ -91,27 +95,41 @@ impl TokenRequests {
             .body(Full::from(body.to_string()))
             .map_err(|e| self.failed(false, &e))?;
         let answer = self.connections.request(request).await;
-        let answer = answer.map_err(|e| self.failed(true, &failure::text(&failure::of_request(&e, &self.server))))?;
+        let answer = answer.map_err(|e| self.failed(true, &wasi_error::text(&wasi_error::of_request(&e, &self.server))))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
         Ok((status, body.map_err(|e| self.failed(true, &e))?.to_bytes()))
     }
 
-    fn read(&self, (status, body): (StatusCode, Bytes), own: &incluster_core::Token) -> Result<IssuedToken, TokenSourceError> {
+    fn read(&self, (status, body): (StatusCode, Bytes), own: &[Arc<Token>]) -> Result<IssuedToken, TokenSourceError> {
         let answer: Result<Answer, _> = serde_json::from_slice(&body);
         if status != StatusCode::CREATED {
             let mut message = answer.ok().and_then(|answer| answer.message).unwrap_or_default();
-            own.take_out_of(&mut message);
-            // Whoever made the account or the role a moment ago need not wait for long: these may pass, too.
+            // It is about this process's own account: for the log, and not for whoever has the sandbox.
+            own.iter().chain(lock(&self.issued).iter()).for_each(|token| token.take_out_of(&mut message));
+            tracing::warn!(target: TARGET, status = status.as_u16(), message = text::error(&message), "a TokenRequest was refused");
             let is_retryable = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-            return Err(self.failed(is_retryable, &format!("HTTP {}: {message}", status.as_u16())));
+            return Err(self.failed(is_retryable, &format!("HTTP {}", status.as_u16())));
         }
         let status =
             answer.ok().and_then(|answer| answer.status).ok_or_else(|| self.failed(false, &"the answer has no status"))?;
         let issued: Issued = serde_json::from_value(status).map_err(|_| self.failed(false, &"the answer has no token"))?;
         let expires = humantime::parse_rfc3339(&issued.expiration_timestamp);
         let expires = expires.map_err(|_| self.failed(false, &"the answer does not say when the token expires"))?;
-        IssuedToken::new(&issued.token, Some(expires))
+        let token = IssuedToken::new(&issued.token, Some(expires))?;
+        let mut issued = lock(&self.issued);
+        issued.push_back(token.0.token.clone());
+        if issued.len() > REMEMBERED {
+            issued.pop_front();
+        }
+        drop(issued);
+        Ok(token)
+    }
+
+    /// This process's own token.
+    fn unreadable(&self, error: &ConfigError) -> TokenSourceError {
+        tracing::warn!(target: TARGET, %error, "there is no token to ask for others with");
+        self.failed(false, &"this process has no good token of its own")
     }
 
     fn failed(&self, is_retryable: bool, why: &dyn std::fmt::Display) -> TokenSourceError {
@@ -135,6 +153,13 @@ impl TokenSource for TokenRequests {
     fn namespace(&self) -> Option<String> {
         Some(self.namespace.to_string())
     }
+}
+
+/// So many tokens are remembered, to be kept out of logs.
+const REMEMBERED: usize = 8;
+
+fn lock(issued: &Mutex<VecDeque<Arc<Token>>>) -> MutexGuard<'_, VecDeque<Arc<Token>>> {
+    issued.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a token lives that nothing is said of: as those that kubelet asks for.

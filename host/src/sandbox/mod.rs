@@ -1,6 +1,5 @@
 //! Where a component lives: the engine and its pool, what one sandbox is given, and how extensions come to be loaded.
 
-pub(crate) mod closing;
 pub(crate) mod compile;
 pub(crate) mod ctx;
 pub(crate) mod linker;

@@ -11,7 +11,7 @@ use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 /// place; memory is used as guests use it.
 ///
 /// All but the places is for one sandbox. It is by default what the components that come with this crate need; where extensions are loaded,
-/// it is at least that and what [`LoadLimits`](crate::LoadLimits) let them have.
+/// it is at least that and what `LoadLimits` let them have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// How many sandboxes there may be at once; further ones wait for one to end. 256 by default. Where so much address space cannot be

@@ -1,18 +1,18 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
-use super::closing::Closing;
 #[cfg(feature = "extensions")]
 use super::loader::Compiler;
 use super::pool::{self, Pool};
+use crate::closing::Closing;
 use crate::error::Error;
-use crate::figures::{self, OneMore, describe_metrics};
+use crate::figures::{self, Counted, describe_metrics};
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -39,6 +39,7 @@ pub struct Runtime {
     room: Arc<Semaphore>,
     components: Arc<Components>,
     closing: Closing,
+    _counted: Arc<Counted>,
     #[cfg(feature = "extensions")]
     loading: Arc<Loading>,
 }
@@ -65,7 +66,7 @@ struct Loading {
 pub struct Permit {
     /// `None` if the semaphore were closed, which it never is.
     _permit: Option<OwnedSemaphorePermit>,
-    _counted: OneMore,
+    _counted: Counted,
 }
 
 /// Builds a [`Runtime`].
@@ -132,13 +133,14 @@ impl RuntimeBuilder {
             }
         };
         describe_metrics();
-        metrics::gauge!(figures::PLACES).set(f64::from(places));
+        let counted = Counted::of(metrics::gauge!(figures::PLACES), places.into());
         Ok(Runtime {
             engine,
             pool: Pool { places, ..pool },
             room: Arc::new(Semaphore::new(places.into())),
             components: Arc::default(),
             closing: Closing::default(),
+            _counted: Arc::new(counted),
             #[cfg(feature = "extensions")]
             loading: Arc::new(self.loading),
         })
@@ -189,23 +191,19 @@ impl Runtime {
     /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do so themselves.
     pub async fn admit(&self) -> Permit {
         let permit = self.room.clone().acquire_owned().await.ok();
-        Permit { _permit: permit, _counted: OneMore::of(metrics::gauge!(figures::PLACES_IN_USE)) }
+        Permit { _permit: permit, _counted: Counted::one(metrics::gauge!(figures::PLACES_IN_USE)) }
     }
 
-    /// Ends what runs, in order: from now on no call begins, and nothing more is awaited of watches, and warm sandboxes end; calls that are
-    /// under way have until this time; then they are ended, and so are processes that compile. What ends is [`Error::ShuttingDown`]. Whether
-    /// all sandboxes have ended: those of lists, watches and stores that the embedder holds end when they are dropped.
+    /// Ends what runs, in order. From now on, no call begins, nothing more is awaited of watches, and warm sandboxes end. Calls, tokens that
+    /// are being asked for and processes that compile have until this time; then they are ended, too. What ends so is
+    /// [`Error::ShuttingDown`]. It returns whether all sandboxes have ended: those of lists, watches and stores that the embedder holds end
+    /// when they are dropped. Call it in the tokio runtime.
     pub async fn shutdown(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
-        let all = || self.room.acquire_many(self.pool.places.into());
-        self.closing.begin();
-        if timeout_at(deadline, all()).await.is_ok() {
-            self.closing.end();
-            return true;
-        }
+        let all = async || self.room.acquire_many(self.pool.places.into()).await;
+        let _ = timeout(within, async { (self.closing.begin().await, all().await) }).await;
         self.closing.end();
         // What is ended has its place for as long as it takes to drop it.
-        timeout_at(Instant::now() + ENDED_IN, all()).await.is_ok()
+        timeout(ENDED_IN, all()).await.is_ok()
     }
 
     /// Whether it is ending.

@@ -9,7 +9,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 use tracing::Span;
@@ -48,10 +47,6 @@ impl Turns {
 
     /// Runs a call under the limits of time.
     pub(crate) async fn run<T>(&self, limits: &CallLimits, call: impl Future<Output = T>) -> Result<T, Error> {
-        // What follows would panic without it.
-        if Handle::try_current().is_err() {
-            return Err(Error::NoTokio);
-        }
         let mut call = pin!(call);
         let mut computed = Duration::ZERO;
         let mut turns = PollSemaphore::new(self.busy.clone());

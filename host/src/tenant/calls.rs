@@ -8,8 +8,6 @@ use crate::bindings::{Plugin, PluginPre};
 use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
 use crate::types::{ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
-use std::time::Instant;
-use tracing::Instrument;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -61,12 +59,11 @@ impl Tenant {
     }
 
     async fn call<T>(&self, call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>) -> Result<T, Error> {
-        let (begun, span) = (Instant::now(), self.own.span());
-        let answer = self.own.try_call(async |loaded, store| loaded.call(call, store).await).instrument(span.clone()).await;
-        let answer =
-            answer.and_then(|answer| answer.map_err(Error::Kubernetes)).map_err(|error| self.state.with_real_path(error));
-        self.state.tell(&span, begun.elapsed(), answer.as_ref().err());
-        answer
+        let call = async {
+            let answer = self.own.try_call(async |loaded, store| loaded.call(call, store).await).await;
+            answer.and_then(|answer| answer.map_err(Error::Kubernetes)).map_err(|error| self.state.with_real_path(error))
+        };
+        self.own.told(call).await
     }
 
     async fn open<T>(
@@ -74,11 +71,11 @@ impl Tenant {
         open: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>,
     ) -> Result<(Sandbox<Ctx, Loaded>, T), Error> {
         let opened = async {
-            let mut sandbox = self.own.open().await?;
-            let opened = sandbox.run(async |loaded, store| loaded.call(open, store).await).await?;
+            let mut sandbox = self.own.try_open().await?;
+            let opened = sandbox.try_run(async |loaded, store| loaded.call(open, store).await).await?;
             Ok((sandbox, opened.map_err(Error::Kubernetes)?))
         };
-        opened.await.map_err(|error| self.state.with_real_path(error))
+        self.own.told(async { opened.await.map_err(|error| self.state.with_real_path(error)) }).await
     }
 }
 

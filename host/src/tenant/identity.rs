@@ -1,6 +1,7 @@
 //! Who a tenant is to the API server.
 
-use crate::door::issuing::{TokenSource, TokenSourceError};
+use crate::closing::Closing;
+use crate::door::issuing::{Issuing, TokenSource, TokenSourceError};
 use crate::door::token_request::{BoundObject, LIFE, Spec, TokenRequests};
 use crate::door::{Bearer, Connections};
 use crate::error::Error;
@@ -12,7 +13,7 @@ use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use incluster_core::{ConfigError, Namespace, Server, dns, text};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Who a tenant is to the API server: whose token is on its requests, and by which CAs the server is trusted.
@@ -150,7 +151,13 @@ impl Identity {
         }
     }
 
-    pub(crate) fn made(&self, tenant: &Arc<str>, server: &Server, connections: &Connections) -> Result<Made, Error> {
+    pub(crate) fn made(
+        &self,
+        tenant: &Arc<str>,
+        server: &Server,
+        limits: &RequestLimits,
+        closing: &Closing,
+    ) -> Result<Made, Error> {
         let own = |dir: &Path| Arc::new(Credentials::new(path(dir, files::TOKEN), read_file));
         let source: Arc<dyn TokenSource> = match &self.0 {
             Kind::Folder(dir) => {
@@ -174,12 +181,14 @@ impl Identity {
                     spec: spec.clone(),
                     server: server.clone(),
                     own: own(dir),
-                    connections: connections.clone(),
+                    // Of its own: no sandbox's answer that nobody reads is before it.
+                    connections: self.connections(server, limits),
+                    issued: Mutex::default(),
                     ca: Box::new(ca),
                 })
             }
         };
-        let issuing = Arc::new(crate::door::issuing::Issuing::new(tenant.clone(), source.clone()));
+        let issuing = Arc::new(Issuing::new(tenant.clone(), source.clone(), closing.clone()));
         Ok(Made { bearer: Bearer::Issued(issuing), files: Files::Source(source) })
     }
 }

@@ -64,13 +64,14 @@ impl Tenant {
         Tenant::of(self.state.derived(settings, None), self.plugin.clone())
     }
 
-    /// The same tenant with a policy of its own, for the sandboxes to come: they may ask for what both permit. They share its connections
+    /// Returns this tenant with a policy of its own, which can only narrow: it may ask for what both permit. It shares its connections
     /// and its limits: what one uses, the other does not have.
     pub fn with_policy(&self, policy: Policy) -> Tenant {
         Tenant::of(self.state.derived(self.state.settings.clone(), Some(policy)), self.plugin.clone())
     }
 
-    /// The same tenant with other limits, which it shares with nobody, and connections of its own.
+    /// Returns this tenant with other limits. Where those of the tenant are others, it shares them with nobody; where those of requests are,
+    /// it has connections of its own.
     ///
     /// # Errors
     ///
@@ -81,18 +82,19 @@ impl Tenant {
         Ok(self.derived(|settings| settings.limits = limits))
     }
 
-    /// The same tenant, whose calls are tried so often, and for so long. It shares its connections and its limits.
+    /// Returns this tenant with another retry policy. It shares its connections and its limits.
     pub fn with_retry_policy(&self, retry_policy: RetryPolicy) -> Tenant {
         self.derived(|settings| settings.retry_policy = retry_policy)
     }
 
-    /// The same tenant, whose sandboxes are used again so. It shares its connections and its limits.
+    /// Returns this tenant with another policy of reuse. It shares its connections and its limits.
     pub fn with_reuse(&self, reuse: Reuse) -> Tenant {
         self.derived(|settings| settings.reuse = reuse)
     }
 
     /// Replaces the tenant's policy, at once: also for its sandboxes, those of tenants that are derived from it, and its open requests. A
-    /// request that is not permitted any more, such as a watch, ends with `denied`.
+    /// request that is not permitted any more, such as a watch, ends with `denied`, whether or not anybody reads it. Of a tenant that is derived, it
+    /// is still what the others before it permit, too.
     pub fn set_policy(&self, policy: Policy) {
         self.state.door().permission.set(policy);
     }
@@ -140,7 +142,8 @@ impl Tenant {
     /// [`CallLimits::wall_time`](crate::CallLimits::wall_time).
     pub async fn store<T: View + 'static>(&self, data: impl FnOnce(CtxBuilder) -> T) -> Result<TenantStore<T>, Error> {
         let hostcall_bytes = self.limits().call.hostcall_bytes;
-        self.state.run_in_place(async |waiting| TenantStore::new(&self.state, waiting, hostcall_bytes, data).await).await
+        let make = self.state.run_in_place(async |waiting| TenantStore::new(&self.state, waiting, hostcall_bytes, data).await);
+        self.state.told(None, make).await
     }
 
     /// The state of one sandbox, for a store that is made in another way than by [`Tenant::store`]. [`limit`](crate::limit) says what it
@@ -149,7 +152,7 @@ impl Tenant {
         CtxBuilder::new(&self.state.given)
     }
 
-    /// Runs a call of a store of your own under [`CallLimits::wall_time`] and [`CallLimits::cpu_time`]. The tenant's own calls, and those
+    /// Runs a call of a store of your own under [`CallLimits::wall_time`](crate::CallLimits::wall_time) and [`CallLimits::cpu_time`](crate::CallLimits::cpu_time). The tenant's own calls, and those
     /// of [`Sandboxes`], do so themselves.
     ///
     /// A tenant that computes for more than a fiftieth of the time of one processor, and more than 20 ms at once, takes turns of

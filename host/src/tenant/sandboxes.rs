@@ -5,9 +5,9 @@ use super::Tenant;
 use super::lines::Lines;
 use super::state::{State, Waiting};
 use super::store::TenantStore;
+use crate::closing::Closing;
 use crate::error::Error;
-use crate::figures::{self, OneMore};
-use crate::sandbox::closing::Closing;
+use crate::figures::{self, Counted};
 use crate::sandbox::ctx::{CtxBuilder, View};
 #[cfg(feature = "extensions")]
 use crate::sandbox::{ctx::Ctx, linker::pre_instantiate, loader::Extension};
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Span;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -47,7 +47,7 @@ impl Default for Reuse {
 
 /// The sandboxes of one component, for one tenant. Clones are the same.
 ///
-/// `T` is the data of their stores: [`Ctx`](crate::Ctx), or what has one in it. `I` is what the component's bindings make of an instance.
+/// `T` is the data of their stores: `Ctx`, or what has one in it. `I` is what the component's bindings make of an instance.
 /// One that trapped, exceeded a limit, or whose call was dropped before its end, is never used again.
 pub struct Sandboxes<T: 'static, I>(Arc<Inner<T, I>>);
 
@@ -66,7 +66,7 @@ struct Inner<T: 'static, I> {
 struct Warm<T: 'static, I> {
     sandbox: Sandbox<T, I>,
     idle_since: Instant,
-    _counted: OneMore,
+    _counted: Counted,
 }
 
 struct Kept<T: 'static, I> {
@@ -149,18 +149,15 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     /// Makes a call in one of them, under the tenant's [`Limits`](crate::Limits).
     pub async fn call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
-        let (begun, span) = (Instant::now(), self.span());
-        let answer = self.try_call(call).instrument(span.clone()).await;
-        self.0.state.tell(&span, begun.elapsed(), answer.as_ref().err());
-        answer
+        self.told(self.try_call(call)).await
     }
 
-    /// The span of a call in one of them.
-    pub(crate) fn span(&self) -> Span {
-        self.0.state.span(self.0.extension.as_deref())
+    /// Makes a call, and tells of it.
+    pub(crate) async fn told<R>(&self, call: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
+        self.0.state.told(self.0.extension.as_deref(), call).await
     }
 
-    /// The same, for whoever tells of it.
+    /// Makes a call, and leaves it to the caller to tell of it.
     pub(crate) async fn try_call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = &self.0.state;
         let run = async |waiting: &Waiting| {
@@ -175,6 +172,11 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     /// A sandbox for as long as it is wanted: for what has a state, such as a list or a watch.
     pub async fn open(&self) -> Result<Sandbox<T, I>, Error> {
+        self.told(self.try_open()).await
+    }
+
+    /// Opens one, and leaves it to the caller to tell of it.
+    pub(crate) async fn try_open(&self) -> Result<Sandbox<T, I>, Error> {
         self.0.state.run_in_place(async |waiting| self.sandbox(waiting).await).await
     }
 
@@ -200,7 +202,7 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         let mut warm = self.0.lock();
         if warm.sandboxes.len() < kept && sandbox.calls < calls && !idle_time.is_zero() {
             let state = &self.0.state;
-            let counted = OneMore::of(metrics::gauge!(figures::WARM, "tenant" => state.settings.name.clone()));
+            let counted = Counted::one(metrics::gauge!(figures::WARM, "tenant" => state.settings.name.clone()));
             warm.sandboxes.push(Warm { sandbox, idle_since: Instant::now(), _counted: counted });
             if !mem::replace(&mut warm.is_swept, true) {
                 tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time, state.settings.runtime.closing().clone()));
@@ -215,9 +217,13 @@ impl<T, I> Inner<T, I> {
     }
 }
 
+/// So long is for ever.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// Ends sandboxes that are idle for too long, until there are none.
 async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Closing) {
-    let mut wake = Instant::now() + idle_time;
+    let after = |since: Instant| since.checked_add(idle_time).unwrap_or(since + FAR);
+    let mut wake = after(Instant::now());
     loop {
         let is_closing = tokio::select! {
             () = tokio::time::sleep_until(wake) => false,
@@ -231,7 +237,7 @@ async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Clo
         let now = Instant::now();
         warm.sandboxes.retain(|warm| now.duration_since(warm.idle_since) < idle_time);
         match warm.sandboxes.iter().map(|warm| warm.idle_since).min() {
-            Some(oldest) => wake = oldest + idle_time,
+            Some(oldest) => wake = after(oldest),
             None => {
                 warm.is_swept = false;
                 return;
@@ -252,19 +258,28 @@ impl<T: View + Send + 'static, I> Sandbox<T, I> {
     /// Makes a call in it, under the tenant's limits. After an error, or a call that was dropped before its end, every other one is
     /// [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
-        self.calls += 1;
-        let span = self.state().span(self.extension.as_deref());
-        self.store.run(async |store| call(&self.guest, store).await).instrument(span).await
+        let (state, extension) = (self.store.state().clone(), self.extension.clone());
+        state.told(extension.as_deref(), self.try_run(call)).await
     }
 
     /// The same, for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         self.calls += 1;
-        let span = self.state().span(self.extension.as_deref());
-        self.store.wait(async |store| call(&self.guest, store).await).instrument(span).await
+        let (state, extension) = (self.store.state().clone(), self.extension.clone());
+        let wait = self.store.wait(async |store| call(&self.guest, store).await);
+        state.told_if_failed(extension.as_deref(), wait).await
     }
 
-    pub(crate) fn state(&self) -> &State {
+    /// Makes a call, and leaves it to the caller to tell of it.
+    pub(crate) async fn try_run<R>(
+        &mut self,
+        call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>,
+    ) -> Result<R, Error> {
+        self.calls += 1;
+        self.store.try_run(async |store| call(&self.guest, store).await).await
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
         self.store.state()
     }
 

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// A tenant, for its sandboxes.
 pub(crate) struct State {
@@ -61,7 +61,8 @@ impl State {
                 ));
             }
             (TokenAccess::Brokered, _) => {
-                let Made { bearer, files } = settings.identity.made(&settings.name, &server, &connections)?;
+                let Made { bearer, files } =
+                    settings.identity.made(&settings.name, &server, &settings.limits.request, settings.runtime.closing())?;
                 (Folder::Volume(Arc::new(Volume::new(files).map_err(|e| Error::Runtime(e.into()))?)), bearer)
             }
         };
@@ -80,16 +81,18 @@ impl State {
         Ok(State { settings, given: Arc::new(given), quotas, turns: Arc::new(Turns::new()) })
     }
 
-    /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares connections and quotas, unless its
-    /// limits are other.
+    /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares quotas and connections, unless the
+    /// limits of these are others.
     pub(crate) fn derived(&self, settings: Settings, policy: Option<Policy>) -> State {
         let mut door = self.door().clone();
         door.permission = Arc::new(door.permission.derived(policy));
         let mut quotas = self.quotas.clone();
-        if settings.limits != self.settings.limits {
+        if settings.limits.tenant != self.settings.limits.tenant {
             quotas = Arc::new(Quotas::new(&settings.limits.tenant));
-            door.connections = settings.identity.connections(&door.server, &settings.limits.request);
             door.quota = quotas.requests.clone();
+        }
+        if settings.limits.request != self.settings.limits.request {
+            door.connections = settings.identity.connections(&door.server, &settings.limits.request);
             door.limits = settings.limits.request;
         }
         let given = Given { door: Arc::new(door), folder: self.given.folder.clone(), limits: settings.limits.call };
@@ -112,7 +115,8 @@ impl State {
     /// The same for a call that waits for a place at first.
     pub(crate) async fn run_in_place<T>(&self, call: impl AsyncFnOnce(&Waiting) -> Result<T, Error>) -> Result<T, Error> {
         let waiting = Waiting::default();
-        match self.run(call(&waiting)).await {
+        // In a box: each layer around it would hold it twice.
+        match self.run(Box::pin(call(&waiting))).await {
             Err(Error::WallTime(_)) if waiting.is_waiting() => Err(Error::Full(self.settings.runtime.places())),
             ended => ended?,
         }
@@ -136,23 +140,66 @@ impl State {
         error
     }
 
+    /// Makes a call, in a span of its own, and tells of it: of any end that it comes to, also that it is dropped.
+    pub(crate) async fn told<T>(
+        &self,
+        extension: Option<&str>,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: false };
+        let answer = Box::pin(call).instrument(told.span.clone()).await;
+        told.tell(answer.as_ref().map_or_else(Error::outcome, |_| "success"), answer.as_ref().err());
+        answer
+    }
+
+    /// The same for what waits until something happens: how long that takes says nothing, and only an error is told of.
+    pub(crate) async fn told_if_failed<T>(
+        &self,
+        extension: Option<&str>,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: true };
+        let answer = Box::pin(call).instrument(told.span.clone()).await;
+        if let Err(error) = &answer {
+            told.tell(error.outcome(), Some(error));
+        }
+        answer
+    }
+
     /// The span of a call.
-    pub(crate) fn span(&self, extension: Option<&str>) -> Span {
+    fn span(&self, extension: Option<&str>) -> Span {
         let tenant = &*self.settings.name;
         let (warm, outcome) = (Empty, Empty);
         tracing::info_span!(target: TARGET, "call", tenant, extension, warm, place_seconds = Empty, computed_seconds = Empty, outcome)
     }
+}
 
-    /// Tells of a call that has ended.
-    pub(crate) fn tell(&self, span: &Span, took: Duration, error: Option<&Error>) {
-        let (tenant, seconds) = (&self.settings.name, took.as_secs_f64());
-        let outcome = error.map_or("success", Error::outcome);
-        span.record("outcome", outcome);
+/// A call that is under way.
+struct Told<'a> {
+    state: &'a State,
+    span: Span,
+    begun: Instant,
+    is_told: bool,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, outcome: &'static str, error: Option<&Error>) {
+        self.is_told = true;
+        self.span.record("outcome", outcome);
+        let (tenant, seconds) = (&self.state.settings.name, self.begun.elapsed().as_secs_f64());
         metrics::counter!(figures::CALLS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
         metrics::histogram!(figures::CALL, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
         if let Some(limit) = error.and_then(Error::limit) {
             tracing::warn!(target: TARGET, tenant = &**tenant, limit, "a call exceeded a limit");
             metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => limit).increment(1);
+        }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell("dropped", None);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::{State, Waiting};
 use crate::error::Error;
-use crate::figures::{self, OneMore};
+use crate::figures::{self, Counted};
 use crate::sandbox::ctx::{CtxBuilder, View, ended, limit};
 use crate::sandbox::runtime::Permit;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct TenantStore<T: 'static> {
     state: Arc<State>,
     /// Whether a call failed, or was dropped before its end: what is in the store may be in any state.
     is_over: bool,
-    _counted: OneMore,
+    _counted: Counted,
     // Dropped last: the store needs its place until then.
     _room: Permit,
     _instance: OwnedSemaphorePermit,
@@ -37,7 +37,7 @@ impl<T: View + 'static> TenantStore<T> {
         let mut store = Store::new(runtime.engine(), data);
         limit(&mut store);
         store.set_hostcall_fuel(hostcall_bytes);
-        let counted = OneMore::of(metrics::gauge!(figures::SANDBOXES, "tenant" => state.settings.name.clone()));
+        let counted = Counted::one(metrics::gauge!(figures::SANDBOXES, "tenant" => state.settings.name.clone()));
         Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
     }
 
@@ -46,13 +46,19 @@ impl<T: View + 'static> TenantStore<T> {
     /// After an error, or when the call was dropped before its end, the store is over: every other call is [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
-        state.run(self.call(call)).await?
+        state.told(None, self.try_run(call)).await
+    }
+
+    /// Makes a call, and leaves it to the caller to tell of it.
+    pub(crate) async fn try_run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
+        let state = self.state.clone();
+        state.run(Box::pin(self.call(call))).await?
     }
 
     /// The same, for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
-        state.wait(self.call(call)).await?
+        state.wait(Box::pin(self.call(call))).await?
     }
 
     /// The same, under the limits of whoever calls it.
@@ -66,7 +72,7 @@ impl<T: View + 'static> TenantStore<T> {
         Ok(answer)
     }
 
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &Arc<State> {
         &self.state
     }
 

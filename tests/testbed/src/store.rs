@@ -1,7 +1,7 @@
 //! Pods that change: a small API in memory, with Kubernetes's semantics.
 
 mod encoding;
-mod failure;
+mod error_status;
 mod list;
 mod pod;
 #[cfg(test)]
@@ -13,7 +13,7 @@ use crate::answer::{Answer, Chunk};
 use crate::api::PodApi;
 use crate::request::Request;
 use encoding::{Change, Encoding, Event};
-use failure::Failure;
+use error_status::ErrorStatus;
 use pod::Pod;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -112,7 +112,7 @@ impl PodStore {
             }
             let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
             let answer = match request.path() {
-                _ if !state.tokens.iter().any(|accepted| token == Some(accepted)) => Err(Failure::unauthorized()),
+                _ if !state.tokens.iter().any(|accepted| token == Some(accepted)) => Err(ErrorStatus::unauthorized()),
                 "/api/v1/namespaces/shop/pods" if request.is_watch() => self.watch(state, request, encoding),
                 "/api/v1/namespaces/shop/pods" => state.list(request).map(|page| encoding.list(&page)),
                 _ => return PodApi::recorded(request),

@@ -2,7 +2,7 @@
 //!
 //! In JSON, events follow each other, one a line. In protobuf, each has its length before it: 4 bytes, big-endian.
 
-use super::json::{Value, scan};
+use super::json::{Within, scan};
 use super::{Encoding, MAX_OBJECT_BYTES, malformed, object_too_large};
 use crate::types::Error;
 
@@ -15,13 +15,13 @@ pub struct Frames {
     /// The beginning of a frame that goes on in the next chunk.
     held: Vec<u8>,
     /// How far into a JSON value the held bytes reach.
-    value: Value,
+    value: Within,
 }
 
 impl Frames {
     /// For a body in this encoding.
     pub fn new(encoding: Encoding) -> Frames {
-        Frames { encoding, held: Vec::new(), value: Value::BEGIN }
+        Frames { encoding, held: Vec::new(), value: Within::BEGIN }
     }
 
     /// Takes the next chunk, and hands on each frame that it completes. What is not complete at the body's end, never was.
@@ -48,7 +48,7 @@ impl Frames {
         match value {
             Some(value) => self.value = value,
             None => {
-                self.value = Value::BEGIN;
+                self.value = Within::BEGIN;
                 on(&std::mem::take(&mut self.held));
             }
         }

@@ -30,18 +30,18 @@ enum Place {
     Key,
     Colon,
     BeforeValue,
-    Value(Value),
+    Value(Within),
     AfterValue,
     FirstItemOrEnd,
     BeforeItem,
-    Item(Value),
+    Item(Within),
     AfterItem,
     End,
 }
 
 /// How far into a value we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Value {
+pub(super) struct Within {
     depth: u32,
     string: InString,
 }
@@ -53,9 +53,9 @@ enum InString {
     Escaped,
 }
 
-impl Value {
+impl Within {
     /// Before its first byte.
-    pub(super) const BEGIN: Value = Value { depth: 0, string: InString::No };
+    pub(super) const BEGIN: Within = Within { depth: 0, string: InString::No };
 }
 
 impl Default for Splitter {
@@ -91,7 +91,7 @@ impl Splitter {
 
     /// One byte between keys and values. Returns where to go on: at the byte itself, where a value begins with it.
     fn punctuation(&mut self, byte: u8, at: usize) -> Result<usize, Error> {
-        let begin = Value::BEGIN;
+        let begin = Within::BEGIN;
         let (next, consumed) = match (self.place, byte) {
             (Place::Start, b'{') => (Place::FirstKeyOrEnd, 1),
             (Place::FirstKeyOrEnd | Place::AfterValue, b'}') => (Place::End, 1),
@@ -137,7 +137,7 @@ impl Splitter {
         &mut self,
         chunk: &[u8],
         from: usize,
-        value: Value,
+        value: Within,
         item: bool,
         on: &mut dyn FnMut(Part<'_>) -> Result<(), Error>,
     ) -> Result<usize, Error> {
@@ -182,7 +182,7 @@ fn check(json: &[u8]) -> Result<(), Error> {
 }
 
 /// Scans from `at` for the end of a value: `None` and the place after it, or the state at the chunk's end.
-pub(super) fn scan(chunk: &[u8], mut at: usize, mut value: Value, mut begun: bool) -> Result<(usize, Option<Value>), Error> {
+pub(super) fn scan(chunk: &[u8], mut at: usize, mut value: Within, mut begun: bool) -> Result<(usize, Option<Within>), Error> {
     while at < chunk.len() {
         let byte = chunk[at];
         match value.string {

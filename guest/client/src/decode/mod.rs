@@ -15,7 +15,7 @@ mod properties;
 mod protobuf;
 pub(crate) mod schema;
 #[cfg(test)]
-mod to_protobuf;
+mod test_pods;
 pub(crate) mod transcode;
 pub(crate) mod wire;
 

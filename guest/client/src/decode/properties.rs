@@ -3,7 +3,7 @@
 use super::any_pod::Choices;
 use super::fixtures::{self, Exchange};
 use super::message::Message as _;
-use super::to_protobuf::{self, Writer};
+use super::test_pods::{self, Writer};
 use super::{Encoding, Event, Frames, PodListDecoder, pod_event};
 use crate::types::{Error, Pod, PodList};
 use k8s_openapi::api::core::v1 as core;
@@ -75,7 +75,7 @@ impl Bodies {
         for (name, (pod, in_json)) in ["ADDED", "BOOKMARK", "DELETED"].iter().zip(pods.iter().zip(in_json)) {
             json_watch += &format!("{}\n", json!({"type": name, "object": in_json}));
             let raw = writer.pod(pod).encode_to_vec();
-            protobuf_watch.extend(to_protobuf::event(name, to_protobuf::body("Pod", raw)));
+            protobuf_watch.extend(test_pods::event(name, test_pods::body("Pod", raw)));
         }
         Bodies {
             lists: [serde_json::to_vec_pretty(&list).unwrap(), writer.list(&metadata, &pods)],
@@ -180,7 +180,7 @@ const BEGINNINGS: [&[u8]; 5] = [b"", b"k8s\0", b"{", b"\0\0\0\x09", b"{\"items\"
 static GOOD: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     let mut watch = Exchange::read("watch-initial-protobuf").body;
     watch.truncate(12_000);
-    let pods = to_protobuf::event("ADDED", to_protobuf::body("Pod", Vec::new()));
+    let pods = test_pods::event("ADDED", test_pods::body("Pod", Vec::new()));
     let watch_json = Exchange::read("watch-changes").body;
     [fixtures::full_pod_json().into_bytes(), fixtures::full_pod_protobuf(), watch, watch_json, pods]
 });

@@ -50,20 +50,20 @@ pub fn from_json_event<M: Message>(json: &[u8]) -> Result<M, String> {
 fn decode<M: Message>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
     let mut protobuf = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let object = Value { kind: Kind::One(fields), number: None, out: &mut protobuf };
+    let object = Writing { kind: Kind::One(fields), number: None, out: &mut protobuf };
     object.deserialize(&mut deserializer).map_err(|e| e.to_string())?;
     deserializer.end().map_err(|e| e.to_string())?;
     message::decode(&protobuf).map_err(|e| e.to_string())
 }
 
 /// A value that is to be written as the field of this number; the whole message, where there is none.
-struct Value<'a> {
+struct Writing<'a> {
     kind: Kind,
     number: Option<u32>,
     out: &'a mut Vec<u8>,
 }
 
-impl Value<'_> {
+impl Writing<'_> {
     fn varint<E>(self, value: u64) -> Result<(), E> {
         // The whole message is an object, or else refused.
         put_varint(self.number.unwrap_or_default(), value, self.out);
@@ -89,7 +89,7 @@ impl Value<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for Writing<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -97,7 +97,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for Writing<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +157,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 };
                 // No time that was parsed is before 1970.
                 let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                self.delimited(|out| Value { kind: Kind::Int64, number: Some(1), out }.varint(since_1970.as_secs()))
+                self.delimited(|out| Writing { kind: Kind::Int64, number: Some(1), out }.varint(since_1970.as_secs()))
             }
             _ => Err(self.not(format_args!("{value:?}"))),
         }
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Kind::Many(fields) = self.kind else { return Err(self.not("an array")) };
-        while items.next_element_seed(Value { kind: Kind::One(fields), number: self.number, out: self.out })?.is_some() {}
+        while items.next_element_seed(Writing { kind: Kind::One(fields), number: self.number, out: self.out })?.is_some() {}
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                     match field {
                         Some(Field { number, kind, .. }) => {
                             let number = (*number > 0).then_some(*number);
-                            map.next_value_seed(Value { kind: *kind, number, out })?
+                            map.next_value_seed(Writing { kind: *kind, number, out })?
                         }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -184,12 +184,12 @@ impl<'de> Visitor<'de> for Value<'_> {
                 Ok(())
             }),
             Kind::Map => {
-                let Value { number, out, .. } = self;
+                let Writing { number, out, .. } = self;
                 while let Some(key) = map.next_key::<String>()? {
-                    let entry = Value { kind: Kind::Map, number, out };
+                    let entry = Writing { kind: Kind::Map, number, out };
                     entry.delimited(|out| {
-                        Value { kind: Kind::Text, number: Some(1), out }.bytes::<A::Error>(key.as_bytes())?;
-                        map.next_value_seed(Value { kind: Kind::Text, number: Some(2), out })
+                        Writing { kind: Kind::Text, number: Some(1), out }.bytes::<A::Error>(key.as_bytes())?;
+                        map.next_value_seed(Writing { kind: Kind::Text, number: Some(2), out })
                     })?;
                 }
                 Ok(())

@@ -25,7 +25,7 @@ use wasmparser::{
     Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
-/// What [`crate::compile::configuration`] lets components use: WebAssembly 3.0 without what takes a garbage collector or threads.
+/// What [`crate::sandbox::compile::configuration`] lets components use: WebAssembly 3.0 without what takes a garbage collector or threads.
 const FEATURES: WasmFeatures = WasmFeatures::WASM3
     .union(WasmFeatures::COMPONENT_MODEL)
     .difference(WasmFeatures::GC)

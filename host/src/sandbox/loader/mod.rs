@@ -51,7 +51,7 @@ impl Runtime {
     /// by their names with or without a version, such as `wasi:http/outgoing-handler` (which reaches the API server alone) or one of the
     /// embedder's own.
     ///
-    /// It is counted against the runtime's [`LoadLimits`], then composed and compiled where the runtime's [`Compiler`] says. That takes
+    /// It is counted against the runtime's [`LoadLimits`](crate::LoadLimits), then composed and compiled where the runtime's [`Compiler`] says. That takes
     /// about a second for each MB of the file, and nothing of it is kept when the process ends. `tenant` is a name: one tenant's
     /// extensions are compiled one after the other. An extension that is in use is not compiled again, whoever loads it; and of those who
     /// load the same file at the same time, one compiles it for all. Of files that were refused for good, the last 256 are remembered.
@@ -62,18 +62,19 @@ impl Runtime {
     /// [`Error::Extension`] says what is wrong with the component, or with the compiler; [`ExtensionError::is_permanent`] says whether
     /// another attempt may succeed.
     pub async fn extension(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Extension, Error> {
+        self.closing().run(self.load_extension(tenant, component, allowed)).await
+    }
+
+    async fn load_extension(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Extension, Error> {
         let job = self.job(tenant, component, allowed)?;
         let key = key(component, allowed).await;
         let slot = self.extensions().slot(key).map_err(Error::Extension)?;
         let loaded = match slot.get() {
             Some(loaded) => loaded.clone(),
             None => {
-                let load = async {
-                    // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
-                    let place = job.place().await;
-                    Ok(slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone())
-                };
-                self.closing().run(load).await?
+                // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+                let place = job.place().await;
+                slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone()
             }
         };
         match loaded {
@@ -92,9 +93,7 @@ impl Runtime {
     ///
     /// As for [`Runtime::extension`].
     pub async fn compose(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
-        let job = self.job(tenant, component, allowed)?;
-        let place = job.place().await;
-        job.compose(place, Client::HostTls).await.map_err(Error::Extension)
+        self.composed(tenant, component, allowed, Client::HostTls).await
     }
 
     /// Composes an extension with a client that has TLS of its own, over wasi:sockets, into a component for engines whose TLS does not
@@ -106,9 +105,7 @@ impl Runtime {
     /// As for [`Runtime::extension`].
     #[cfg(feature = "standalone")]
     pub async fn compose_standalone(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
-        let job = self.job(tenant, component, allowed)?;
-        let place = job.place().await;
-        job.compose(place, Client::OwnTls).await.map_err(Error::Extension)
+        self.composed(tenant, component, allowed, Client::OwnTls).await
     }
 
     /// Finds out what there is to know of a component, and whether [`Runtime::extension`] would load it. It compiles it, too.
@@ -117,11 +114,23 @@ impl Runtime {
     ///
     /// [`Error::Extension`], where the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
     pub async fn inspect(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Inspection, Error> {
-        let job = self.job(tenant, component, allowed)?;
-        let place = job.place().await;
-        let (mut inspection, component) = job.inspect(place).await.map_err(Error::Extension)?;
+        let inspect = async {
+            let job = self.job(tenant, component, allowed)?;
+            let place = job.place().await;
+            job.inspect(place).await.map_err(Error::Extension)
+        };
+        let (mut inspection, component) = self.closing().run(inspect).await?;
         inspection.not_runnable = component.and_then(|component| command(self, &component).err()).map(|error| error.to_string());
         Ok(inspection)
+    }
+
+    async fn composed(&self, tenant: &str, component: &[u8], allowed: &[&str], client: Client) -> Result<Vec<u8>, Error> {
+        let compose = async {
+            let job = self.job(tenant, component, allowed)?;
+            let place = job.place().await;
+            job.compose(place, client).await.map_err(Error::Extension)
+        };
+        self.closing().run(compose).await
     }
 
     fn job<'a>(&'a self, tenant: &'a str, component: &'a [u8], allowed: &[&str]) -> Result<Job<'a>, Error> {

@@ -2,7 +2,7 @@
 
 use super::protocol::{self, Answer, Question};
 use crate::extension_error::ExtensionError;
-use crate::figures::{self, OneMore};
+use crate::figures::{self, Counted};
 use incluster_core::text;
 use std::ffi::OsString;
 use std::io;
@@ -50,7 +50,7 @@ impl Program {
                 "this is a process that compiles, and does something else: its main must call incluster::compile_child()",
             ));
         }
-        let _counted = OneMore::of(metrics::gauge!(figures::COMPILING));
+        let _counted = Counted::one(metrics::gauge!(figures::COMPILING));
         let mut child = self.start().map_err(|e| self.not_usable(format_args!("it cannot be started: {e}")))?;
         let limit = question.cpu_time.saturating_mul(WAIT).min(MAX_WAIT);
         let Ok(talked) = timeout(limit, talk(&mut child, question, component, most)).await else {

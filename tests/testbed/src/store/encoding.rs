@@ -1,6 +1,6 @@
 //! The encodings that a client may ask for.
 
-use super::failure::Failure;
+use super::error_status::ErrorStatus;
 use super::pod::Pod;
 use crate::answer::Answer;
 use crate::recording::Recording;
@@ -46,7 +46,7 @@ pub(super) struct Page {
 pub(super) enum Event {
     Pod(Change, Arc<Pod>),
     Bookmark { version: u64, ends_initial_events: bool },
-    Failure(Arc<Failure>),
+    ErrorStatus(Arc<ErrorStatus>),
 }
 
 /// What happened to a pod.
@@ -80,7 +80,7 @@ impl Encoding {
         answer.header("Cache-Control", "no-cache, private").header("Content-Type", content_type)
     }
 
-    pub(super) fn failure(self, failure: &Failure) -> Answer {
+    pub(super) fn failure(self, failure: &ErrorStatus) -> Answer {
         let body = match self {
             Encoding::Protobuf => unknown("Status", &failure.protobuf()),
             Encoding::Json | Encoding::Table(_) => format!("{}\n", failure.json()).into_bytes(),
@@ -112,8 +112,8 @@ impl Encoding {
             (Encoding::Protobuf, Event::Bookmark { version, ends_initial_events }) => {
                 return frame(kind, unknown("Pod", &protobuf_bookmark(*version, *ends_initial_events)));
             }
-            (Encoding::Protobuf, Event::Failure(failure)) => return frame(kind, unknown("Status", &failure.protobuf())),
-            (_, Event::Failure(failure)) => failure.json(),
+            (Encoding::Protobuf, Event::ErrorStatus(failure)) => return frame(kind, unknown("Status", &failure.protobuf())),
+            (_, Event::ErrorStatus(failure)) => failure.json(),
             (Encoding::Json, Event::Pod(_, pod)) => pod.json_object(),
             (Encoding::Json, Event::Bookmark { version, ends_initial_events }) => {
                 let metadata = json_bookmark_metadata(*version, *ends_initial_events);
@@ -123,7 +123,7 @@ impl Encoding {
                 let (version, row) = match event {
                     Event::Pod(_, pod) => (pod.version, row(pod, include)),
                     Event::Bookmark { version, ends_initial_events } => (*version, bookmark_row(*version, *ends_initial_events)),
-                    Event::Failure(_) => unreachable!("a failure is no table"),
+                    Event::ErrorStatus(_) => unreachable!("a failure is no table"),
                 };
                 let metadata = json!({ "resourceVersion": version.to_string() }).to_string();
                 table(&metadata, if first { &COLUMNS } else { "null" }, &row)
@@ -162,7 +162,7 @@ impl Event {
             Event::Pod(Change::Modified, _) => "MODIFIED",
             Event::Pod(Change::Deleted, _) => "DELETED",
             Event::Bookmark { .. } => "BOOKMARK",
-            Event::Failure(_) => "ERROR",
+            Event::ErrorStatus(_) => "ERROR",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::State;
 use super::encoding::{Page, go_json};
-use super::failure::Failure;
+use super::error_status::ErrorStatus;
 use super::pod::Pod;
 use crate::request::Request;
 use serde_json::Value;
@@ -14,25 +14,25 @@ const TOO_OLD: &str = "The provided continue parameter is too old to display a c
 const OR_GO_ON: &str = ", or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 impl State {
-    pub(super) fn list(&self, request: &Request) -> Result<Page, Failure> {
+    pub(super) fn list(&self, request: &Request) -> Result<Page, ErrorStatus> {
         let version = request.query("resourceVersion").unwrap_or_default();
         let limit = match request.query("limit").unwrap_or_default() {
             // Such a list comes from a cache, which knows no pages.
             _ if version == "0" => 0,
             text if text.is_empty() => 0,
-            text => {
-                text.parse().map_err(|_| Failure::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?
-            }
+            text => text
+                .parse()
+                .map_err(|_| ErrorStatus::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
         };
         let (version, start) = match request.query("continue").filter(|token| !token.is_empty()) {
             Some(_) if !matches!(&*version, "" | "0") => {
-                return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(ErrorStatus::bad_request("specifying resource version is not allowed when using continue"));
             }
             Some(token) => self.continued(&token)?,
             None if request.query("resourceVersionMatch").as_deref() == Some("Exact") => {
                 let version = number(&version)?;
                 if version < self.oldest {
-                    return Err(Failure::expired("The resourceVersion for the provided list is too old."));
+                    return Err(ErrorStatus::expired("The resourceVersion for the provided list is too old."));
                 }
                 (version, String::new())
             }
@@ -50,17 +50,17 @@ impl State {
     }
 
     /// The version and the name that a token goes on from.
-    fn continued(&self, text: &str) -> Result<(u64, String), Failure> {
-        let malformed = || Failure::bad_request("invalid continue token: continue key is not valid");
+    fn continued(&self, text: &str) -> Result<(u64, String), ErrorStatus> {
+        let malformed = || ErrorStatus::bad_request("invalid continue token: continue key is not valid");
         let json = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| malformed())?;
         let value: Value = serde_json::from_slice(&json).map_err(|_| malformed())?;
         let start = value["start"].as_str().ok_or_else(malformed)?;
         match value["rv"].as_i64().ok_or_else(malformed)? {
             -1 => Ok((self.version, start.into())),
             version if version < self.oldest as i64 && self.resumable => {
-                Err(Failure::expired_at(format!("{TOO_OLD}{OR_GO_ON}"), token(None, start)))
+                Err(ErrorStatus::expired_at(format!("{TOO_OLD}{OR_GO_ON}"), token(None, start)))
             }
-            version if version < self.oldest as i64 => Err(Failure::expired(format!("{TOO_OLD}."))),
+            version if version < self.oldest as i64 => Err(ErrorStatus::expired(format!("{TOO_OLD}."))),
             version if version > self.version as i64 => Err(malformed()),
             version => Ok((version as u64, start.into())),
         }
@@ -80,8 +80,8 @@ impl State {
 }
 
 /// A resource version.
-pub(super) fn number(text: &str) -> Result<u64, Failure> {
-    text.parse().map_err(|_| Failure::bad_request(format!("Invalid value: \"{text}\": invalid resource version")))
+pub(super) fn number(text: &str) -> Result<u64, ErrorStatus> {
+    text.parse().map_err(|_| ErrorStatus::bad_request(format!("Invalid value: \"{text}\": invalid resource version")))
 }
 
 /// A token for a version, or for whatever is the latest.

@@ -1,7 +1,7 @@
 //! Watches.
 
 use super::encoding::{Change, Encoding, Event};
-use super::failure::Failure;
+use super::error_status::ErrorStatus;
 use super::{PodStore, State};
 use crate::answer::{Answer, Chunk};
 use crate::request::Request;
@@ -23,10 +23,10 @@ pub(super) struct Watch {
 }
 
 impl PodStore {
-    pub(super) fn watch(&self, state: &mut State, request: &Request, encoding: Encoding) -> Result<Answer, Failure> {
+    pub(super) fn watch(&self, state: &mut State, request: &Request, encoding: Encoding) -> Result<Answer, ErrorStatus> {
         let seconds = request.query("timeoutSeconds").and_then(|text| text.parse().ok());
         let events = state.events_before(request)?;
-        let fails = matches!(events.last(), Some(Event::Failure(_)));
+        let fails = matches!(events.last(), Some(Event::ErrorStatus(_)));
         let (sender, receiver) = mpsc::unbounded_channel();
         let (open, ended) = oneshot::channel();
         let mut watch = Watch {
@@ -57,7 +57,7 @@ impl PodStore {
 
 impl State {
     /// What a watch says before it waits: all pods, or what happened since.
-    fn events_before(&self, request: &Request) -> Result<Vec<Event>, Failure> {
+    fn events_before(&self, request: &Request) -> Result<Vec<Event>, ErrorStatus> {
         let version = request.query("resourceVersion").unwrap_or_default();
         let from_now = matches!(&*version, "" | "0");
         let asked = self.asks_for_initial_events(request)?;
@@ -70,22 +70,22 @@ impl State {
         }
         let version = if from_now { self.version } else { super::list::number(&version)? };
         if version < self.oldest {
-            let failure = Failure::expired(format!("too old resource version: {version} ({})", self.oldest));
-            return Ok(vec![Event::Failure(Arc::new(failure))]);
+            let failure = ErrorStatus::expired(format!("too old resource version: {version} ({})", self.oldest));
+            return Ok(vec![Event::ErrorStatus(Arc::new(failure))]);
         }
         let since = self.history.iter().filter(|past| past.pod.version > version);
         Ok(since.map(|past| Event::Pod(past.change, past.pod.clone())).collect())
     }
 
-    fn asks_for_initial_events(&self, request: &Request) -> Result<Option<bool>, Failure> {
+    fn asks_for_initial_events(&self, request: &Request) -> Result<Option<bool>, ErrorStatus> {
         let Some(asked) = request.query("sendInitialEvents") else { return Ok(None) };
         if !self.knows_initial_events {
             let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
-            return Err(Failure::forbidden_option("sendInitialEvents", why));
+            return Err(ErrorStatus::forbidden_option("sendInitialEvents", why));
         }
         if request.query("resourceVersionMatch").as_deref() != Some("NotOlderThan") {
             let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            return Err(Failure::forbidden_option("resourceVersionMatch", why));
+            return Err(ErrorStatus::forbidden_option("resourceVersionMatch", why));
         }
         Ok(Some(asked == "true"))
     }

@@ -5,7 +5,7 @@ use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
 
 /// A Status of failure.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ErrorStatus {
     pub(super) code: u16,
     reason: &'static str,
     message: String,
@@ -15,32 +15,32 @@ pub(super) struct Failure {
     forbidden: Option<(&'static str, String)>,
 }
 
-impl Failure {
-    pub(super) fn unauthorized() -> Failure {
-        Failure::new(401, "Unauthorized", "Unauthorized".into())
+impl ErrorStatus {
+    pub(super) fn unauthorized() -> ErrorStatus {
+        ErrorStatus::new(401, "Unauthorized", "Unauthorized".into())
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Failure {
-        Failure::new(400, "BadRequest", message.into())
+    pub(super) fn bad_request(message: impl Into<String>) -> ErrorStatus {
+        ErrorStatus::new(400, "BadRequest", message.into())
     }
 
-    pub(super) fn expired(message: impl Into<String>) -> Failure {
-        Failure::new(410, "Expired", message.into())
+    pub(super) fn expired(message: impl Into<String>) -> ErrorStatus {
+        ErrorStatus::new(410, "Expired", message.into())
     }
 
     /// Expired, with a token to go on with.
-    pub(super) fn expired_at(message: impl Into<String>, token: String) -> Failure {
-        Failure { token: Some(token), ..Failure::expired(message) }
+    pub(super) fn expired_at(message: impl Into<String>, token: String) -> ErrorStatus {
+        ErrorStatus { token: Some(token), ..ErrorStatus::expired(message) }
     }
 
-    pub(super) fn forbidden_option(option: &'static str, why: &str) -> Failure {
+    pub(super) fn forbidden_option(option: &'static str, why: &str) -> ErrorStatus {
         let why = format!("Forbidden: {why}");
         let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {option}: {why}");
-        Failure { forbidden: Some((option, why)), ..Failure::new(422, "Invalid", message) }
+        ErrorStatus { forbidden: Some((option, why)), ..ErrorStatus::new(422, "Invalid", message) }
     }
 
-    fn new(code: u16, reason: &'static str, message: String) -> Failure {
-        Failure { code, reason, message, token: None, forbidden: None }
+    fn new(code: u16, reason: &'static str, message: String) -> ErrorStatus {
+        ErrorStatus { code, reason, message, token: None, forbidden: None }
     }
 
     /// In the server's order of members.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 
 /// Why a command failed.
-pub enum Failure {
+pub enum CommandError {
     /// The configuration could not be loaded.
     Config(ConfigError),
     /// Nothing could be asked for.
@@ -25,7 +25,7 @@ pub enum Failure {
 const NO_CA: &str = "this host trusts certificate authorities of its own, and not ca.crt: for a server whose certificate the \
                      cluster's CA issued, run incluster-standalone.wasm, or the incluster binary";
 
-impl Failure {
+impl CommandError {
     /// A request's failure. `permission` is what a 403 says is missing.
     pub fn of_request<T: Transport>(
         client: &Client<T>,
@@ -33,7 +33,7 @@ impl Failure {
         request: &Request,
         permission: &str,
         error: Error,
-    ) -> Failure {
+    ) -> CommandError {
         let check = match &error {
             Error::Api(status) if status.code == 403 => {
                 let subject = client.claims().and_then(|claims| claims.sub);
@@ -46,37 +46,37 @@ impl Failure {
             error => Problem::from(error).check().into(),
         };
         let (url, error) = (format!("{}{}", client.server(), request.path()), client.redact(error));
-        Failure::Request { doing, url, error, check }
+        CommandError::Request { doing, url, error, check }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&one_line(&self.text()))
     }
 }
 
-impl Failure {
+impl CommandError {
     fn text(&self) -> String {
         match self {
-            Failure::Config(error) => {
+            CommandError::Config(error) => {
                 let error = incluster_core::ConfigError::from(error.clone());
                 format!("failed to load the in-cluster configuration: {error}; {}", error.check())
             }
-            Failure::Argument(error) => {
+            CommandError::Argument(error) => {
                 let problem = Problem::from(error);
                 format!("{problem}; {}", problem.check())
             }
-            Failure::Request { doing, url, error, check } => {
+            CommandError::Request { doing, url, error, check } => {
                 format!("failed to {doing}: GET {url}: {}; {check}", Problem::from(error))
             }
-            Failure::Output(error) => format!("failed to write the output: {error}"),
+            CommandError::Output(error) => format!("failed to write the output: {error}"),
         }
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
-        Failure::Output(error)
+        CommandError::Output(error)
     }
 }

@@ -43,7 +43,9 @@ fn of_h2(error: &h2::Error) -> Error {
         None if error.is_io() => Code::ConnectionLost,
         _ => Code::HttpProtocol,
     };
-    failed(code, &error.to_string())
+    // Not the error's own text: it has what the peer says in a GOAWAY, which may be the token.
+    let reason = error.reason();
+    failed(code, reason.as_ref().map_or("the connection broke", h2::Reason::description))
 }
 
 /// A response that has more bytes than this.
@@ -81,7 +83,9 @@ pub(crate) fn no_token(error: ConfigError) -> Error {
 
 /// There is no token, as none was issued.
 pub(crate) fn not_issued(error: &TokenSourceError) -> Error {
-    failed(Code::TokenNotIssued, &error.to_string())
+    // What may pass is worth another try.
+    let code = if error.is_retryable() { Code::ConnectionTimeout } else { Code::TokenNotIssued };
+    failed(code, &error.to_string())
 }
 
 /// What there is to say of a failure.

@@ -1,23 +1,38 @@
 //! That a runtime ends.
 
 use crate::error::Error;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Says so to all that runs in it. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Closing {
     begun: CancellationToken,
     over: CancellationToken,
+    /// What runs has one each.
+    work: Arc<Semaphore>,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        let (begun, over) = (CancellationToken::new(), CancellationToken::new());
+        Closing { begun, over, work: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS.min(u32::MAX as usize))) }
+    }
 }
 
 impl Closing {
-    /// Nothing more begins, and what waits for something to happen is over.
-    pub(crate) fn begin(&self) {
+    /// Nothing more begins, and what waits for something to happen is over. Waits for the rest.
+    pub(crate) async fn begin(&self) {
         self.begun.cancel();
+        // They are never closed.
+        let _ = self.work.acquire_many(u32::MAX).await;
     }
 
     /// What is still under way is over.
     pub(crate) fn end(&self) {
+        self.begun.cancel();
         self.over.cancel();
     }
 
@@ -26,11 +41,13 @@ impl Closing {
         self.begun.cancelled().await;
     }
 
+    /// Waits for its end.
+    pub(crate) async fn ended(&self) {
+        self.over.cancelled().await;
+    }
+
     /// Runs what may go on until the end.
     pub(crate) async fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        if self.begun.is_cancelled() {
-            return Err(Error::ShuttingDown);
-        }
         self.until(&self.over, call).await
     }
 
@@ -40,6 +57,14 @@ impl Closing {
     }
 
     async fn until<T>(&self, end: &CancellationToken, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        // What follows would panic without it.
+        if Handle::try_current().is_err() {
+            return Err(Error::NoTokio);
+        }
+        let _work = self.work.try_acquire().map_err(|_| Error::ShuttingDown)?;
+        if self.begun.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
         tokio::select! {
             biased;
             () = end.cancelled() => Err(Error::ShuttingDown),
