@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use testbed::{Answer, PodApi, Testbed};
+use testbed::{Answer, PodApi, TOKEN, Testbed};
 use tokio::task::JoinSet;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -113,7 +113,7 @@ async fn memory() {
 /// The same with service accounts of their own, whose tokens are asked for.
 async fn identities() {
     let expires = humantime::format_rfc3339(SystemTime::now() + Duration::from_secs(3600));
-    let issued = format!(r#"{{"status": {{"token": "{}", "expirationTimestamp": "{expires}"}}}}"#, "t".repeat(1000));
+    let issued = format!(r#"{{"status": {{"token": "{TOKEN}", "expirationTimestamp": "{expires}"}}}}"#);
     let testbed = Testbed::serving(move |request| match request.method.as_str() {
         "POST" => Answer::new(201, issued.clone()),
         _ => PodApi::answer(request),

