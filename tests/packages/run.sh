@@ -45,8 +45,6 @@ echo '#[tokio::test] async fn there_is_a_double() { assert!(testbed::Testbed::st
 cd "$work/program"
 env -u CARGO_TARGET_DIR cargo build --quiet
 env -u CARGO_TARGET_DIR cargo test --quiet --test double
-# The command line, too, without its standalone components.
-env -u CARGO_TARGET_DIR cargo build --quiet --manifest-path "$work/vendor/${version}/Cargo.toml" --config "$work/program/.cargo/config.toml" --target-dir target
 [ ! -e target/guests ] || { echo "packages: it has built guests" >&2; exit 1; }
 echo "packages: the README's program is built"
 cd "$root"
@@ -57,7 +55,7 @@ read -r url <&"${serve[0]}"
 read -r volume <&"${serve[0]}"
 address=${url#https://}
 there=/var/run/secrets/kubernetes.io/serviceaccount
-unshare --mount --map-root-user true 2>/dev/null || { echo "packages: ignored: the program was not run, as there are no namespaces of mounts here" >&2; exit 0; }
+unshare --mount --map-root-user true 2>/dev/null || { echo "packages: no program can be run here, as there are no namespaces of mounts" >&2; exit 1; }
 listed=$(KUBERNETES_SERVICE_HOST=${address%:*} KUBERNETES_SERVICE_PORT=${address##*:} unshare --mount --map-root-user sh -euc "
   mount -t tmpfs none /var/run
   mkdir -p $there
@@ -65,3 +63,6 @@ listed=$(KUBERNETES_SERVICE_HOST=${address%:*} KUBERNETES_SERVICE_PORT=${address
   exec '$work/program/target/debug/program'" 2>&1) || true
 echo "packages: it said: $listed"
 case $listed in *"Some(\"Running\")"*) ;; *) echo "packages: it has not listed the pods" >&2; exit 1 ;; esac
+# The command line, too.
+(cd "$work/program" && cargo build --quiet --manifest-path "$work/vendor/$version/Cargo.toml" --config "$work/program/.cargo/config.toml" --target-dir target)
+"$work/program/target/debug/incluster" --version
