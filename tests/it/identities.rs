@@ -159,7 +159,11 @@ async fn an_identity_may_be_in_memory_alone() {
 #[test]
 fn an_identity_that_makes_no_sense() {
     let server = || Server::parse("https://10.96.0.1").unwrap();
-    for identity in [Identity::token_request("Shop", "gateway"), Identity::token_request("shop", "../secrets")] {
+    for identity in [
+        Identity::token_request("Shop", "gateway"),
+        Identity::token_request("shop", "../secrets"),
+        Identity::token_request("shop", "gateway").expires_in(Duration::from_secs(599)),
+    ] {
         let built = Tenant::builder(&RUNTIME, "test").server(server()).identity(identity).build();
         assert!(matches!(built, Err(Error::Identity(_))), "{built:?}");
     }

@@ -18,9 +18,10 @@ impl Guard {
         (token.len() >= SHORTEST).then(|| Guard { token: Finder::new(token).into_owned(), tail: Vec::new() })
     }
 
-    /// Whether the token is in a header's value.
+    /// Whether the token is in a header's value, or is its name.
     pub(crate) fn finds_in_headers(&self, headers: &HeaderMap) -> bool {
-        headers.values().any(|value| self.token.find(value.as_bytes()).is_some())
+        let has = |text: &[u8]| self.token.find(text).is_some();
+        headers.iter().any(|(name, value)| has(name.as_str().as_bytes()) || has(value.as_bytes()))
     }
 
     /// Whether the token has been seen whole, with this next piece.
@@ -43,6 +44,8 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use http::HeaderName;
 
     const TOKEN: &[u8] = b"abababababababac";
 
@@ -70,5 +73,7 @@ mod tests {
         let guard = Guard::new(TOKEN).unwrap();
         assert!(guard.finds_in_headers(&headers("saw abababababababac")));
         assert!(!guard.finds_in_headers(&headers("abababababababab")));
+        let name = HeaderName::from_bytes(&[b"x-", TOKEN].concat()).unwrap();
+        assert!(guard.finds_in_headers(&HeaderMap::from_iter([(name, "1".parse().unwrap())])));
     }
 }

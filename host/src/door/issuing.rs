@@ -14,6 +14,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as Turn;
 use tokio::time::{sleep_until, timeout};
 
+/// No token is longer, in bytes: a server takes no longer header.
+const LARGEST: usize = 16 << 10;
+
 /// A source that takes longer has failed.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -46,8 +49,11 @@ impl IssuedToken {
     ///
     /// # Errors
     ///
-    /// It is empty, or has a character that no bearer token has.
+    /// It is empty, has more than 16 KiB, or has a character that no bearer token has.
     pub fn new(token: &str, expires: Option<SystemTime>) -> Result<IssuedToken, TokenSourceError> {
+        if token.len() > LARGEST {
+            return Err(TokenSourceError::permanent("it has more than 16 KiB"));
+        }
         let token = Token::parse("", token.as_bytes());
         let token = token.map_err(|_| TokenSourceError::permanent("it is empty, or has a character that no bearer token has"))?;
         Ok(IssuedToken(Issued { token: Arc::new(token), expires }))
@@ -277,6 +283,8 @@ mod tests {
     fn a_token_is_not_shown() {
         let issued = IssuedToken::new("the-real-token", None).unwrap();
         assert!(!format!("{issued:?}").contains("real"));
-        assert!(IssuedToken::new("a b", None).is_err() && IssuedToken::new("", None).is_err());
+        for bad in ["a b", "", &"a".repeat(LARGEST + 1)] {
+            assert!(IssuedToken::new(bad, None).is_err());
+        }
     }
 }

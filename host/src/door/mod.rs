@@ -313,7 +313,7 @@ impl WasiHttpHooks for Egress {
         let admitted = door.admit(&parts);
         let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone());
         if let Ok(admitted) = &admitted {
-            exchange.is_to(admitted.verb);
+            exchange.leaves(admitted.verb);
         }
         let span = exchange.span();
         let answer = async move {

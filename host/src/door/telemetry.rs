@@ -18,6 +18,7 @@ use wasmtime_wasi_http::Error;
 pub(crate) struct Exchange {
     tenant: Arc<str>,
     span: Span,
+    attempt: u32,
     begun: Instant,
 }
 
@@ -42,19 +43,19 @@ impl Exchange {
             status = Empty,
             bytes = Empty,
         );
-        if attempt > 1 {
-            metrics::counter!(figures::RETRIES, "tenant" => tenant.clone()).increment(1);
-        }
-        Exchange { tenant, span, begun: Instant::now() }
+        Exchange { tenant, span, attempt, begun: Instant::now() }
     }
 
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// What is done, where that can be told: `get`, `list` or `watch`.
-    pub(crate) fn is_to(&self, verb: Verb) {
+    /// The request leaves, to do this.
+    pub(crate) fn leaves(&self, verb: Verb) {
         self.span.record("verb", tracing::field::display(verb));
+        if self.attempt > 1 {
+            metrics::counter!(figures::RETRIES, "tenant" => self.tenant.clone()).increment(1);
+        }
     }
 
     /// The request does not leave.

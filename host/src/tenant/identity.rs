@@ -117,6 +117,9 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// The API server issues no token that lives less.
+const SHORTEST: Duration = Duration::from_secs(600);
+
 /// What an identity is for a tenant.
 pub(crate) struct Made {
     /// The token, where it stays outside of sandboxes.
@@ -172,6 +175,9 @@ impl Identity {
                     Namespace::parse(namespace).map_err(|_| refused(&format!("`{}` is no namespace", text::name(namespace))))?;
                 if !dns::is_host_name(service_account) || service_account.bytes().any(|b| b.is_ascii_uppercase()) {
                     return Err(refused(&format!("`{}` is no name of a service account", text::name(service_account))));
+                }
+                if spec.expiration_seconds < SHORTEST.as_secs() {
+                    return Err(refused("`expires_in` is less than ten minutes, which is too short"));
                 }
                 let ca = path(dir, files::CA);
                 let ca = move || files::read(read_file, &ca).map_err(TokenSourceError::retryable);

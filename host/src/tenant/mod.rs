@@ -143,7 +143,7 @@ impl Tenant {
     pub async fn store<T: View + 'static>(&self, data: impl FnOnce(CtxBuilder) -> T) -> Result<TenantStore<T>, Error> {
         let hostcall_bytes = self.limits().call.hostcall_bytes;
         let make = self.state.run_in_place(async |waiting| TenantStore::new(&self.state, waiting, hostcall_bytes, data).await);
-        self.state.told(None, make).await
+        self.state.told(None, false, make).await
     }
 
     /// The state of one sandbox, for a store that is made in another way than by [`Tenant::store`]. [`limit`](crate::limit) says what it

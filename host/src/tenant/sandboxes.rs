@@ -107,8 +107,8 @@ impl<I: Send + 'static> Sandboxes<Ctx, I> {
 }
 
 impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
-    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `name` is for spans and logs. `data` makes the data of each new store; `exports` and `typed`
-    /// are as for [`Sandboxes::typed`].
+    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `name` is for spans and logs. `data` makes the data of each new
+    /// store; `exports` and `typed` are as for [`Sandboxes::typed`].
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     /// Makes a call, and tells of it.
     pub(crate) async fn told<R>(&self, call: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
-        self.0.state.told(self.0.extension.as_deref(), call).await
+        self.0.state.told(self.0.extension.as_deref(), false, call).await
     }
 
     /// Makes a call, and leaves it to the caller to tell of it.
@@ -259,7 +259,7 @@ impl<T: View + Send + 'static, I> Sandbox<T, I> {
     /// [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let (state, extension) = (self.store.state().clone(), self.extension.clone());
-        state.told(extension.as_deref(), self.try_run(call)).await
+        state.told(extension.as_deref(), false, self.try_run(call)).await
     }
 
     /// The same, for as long as it takes.
@@ -267,7 +267,7 @@ impl<T: View + Send + 'static, I> Sandbox<T, I> {
         self.calls += 1;
         let (state, extension) = (self.store.state().clone(), self.extension.clone());
         let wait = self.store.wait(async |store| call(&self.guest, store).await);
-        state.told_if_failed(extension.as_deref(), wait).await
+        state.told(extension.as_deref(), true, wait).await
     }
 
     /// Makes a call, and leaves it to the caller to tell of it.

@@ -140,28 +140,20 @@ impl State {
         error
     }
 
-    /// Makes a call, in a span of its own, and tells of it: of any end that it comes to, also that it is dropped.
+    /// Makes a call, in a span of its own, and tells of it: of any end that it comes to, also that it is dropped. How long something `waits`
+    /// for what may happen says nothing: of that, only an error is told.
     pub(crate) async fn told<T>(
         &self,
         extension: Option<&str>,
+        waits: bool,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: false };
+        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: waits };
         let answer = Box::pin(call).instrument(told.span.clone()).await;
-        told.tell(answer.as_ref().map_or_else(Error::outcome, |_| "success"), answer.as_ref().err());
-        answer
-    }
-
-    /// The same for what waits until something happens: how long that takes says nothing, and only an error is told of.
-    pub(crate) async fn told_if_failed<T>(
-        &self,
-        extension: Option<&str>,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: true };
-        let answer = Box::pin(call).instrument(told.span.clone()).await;
-        if let Err(error) = &answer {
-            told.tell(error.outcome(), Some(error));
+        match &answer {
+            Ok(_) if waits => {}
+            Ok(_) => told.tell("success", None),
+            Err(error) => told.tell(error.outcome(), Some(error)),
         }
         answer
     }

@@ -46,7 +46,7 @@ impl<T: View + 'static> TenantStore<T> {
     /// After an error, or when the call was dropped before its end, the store is over: every other call is [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
-        state.told(None, self.try_run(call)).await
+        state.told(None, false, self.try_run(call)).await
     }
 
     /// Makes a call, and leaves it to the caller to tell of it.
