@@ -16,7 +16,8 @@ use wasmtime::Store;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 
-const HOSTILE: [&str; 10] = ["spin", "allocate", "flood", "hold", "leak", "strings", "recurse", "trap", "print", "read"];
+const HOSTILE: [&str; 11] =
+    ["spin", "allocate", "flood", "hold", "leak", "configurations", "strings", "recurse", "trap", "print", "read"];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -25,10 +26,13 @@ async fn main() {
     if !args.iter().any(|arg| arg == "--bench") {
         return;
     }
-    let seconds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(60);
-    policy();
     // As in a server: on a worker of tokio's.
     tokio::spawn(denial()).await.unwrap();
+    if args.iter().any(|arg| arg == "denial") {
+        return;
+    }
+    let seconds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(60);
+    policy();
     memory().await;
     identities().await;
     hostile(Duration::from_secs(seconds)).await;
@@ -147,6 +151,8 @@ async fn hostile(time: Duration) {
     let runtime = Runtime::builder().compiler(Compiler::in_process()).build().unwrap();
     let testbed = Testbed::start().await;
     let good: Vec<_> = (0..20).map(|number| builder(&runtime, &testbed, &format!("good-{number}")).build().unwrap()).collect();
+    // With connections, and code that has run.
+    lists(&good, time / 10).await;
     println!("20 good tenants alone: {}", lists(&good, time / 4).await);
     for mode in HOSTILE {
         let (lists, _) = beside(&runtime, &testbed, &good, &[mode], time / 10).await;

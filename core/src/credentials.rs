@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const RELOAD_AFTER: Duration = Duration::from_secs(50);
 
 /// So far may this clock be ahead of the API server's before a token that is still good counts as expired.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// What time it is.
 #[derive(Clone, Copy, Debug)]

@@ -65,6 +65,8 @@ codes! {
     ConnectionLost = "connection-terminated",
     /// What came is not HTTP, or cannot be handed over.
     HttpProtocol = "HTTP-protocol-error",
+    /// The answer has the tenant's token in it, which is not for the guest.
+    TokenInAnswer = "token-in-answer",
     /// The answer's head is too large. The text is the limit in bytes, or empty.
     HeadTooLarge = "HTTP-response-header-section-size",
     /// The answer's body is too large. The text is the limit in bytes, or empty.

@@ -19,6 +19,7 @@ mod properties;
 #[macro_use]
 mod records;
 pub mod request_info;
+pub mod secrets;
 pub mod server;
 pub mod text;
 #[cfg(feature = "tls")]

@@ -12,7 +12,7 @@ use std::fmt;
 const MAX_BYTES: usize = 8 << 10;
 
 /// What may be done with a resource. There are no verbs that change anything: a sandbox cannot send them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// One object by its name; a subresource; a path that is no resource.

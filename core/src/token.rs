@@ -30,13 +30,6 @@ impl Token {
         self.0.as_bytes()
     }
 
-    /// Replaces the token in a text.
-    pub fn take_out_of(&self, text: &mut String) {
-        if text.contains(&self.0) {
-            *text = text.replace(&self.0, "(redacted)");
-        }
-    }
-
     /// The payload of a token that is a JWT (RFC 7519): the claims, in JSON.
     pub fn payload(&self) -> Option<Vec<u8>> {
         let mut parts = self.0.split('.');

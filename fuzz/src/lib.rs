@@ -7,6 +7,7 @@ mod answers;
 mod config;
 mod decoding;
 mod hostile_files;
+mod peers;
 mod pem;
 mod permission;
 mod request;
@@ -19,6 +20,12 @@ mod hostile;
 #[expect(dead_code, reason = "the host reads files, too")]
 #[path = "../../host/src/input.rs"]
 mod input;
+#[expect(dead_code, reason = "the host says what it was")]
+#[path = "../../host/src/door/frames.rs"]
+mod frames;
+#[expect(dead_code, reason = "the host looks at headers, too")]
+#[path = "../../host/src/door/guard.rs"]
+mod guard;
 #[expect(dead_code, reason = "for one function that reads times")]
 #[path = "../../host/src/limits.rs"]
 mod limits;
@@ -47,6 +54,7 @@ pub use answers::{retry_after, status};
 pub use config::{namespace_and_server, token};
 pub use decoding::{json_list, protobuf_list, watch_json, watch_protobuf};
 pub use hostile_files::loader;
+pub use peers::{certificate, frames, guard};
 pub use pem::pem;
 pub use permission::{policy, request_info};
 pub use request::request;
@@ -55,7 +63,10 @@ pub use request::request;
 pub type Target = fn(&[u8]);
 
 /// All targets, by their names, which are those of the folders in `corpus/`, too.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 16] = [
+    ("certificate", certificate),
+    ("frames", frames),
+    ("guard", guard),
     ("json_list", json_list),
     ("loader", loader),
     ("namespace_and_server", namespace_and_server),

@@ -40,6 +40,8 @@ pub enum Error {
     Table(usize),
     /// The guest holds more resources of the host's than the 64 that it may: files, requests, bodies, streams.
     Resources(usize),
+    /// The guest's components hold more handles than [`CallLimits::handles`](crate::CallLimits::handles).
+    Handles(usize),
     /// The guest handed over more than [`CallLimits::hostcall_bytes`](crate::CallLimits::hostcall_bytes) in one call.
     HostcallBytes(usize),
     /// The tenant has as many sandboxes as [`TenantLimits::instances`](crate::TenantLimits::instances).
@@ -101,6 +103,12 @@ impl fmt::Display for Error {
             Error::Memory(limit) => write!(f, "the component needs more memory than its limit of {limit} bytes"),
             Error::Table(limit) => write!(f, "the component needs more table elements than its limit of {limit}"),
             Error::Resources(limit) => write!(f, "the component holds more than {limit} resources of the host's: it leaks them"),
+            Error::Handles(limit) => {
+                write!(
+                    f,
+                    "the component holds more handles than its limit of {limit}: it leaks them, or raise CallLimits::handles (call.handles)"
+                )
+            }
             Error::HostcallBytes(limit) => {
                 write!(f, "the component handed over more than its limit of {limit} bytes in one call")
             }
@@ -206,6 +214,7 @@ impl Error {
             Error::Memory(_) => "memory",
             Error::Table(_) => "table_elements",
             Error::Resources(_) => "resources",
+            Error::Handles(_) => "handles",
             Error::HostcallBytes(_) => "hostcall_bytes",
             Error::Instances(_) => "instances",
             Error::ConcurrentCalls(_) => "concurrent_calls",

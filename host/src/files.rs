@@ -1,10 +1,11 @@
 //! Reads the service account's files.
 
 use incluster_core::files::{NOT_A_FILE, NotRead};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// Reads the file at a path, at most so many bytes of it.
 pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
@@ -15,14 +16,33 @@ pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
 }
 
 fn read(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe does not wait for who writes to it; and what is open stays what it is.
-    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let file = open(Path::new(path))?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other(NOT_A_FILE));
     }
     let mut content = Vec::new();
     file.take(at_most).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Opens a file of a folder. Its links may lead to anything in the folder, as those that kubelet makes do, and to nothing outside of it.
+fn open(path: &Path) -> io::Result<File> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Err(ErrorKind::NotFound.into()) };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let folder = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // Opening a pipe does not wait for who writes to it; and what is open stays what it is.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&folder, name, flags, Mode::empty(), beneath) {
+        // Linux before 5.6, or a filter of system calls that does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            if !path.canonicalize()?.starts_with(dir.canonicalize()?) {
+                return Err(Errno::XDEV.into());
+            }
+            Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+        }
+        opened => Ok(opened?.into()),
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +70,26 @@ mod tests {
         assert_eq!(read(&path("directory")), Err(not_a_file));
         for absent in ["absent", "dangling"] {
             assert_eq!(read(&path(absent)), Err(ConfigError::FileMissing(path(absent))));
+        }
+    }
+
+    #[test]
+    fn links_do_not_lead_out_of_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+        fs::create_dir(path("..now")).unwrap();
+        fs::write(path("..now/token"), "text").unwrap();
+        for (link, to) in [("..data", "..now"), ("token", "..data/token")] {
+            std::os::unix::fs::symlink(to, path(link)).unwrap();
+        }
+        assert_eq!(files::read(read_file, &path("token")), Ok(b"text".to_vec()));
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::write(outside.path(), "another's").unwrap();
+        for to in [outside.path().to_str().unwrap(), "/proc/self/environ", "/proc/self/fd/0", "../../etc/passwd"] {
+            let _ = fs::remove_file(path("namespace"));
+            std::os::unix::fs::symlink(to, path("namespace")).unwrap();
+            let read = files::read(read_file, &path("namespace"));
+            assert!(matches!(read, Err(ConfigError::FileUnreadable { .. })), "{to}: {read:?}");
         }
     }
 

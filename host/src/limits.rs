@@ -57,6 +57,9 @@ pub struct CallLimits {
     /// The elements of each of the guest's tables. 20,000 by default, which is what the pool has room for: see
     /// [`Pool::table_elements`](crate::Pool::table_elements).
     pub table_elements: usize,
+    /// How many handles of resources a sandbox's components may hold at once, those of their own resources among them. 100,000 by default,
+    /// as in wasmtime.
+    pub handles: usize,
     /// What an extension may hand to a host function in one call, or return from one, in bytes. 1 MiB by default. It bounds what
     /// the host holds for a sandbox: 64 resources of this size. The host's own calls may return as much as the memory holds.
     #[serde(with = "size")]
@@ -106,6 +109,7 @@ impl Default for CallLimits {
         CallLimits {
             memory: 256 << 20,
             table_elements: 20_000,
+            handles: 100_000,
             hostcall_bytes: 1 << 20,
             cpu_time: Duration::from_secs(10),
             wall_time: Duration::from_secs(120),
@@ -135,7 +139,7 @@ impl Limits {
     /// None may be zero, and tables may have as many elements as the pool has room for.
     pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
         let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = self.tenant;
-        let CallLimits { memory, table_elements, hostcall_bytes, cpu_time, wall_time } = self.call;
+        let CallLimits { memory, table_elements, handles, hostcall_bytes, cpu_time, wall_time } = self.call;
         let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self.request;
         let zero = [
             ("tenant.instances", instances == 0),
@@ -145,6 +149,7 @@ impl Limits {
             ("tenant.requestBurst", request_burst == 0),
             ("call.memory", memory == 0),
             ("call.tableElements", table_elements == 0),
+            ("call.handles", handles == 0),
             ("call.hostcallBytes", hostcall_bytes == 0),
             ("call.cpuTime", cpu_time.is_zero()),
             ("call.wallTime", wall_time.is_zero()),

@@ -176,6 +176,7 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
         cpu_time: Duration::from_millis(200),
         wall_time: Duration::from_secs(20),
         memory: 16 << 20,
+        handles: 100,
         ..CallLimits::default()
     };
     let limits = TenantLimits { requests_per_second: 5, request_burst: 5, open_streams: 3, ..TenantLimits::default() };
@@ -193,6 +194,7 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
     assert!(matches!(ended(&limited, "spin").await.0, Err(Error::CpuTime(_))));
     assert!(matches!(ended(&limited, "allocate").await.0, Err(Error::Memory(limit)) if limit == 16 << 20));
     assert!(matches!(ended(&limited, "leak").await.0, Err(Error::Resources(64))));
+    assert!(matches!(ended(&limited, "configurations").await.0, Err(Error::Handles(100))));
     let roomy = Limits { call: CallLimits { memory: 64 << 20, ..call }, ..limits };
     let roomy = limited.with_limits(roomy).unwrap();
     assert!(matches!(ended(&roomy, "strings").await.0, Err(Error::HostcallBytes(limit)) if limit == 1 << 20));

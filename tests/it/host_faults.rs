@@ -1,8 +1,11 @@
 //! Rows of the fault matrix that are this host's alone: HTTP/2, and a watch whose pauses may be shorter than what its client
 //! takes for a good connection's life.
 
+use crate::caller::Caller;
 use crate::faults::{Call, half_a_list, lost, passes, passes_for, timeout};
-use testbed::Fault;
+use crate::http_2::frame;
+use incluster::types::{Error, TransportError};
+use testbed::{Fault, Testbed};
 
 #[tokio::test]
 async fn http_2_goaway() {
@@ -23,4 +26,23 @@ async fn http_2_stream_reset_in_the_body() {
 #[tokio::test]
 async fn half_a_watch_then_nothing() {
     passes_for(&[Call::Watch], half_a_list(), timeout).await;
+}
+
+/// What carries nothing costs nobody anything for long: PING, SETTINGS, WINDOW_UPDATE, empty DATA, and what nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_2_frames_that_carry_nothing_end_the_connection() {
+    // `:status: 200` of the static table, and a type.
+    let head = frame(1, 4, 1, b"\x88\x0f\x10\x10application/json");
+    for (kind, payload) in [(6, 8), (4, 0), (8, 4), (0, 0), (0xbe, 0)] {
+        let flood = frame(kind, 0, u8::from(kind == 0), &[0, 0, 0, 0, 0, 0, 0, 1][8 - payload..]);
+        // No DATA comes before a head.
+        for first in [head.clone(), Vec::new()].into_iter().take(if kind == 0 { 1 } else { 2 }) {
+            let testbed = Testbed::faulty(Fault::Frames(first, flood.clone())).await;
+            let error = Caller::at(&testbed.server.url(), &testbed).outcome(Call::List).await.unwrap_err();
+            let Error::Transport(TransportError::HttpProtocol(why)) = &error else { panic!("{kind}: {error:?}") };
+            // The library has a limit of its own for empty DATA.
+            let says = if kind == 0 { "excessive load" } else { "more than 1000 HTTP/2 frames without content in a second" };
+            assert!(why.contains(says), "{kind}: {why}");
+        }
+    }
 }

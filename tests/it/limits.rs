@@ -2,7 +2,7 @@
 
 use crate::{kubernetes, portable, tenant, tenant_at};
 use incluster::types::{ConfigError, Error, ListOptions, TransportError};
-use incluster::{CallLimits, Error as HostError, Limits, RequestLimits, Tenant};
+use incluster::{CallLimits, Error as HostError, Limits, RequestLimits, Tenant, TenantLimits};
 use std::time::Duration;
 use testbed::{Answer, Ca, Recording, Server, TOKEN, Testbed, Volume};
 use tokio::io::AsyncReadExt;
@@ -176,5 +176,32 @@ async fn first_byte() {
     match kubernetes(list(&tenant(&testbed).with_limits(limits).unwrap()).await) {
         Err(Error::Transport(TransportError::Timeout(phase))) => assert_eq!(phase, "first byte"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// `SECURITY.md` says what the defaults are.
+#[test]
+fn the_defaults_are_as_they_are_said_to_be() {
+    let (_, said) = crate::tidy::files("SECURITY.md").remove(0);
+    let Limits { tenant, call, request } = Limits::default();
+    let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = tenant;
+    assert!(instances == concurrent_calls && instances == open_streams);
+    let seconds = |limit: Duration| format!("{} s", limit.as_secs());
+    let phases = [request.connect, request.handshake, request.first_byte, request.between_bytes, request.watch_pause];
+    for row in [
+        format!(
+            "of a sandbox: memory, elements of each table, handles | {} MiB, {}, {} |",
+            call.memory >> 20,
+            call.table_elements,
+            call.handles
+        ),
+        format!("hands over at once; resources of the host's | {} MiB, 64 |", call.hostcall_bytes >> 20),
+        format!("its computing; the whole call | {}, {} |", seconds(call.cpu_time), seconds(call.wall_time)),
+        format!("sandboxes, calls, open answers | {instances} each |"),
+        format!("its requests | {requests_per_second} a second, {request_burst} at once |"),
+        format!("in a watch | {} |", phases.map(seconds).join(", ")),
+        format!("an answer's body | {} MiB |", request.response_bytes >> 20),
+    ] {
+        assert!(said.contains(&row), "{row}");
     }
 }

@@ -10,6 +10,8 @@ mod command_extensions;
 mod command_streams;
 mod components;
 mod configuration;
+#[path = "../transport/echoes.rs"]
+mod echoes;
 mod embedding;
 mod errors;
 mod extension_worlds;
@@ -18,6 +20,7 @@ mod extensions;
 mod faults;
 mod host_faults;
 mod hostile_files;
+mod http_2;
 mod identities;
 mod interfaces;
 mod limits;

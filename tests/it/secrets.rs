@@ -1,10 +1,108 @@
 //! The token is sent to the API server, and appears nowhere else.
 
+use crate::echoes::{certificate, http_1, leaks, volume};
+use crate::http_2::http_2;
 use crate::log::Log;
 use crate::{portable, tenant, tenant_at};
-use incluster::Tenant;
 use incluster::types::{ListOptions, PagingOptions, WatchOptions};
-use testbed::{Answer, Ca, Request, TOKEN, Testbed};
+use incluster::{Error, Tenant};
+use metrics_util::debugging::DebuggingRecorder;
+use std::fmt::Debug;
+use testbed::{Answer, Ca, Chunk, Request, TOKEN, Testbed};
+use tokio::sync::mpsc;
+
+/// What a caller gets of a tenant, error or not.
+async fn said(tenant: &Tenant, is_brokered: bool) -> Vec<String> {
+    // What is whole belongs to whoever asked, and has the token itself.
+    fn shown<T: Debug>(answer: &Result<T, Error>, is_brokered: bool) -> String {
+        match answer {
+            Ok(answer) if is_brokered => format!("{answer:?}"),
+            Ok(_) => String::new(),
+            Err(error) => format!("{error:?} {error}"),
+        }
+    }
+    let list = tenant.list_namespaced_pods("shop", &ListOptions::ALL).await;
+    let mut pages = tenant.page_namespaced_pods("shop", &ListOptions::ALL, &PagingOptions::DEFAULT).await.unwrap();
+    let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
+    let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
+    let text = tenant.get_json("/api").await.map(|json| String::from_utf8_lossy(&json).into_owned());
+    vec![
+        shown(&list, is_brokered),
+        shown(&pages.next().await, is_brokered),
+        shown(&watch.next().await, is_brokered),
+        shown(&text, is_brokered),
+    ]
+}
+
+/// By every way that a peer has, to guests that have the token and to those that have not, with all logs at their loudest.
+#[tokio::test]
+async fn no_peer_brings_the_token_anywhere() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+
+    let mut testbeds = vec![("a certificate", certificate().await), ("ca.crt", volume().await)];
+    for (way, fault) in http_1().into_iter().chain(http_2()) {
+        testbeds.push((way, Testbed::faulty(fault).await));
+    }
+    let mut withheld = 0;
+    for (way, testbed) in &testbeds {
+        for (make, is_brokered) in [(tenant as fn(&Testbed) -> Tenant, true), (portable, false)] {
+            let said = said(&make(testbed), is_brokered).await;
+            for text in &said {
+                assert!(!leaks(text), "{way}: {text}");
+                withheld += usize::from(text.contains("and was withheld"));
+            }
+            assert!(!testbed.server.requests().is_empty() || ["a certificate", "ca.crt"].contains(way), "{way}: {said:?}");
+        }
+    }
+    assert!(withheld > 50, "{withheld}");
+    tracing::trace!("all logs are on");
+    let log = log.text();
+    assert!(log.contains("incluster: failed") && log.contains("all logs are on"));
+    let client = |line: &&str| !line.contains("testbed") && leaks(line);
+    assert_eq!(log.lines().find(client), None);
+    for (key, ..) in snapshotter.snapshot().into_vec() {
+        assert!(key.key().labels().all(|label| !leaks(label.value())), "{key:?}");
+    }
+}
+
+/// A watch goes on when the token is renewed: what is sent back then is the new one, or still the old one.
+#[tokio::test]
+async fn a_watch_that_outlives_a_token_knows_the_next_one() {
+    let renewed = TOKEN.replace("eyJhdWQi", "eyJhYmMi");
+    for sent_back in [TOKEN, &renewed] {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let events = Answer::streaming(200, receiver).header("content-type", "application/json");
+        let accepted = renewed.clone();
+        let testbed = Testbed::serving(move |request: &Request| match request.header("authorization") {
+            _ if request.path_and_query.contains("watch=") => events.clone(),
+            Some(sent) if sent.ends_with(&accepted) => Answer::new(200, "{}").header("content-type", "application/json"),
+            _ => Answer::new(401, ""),
+        });
+        let testbed = testbed.await;
+        let tenant = tenant(&testbed);
+        let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
+        let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
+        let event = |name: &str| {
+            let pod = format!(r#"{{"kind":"Pod","metadata":{{"name":"{name}","resourceVersion":"2"}}}}"#);
+            sender.send(Chunk::Data(format!("{{\"type\":\"ADDED\",\"object\":{pod}}}\n").into())).unwrap();
+        };
+        // As a token begins, and no more: nothing waits.
+        event(&TOKEN[..15]);
+        assert!(watch.next().await.unwrap().is_some());
+        testbed.volume.set("token", renewed.as_bytes());
+        tenant.get_json("/api").await.unwrap();
+        event("another");
+        assert!(watch.next().await.unwrap().is_some());
+        event(sent_back);
+        let error = watch.next().await.unwrap_err().to_string();
+        assert!(error.contains("and was withheld") && !leaks(&error), "{error}");
+    }
+}
 
 /// The parts of the token that would be of use to somebody.
 fn has_secret(text: &str) -> bool {
@@ -87,8 +185,9 @@ async fn the_token_is_in_no_log_error_or_debug() {
     for text in &texts {
         assert!(!has_secret(text), "{text}");
     }
+    tracing::trace!("all logs are on");
     let log = log.text();
-    assert!(log.contains("hyper"), "the logs of the HTTP client are on");
+    assert!(log.contains("all logs are on"));
     let line = log.lines().find(|line| has_secret(line));
     assert_eq!(line, None);
 }

@@ -7,6 +7,7 @@ mod identity;
 mod lists;
 mod memory;
 mod paging;
+mod paths;
 mod watching;
 
 use incluster::policy::Policy;

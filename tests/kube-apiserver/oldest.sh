@@ -102,6 +102,12 @@ configure() {
     openssl rand -hex 16 >token
     echo "$(cat token),admin,admin,system:masters" >tokens.csv
   fi
+  cat >audit-policy <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+YAML
   cat >kubeconfig <<YAML
 apiVersion: v1
 kind: Config
@@ -130,7 +136,7 @@ serve() {
     --advertise-address=192.0.2.1 --endpoint-reconciler-type=none --service-cluster-ip-range=203.0.113.0/24 \
     --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --authorization-mode=RBAC --token-auth-file=tokens.csv \
     --service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file=sa.key \
-    --service-account-key-file=sa.key --disable-admission-plugins=ServiceAccount >apiserver.log 2>&1 &
+    --audit-policy-file=audit-policy --audit-log-path=audit.log --service-account-key-file=sa.key --disable-admission-plugins=ServiceAccount >apiserver.log 2>&1 &
   for _ in $(seq 300); do
     [ "$(jobs -pr | wc -l)" = 2 ] || break
     if [ "$("$dir/kubectl" --kubeconfig=kubeconfig get --raw /readyz 2>/dev/null)" = ok ]; then

@@ -29,7 +29,7 @@ for first in range(20000, 60000, 7):
   trap 'kill %1 || true; sh -c "$end" || true' EXIT
   export PATH=$dir:$PATH KUBECONFIG=$dir/server/kubeconfig ETCDCTL_ENDPOINTS=http://127.0.0.1:$((port + 1))
   for _ in $(seq 300); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
-  export REAL_RESTART=$end
+  export REAL_RESTART=$end REAL_AUDIT_LOG=$dir/server/audit.log
   "${BASH_SOURCE[0]}"
   exit
 fi
@@ -42,6 +42,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
   exit
 fi
 
+if [ -n "${CLUSTER_DIR:-}" ]; then
+  export REAL_AUDIT_LOG=$CLUSTER_DIR/audit.log
+fi
 command -v "$KUBECTL" >/dev/null || { echo "test-real: there is no kubectl: set KUBECTL to one" >&2; exit 1; }
 namespace=incluster-test-$(openssl rand -hex 4)
 work=$(mktemp -d)

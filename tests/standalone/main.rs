@@ -5,6 +5,8 @@ mod caller;
 mod clock;
 mod component;
 mod connections;
+#[path = "../transport/echoes.rs"]
+mod echoes;
 #[path = "../transport/faults.rs"]
 mod faults;
 #[path = "../it/interfaces.rs"]

@@ -1,12 +1,17 @@
 //! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
 
 use crate::ConfigError;
+use crate::text::MAX_NAMES;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many sections of a ca.crt are looked at; a bundle of all public CAs has fewer than 200.
+const MAX_CERTIFICATES: usize = 1000;
 
 /// A ca.crt, and the TLS configuration that its last good content made.
 pub struct Trust {
@@ -101,6 +106,8 @@ impl Trust {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols.clone_from(&self.protocols);
+        // A session that is resumed does not look at the certificate again, which may have expired.
+        config.resumption = Resumption::disabled();
         Ok(config)
     }
 }
@@ -119,18 +126,31 @@ fn not_empty(content: Vec<u8>) -> Result<Vec<u8>, TrustError> {
 /// one.
 fn roots(pem: &[u8], tell: Tell<'_>) -> Result<(RootCertStore, bool), TrustError> {
     let mut roots = RootCertStore::empty();
-    let mut is_whole = true;
-    for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+    let (mut is_whole, mut passed_over) = (true, 0);
+    for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate().take(MAX_CERTIFICATES) {
         is_whole &= !matches!(&certificate, Err(pem::Error::MissingSectionEnd { .. }));
         let added = match certificate {
             Ok(der) => roots.add(der).map_err(|e| e.to_string()),
-            Err(e) => Err(e.to_string()),
+            Err(e) => Err(of_pem(&e).to_string()),
         };
         if let Err(error) = added {
-            tell(News::PassedOver(place, &error));
+            passed_over += 1;
+            if passed_over <= MAX_NAMES {
+                tell(News::PassedOver(place, &error));
+            }
         }
     }
     if roots.is_empty() { Err(TrustError::NoCertificate) } else { Ok((roots, is_whole)) }
+}
+
+/// What is wrong with a section, without what it holds.
+fn of_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "its end is missing",
+        pem::Error::IllegalSectionStart { .. } => "its first line is malformed",
+        pem::Error::Base64Decode(_) => "it is not base64",
+        _ => "it cannot be read",
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::failure::{Code, Failure};
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, OtherError};
 use std::error::Error as StdError;
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, SystemTime};
 
@@ -81,9 +81,12 @@ fn of_certificate(error: &CertificateError) -> String {
 }
 
 fn date(time: UnixTime) -> String {
-    match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        None => "a time out of range".into(),
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
+    let mut text = String::new();
+    // A time after the year 9999 cannot be written.
+    match time.map(|time| write!(text, "{}", humantime::format_rfc3339_seconds(time))) {
+        Some(Ok(())) => text,
+        _ => "a time out of range".into(),
     }
 }
 

@@ -11,8 +11,10 @@ use incluster::Compiler;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Browser, Cluster, METRICS, compiler, started};
+use testbed::{Fault, TOKEN, Testbed};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
@@ -274,7 +276,7 @@ async fn what_was_known_serves_while_the_api_server_is_gone() {
     cluster.add("a").await;
     let (_gateway, browser, url) = start(&cluster.write("gone", &cluster.route("gone", "extension: sticky.wasm"))).await;
     assert_eq!(browser.get(&url).await.0, 200);
-    let other = testbed::Testbed::start().await;
+    let other = Testbed::start().await;
     drop(std::mem::replace(&mut cluster.testbed.server, other.server));
     for _ in 0..5 {
         let (status, body) = browser.get(&url).await;
@@ -344,4 +346,54 @@ async fn a_small_address_space_has_fewer_places() {
     until(&Browser::new(), line.split([' ', ',']).nth(2).unwrap(), |status, _| status == 200).await;
     let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
     assert!(log.contains("trying fewer"), "{log}");
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// To no client, status page, metric or log, by an answer or by GOAWAY.
+#[tokio::test]
+async fn an_api_server_that_sends_back_what_it_was_sent_brings_the_token_nowhere() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    // GOAWAY: no stream was processed, ENHANCE_YOUR_CALM, and why.
+    let why = TOKEN.as_bytes();
+    let [high, low] = u16::try_from(8 + why.len()).unwrap().to_be_bytes();
+    let head = [0, high, low, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb];
+    let says = format!("HTTP/1.1 403 {TOKEN}\r\nContent-Type: text/plain\r\nWarning: {TOKEN}\r\n\r\nyou sent Bearer {TOKEN}");
+    let mut shown = Vec::new();
+    for fault in [Fault::Raw(says.into_bytes()), Fault::Frames([&head[..], why].concat(), Vec::new())] {
+        let mut cluster = Cluster::start().await;
+        cluster.testbed = Testbed::faulty(fault).await;
+        let (gateway, browser, url) = start(&cluster.write("echo", &cluster.route("echo", "host: 127.0.0.1"))).await;
+        cluster.testbed.server.until_requests(2).await;
+        let page = format!("http://{}", gateway.status_address);
+        for url in [&url, &page, &format!("{page}/metrics")] {
+            shown.push(browser.get(url).await.1);
+        }
+        gateway.stop().await;
+    }
+    shown.push(String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned());
+    let signature = TOKEN.rsplit('.').next().unwrap();
+    for text in &shown {
+        // What the server itself was sent is in this process's log, too.
+        let lines = text.lines().filter(|line| !line.contains("testbed"));
+        let leaks = |line: &&str| signature.as_bytes().windows(16).any(|part| line.contains(std::str::from_utf8(part).unwrap()));
+        assert_eq!(lines.filter(leaks).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+    assert!(shown.last().unwrap().contains("failed"), "the log is on");
 }

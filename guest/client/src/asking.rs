@@ -10,6 +10,7 @@ use crate::types::{Error, RetryPolicy};
 use incluster_core::Token;
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
+use incluster_core::secrets::Secrets;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,15 @@ pub struct Settings {
     pub retry_policy: Cell<RetryPolicy>,
     /// How long their parts may take, and how much may come.
     pub limits: RequestLimits,
+    /// What was sent, and may be sent back.
+    pub secrets: Secrets,
+}
+
+impl Settings {
+    /// Those of a new client.
+    pub fn new(retry_policy: RetryPolicy, limits: RequestLimits) -> Rc<Settings> {
+        Rc::new(Settings { retry_policy: Cell::new(retry_policy), limits, secrets: Secrets::default() })
+    }
 }
 
 /// A successful answer, whose body is still to be read.
@@ -31,18 +41,15 @@ pub struct Answer<B> {
     pub encoding: Encoding,
     /// The body.
     pub body: B,
-    /// What was sent, and may be sent back.
-    pub token: Arc<Token>,
 }
 
 /// The attempts of one call: the token, the request, the failure's text, the waits.
 #[derive(Debug)]
 pub struct Asking {
     request: Rc<Request>,
+    settings: Rc<Settings>,
     policy: RetryPolicy,
-    limits: RequestLimits,
     begun: Instant,
-    token: Option<Arc<Token>>,
     /// Those that count: a token that was renewed meanwhile is no failure of the server's.
     attempts: u32,
     sent: u32,
@@ -69,13 +76,12 @@ type Asked<B> = Result<Answer<B>, Error>;
 
 impl Asking {
     /// A call that begins now.
-    pub fn new(request: Request, settings: &Settings, now: Now) -> Asking {
+    pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Asking {
         Asking {
             request: Rc::new(request),
+            settings: settings.clone(),
             policy: settings.retry_policy.get(),
-            limits: settings.limits,
             begun: now.instant,
-            token: None,
             attempts: 1,
             sent: 0,
             reloaded: false,
@@ -97,12 +103,11 @@ impl Asking {
         match (std::mem::replace(&mut self.state, State::Over), event) {
             (State::Unsent, Event::Go) | (State::Waiting, Event::TimeOver) => self.look_for_token(false),
             (State::Unsent, Event::Token(Ok(token))) => self.send(now, random, token),
-            (State::Unsent, Event::Token(Err(error))) => Do::HandOut(Err(Error::Config(error.into()))),
+            (State::Unsent, Event::Token(Err(error))) => {
+                Do::HandOut(Err(redact(&self.settings.secrets, Error::Config(error.into()))))
+            }
             (State::Sent(_), Event::Head(head, body)) => match response::success(&head) {
-                Ok(Some(encoding)) => match &self.token {
-                    Some(token) => Do::HandOut(Ok(Answer { encoding, body, token: token.clone() })),
-                    None => out_of_turn(),
-                },
+                Ok(Some(encoding)) => Do::HandOut(Ok(Answer { encoding, body })),
                 Ok(None) => self.read_failure(now, random, head, Vec::new(), body),
                 Err(error) => self.failed(now, random, error),
             },
@@ -129,8 +134,8 @@ impl Asking {
     }
 
     fn send<B>(&mut self, now: Now, random: u64, token: Arc<Token>) -> Do<B, Asked<B>> {
-        self.token = Some(token.clone());
-        match Phase::begin("first byte", self.limits.head(), now.instant, Some(self.deadline())) {
+        self.settings.secrets.add(token.as_bytes(), now.wall);
+        match Phase::begin("first byte", self.settings.limits.head(), now.instant, Some(self.deadline())) {
             Ok(phase) => {
                 self.state = State::Sent(phase);
                 self.sent = self.sent.saturating_add(1);
@@ -141,7 +146,7 @@ impl Asking {
     }
 
     fn read_failure<B>(&mut self, now: Now, random: u64, head: Head, read: Vec<u8>, body: B) -> Do<B, Asked<B>> {
-        match Phase::begin("between bytes", self.limits.between_bytes, now.instant, Some(self.deadline())) {
+        match Phase::begin("between bytes", self.settings.limits.between_bytes, now.instant, Some(self.deadline())) {
             Ok(phase) => {
                 self.state = State::Refused { head, read, phase };
                 Do::Next(Todo::Read(body, phase.until))
@@ -152,10 +157,7 @@ impl Asking {
 
     /// The attempt has failed, perhaps after its answer began well: goes on to the next one, unless this error is the last.
     pub fn failed<B>(&mut self, now: Now, random: u64, error: Error) -> Do<B, Asked<B>> {
-        let error = match &self.token {
-            Some(token) => redact(token, error),
-            None => error,
-        };
+        let error = redact(&self.settings.secrets, error);
         if matches!(&error, Error::Api(status) if status.code == 401) && !self.reloaded {
             self.reloaded = true;
             return self.look_for_token(true);
@@ -192,7 +194,7 @@ mod tests {
     fn what_an_embedder_raises_takes_effect() {
         let limits = RequestLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..RequestLimits::DEFAULT };
         let policy = RetryPolicy { attempts: 1, deadline_milliseconds: 24 * 3_600_000 };
-        let settings = Settings { retry_policy: Cell::new(policy), limits };
+        let settings = Settings::new(policy, limits);
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut asking = Asking::new(request, &settings, now);
@@ -209,7 +211,7 @@ mod tests {
     /// A repeated request says so, for whoever counts.
     #[test]
     fn a_request_says_which_attempt_it_is() {
-        let settings = Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: RequestLimits::DEFAULT };
+        let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut asking = Asking::new(request, &settings, now);

@@ -8,6 +8,7 @@ use crate::transport::too_large;
 use crate::types::{Error, PodList};
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
+use std::rc::Rc;
 
 /// What an answer's body becomes, piece by piece.
 pub trait Sink {
@@ -36,7 +37,7 @@ pub struct Call<S> {
 
 impl<S: Output> Call<S> {
     /// A call that begins now.
-    pub fn new(request: Request, settings: &Settings, now: Now) -> Call<S> {
+    pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Call<S> {
         let asking = Asking::new(request, settings, now);
         Call { receiving: Receiving { asking, limits: settings.limits, reading: None }, sink: S::default() }
     }

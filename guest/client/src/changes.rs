@@ -7,10 +7,8 @@ use crate::redact::redact;
 use crate::request::Request;
 use crate::retry;
 use crate::types::{ChangeKind, Error, TransportError};
-use incluster_core::Token;
 use incluster_core::credentials::Now;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec;
 
@@ -79,7 +77,6 @@ struct Stream<B> {
     body: Option<B>,
     phase: Option<Phase>,
     encoding: Encoding,
-    token: Arc<Token>,
     frames: Frames,
     begun: Instant,
     fruitful: bool,
@@ -142,15 +139,15 @@ impl<B, T> Changes<B, T> {
             }
             (Connection::Asking(asking), event) => return self.ask(now, random, asking, event),
             (Connection::Open(mut stream), Event::Chunk(body, chunk)) => {
-                let (decode, encoding, token) = (self.decode, stream.encoding, &stream.token);
+                let (decode, encoding, secrets) = (self.decode, stream.encoding, &self.settings.secrets);
                 let mut arrived = Vec::new();
                 let pushed = stream.frames.push(chunk, &mut |frame| {
-                    arrived.push(decode(encoding, frame).map_err(|error| redact(token, error)));
+                    arrived.push(decode(encoding, frame).map_err(|error| redact(secrets, error)));
                 });
                 match pushed {
                     Ok(()) => stream.body = Some(body),
                     // What arrived before comes first.
-                    Err(error) => arrived.push(Err(redact(token, error))),
+                    Err(error) => arrived.push(Err(redact(secrets, error))),
                 }
                 self.arrived = arrived.into_iter();
                 self.connection = Connection::Open(stream);
@@ -162,7 +159,7 @@ impl<B, T> Changes<B, T> {
                 }
             }
             (Connection::Open(stream), Event::Failed(error)) => {
-                self.arrive(Err(redact(&stream.token, error)));
+                self.arrive(Err(redact(&self.settings.secrets, error)));
                 self.connection = Connection::Open(stream);
             }
             (Connection::Open(stream), Event::TimeOver) => {
@@ -259,9 +256,9 @@ impl<B, T> Changes<B, T> {
                 self.connection = Connection::Asking(asking);
                 return Some(Do::Next(todo));
             }
-            Do::HandOut(Ok(Answer { encoding, body, token })) => {
+            Do::HandOut(Ok(Answer { encoding, body })) => {
                 let (body, frames) = (Some(body), Frames::new(encoding));
-                let stream = Stream { body, phase: None, encoding, token, frames, begun: now.instant, fruitful: false };
+                let stream = Stream { body, phase: None, encoding, frames, begun: now.instant, fruitful: false };
                 self.connection = Connection::Open(stream);
             }
             Do::HandOut(Err(error)) if is_gone(&error) => self.arrive(Err(error)),

@@ -15,7 +15,6 @@ use incluster_core::credentials::{Credentials, Now};
 use incluster_core::files::{self, mounted};
 use incluster_core::limits::{self, RequestLimits};
 use incluster_core::{Namespace, Server};
-use std::cell::Cell;
 use std::rc::Rc;
 
 /// A client for the API server of the pod that it runs in. Clones are the same client.
@@ -50,7 +49,7 @@ impl<T: Transport> Client<T> {
         };
         let told = variable(limits::VARIABLE);
         let limits = RequestLimits::from_environment(told.as_deref());
-        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits });
+        let settings = Settings::new(RetryPolicy::DEFAULT, limits);
         let transport = T::to(&server, limits, told.is_some());
         Ok(Client(Rc::new(Inner { server, transport, namespace, credentials, settings })))
     }
@@ -108,10 +107,7 @@ impl<T: Transport> Client<T> {
 
     /// The error without the token, which a server may have sent back.
     pub fn redact(&self, error: Error) -> Error {
-        match self.0.credentials.last() {
-            Some(token) => redact(&token, error),
-            None => error,
-        }
+        redact(&self.settings().secrets, error)
     }
 
     /// Does what a machine says until it hands something out.

@@ -1,15 +1,19 @@
-//! Takes the token out of errors. A server, or a proxy, may send back what it was sent: in a body, a reason, a redirect.
+//! Makes text of what a server, or a proxy before it, said: a body, a reason, a redirect.
 
 use crate::types::{ConfigError, Error, Status, TransportError};
-use incluster_core::Token;
+use incluster_core::secrets::Secrets;
 
-/// The error, with `(redacted)` for every token in its texts.
-pub fn redact(token: &Token, mut error: Error) -> Error {
-    let mut take_out = |text: &mut String| token.take_out_of(text);
+/// The error, with `(redacted)` for every token in its texts, without control characters, and cut.
+pub fn redact(secrets: &Secrets, mut error: Error) -> Error {
+    let say = |text: &mut String| *text = secrets.text(text);
     match &mut error {
-        Error::Api(status) => texts(status).for_each(&mut take_out),
+        Error::Api(status) => {
+            texts(status).for_each(say);
+            // It is sent again, as it is.
+            status.continue_token.iter_mut().for_each(|token| secrets.redact(token));
+        }
         Error::Config(error) => match error {
-            ConfigError::FileUnreadable(file) | ConfigError::TokenExpired(file) => take_out(&mut file.reason),
+            ConfigError::FileUnreadable(file) | ConfigError::TokenExpired(file) => say(&mut file.reason),
             ConfigError::EnvironmentMissing(text)
             | ConfigError::EnvironmentEmpty(text)
             | ConfigError::InvalidHost(text)
@@ -20,11 +24,11 @@ pub fn redact(token: &Token, mut error: Error) -> Error {
             | ConfigError::FileTooLarge(text)
             | ConfigError::InvalidToken(text)
             | ConfigError::NoCertificate(text)
-            | ConfigError::InvalidNamespace(text) => take_out(text),
+            | ConfigError::InvalidNamespace(text) => say(text),
         },
-        Error::Transport(error) => take_out(detail(error)),
+        Error::Transport(error) => say(detail(error)),
         Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
-            take_out(text)
+            say(text)
         }
     }
     error
@@ -51,17 +55,23 @@ fn texts(status: &mut Status) -> impl Iterator<Item = &mut String> {
         let causes = details.causes.iter_mut().flat_map(|cause| [&mut cause.reason, &mut cause.message, &mut cause.field]);
         [&mut details.name, &mut details.group, &mut details.kind, &mut details.uid].into_iter().chain(causes).flatten()
     });
-    std::iter::once(&mut status.message).chain(&mut status.reason).chain(&mut status.continue_token).chain(details)
+    std::iter::once(&mut status.message).chain(&mut status.reason).chain(details)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::{StatusCause, StatusDetails};
+    use std::time::SystemTime;
+
+    fn secrets() -> Secrets {
+        let secrets = Secrets::default();
+        secrets.add(b"s3cr3t", SystemTime::UNIX_EPOCH);
+        secrets
+    }
 
     #[test]
     fn no_text_of_a_status_keeps_the_token() {
-        let token = Token::parse("/t", b"s3cr3t").unwrap();
         let text = || Some("you sent Bearer s3cr3t, s3cr3t".to_string());
         let error = Error::Api(Status {
             code: 403,
@@ -77,19 +87,18 @@ mod tests {
             retry_after_seconds: None,
             continue_token: text(),
         });
-        let redacted = format!("{:?}", redact(&token, error));
+        let redacted = format!("{:?}", redact(&secrets(), error));
         assert!(!redacted.contains("s3cr3t"), "{redacted}");
         assert_eq!(redacted.matches("Bearer (redacted), (redacted)").count(), 10);
     }
 
     #[test]
     fn other_texts_too() {
-        let token = Token::parse("/t", b"s3cr3t").unwrap();
         for error in [
             Error::Transport(TransportError::Redirected("302 to https://evil/?t=s3cr3t".into())),
             Error::MalformedResponse("content-type \"s3cr3t\"".into()),
         ] {
-            assert!(!format!("{:?}", redact(&token, error)).contains("s3cr3t"));
+            assert!(!format!("{:?}", redact(&secrets(), error)).contains("s3cr3t"));
         }
     }
 }

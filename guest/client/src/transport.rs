@@ -63,6 +63,7 @@ pub fn failed(Failure { code, text }: Failure) -> Error {
     Error::Transport(match code {
         Code::Denied => return Error::Denied(text),
         Code::LimitExceeded => return Error::LimitExceeded(text),
+        Code::TokenInAnswer => return Error::MalformedResponse(text),
         Code::HeadTooLarge => return too_large("the header section", text.parse().ok()),
         Code::BodyTooLarge => return too_large("the body", text.parse().ok()),
         Code::TokenExpired => return config(ConfigError::TokenExpired { path: mounted(files::TOKEN), reason: text }),

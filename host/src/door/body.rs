@@ -1,17 +1,17 @@
 //! A response's body that ends at its limits.
 
-use super::guard::Guard;
+use super::guard::{Found, Guard};
 use super::permission::OpenRequest;
 use super::telemetry::Answered;
 use super::wasi_error;
 use super::{Stream, Withdrawn};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
@@ -29,7 +29,7 @@ pub(crate) struct LimitedBody {
 /// What goes with an answer while it is open.
 pub(crate) struct Open {
     pub(crate) answered: Answered,
-    /// Present where the token must not enter the sandbox.
+    /// Present where tokens must not enter the sandbox.
     pub(crate) guard: Option<Guard>,
     /// It has the body, which ends with the permission.
     pub(crate) request: Arc<OpenRequest>,
@@ -42,10 +42,24 @@ impl LimitedBody {
         LimitedBody { limit, left: limit, pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
     }
 
+    fn held(&self) -> u64 {
+        self.open.guard.as_ref().map_or(0, |guard| guard.held() as u64)
+    }
+
+    /// What may be handed over of the next piece.
+    fn pass(&mut self, data: Bytes) -> Result<Bytes, Error> {
+        let bytes = data.len() as u64;
+        self.open.answered.received(bytes);
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| wasi_error::body_too_large(self.limit))?;
+        match &mut self.open.guard {
+            Some(guard) => guard.pass(&data).map_err(|Found| wasi_error::token_in_answer()),
+            None => Ok(data),
+        }
+    }
+
     fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.open.answered.broken(&error);
         self.is_broken = true;
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(self.open.answered.broken(error))))
     }
 }
 
@@ -54,58 +68,59 @@ impl Body for LimitedBody {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.is_broken {
-            return Poll::Ready(None);
-        }
-        if self.open.withdrawn.as_mut().poll(cx).is_ready() {
-            return self.broken(wasi_error::withdrawn());
-        }
-        let polled = match &mut *self.open.request.body() {
-            Some(incoming) => Pin::new(incoming).poll_frame(cx),
-            None => Poll::Ready(None),
-        };
-        let Poll::Ready(frame) = polled else {
-            ready!(self.deadline.as_mut().poll(cx));
-            return self.broken(wasi_error::body_too_slow());
-        };
-        if let Some(next) = Instant::now().checked_add(self.pause) {
-            self.deadline.as_mut().reset(next);
-        }
-        match frame {
-            // Trailers are of no use to the client.
-            Some(Ok(frame)) if frame.is_trailers() => self.poll_frame(cx),
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.open.answered.received(bytes);
-                if let (Some(guard), Some(data)) = (&mut self.open.guard, frame.data_ref())
-                    && guard.finds_in(data)
-                {
+        // A server may send many pieces of which nothing is handed over.
+        loop {
+            if self.is_broken {
+                return Poll::Ready(None);
+            }
+            // Where whoever reads goes on for as long as there is something, a call would outlive its limits.
+            let turn = ready!(coop::poll_proceed(cx));
+            if self.open.withdrawn.as_mut().poll(cx).is_ready() {
+                return self.broken(wasi_error::withdrawn());
+            }
+            let polled = match &mut *self.open.request.body() {
+                Some(incoming) => Pin::new(incoming).poll_frame(cx),
+                None => Poll::Ready(None),
+            };
+            let Poll::Ready(frame) = polled else {
+                ready!(self.deadline.as_mut().poll(cx));
+                return self.broken(wasi_error::body_too_slow());
+            };
+            turn.made_progress();
+            if let Some(next) = Instant::now().checked_add(self.pause) {
+                self.deadline.as_mut().reset(next);
+            }
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                // Trailers are of no use to the client.
+                Some(Ok(Err(_trailers))) => {}
+                Some(Ok(Ok(data))) => match self.pass(data) {
+                    Ok(passed) if passed.is_empty() => {}
+                    Ok(passed) => return Poll::Ready(Some(Ok(Frame::data(passed)))),
+                    Err(error) => return self.broken(error),
+                },
+                Some(Err(error)) => return self.broken(wasi_error::of_http(&error)),
+                None if self.open.guard.as_ref().is_some_and(|guard| guard.end().is_err()) => {
                     return self.broken(wasi_error::token_in_answer());
                 }
-                match self.left.checked_sub(bytes) {
-                    Some(left) => {
-                        self.left = left;
-                        Poll::Ready(Some(Ok(frame)))
-                    }
-                    None => {
-                        let limit = self.limit;
-                        self.broken(wasi_error::body_too_large(limit))
-                    }
+                None => {
+                    self.open.answered.complete();
+                    return Poll::Ready(None);
                 }
-            }
-            Some(Err(error)) => self.broken(wasi_error::of_http(&error)),
-            None => {
-                self.open.answered.complete();
-                Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.open.request.body().as_ref().is_some_and(Incoming::is_end_stream)
+        self.held() == 0 && self.open.request.body().as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.open.request.body().as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+        let mut hint = self.open.request.body().as_ref().map_or_else(SizeHint::default, Body::size_hint);
+        let held = self.held();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint.set_lower(hint.lower().saturating_add(held));
+        hint
     }
 }

@@ -1,15 +1,19 @@
 //! Connections to the API server: TCP, then TLS, each under its deadline; kept for the next requests.
 
+use super::lookup::{Lookup, LookupError};
+use super::quiet::{self, Quiet};
 use super::telemetry;
+use super::tls_stream::Tls;
 use crate::limits::RequestLimits;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::MaybeHttpsStream;
+use hyper::rt::Executor;
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use incluster_core::Server;
+use incluster_core::secrets::Secrets;
 use incluster_core::tls::{ReadCa, Trust, TrustError, is_untrusted};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
@@ -24,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
+use tracing::instrument::WithSubscriber;
 
 /// Flow-control windows that a list of thousands of pods does not wait for.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -42,8 +47,8 @@ pub(crate) struct Connections(Client<Connector, Full<Bytes>>);
 
 impl Connections {
     /// To this server, which is trusted by the CAs that are read at this path by this.
-    pub(crate) fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits) -> Connections {
-        let client = Client::builder(TokioExecutor::new())
+    pub(crate) fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits, secrets: Arc<Secrets>) -> Connections {
+        let client = Client::builder(QuietExecutor)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -51,12 +56,22 @@ impl Connections {
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .build(Connector::new(server, path, read, limits));
+            .build(Connector::new(server, path, read, limits, secrets));
         Connections(client)
     }
 
-    pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, legacy::Error> {
-        self.0.request(request).await
+    pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Quiet<Incoming>>, legacy::Error> {
+        quiet::run(self.0.request(request)).await.map(|answer| answer.map(Quiet::new))
+    }
+}
+
+/// Runs what connections do in the background, quietly.
+#[derive(Clone)]
+struct QuietExecutor;
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for QuietExecutor {
+    fn execute(&self, work: F) {
+        tokio::spawn(Quiet::new(Box::pin(work)));
     }
 }
 
@@ -66,7 +81,9 @@ struct Connector(Arc<Inner>);
 
 struct Inner {
     server: Server,
+    lookup: Lookup,
     trust: Trust,
+    secrets: Arc<Secrets>,
     connect: Duration,
     handshake: Duration,
 }
@@ -74,9 +91,11 @@ struct Inner {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// Name resolution or TCP failed.
+    /// The server's name has no address, for this reason.
+    Lookup(LookupError),
+    /// TCP failed.
     Tcp(io::Error),
-    /// Name resolution or TCP took too long.
+    /// The look-up of the name, or TCP, took too long.
     TcpTimeout,
     /// There is nothing to trust.
     Trust(TrustError),
@@ -87,15 +106,16 @@ pub(crate) enum ConnectError {
 }
 
 impl Connector {
-    fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits) -> Connector {
+    fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits, secrets: Arc<Secrets>) -> Connector {
         let RequestLimits { connect, handshake, .. } = *limits;
         let trust = Trust::new(path, read, ring::default_provider(), &["h2", "http/1.1"]);
-        Connector(Arc::new(Inner { server, trust, connect, handshake }))
+        let lookup = Lookup::new(server.host(), server.port());
+        Connector(Arc::new(Inner { server, lookup, trust, secrets, connect, handshake }))
     }
 }
 
 impl Inner {
-    async fn connect(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+    async fn connect(&self) -> Result<TokioIo<Tls>, ConnectError> {
         // Before the connection: without anything to trust, the server need not hear of us.
         let config = self.trust()?;
         match self.connect_with(config.clone()).await {
@@ -112,27 +132,28 @@ impl Inner {
     }
 
     fn trust(&self) -> Result<Arc<ClientConfig>, ConnectError> {
-        self.trust.config(&|news| telemetry::of_trust(self.trust.path(), &news)).map_err(ConnectError::Trust)
+        self.trust.config(&|news| telemetry::of_trust(self.trust.path(), &news, &self.secrets)).map_err(ConnectError::Trust)
     }
 
-    async fn connect_with(&self, config: Arc<ClientConfig>) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+    async fn connect_with(&self, config: Arc<ClientConfig>) -> Result<TokioIo<Tls>, ConnectError> {
         let connector = TlsConnector::from(config);
-        let tcp = match timeout(self.connect, TcpStream::connect((self.server.host(), self.server.port()))).await {
-            Ok(tcp) => tcp.map_err(ConnectError::Tcp)?,
-            Err(_) => return Err(ConnectError::TcpTimeout),
+        let tcp = async {
+            let addresses = self.lookup.addresses().await.map_err(ConnectError::Lookup)?;
+            TcpStream::connect(&*addresses).await.map_err(ConnectError::Tcp)
         };
+        let tcp = timeout(self.connect, tcp).await.unwrap_or(Err(ConnectError::TcpTimeout))?;
         tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
         let name = ServerName::try_from(self.server.host().to_owned());
         let name = name.map_err(|e| ConnectError::Tls(io::Error::new(ErrorKind::InvalidInput, e)))?;
-        match timeout(self.handshake, connector.connect(name, TokioIo::new(TokioIo::new(tcp)))).await {
-            Ok(tls) => Ok(MaybeHttpsStream::Https(TokioIo::new(tls.map_err(ConnectError::Tls)?))),
+        match timeout(self.handshake, connector.connect(name, tcp)).await {
+            Ok(tls) => Ok(TokioIo::new(Tls::new(tls.map_err(ConnectError::Tls)?))),
             Err(_) => Err(ConnectError::TlsTimeout),
         }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = TokioIo<Tls>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -142,7 +163,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, _uri: Uri) -> Self::Future {
         let inner = self.0.clone();
-        Box::pin(async move { inner.connect().await })
+        Box::pin(async move { inner.connect().await }.with_subscriber(quiet::outer()))
     }
 }
 

@@ -9,13 +9,17 @@
 
 mod body;
 mod connections;
+mod frames;
 mod guard;
 pub(crate) mod issuing;
+mod lookup;
 mod permission;
 pub mod policy;
+mod quiet;
 mod quota;
 mod renewal;
 mod telemetry;
+mod tls_stream;
 pub(crate) mod token_request;
 mod wasi_error;
 
@@ -40,7 +44,8 @@ use permission::OpenRequest;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{Exchange, Tokens};
+use telemetry::Exchange;
+pub(crate) use telemetry::Telling;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -71,7 +76,7 @@ pub(crate) struct Door {
     pub(crate) bearer: Bearer,
     pub(crate) connections: Connections,
     pub(crate) quota: Arc<RequestQuota>,
-    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) telling: Arc<Telling>,
 }
 
 /// Where the token on requests comes from.
@@ -146,7 +151,8 @@ impl Door {
     fn authorize(&self, headers: &mut HeaderMap, token: Option<&Token>) -> Result<Option<Guard>, Error> {
         let mut guard = None;
         if let Some(token) = token {
-            guard = Guard::new(token.as_bytes());
+            self.uses(token.as_bytes());
+            guard = Some(Guard::new(self.telling.secrets.clone()));
             let value = HeaderValue::try_from(token.authorization())
                 .map_err(|_| wasi_error::denied("the token is not fit for a header"))?;
             headers.insert(header::AUTHORIZATION, value);
@@ -155,8 +161,13 @@ impl Door {
         if let Some(token) = headers.get_mut(header::AUTHORIZATION) {
             token.set_sensitive(true);
         }
-        self.tokens.seen(headers, &self.tenant);
         Ok(guard)
+    }
+
+    /// This token is used.
+    fn uses(&self, token: &[u8]) {
+        self.telling.secrets.add(token, now().wall);
+        self.telling.uses(token, &self.tenant);
     }
 
     async fn send(&self, admitted: Admitted, options: RequestOptions, exchange: Exchange) -> Result<Response<WasiBody>, Error> {
@@ -175,10 +186,7 @@ impl Door {
         let authorized = token.and_then(|token| Ok((self.authorize(request.headers_mut(), token.as_deref())?, token)));
         let (guard, token) = match authorized {
             Ok(authorized) => authorized,
-            Err(error) => {
-                exchange.answered(Err(&error));
-                return Err(error);
-            }
+            Err(error) => return Err(exchange.failed(error)),
         };
         let answer = tokio::select! {
             biased;
@@ -191,8 +199,10 @@ impl Door {
                 Err(_) => Err(Error::HttpResponseTimeout),
             },
         };
-        let answered = exchange.answered(answer.as_ref().map(Response::status));
-        let answer = answer?;
+        let (answered, answer) = match answer {
+            Ok(answer) => (exchange.answered(answer.status()), answer),
+            Err(error) => return Err(exchange.failed(error)),
+        };
         if let (Some(token), 401) = (&token, answer.status().as_u16()) {
             self.bearer.refused(token);
         }
@@ -311,7 +321,10 @@ impl WasiHttpHooks for Egress {
         let (parts, _no_body_leaves) = request.into_parts();
         let door = self.0.clone();
         let admitted = door.admit(&parts);
-        let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone());
+        if let (Ok(_), Bearer::Sandbox, Some(token)) = (&admitted, &door.bearer, bearer(&parts.headers)) {
+            door.uses(token);
+        }
+        let exchange = Exchange::begin(&parts, attempt(&parts.headers), door.tenant.clone(), door.telling.clone());
         if let Ok(admitted) = &admitted {
             exchange.leaves(admitted.verb);
         }
@@ -319,7 +332,10 @@ impl WasiHttpHooks for Egress {
         let answer = async move {
             let response = match admitted {
                 Ok(admitted) => door.send(admitted, options.unwrap_or_default(), exchange).await?,
-                Err(refusal) => return Err(exchange.refused(refusal.reason(), refusal.is_limit(), refusal.into_error())),
+                Err(refusal) => {
+                    let (reason, is_limit) = (refusal.reason(), refusal.is_limit());
+                    return Err(exchange.refused(reason, is_limit, refusal.into_error()));
+                }
             };
             Ok((response, Box::new(std::future::ready(Ok(()))) as Processing))
         };

@@ -1,6 +1,7 @@
 //! What a tenant may ask for now: its own policy, and those of the tenants that it is derived from.
 
 use super::policy::Policy;
+use super::quiet::Quiet;
 use hyper::body::Incoming;
 use incluster_core::request_info::RequestInfo;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -70,7 +71,7 @@ pub(crate) struct OpenRequest {
     path_and_query: String,
     withdrawn: CancellationToken,
     /// Of the answer, once there is one.
-    body: Mutex<Option<Incoming>>,
+    body: Mutex<Option<Quiet<Incoming>>>,
 }
 
 impl OpenRequest {
@@ -84,14 +85,14 @@ impl OpenRequest {
     }
 
     /// The answer's body, which ends with the permission.
-    pub(crate) fn keep(&self, body: Incoming) {
+    pub(crate) fn keep(&self, body: Quiet<Incoming>) {
         let mut kept = lock(&self.body);
         if !self.is_withdrawn() {
             *kept = Some(body);
         }
     }
 
-    pub(crate) fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
+    pub(crate) fn body(&self) -> MutexGuard<'_, Option<Quiet<Incoming>>> {
         lock(&self.body)
     }
 

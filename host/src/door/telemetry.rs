@@ -2,21 +2,26 @@
 
 use super::wasi_error;
 use crate::figures::{self, TARGET};
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use incluster_core::failure::{Code, Failure};
 use incluster_core::request_info::Verb;
-use incluster_core::text;
+use incluster_core::secrets::Secrets;
 use incluster_core::tls::News;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Span;
 use tracing::field::Empty;
 use wasmtime_wasi_http::Error;
 
-/// A request on its way.
+/// A log is not flooded by what a guest or a server does again and again.
+const ONCE_IN: Duration = Duration::from_secs(1);
+
+/// A request on its way. What is told of it is free of tokens, in logs and for the guest.
 pub(crate) struct Exchange {
     tenant: Arc<str>,
+    telling: Arc<Telling>,
     span: Span,
     attempt: u32,
     begun: Instant,
@@ -31,19 +36,19 @@ pub(crate) struct Answered {
 }
 
 impl Exchange {
-    pub(crate) fn begin(request: &http::request::Parts, attempt: u32, tenant: Arc<str>) -> Exchange {
+    pub(crate) fn begin(request: &http::request::Parts, attempt: u32, tenant: Arc<str>, telling: Arc<Telling>) -> Exchange {
         let span = tracing::info_span!(
             target: TARGET,
             "kubernetes_request",
             tenant = &*tenant,
-            method = text::name(request.method.as_str()),
-            path = shortened(request.uri.path()),
+            method = shortened(request.method.as_str(), &telling.secrets),
+            path = shortened(request.uri.path(), &telling.secrets),
             verb = Empty,
             attempt,
             status = Empty,
             bytes = Empty,
         );
-        Exchange { tenant, span, attempt, begun: Instant::now() }
+        Exchange { tenant, telling, span, attempt, begun: Instant::now() }
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -60,42 +65,110 @@ impl Exchange {
 
     /// The request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
+        let error = self.freed(error);
         let _entered = self.span.clone().entered();
-        // A limit is what bounds these lines.
-        if !is_limit {
-            tracing::warn!(target: TARGET, reason, error = %wasi_error::text(&error), "denied");
-        }
         let tenant = &self.tenant;
-        if !is_limit {
+        if is_limit {
+            metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => reason).increment(1);
+        } else {
+            if let Some(suppressed) = self.telling.times.tell(reason, Instant::now()) {
+                tracing::warn!(target: TARGET, reason, error = %wasi_error::text(&error), suppressed, "denied");
+            }
             metrics::counter!(figures::DENIED, "tenant" => tenant.clone(), "reason" => reason).increment(1);
         }
         let outcome = if is_limit { "limit" } else { "denied" };
         metrics::counter!(figures::REQUESTS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
-        if is_limit {
-            metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => reason).increment(1);
-        }
         error
     }
 
     /// Takes the answer's head.
-    pub(crate) fn answered(self, head: Result<StatusCode, &Error>) -> Answered {
+    pub(crate) fn answered(self, status: StatusCode) -> Answered {
+        self.span.record("status", status.as_u16());
+        self.span.in_scope(|| tracing::debug!(target: TARGET, seconds = self.begun.elapsed().as_secs_f64(), "answered"));
+        self.first_byte(of_status(status), None)
+    }
+
+    /// There is no answer.
+    pub(crate) fn failed(self, error: Error) -> Error {
+        let error = self.freed(error);
+        let (outcome, seconds) = (of_error(&error), self.begun.elapsed().as_secs_f64());
+        if let Some(suppressed) = self.telling.times.tell(outcome, Instant::now()) {
+            self.span.in_scope(|| {
+                tracing::warn!(target: TARGET, seconds, outcome, error = %wasi_error::text(&error), suppressed, "failed");
+            });
+        }
+        self.first_byte(outcome, Some(outcome));
+        error
+    }
+
+    fn first_byte(self, outcome: &'static str, ended: Option<&'static str>) -> Answered {
         let _entered = self.span.clone().entered();
+        let tenant = &self.tenant;
+        metrics::counter!(figures::REQUESTS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
         let seconds = self.begun.elapsed().as_secs_f64();
-        let outcome = match head {
-            Ok(status) => {
-                self.span.record("status", status.as_u16());
-                tracing::debug!(target: TARGET, seconds, "answered");
-                of_status(status)
+        metrics::histogram!(figures::FIRST_BYTE, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
+        Answered { exchange: self, bytes: 0, outcome: ended }
+    }
+
+    /// The error, as it may be told.
+    fn freed(&self, error: Error) -> Error {
+        match error {
+            Error::InternalError(Some(text)) => Error::InternalError(Some(self.telling.secrets.text(&text))),
+            Error::DnsError { rcode: Some(text), info_code } => {
+                Error::DnsError { rcode: Some(self.telling.secrets.text(&text)), info_code }
             }
-            Err(error) => {
-                let outcome = of_error(error);
-                tracing::warn!(target: TARGET, seconds, outcome, error = %wasi_error::text(error), "failed");
-                outcome
+            other => other,
+        }
+    }
+}
+
+/// What may be told of a tenant's requests: nothing of its tokens, and of what happens again and again not all.
+#[derive(Default)]
+pub(crate) struct Telling {
+    pub(crate) secrets: Arc<Secrets>,
+    times: Times,
+    hashing: RandomState,
+    /// Of the token that was used last.
+    last_token: Mutex<Option<u64>>,
+}
+
+impl Telling {
+    pub(crate) fn new(secrets: Arc<Secrets>) -> Arc<Telling> {
+        Arc::new(Telling { secrets, ..Telling::default() })
+    }
+
+    /// Reports a token that is another one than that which was used before.
+    pub(crate) fn uses(&self, token: &[u8], tenant: &Arc<str>) {
+        let last = self.last_token.lock().unwrap_or_else(PoisonError::into_inner).replace(self.hashing.hash_one(token));
+        if last.is_some_and(|last| last != self.hashing.hash_one(token)) {
+            if let Some(suppressed) = self.times.tell("token", Instant::now()) {
+                tracing::info!(target: TARGET, tenant = &**tenant, suppressed, "the service account's token has changed");
             }
-        };
-        metrics::counter!(figures::REQUESTS, "tenant" => self.tenant.clone(), "outcome" => outcome).increment(1);
-        metrics::histogram!(figures::FIRST_BYTE, "tenant" => self.tenant.clone(), "outcome" => outcome).record(seconds);
-        Answered { exchange: self, bytes: 0, outcome: head.is_err().then_some(outcome) }
+            metrics::counter!(figures::TOKEN_CHANGES, "tenant" => tenant.clone()).increment(1);
+        }
+    }
+}
+
+/// For each reason, one in a second is told, with how many were not since the last one.
+#[derive(Default)]
+struct Times(Mutex<BTreeMap<&'static str, LastTold>>);
+
+struct LastTold {
+    at: Instant,
+    suppressed: u64,
+}
+
+impl Times {
+    /// How many were not told before this one, if it is to be told.
+    fn tell(&self, reason: &'static str, now: Instant) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.get_mut(reason) {
+            Some(last) if now.saturating_duration_since(last.at) < ONCE_IN => {
+                last.suppressed += 1;
+                None
+            }
+            _ => Some(told.insert(reason, LastTold { at: now, suppressed: 0 }).map_or(0, |last| last.suppressed)),
+        }
     }
 }
 
@@ -111,11 +184,16 @@ impl Answered {
     }
 
     /// The body broke off.
-    pub(crate) fn broken(&mut self, error: &Error) {
-        let outcome = of_error(error);
-        let _entered = self.exchange.span.clone().entered();
-        tracing::warn!(target: TARGET, outcome, error = %wasi_error::text(error), "the response broke off");
+    pub(crate) fn broken(&mut self, error: Error) -> Error {
+        let error = self.exchange.freed(error);
+        let outcome = of_error(&error);
+        if let Some(suppressed) = self.exchange.telling.times.tell(outcome, Instant::now()) {
+            self.exchange.span.in_scope(|| {
+                tracing::warn!(target: TARGET, outcome, error = %wasi_error::text(&error), suppressed, "the response broke off");
+            });
+        }
         self.outcome = Some(outcome);
+        error
     }
 }
 
@@ -134,9 +212,9 @@ impl Drop for Answered {
 }
 
 /// What a guest chose, escaped and cut: it can make it as long as it likes.
-fn shortened(text: &str) -> String {
+fn shortened(text: &str, secrets: &Secrets) -> String {
     const MOST: usize = 256;
-    text::error(&&text[..text.floor_char_boundary(MOST)])
+    secrets.text(&&text[..text.floor_char_boundary(MOST)])
 }
 
 fn of_status(status: StatusCode) -> &'static str {
@@ -173,42 +251,39 @@ fn of_code(code: Code) -> &'static str {
         Code::TokenExpired | Code::TokenNotIssued => "token",
         Code::CaMissing | Code::CaEmpty | Code::CaUnreadable | Code::CaTooLarge | Code::NoCertificate => "ca_crt",
         Code::Denied => "denied",
+        Code::TokenInAnswer => "token_in_answer",
         Code::HttpProtocol => "other",
     }
 }
 
-/// Notices when the token changes, without keeping it.
-#[derive(Default)]
-pub(crate) struct Tokens {
-    hashing: RandomState,
-    last: Mutex<Option<u64>>,
-}
-
-impl Tokens {
-    pub(crate) fn seen(&self, headers: &HeaderMap, tenant: &Arc<str>) {
-        let now = headers.get(header::AUTHORIZATION).map(|token| self.hashing.hash_one(token.as_bytes()));
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some() && *last != now {
-            tracing::info!(target: TARGET, tenant = &**tenant, "the service account's token has changed");
-            metrics::counter!(figures::TOKEN_CHANGES, "tenant" => tenant.clone()).increment(1);
-        }
-        *last = now;
-    }
-}
-
 /// What was noticed while a ca.crt was read.
-pub(crate) fn of_trust(path: &str, news: &News<'_>) {
+pub(crate) fn of_trust(path: &str, news: &News<'_>, secrets: &Secrets) {
     match news {
         News::Changed => {
             tracing::info!(target: TARGET, path, "ca.crt has changed: new connections trust its new content");
             metrics::counter!(figures::CA_RELOADS, "outcome" => "changed").increment(1);
         }
         News::Kept(error) => {
-            tracing::warn!(target: TARGET, path, ?error, "ca.crt cannot be used: its last good content stays");
+            let error = secrets.text(&format_args!("{error:?}"));
+            tracing::warn!(target: TARGET, path, error, "ca.crt cannot be used: its last good content stays");
             metrics::counter!(figures::CA_RELOADS, "outcome" => "kept").increment(1);
         }
         News::PassedOver(place, error) => {
-            tracing::warn!(target: TARGET, path, place, error, "passing over a certificate in ca.crt")
+            tracing::warn!(target: TARGET, path, place, error = secrets.text(error), "passing over a certificate in ca.crt")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_again_and_again_is_told_once_a_second_for_each_reason() {
+        let (times, begun) = (Times::default(), Instant::now());
+        let tell = |reason, milliseconds| times.tell(reason, begun + Duration::from_millis(milliseconds));
+        assert_eq!((tell("policy", 0), tell("method", 0)), (Some(0), Some(0)));
+        assert!((1..1000).all(|milliseconds| tell("policy", milliseconds).is_none()));
+        assert_eq!((tell("policy", 1000), tell("policy", 2000), tell("method", 3000)), (Some(999), Some(0), Some(0)));
     }
 }

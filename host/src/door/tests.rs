@@ -5,12 +5,13 @@ use crate::limits::TenantLimits;
 
 fn door(policy: Policy, limits: TenantLimits, bearer: Bearer) -> Door {
     let server = Server::new("10.0.0.1", 443).unwrap();
-    let connections = Connections::new(server.clone(), "ca.crt".into(), Box::new(|| Ok(Vec::new())), &RequestLimits::DEFAULT);
+    let connections =
+        Connections::new(server.clone(), "ca.crt".into(), Box::new(|| Ok(Vec::new())), &RequestLimits::DEFAULT, Arc::default());
     Door {
         tenant: "test".into(),
         permission: Arc::new(Permission::new(policy)),
         quota: Arc::new(RequestQuota::new(&limits)),
-        tokens: Arc::default(),
+        telling: Arc::default(),
         server,
         limits: RequestLimits::DEFAULT,
         bearer,

@@ -9,15 +9,18 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use incluster_core::credentials::Credentials;
+use incluster_core::secrets::Secrets;
 use incluster_core::{ConfigError, Namespace, Server, Token, text};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No answer is longer: a token has a few KB.
 const MOST_BYTES: usize = 1 << 20;
+
+/// Words of an answer's message are logged if they are no longer. A token is, and no name.
+const LONGEST_WORD: usize = 253;
 
 /// What is asked for: `TokenRequestSpec` of authentication.k8s.io/v1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,8 +52,8 @@ pub(crate) struct TokenRequests {
     /// The account that asks.
     pub(crate) own: Arc<Credentials>,
     pub(crate) connections: Connections,
-    /// The last few, which may be sent back.
-    pub(crate) issued: Mutex<VecDeque<Arc<Token>>>,
+    /// What was sent or issued, and may be sent back.
+    pub(crate) secrets: Arc<Secrets>,
     /// Reads ca.crt.
     pub(crate) ca: Box<dyn Fn() -> Result<Vec<u8>, TokenSourceError> + Send + Sync>,
 }
@@ -74,18 +77,19 @@ struct Issued {
 impl TokenRequests {
     async fn ask(&self) -> Result<IssuedToken, TokenSourceError> {
         let own = self.own.token(now()).map_err(|e| self.unreadable(&e))?;
-        let answer = self.send(&own.authorization()).await?;
+        let answer = self.send(&own).await?;
         if answer.0 == StatusCode::UNAUTHORIZED {
             // It was renewed a moment ago, perhaps.
             let renewed = self.own.reload(now()).map_err(|e| self.unreadable(&e))?;
-            return self.read(self.send(&renewed.authorization()).await?, &[own, renewed]);
+            return self.read(self.send(&renewed).await?);
         }
-        self.read(answer, &[own])
+        self.read(answer)
     }
 
-    async fn send(&self, authorization: &str) -> Result<(StatusCode, Bytes), TokenSourceError> {
+    async fn send(&self, own: &Token) -> Result<(StatusCode, Bytes), TokenSourceError> {
+        self.secrets.add(own.as_bytes(), now().wall);
         let (namespace, name) = (&self.namespace, &self.service_account);
-        let mut authorization = header::HeaderValue::try_from(authorization).map_err(|e| self.failed(false, &e))?;
+        let mut authorization = header::HeaderValue::try_from(own.authorization()).map_err(|e| self.failed(false, &e))?;
         authorization.set_sensitive(true);
         let body = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": self.spec});
         let request = Request::post(format!("{}/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", self.server))
@@ -101,13 +105,16 @@ impl TokenRequests {
         Ok((status, body.map_err(|e| self.failed(true, &e))?.to_bytes()))
     }
 
-    fn read(&self, (status, body): (StatusCode, Bytes), own: &[Arc<Token>]) -> Result<IssuedToken, TokenSourceError> {
+    fn read(&self, (status, body): (StatusCode, Bytes)) -> Result<IssuedToken, TokenSourceError> {
         let answer: Result<Answer, _> = serde_json::from_slice(&body);
         if status != StatusCode::CREATED {
-            let mut message = answer.ok().and_then(|answer| answer.message).unwrap_or_default();
+            let message = answer.ok().and_then(|answer| answer.message).unwrap_or_default();
             // It is about this process's own account: for the log, and not for whoever has the sandbox.
-            own.iter().chain(lock(&self.issued).iter()).for_each(|token| token.take_out_of(&mut message));
-            tracing::warn!(target: TARGET, status = status.as_u16(), message = text::error(&message), "a TokenRequest was refused");
+            // Nor a token that it would have issued, which nobody knows yet.
+            let words =
+                message.split_ascii_whitespace().map(|word| if word.len() > LONGEST_WORD { "(a long word)" } else { word });
+            let message = self.secrets.text(&words.collect::<Vec<_>>().join(" "));
+            tracing::warn!(target: TARGET, status = status.as_u16(), message, "a TokenRequest was refused");
             let is_retryable = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
             return Err(self.failed(is_retryable, &format!("HTTP {}", status.as_u16())));
         }
@@ -117,12 +124,7 @@ impl TokenRequests {
         let expires = humantime::parse_rfc3339(&issued.expiration_timestamp);
         let expires = expires.map_err(|_| self.failed(false, &"the answer does not say when the token expires"))?;
         let token = IssuedToken::new(&issued.token, Some(expires))?;
-        let mut issued = lock(&self.issued);
-        issued.push_back(token.0.token.clone());
-        if issued.len() > REMEMBERED {
-            issued.pop_front();
-        }
-        drop(issued);
+        self.secrets.add(token.0.token.as_bytes(), now().wall);
         Ok(token)
     }
 
@@ -134,9 +136,9 @@ impl TokenRequests {
 
     fn failed(&self, is_retryable: bool, why: &dyn std::fmt::Display) -> TokenSourceError {
         let account = format!("{}/{}", self.namespace, text::name(&self.service_account));
-        let what = format!(
+        let what = self.secrets.text(&format_args!(
             "no token for service account `{account}`: {why}; check that it exists, and that this process's own account may `create` its `serviceaccounts/token`"
-        );
+        ));
         if is_retryable { TokenSourceError::retryable(what) } else { TokenSourceError::permanent(what) }
     }
 }
@@ -153,13 +155,6 @@ impl TokenSource for TokenRequests {
     fn namespace(&self) -> Option<String> {
         Some(self.namespace.to_string())
     }
-}
-
-/// So many tokens are remembered, to be kept out of logs.
-const REMEMBERED: usize = 8;
-
-fn lock(issued: &Mutex<VecDeque<Arc<Token>>>) -> MutexGuard<'_, VecDeque<Arc<Token>>> {
-    issued.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a token lives that nothing is said of: as those that kubelet asks for.

@@ -2,7 +2,9 @@
 //! guests the text of a body's error, and no code.
 
 use super::connections::ConnectError;
+use super::frames;
 use super::issuing::TokenSourceError;
+use super::tls_stream::is_flood;
 use hyper_util::client::legacy;
 use incluster_core::failure::{Code, Failure};
 use incluster_core::tls::{self, find};
@@ -35,6 +37,9 @@ pub(crate) fn of_http(error: &hyper::Error) -> Error {
 }
 
 fn of_h2(error: &h2::Error) -> Error {
+    if error.get_io().is_some_and(is_flood) {
+        return failed(Code::HttpProtocol, &frames::flood());
+    }
     let code = match error.reason() {
         // The server goes away, takes no more requests, or has lost what is behind it.
         Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
@@ -98,7 +103,7 @@ pub(crate) fn text(error: &Error) -> String {
 
 /// The answer has the token in it, which is not for the sandbox.
 pub(crate) fn token_in_answer() -> Error {
-    failed(Code::HttpProtocol, "the service account's token is in the answer, which was withheld")
+    failed(Code::TokenInAnswer, "it has the service account's token in it, or ends in what may be one, and was withheld")
 }
 
 fn of_connect(error: &ConnectError, server: &Server) -> Error {
@@ -107,6 +112,7 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
         ConnectError::TlsTimeout => failed(Code::ConnectionTimeout, "TLS handshake"),
         ConnectError::Trust(error) => internal(&tls::of_trust(error)),
         ConnectError::Tls(io) => internal(&tls::of_tls(io, server)),
+        ConnectError::Lookup(why) => Error::DnsError { rcode: Some(why.to_string()), info_code: None },
         ConnectError::Tcp(io) => match io.kind() {
             ErrorKind::ConnectionRefused => Error::ConnectionRefused,
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
@@ -114,8 +120,6 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
             }
             ErrorKind::ConnectionReset => failed(Code::ConnectionLost, "while connecting"),
             ErrorKind::TimedOut => failed(Code::ConnectionTimeout, "connecting"),
-            // std reports a failed look-up of a name without an OS error.
-            _ if io.raw_os_error().is_none() => Error::DnsError { rcode: Some(io.to_string()), info_code: None },
             _ => failed(Code::NotConnected, &io.to_string()),
         },
     }

@@ -171,9 +171,10 @@ impl WasiHttpView for Ctx {
 /// another way: call it, hold a [`Runtime::admit`](crate::Runtime::admit) for as long as the store exists, and make calls under
 /// [`Tenant::run`](crate::Tenant::run), which ends those that take too long.
 pub fn limit<T: View>(store: &mut Store<T>) {
-    let hostcall_bytes = store.data_mut().incluster().limits.hostcall_bytes;
+    let CallLimits { hostcall_bytes, handles, .. } = store.data_mut().incluster().limits;
     store.limiter(|data| data.incluster());
     store.set_hostcall_fuel(hostcall_bytes);
+    store.set_max_component_handles(handles);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
 }
@@ -190,9 +191,13 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     if let Some(exit) = trap.downcast_ref::<I32Exit>() {
         return Error::Exit(exit.0);
     }
-    // wasmtime has no public type for it.
-    if trap.root_cause().to_string().contains("fuel allocated for hostcalls") {
+    // wasmtime has no public type for these.
+    let why = trap.root_cause().to_string();
+    if why.contains("fuel allocated for hostcalls") {
         return Error::HostcallBytes(ctx.limits.hostcall_bytes);
+    }
+    if why.contains("store handle limit exceeded") {
+        return Error::Handles(ctx.limits.handles);
     }
     match trap.downcast_ref::<ResourceTableError>() {
         Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),

@@ -7,5 +7,6 @@ pub(crate) mod linker;
 pub(crate) mod loader;
 pub(crate) mod pool;
 pub(crate) mod runtime;
+mod ticks;
 pub(crate) mod turns;
 pub(crate) mod volume;

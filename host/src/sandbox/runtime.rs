@@ -3,13 +3,13 @@
 #[cfg(feature = "extensions")]
 use super::loader::Compiler;
 use super::pool::{self, Pool};
+use super::ticks::{Computing, Ticks};
 use crate::closing::Closing;
 use crate::error::Error;
 use crate::figures::{self, Counted, describe_metrics};
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -25,9 +25,6 @@ pub const COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.w
 static PRECOMPILED_PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.cwasm"));
 static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.cwasm"));
 
-/// How often running guests yield: the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
-const TICK: Duration = Duration::from_millis(2);
-
 /// In this time a call that is ended has given its place back.
 const ENDED_IN: Duration = Duration::from_secs(1);
 
@@ -39,6 +36,8 @@ pub struct Runtime {
     room: Arc<Semaphore>,
     components: Arc<Components>,
     closing: Closing,
+    /// Absent where the engine is the embedder's own.
+    ticks: Option<Arc<Ticks>>,
     _counted: Arc<Counted>,
     #[cfg(feature = "extensions")]
     loading: Arc<Loading>,
@@ -110,7 +109,7 @@ impl RuntimeBuilder {
     }
 
     /// The runtime. Unless there is an engine already, this starts the thread that interrupts guests which run too long; it ends with the
-    /// engine's last clone.
+    /// runtime's last clone, and sleeps while nothing runs under a [`Tenant`](crate::Tenant)'s limits.
     ///
     /// # Errors
     ///
@@ -124,12 +123,13 @@ impl RuntimeBuilder {
             self.loading.limits.check(self.pool.table_elements)?;
             (self.pool.for_extensions(&self.loading.limits), pool::state_for_extensions(&self.loading.limits))
         };
-        let (engine, places) = match self.engine {
+        let (engine, places, ticks) = match self.engine {
             // What it has room for, its owner knows.
-            Some(engine) => (engine, pool.places),
+            Some(engine) => (engine, pool.places, None),
             None => {
                 let (engine, places) = pool.engine(state)?;
-                (ticking(engine)?, places)
+                let ticks = ticks(&engine)?;
+                (engine, places, Some(Arc::new(ticks)))
             }
         };
         describe_metrics();
@@ -140,6 +140,7 @@ impl RuntimeBuilder {
             room: Arc::new(Semaphore::new(places.into())),
             components: Arc::default(),
             closing: Closing::default(),
+            ticks,
             _counted: Arc::new(counted),
             #[cfg(feature = "extensions")]
             loading: Arc::new(self.loading),
@@ -148,17 +149,14 @@ impl RuntimeBuilder {
 }
 
 /// Starts the engine's clock.
-fn ticking(engine: Engine) -> Result<Engine, Error> {
+fn ticks(engine: &Engine) -> Result<Ticks, Error> {
     let weak = engine.weak();
     let tick = move || {
-        while let Some(engine) = weak.upgrade() {
+        if let Some(engine) = weak.upgrade() {
             engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
         }
     };
-    thread::Builder::new().name("incluster-epoch".into()).spawn(tick).map_err(|e| Error::Runtime(e.into()))?;
-    Ok(engine)
+    Ticks::new(tick).map_err(|e| Error::Runtime(e.into()))
 }
 
 impl Runtime {
@@ -172,7 +170,8 @@ impl Runtime {
         RuntimeBuilder::default()
     }
 
-    /// The engine, for linkers and stores of an embedder's own.
+    /// The engine, for linkers and stores of an embedder's own. Guest code yields only while some call runs under
+    /// [`Tenant::run`](crate::Tenant::run), [`Tenant::store`](crate::Tenant::store) or [`Sandboxes`](crate::Sandboxes): run it so.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -204,6 +203,11 @@ impl Runtime {
         self.closing.end();
         // What is ended has its place for as long as it takes to drop it.
         timeout(ENDED_IN, all()).await.is_ok()
+    }
+
+    /// A guest computes, until this is dropped.
+    pub(crate) fn computing(&self) -> Option<Computing<'_>> {
+        self.ticks.as_ref().map(|ticks| ticks.computing())
     }
 
     /// Whether it is ending.

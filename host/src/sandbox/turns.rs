@@ -45,14 +45,20 @@ impl Turns {
         Turns { even: Mutex::new(Instant::now()), busy }
     }
 
-    /// Runs a call under the limits of time.
-    pub(crate) async fn run<T>(&self, limits: &CallLimits, call: impl Future<Output = T>) -> Result<T, Error> {
+    /// Runs a call under the limits of time. What `computing` gives is held while it computes.
+    pub(crate) async fn run<T, C>(
+        &self,
+        limits: &CallLimits,
+        computing: impl Fn() -> C,
+        call: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         let mut call = pin!(call);
         let mut computed = Duration::ZERO;
         let mut turns = PollSemaphore::new(self.busy.clone());
         // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
         let metered = poll_fn(|cx| {
             let _turn = if self.is_busy(Instant::now()) { ready!(turns.poll_acquire(cx)) } else { None };
+            let _computing = computing();
             let begun = Instant::now();
             let polled = call.as_mut().poll(cx);
             let ended = Instant::now();
@@ -103,12 +109,12 @@ mod tests {
         let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
         let (long, short) = (Turns::beside(busy.clone()), Turns::beside(busy.clone()));
         let other = busy.clone().acquire_owned().await.unwrap();
-        let mut waits = pin!(long.run(&limits, compute(AT_ONCE * 4)));
+        let mut waits = pin!(long.run(&limits, || (), compute(AT_ONCE * 4)));
         tokio::select! {
             biased;
             _ = &mut waits => panic!("it did not wait"),
             // It comes to its end once the long one waits.
-            done = async { compute(AT_ONCE * 5).await; short.run(&limits, compute(Duration::ZERO)).await } => assert!(done.is_ok()),
+            done = async { compute(AT_ONCE * 5).await; short.run(&limits, || (), compute(Duration::ZERO)).await } => assert!(done.is_ok()),
         }
         drop(other);
         assert!(waits.await.is_ok());
@@ -118,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn to_wait_for_a_turn_is_not_to_compute_but_it_takes_time() {
         let limits = CallLimits { wall_time: Duration::from_millis(100), ..CallLimits::default() };
-        let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, compute(Duration::from_secs(60))).await;
+        let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, || (), compute(Duration::from_secs(60))).await;
         assert!(matches!(ended, Err(Error::WallTime(_))));
     }
 

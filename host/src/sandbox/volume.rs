@@ -8,9 +8,10 @@ use crate::door::PLACEHOLDER;
 use crate::door::issuing::TokenSource;
 use crate::files::read_file;
 use crate::now;
-use incluster_core::ConfigError;
 use incluster_core::credentials::Credentials;
 use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use incluster_core::{ConfigError, Token};
+use memchr::memmem;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -44,8 +45,15 @@ impl Files {
                 Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
                 Err(error) => as_it_is(&error),
             },
-            (Files::Folder(dir, _), files::NAMESPACE | files::CA) => {
-                files::read(read_file, &dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))
+            (Files::Folder(dir, token), files::NAMESPACE | files::CA) => {
+                let content = files::read(read_file, &dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))?;
+                // A link may lead to the token.
+                let has_token = |token: Arc<Token>| memmem::find(&content, token.as_bytes()).is_some();
+                if token.last().or_else(|| token.token(now()).ok()).is_some_and(has_token) {
+                    Err(ErrorCode::Io)
+                } else {
+                    Ok(content)
+                }
             }
             // So is one that was not issued.
             (Files::Source(_), files::TOKEN) => Ok(PLACEHOLDER.into()),
@@ -285,6 +293,9 @@ impl HostDirectoryEntryStream for FileSystem<'_> {
 }
 
 #[cfg(test)]
+mod operations;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
@@ -324,6 +335,9 @@ mod tests {
         assert!(matches!(length(Some(b"a\0b")), Ok(1)));
         assert!(matches!(length(Some(&vec![b'a'; files::MAX_BYTES as usize + 1])), Ok(n) if n > files::MAX_BYTES));
         assert!(matches!(length(Some(b"the-real-token")), Ok(n) if n == PLACEHOLDER.len() as u64));
+        std::fs::write(dir.path().join("token"), "the-real-token").unwrap();
+        std::os::unix::fs::symlink("token", dir.path().join("namespace")).unwrap();
+        assert!(matches!(volume(dir.path()).open("namespace"), Err(ErrorCode::Io)), "it is the token");
         for elsewhere in ["..data/token", "../token", "/etc/passwd", "", "TOKEN"] {
             assert!(matches!(volume(dir.path()).open(elsewhere), Err(ErrorCode::NoEntry)), "{elsewhere}");
         }

@@ -10,10 +10,11 @@ use crate::limits::RequestLimits;
 use crate::sandbox::volume::Files;
 use incluster_core::credentials::Credentials;
 use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
+use incluster_core::secrets::Secrets;
 use incluster_core::{ConfigError, Namespace, Server, dns, text};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who a tenant is to the API server: whose token is on its requests, and by which CAs the server is trusted.
@@ -138,10 +139,10 @@ impl Identity {
     }
 
     /// Connections to a server that this identity's CAs are trusted for.
-    pub(crate) fn connections(&self, server: &Server, limits: &RequestLimits) -> Connections {
+    pub(crate) fn connections(&self, server: &Server, limits: &RequestLimits, secrets: &Arc<Secrets>) -> Connections {
         match &self.0 {
-            Kind::Folder(dir) => of_folder(dir, server, limits),
-            Kind::TokenRequest(request) => of_folder(&request.dir, server, limits),
+            Kind::Folder(dir) => of_folder(dir, server, limits, secrets),
+            Kind::TokenRequest(request) => of_folder(&request.dir, server, limits, secrets),
             Kind::Source(source) => {
                 let (source, path) = (source.clone(), "the identity's CA bundle");
                 let read = move || {
@@ -149,7 +150,7 @@ impl Identity {
                         |e: TokenSourceError| ConfigError::FileUnreadable { path: path.into(), reason: e.to_string() };
                     source.ca_bundle().map_err(unreadable)
                 };
-                Connections::new(server.clone(), path.into(), Box::new(read), limits)
+                Connections::new(server.clone(), path.into(), Box::new(read), limits, secrets.clone())
             }
         }
     }
@@ -160,6 +161,7 @@ impl Identity {
         server: &Server,
         limits: &RequestLimits,
         closing: &Closing,
+        secrets: &Arc<Secrets>,
     ) -> Result<Made, Error> {
         let own = |dir: &Path| Arc::new(Credentials::new(path(dir, files::TOKEN), read_file));
         let source: Arc<dyn TokenSource> = match &self.0 {
@@ -188,8 +190,8 @@ impl Identity {
                     server: server.clone(),
                     own: own(dir),
                     // Of its own: no sandbox's answer that nobody reads is before it.
-                    connections: self.connections(server, limits),
-                    issued: Mutex::default(),
+                    connections: self.connections(server, limits, secrets),
+                    secrets: secrets.clone(),
                     ca: Box::new(ca),
                 })
             }
@@ -199,13 +201,13 @@ impl Identity {
     }
 }
 
-fn of_folder(dir: &Path, server: &Server, limits: &RequestLimits) -> Connections {
+fn of_folder(dir: &Path, server: &Server, limits: &RequestLimits, secrets: &Arc<Secrets>) -> Connections {
     let ca = path(dir, files::CA);
     let read = {
         let ca = ca.clone();
         move || files::read(read_file, &ca)
     };
-    Connections::new(server.clone(), ca, Box::new(read), limits)
+    Connections::new(server.clone(), ca, Box::new(read), limits, secrets.clone())
 }
 
 fn path(dir: &Path, name: &str) -> String {

@@ -4,7 +4,7 @@ use super::identity::Made;
 use super::quotas::Quotas;
 use super::settings::{Settings, TokenAccess};
 use crate::door::policy::Policy;
-use crate::door::{Bearer, Door, Permission};
+use crate::door::{Bearer, Door, Permission, Telling};
 use crate::error::Error;
 use crate::figures::{self, TARGET};
 use crate::limits::{CallLimits, Limits};
@@ -15,6 +15,7 @@ use crate::sandbox::volume::Volume;
 use crate::types;
 use incluster_core::Server;
 use incluster_core::files::SERVICE_ACCOUNT_DIR;
+use incluster_core::secrets::Secrets;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,7 +53,8 @@ impl Waiting {
 
 impl State {
     pub(crate) fn new(settings: Settings, policy: Policy, server: Server) -> Result<State, Error> {
-        let connections = settings.identity.connections(&server, &settings.limits.request);
+        let secrets = Arc::<Secrets>::default();
+        let connections = settings.identity.connections(&server, &settings.limits.request, &secrets);
         let (folder, bearer) = match (settings.token_access, settings.identity.dir()) {
             (TokenAccess::Portable, Some(dir)) => (Folder::Real(dir.into()), Bearer::Sandbox),
             (TokenAccess::Portable, None) => {
@@ -61,8 +63,13 @@ impl State {
                 ));
             }
             (TokenAccess::Brokered, _) => {
-                let Made { bearer, files } =
-                    settings.identity.made(&settings.name, &server, &settings.limits.request, settings.runtime.closing())?;
+                let Made { bearer, files } = settings.identity.made(
+                    &settings.name,
+                    &server,
+                    &settings.limits.request,
+                    settings.runtime.closing(),
+                    &secrets,
+                )?;
                 (Folder::Volume(Arc::new(Volume::new(files).map_err(|e| Error::Runtime(e.into()))?)), bearer)
             }
         };
@@ -73,7 +80,7 @@ impl State {
             connections,
             quota: quotas.requests.clone(),
             limits: settings.limits.request,
-            tokens: Arc::default(),
+            telling: Telling::new(secrets),
             server,
             bearer,
         };
@@ -92,7 +99,7 @@ impl State {
             door.quota = quotas.requests.clone();
         }
         if settings.limits.request != self.settings.limits.request {
-            door.connections = settings.identity.connections(&door.server, &settings.limits.request);
+            door.connections = settings.identity.connections(&door.server, &settings.limits.request, &door.telling.secrets);
             door.limits = settings.limits.request;
         }
         let given = Given { door: Arc::new(door), folder: self.given.folder.clone(), limits: settings.limits.call };
@@ -109,7 +116,8 @@ impl State {
 
     /// Runs a call under the limits of time.
     pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
-        self.settings.runtime.closing().run(self.turns.run(&self.limits().call, call)).await
+        let runtime = &self.settings.runtime;
+        runtime.closing().run(self.turns.run(&self.limits().call, || runtime.computing(), call)).await
     }
 
     /// The same for a call that waits for a place at first.
@@ -125,7 +133,8 @@ impl State {
     /// Runs one that may wait for as long as it takes.
     pub(crate) async fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         let limits = CallLimits { wall_time: Duration::MAX, ..self.limits().call };
-        self.settings.runtime.closing().wait(self.turns.run(&limits, call)).await
+        let runtime = &self.settings.runtime;
+        runtime.closing().wait(self.turns.run(&limits, || runtime.computing(), call)).await
     }
 
     /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.

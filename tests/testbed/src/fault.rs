@@ -1,6 +1,6 @@
 //! Servers that misbehave below HTTP.
 
-mod go_away;
+mod past_h2;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +50,9 @@ pub enum Fault {
     Drip(Vec<u8>),
     /// HTTP/2: answers the first request of a connection by GOAWAY, which says that no request was processed.
     GoAway,
+    /// HTTP/2: reads the request, on stream 1, and writes these frames; then the second ones again and again, as fast as they are taken, until the
+    /// client ends the connection, or, if there are none, ends TLS and the connection in good order.
+    Frames(Vec<u8>, Vec<u8>),
     /// HTTP/2: resets the stream by REFUSED_STREAM.
     RefusedStream,
     /// HTTP/2: resets the stream by INTERNAL_ERROR after the head and half of the body.
@@ -144,7 +147,14 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
             stream.write_all(&flight[..flight.len() / 2]).await?;
             return drain(&mut stream).await;
         }
-        Fault::GoAway => return go_away::go_away(tls.accept(stream, Protocol::Http2).await?, seen).await,
+        Fault::GoAway => {
+            let stream = tls.accept(stream, Protocol::Http2).await?;
+            return past_h2::write(stream, seen, &past_h2::GOAWAY, &[]).await;
+        }
+        Fault::Frames(first, again) => {
+            let stream = tls.accept(stream, Protocol::Http2).await?;
+            return past_h2::write(stream, seen, &first, &again).await;
+        }
         Fault::ResetAfterRequest => {
             let mut stream = tls.accept(stream, Protocol::Http1).await?;
             read_request(&mut stream, seen).await?;

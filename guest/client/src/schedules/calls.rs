@@ -12,7 +12,6 @@ use crate::types::{Error, RetryPolicy, TransportError};
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Token};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -97,7 +96,7 @@ impl Calls<'_> {
         let attempts = 1 + u32::from(self.next().unwrap_or(5) % 6);
         let deadline_milliseconds = 1_000 * (1 + u32::from(self.next().unwrap_or(89) % 90));
         let policy = RetryPolicy { attempts, deadline_milliseconds };
-        let settings = Settings { retry_policy: Cell::new(policy), limits: self.limits };
+        let settings = Settings::new(policy, self.limits);
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut machine = Call::<Json>::new(request, &settings, self.now);
         let begun = self.now.instant;

@@ -11,7 +11,6 @@ use crate::watch::PodWatch;
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Namespace, Token};
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -91,7 +90,7 @@ impl<'a> World<'a> {
         let (first, tape) = tape.split_first().map_or((0, tape), |(first, rest)| (*first, rest));
         let mut server = Server { log: Vec::new(), forgotten: 0, knows_watch_list: first & 1 == 0 };
         (0..first % 8).for_each(|choice| server.change(choice.wrapping_mul(37)));
-        let settings = Rc::new(Settings { retry_policy: Cell::new(RetryPolicy::DEFAULT), limits: RequestLimits::DEFAULT });
+        let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);
         let from = (first & 2 == 2).then(|| server.version());
         let seconds = (first & 4 == 4).then_some(40);
         World {

@@ -21,6 +21,7 @@ fn main() {
         "hold" => hold(),
         "read" => read(),
         "leak" => leak(),
+        "configurations" => configurations(),
         "strings" => strings(),
         "spin" => loop {
             black_box(());
@@ -105,6 +106,13 @@ fn read() -> Result<(), Error> {
 fn leak() -> Result<(), Error> {
     loop {
         std::mem::forget(wasip2::http::types::Fields::new());
+    }
+}
+
+/// Makes resources of the client's, and forgets them.
+fn configurations() -> Result<(), Error> {
+    loop {
+        std::mem::forget(load_incluster_config().map_err(Error::Config)?);
     }
 }
 

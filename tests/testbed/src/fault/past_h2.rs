@@ -1,4 +1,4 @@
-//! HTTP/2's GOAWAY, which says that no request was processed.
+//! Frames of HTTP/2 that no library writes.
 
 use super::drain;
 use crate::request::Request;
@@ -8,12 +8,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// Nine bytes of header, a frame of eight: the last stream that was processed is 0, the reason is NO_ERROR.
-const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// GOAWAY, which says that no request was processed. Nine bytes of header, a frame of eight: the last stream that was processed is 0, the reason is NO_ERROR.
+pub(super) const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Reads a request, says GOAWAY and closes. The crate `h2` would name the stream that it has read: so it reads from a
-/// pipe, and what comes after is written past it.
-pub(super) async fn go_away(stream: TlsStream<TcpStream>, seen: &Seen) -> io::Result<()> {
+/// Reads a request, writes these bytes, then those again and again, if there are any, until the client ends the connection; else closes. The
+/// crate `h2`, which reads the request, writes nothing of the kind: so it reads from a pipe, and what comes after is written past it.
+pub(super) async fn write(stream: TlsStream<TcpStream>, seen: &Seen, first: &[u8], again: &[u8]) -> io::Result<()> {
     let (mut from_client, mut to_client) = tokio::io::split(stream);
     let (near, far) = tokio::io::duplex(1 << 16);
     let (mut from_h2, mut to_h2) = tokio::io::split(near);
@@ -29,7 +29,11 @@ pub(super) async fn go_away(stream: TlsStream<TcpStream>, seen: &Seen) -> io::Re
         if let Some((request, _)) = parsed {
             seen.request(Request::of(&request));
         }
-        to_client.write_all(&GOAWAY).await?;
+        to_client.write_all(first).await?;
+        let many = again.repeat(65536 / again.len().max(1));
+        while !many.is_empty() {
+            to_client.write_all(&many).await?;
+        }
         to_client.shutdown().await
     };
     let (read, answered) = tokio::join!(reading, answering);

@@ -1,0 +1,165 @@
+//! Counts the frames of an HTTP/2 connection that carry nothing, beneath the library that answers each of them.
+
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use std::num::NonZeroU32;
+
+/// How many frames that carry nothing may come in a second. A server that refuses every request of a tenant sends as many as the tenant
+/// may ask for by default.
+const PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+/// The burst that may come at once.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(2000).unwrap();
+
+/// The same for heads, of which each answer has one, or two with a trailer's: those that tell of no answer would go on for ever.
+const HEADS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2000).unwrap();
+/// The burst of these.
+const HEADS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4000).unwrap();
+
+/// A frame's head (RFC 9113, section 4.1): its length in three bytes, type, flags, and stream; and the length of the padding, if DATA has any
+/// (section 6.1).
+const HEAD: usize = 9;
+
+/// Types of frames (RFC 9113, section 6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+/// Flags of DATA.
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+
+/// The error's text.
+pub(crate) fn flood() -> String {
+    format!("the server sent more than {PER_SECOND} HTTP/2 frames without content in a second")
+}
+
+type Rate<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// Reads the heads of the frames that go by.
+pub(crate) struct Frames<C: Clock = DefaultClock> {
+    head: [u8; HEAD + 1],
+    /// How much of the head has been read.
+    read: usize,
+    /// How much of the frame is still to come.
+    rest: usize,
+    rate: Rate<C>,
+    heads: Rate<C>,
+    is_over: bool,
+}
+
+impl<C: Clock + Clone> Frames<C> {
+    pub(crate) fn new(clock: C) -> Frames<C> {
+        let heads = Quota::per_second(HEADS_PER_SECOND).allow_burst(HEADS_AT_ONCE);
+        let heads = RateLimiter::direct_with_clock(heads, clock.clone());
+        let rate = RateLimiter::direct_with_clock(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE), clock);
+        Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false }
+    }
+
+    /// Takes the next bytes that the server sent. Returns whether they may go on to the library; after a flood none do.
+    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() && !self.is_over {
+            if self.rest > 0 {
+                let gone = self.rest.min(bytes.len());
+                self.rest -= gone;
+                bytes = &bytes[gone..];
+                continue;
+            }
+            let (more, after) = bytes.split_at(bytes.len().min(self.head_length() - self.read));
+            self.head[self.read..][..more.len()].copy_from_slice(more);
+            self.read += more.len();
+            bytes = after;
+            if self.read == self.head_length() {
+                self.frame();
+            }
+        }
+        !self.is_over
+    }
+
+    fn length(&self) -> usize {
+        let [high, middle, low, ..] = self.head;
+        u32::from_be_bytes([0, high, middle, low]) as usize
+    }
+
+    /// How much of the frame is looked at, as far as it is known.
+    fn head_length(&self) -> usize {
+        let [.., kind, flags, _, _, _, _, _] = self.head;
+        let is_padded = self.read >= HEAD && kind == DATA && flags & PADDED != 0 && self.length() > 0;
+        HEAD + usize::from(is_padded)
+    }
+
+    /// A frame has begun.
+    fn frame(&mut self) {
+        let [.., kind, flags, _, _, _, _, padding] = self.head;
+        let padding = if self.read > HEAD { 1 + usize::from(padding) } else { 0 };
+        let content = self.length().saturating_sub(padding);
+        self.rest = self.length() - (self.read - HEAD);
+        self.read = 0;
+        let carries_nothing = match kind {
+            DATA => content == 0 && flags & END_STREAM == 0,
+            HEADERS | CONTINUATION => content == 0,
+            _ => true,
+        };
+        let is_head = matches!(kind, HEADERS | CONTINUATION);
+        self.is_over = carries_nothing && self.rate.check().is_err() || is_head && self.heads.check().is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+    use std::time::Duration;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
+        // The payload looks like frames, too.
+        [vec![high, middle, low, kind, flags, 0, 0, 0, 1], vec![6; length]].concat()
+    }
+
+    fn frames() -> (FakeRelativeClock, Frames<FakeRelativeClock>) {
+        let clock = FakeRelativeClock::default();
+        (clock.clone(), Frames::new(clock))
+    }
+
+    /// How many of these pass at once, however they are cut.
+    fn passing(frame: &[u8], cut: usize) -> usize {
+        let (_, mut frames) = frames();
+        (0..10_000).take_while(|_| frame.chunks(cut).all(|piece| frames.pass(piece))).count()
+    }
+
+    #[test]
+    fn a_flood_of_frames_that_carry_nothing_ends() {
+        // PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, and one that nobody knows.
+        for kind in (2..9).chain([0xbe]) {
+            assert_eq!(passing(&frame(kind, 0, 8), 5), 2000, "{kind}");
+        }
+        // Of the padding, the first byte says that it has six more.
+        for (kind, flags, length) in [(DATA, 0, 0), (DATA, PADDED, 7), (DATA, PADDED, 0), (HEADERS, 4, 0), (CONTINUATION, 0, 0)] {
+            assert_eq!(passing(&frame(kind, flags, length), 1), 2000, "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_have_as_many_frames_as_it_likes() {
+        // Of eight bytes, the first of which says that six are padding, one is left.
+        for (kind, flags, length) in [(DATA, 0, 1), (DATA, 0, 0x4000), (DATA, PADDED, 8), (DATA, END_STREAM, 0)] {
+            assert_eq!(passing(&frame(kind, flags, length), 4096), 10_000, "{kind}");
+        }
+    }
+
+    /// `:status: 103` again and again.
+    #[test]
+    fn a_flood_of_heads_ends_too() {
+        assert_eq!((passing(&frame(HEADERS, 4, 5), 4096), passing(&frame(CONTINUATION, 4, 1), 4096)), (4000, 4000));
+    }
+
+    #[test]
+    fn what_is_spread_over_time_is_no_flood() {
+        let (clock, mut frames) = frames();
+        for _ in 0..100 {
+            assert!((0..1000).all(|_| frames.pass(&frame(6, 0, 8))));
+            clock.advance(Duration::from_secs(1));
+        }
+    }
+}
