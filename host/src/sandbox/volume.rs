@@ -48,7 +48,10 @@ impl Files {
             (Files::Folder(dir, token), files::NAMESPACE | files::CA) => {
                 let content = files::read(read_file, &dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))?;
                 // A link may lead to the token.
-                let has_token = |token: Arc<Token>| memmem::find(&content, token.as_bytes()).is_some();
+                let has_token = |token: Arc<Token>| {
+                    let token = token.as_bytes();
+                    content.len() >= token.len() && memmem::find(&content, token).is_some()
+                };
                 if token.last().or_else(|| token.token(now()).ok()).is_some_and(has_token) {
                     Err(ErrorCode::Io)
                 } else {
