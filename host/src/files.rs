@@ -1,11 +1,12 @@
 //! Reads the service account's files.
 
 use incluster_core::files::{NOT_A_FILE, NotRead};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::DecInt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Reads the file at a path, at most so many bytes of it.
@@ -18,7 +19,7 @@ pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
 
 fn read(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    if !file.metadata()?.is_file() {
+    if !FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_file() {
         return Err(io::Error::other(NOT_A_FILE));
     }
     let mut content = Vec::new();
@@ -43,7 +44,7 @@ fn open(path: &str) -> io::Result<File> {
         Err(Errno::NOSYS | Errno::PERM) => {
             let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
             // Where both really are, once they are open.
-            let place = |fd: BorrowedFd<'_>| fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+            let place = |fd: BorrowedFd<'_>| fs::read_link(["/proc/self/fd/", DecInt::from_fd(fd).as_str()].concat());
             let (file_at, folder_at) = (place(file.as_fd())?, place(folder.as_fd())?);
             let below = file_at.as_os_str().as_bytes().strip_prefix(folder_at.as_os_str().as_bytes());
             if below.is_some_and(|below| below.starts_with(b"/") || folder_at.as_os_str() == "/") {

@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::files::{self, NotRead};
     use rustls::crypto::ring;
+    use rustls::{ClientConnection, ConnectionCommon, HandshakeKind, ServerConnection};
     use std::fs;
     use std::path::Path;
     use testbed::Ca;
@@ -219,6 +220,36 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         fs::remove_file(file.path()).unwrap();
         assert!(Arc::ptr_eq(&second, &config(&trust).unwrap()));
+    }
+
+    /// A session that was resumed would not look at a certificate that has expired since.
+    #[test]
+    fn each_handshake_looks_at_the_certificate() {
+        let ca = Ca::new("ca");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), ca.pem()).unwrap();
+        let (client, server) = (config(&trust(file.path())).unwrap(), ca.identity(&["10.0.0.1"]).server_config());
+        for _ in 0..2 {
+            let mut client = ClientConnection::new(client.clone(), "10.0.0.1".try_into().unwrap()).unwrap();
+            let mut server = ServerConnection::new(server.clone()).unwrap();
+            while client.wants_write() || server.wants_write() {
+                pass(&mut client, &mut server);
+                pass(&mut server, &mut client);
+            }
+            assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
+        }
+    }
+
+    /// What one side says, to the other.
+    fn pass<A, B>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>) {
+        let mut said = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut said).unwrap();
+        }
+        if !said.is_empty() {
+            to.read_tls(&mut said.as_slice()).unwrap();
+            to.process_new_packets().unwrap();
+        }
     }
 
     #[test]

@@ -124,3 +124,66 @@ impl Body for LimitedBody {
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::permission::Permission;
+    use super::super::policy::Policy;
+    use super::super::quiet::Quiet;
+    use super::super::quota::RequestQuota;
+    use super::super::telemetry::Exchange;
+    use super::*;
+    use crate::limits::TenantLimits;
+    use http::Request;
+    use http_body_util::Empty;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// How many pieces the server has sent already.
+    const PIECES: usize = 1000;
+
+    fn open(request: Arc<OpenRequest>) -> Open {
+        let (asked, ()) = Request::get("https://10.0.0.1/api").body(()).unwrap().into_parts();
+        let answered = Exchange::begin(&asked, 1, "test".into(), Arc::default()).answered(http::StatusCode::OK);
+        let permit = RequestQuota::new(&TenantLimits::default()).stream().ok().unwrap();
+        let _stream = Stream::open(permit, false, &"test".into());
+        Open { answered, guard: None, withdrawn: Box::pin(request.withdrawn()), request, _stream }
+    }
+
+    /// Whoever waits for the trailers takes pieces for as long as there are some: a call's deadline is looked at in between.
+    #[tokio::test]
+    async fn a_server_that_never_stops_does_not_keep_a_reader_from_its_deadline() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut sender, mut connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answering = async {
+            far.read_exact(&mut [0; 4]).await.unwrap();
+            far.write_all(format!("{head}{}", "1\r\nx\r\n".repeat(PIECES)).as_bytes()).await.unwrap();
+        };
+        let asked = sender.send_request(Request::new(Empty::<Bytes>::new()));
+        let (answer, ()) = tokio::select! {
+            both = async { tokio::join!(asked, answering) } => both,
+            ended = &mut connection => panic!("{ended:?}"),
+        };
+        let request = Arc::new(Permission::new(Policy::allow_all())).open("/api");
+        request.keep(Quiet::new(answer.unwrap().into_body()));
+        let mut body = LimitedBody::new(u64::MAX, Duration::MAX, open(request));
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < PIECES {
+            let pieces = std::future::poll_fn(|cx| {
+                let mut pieces = 0;
+                loop {
+                    let _ = Pin::new(&mut connection).poll(cx);
+                    match Pin::new(&mut body).poll_frame(cx) {
+                        Poll::Ready(frame) => pieces += usize::from(frame.unwrap().is_ok()),
+                        Poll::Pending => break Poll::Ready(pieces),
+                    }
+                }
+            });
+            turns.push(pieces.await);
+            tokio::task::yield_now().await;
+        }
+        assert!(turns.iter().all(|pieces| *pieces < PIECES / 2), "{turns:?}");
+    }
+}

@@ -61,6 +61,16 @@ pub(crate) struct Given {
     pub(crate) door: Arc<Door>,
     pub(crate) folder: Folder,
     pub(crate) limits: CallLimits,
+    /// The environment.
+    variables: [(&'static str, String); 3],
+}
+
+impl Given {
+    pub(crate) fn new(door: Arc<Door>, folder: Folder, limits: CallLimits) -> Arc<Given> {
+        let (host, port) = (door.server.host().into(), door.server.port().to_string());
+        let variables = [(HOST_VARIABLE, host), (PORT_VARIABLE, port), (limits::VARIABLE, door.limits.told())];
+        Arc::new(Given { door, folder, limits, variables })
+    }
 }
 
 /// What sandboxes see of the service account's folder.
@@ -127,16 +137,9 @@ impl CtxBuilder {
 
     /// The sandbox's state.
     pub fn build(mut self) -> Ctx {
-        let Given { door, folder, limits } = &*self.given;
+        let Given { door, folder, limits, variables } = &*self.given;
         let volume = if let Folder::Volume(volume) = folder { Some(volume.clone()) } else { None };
-        let server = &door.server;
-        self.wasi
-            .env(HOST_VARIABLE, server.host())
-            .env(PORT_VARIABLE, server.port().to_string())
-            .env(limits::VARIABLE, door.limits.told())
-            .max_random_size(limits.hostcall_bytes as u64)
-            .allow_tcp(false)
-            .allow_udp(false);
+        self.wasi.envs(variables).max_random_size(limits.hostcall_bytes as u64).allow_tcp(false).allow_udp(false);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
         let mut table = ResourceTable::new();

@@ -13,10 +13,7 @@ use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use incluster_core::{ConfigError, Token};
 use memchr::memmem;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File, WasiFilesystemCtxView};
@@ -32,7 +29,7 @@ use wasmtime_wasi::{FsPerms, OpenMode};
 /// Where the content of the three files comes from.
 pub(crate) enum Files {
     /// From this folder, whose token is this.
-    Folder(PathBuf, Arc<Credentials>),
+    Folder(String, Arc<Credentials>),
     /// From the tenant's identity.
     Source(Arc<dyn TokenSource>),
 }
@@ -46,7 +43,7 @@ impl Files {
                 Err(error) => as_it_is(&error),
             },
             (Files::Folder(dir, token), files::NAMESPACE | files::CA) => {
-                let content = files::read(read_file, &dir.join(name).to_string_lossy()).or_else(|error| as_it_is(&error))?;
+                let content = files::read(read_file, &[dir.as_str(), "/", name].concat()).or_else(|error| as_it_is(&error))?;
                 // A link may lead to the token.
                 let has_token = |token: Arc<Token>| {
                     let token = token.as_bytes();
@@ -74,7 +71,14 @@ pub(crate) struct Volume {
     folder: Dir,
     /// The files as they were opened last. All sandboxes share them: a guest that opens many uses up no descriptors of the
     /// process's, which other tenants need.
-    opened: Mutex<HashMap<String, (Vec<u8>, File)>>,
+    opened: Mutex<Vec<Opened>>,
+}
+
+/// One of the three files.
+struct Opened {
+    name: String,
+    content: Vec<u8>,
+    file: File,
 }
 
 impl Volume {
@@ -86,13 +90,12 @@ impl Volume {
         let name = path.strip_prefix("./").unwrap_or(path);
         let content = self.files.read(name)?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((same, file)) = opened.get(name)
-            && *same == content
-        {
-            return Ok(file.clone());
+        if let Some(same) = opened.iter().find(|opened| opened.name == name && opened.content == content) {
+            return Ok(same.file.clone());
         }
         let file = File::new(in_memory(&content)?, FsPerms::ReadOnly, OpenMode::READ, true);
-        opened.insert(name.into(), (content, file.clone()));
+        opened.retain(|opened| opened.name != name);
+        opened.push(Opened { name: name.into(), content, file: file.clone() });
         Ok(file)
     }
 }
@@ -231,7 +234,7 @@ impl HostDescriptor for FileSystem<'_> {
         // It tells one file from another: their names do. But what is not there has none.
         let file = if path == "." { None } else { Some(volume.open(&path)?) };
         let length = file.map_or(Ok(0), |file| file.file.metadata().map(|metadata| metadata.len())).map_err(ErrorCode::from)?;
-        Ok(MetadataHashValue { lower: BuildHasherDefault::<DefaultHasher>::default().hash_one(&path), upper: length })
+        Ok(MetadataHashValue { lower: number(&path), upper: length })
     }
 
     by_wasmtime! {
@@ -273,6 +276,11 @@ impl HostDescriptor for FileSystem<'_> {
     }
 }
 
+/// One for each of the names that there are. (A hash function of the standard library's costs more than the rest of a look at a file.)
+fn number(path: &str) -> u64 {
+    path.strip_prefix("./").unwrap_or(path).bytes().fold(0, |number, byte| number.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
 fn stat(type_: DescriptorType, size: Filesize) -> DescriptorStat {
     let none: Option<Datetime> = None;
     DescriptorStat {
@@ -306,7 +314,7 @@ mod tests {
 
     fn volume(dir: &Path) -> Volume {
         let credentials = Credentials::new(dir.join("token").to_str().unwrap().into(), read_file);
-        Volume::new(Files::Folder(dir.into(), Arc::new(credentials))).unwrap()
+        Volume::new(Files::Folder(dir.to_str().unwrap().into(), Arc::new(credentials))).unwrap()
     }
 
     #[test]
@@ -322,6 +330,12 @@ mod tests {
         }
         std::fs::write(dir.path().join("namespace"), "other").unwrap();
         assert_eq!(volume.open("namespace").unwrap().file.metadata().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn each_file_has_a_number_of_its_own() {
+        let numbers: std::collections::BTreeSet<u64> = [files::TOKEN, files::CA, files::NAMESPACE, "."].map(number).into();
+        assert_eq!((numbers.len(), number("./token")), (4, number("token")));
     }
 
     #[test]

@@ -167,7 +167,10 @@ impl Identity {
         let source: Arc<dyn TokenSource> = match &self.0 {
             Kind::Folder(dir) => {
                 let token = own(dir);
-                return Ok(Made { bearer: Bearer::File(token.clone()), files: Files::Folder(dir.clone(), token) });
+                return Ok(Made {
+                    bearer: Bearer::File(token.clone()),
+                    files: Files::Folder(dir.to_string_lossy().into_owned(), token),
+                });
             }
             Kind::Source(source) => source.clone(),
             Kind::TokenRequest(request) => {

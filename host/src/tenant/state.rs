@@ -84,8 +84,8 @@ impl State {
             server,
             bearer,
         };
-        let given = Given { door: Arc::new(door), folder, limits: settings.limits.call };
-        Ok(State { settings, given: Arc::new(given), quotas, turns: Arc::new(Turns::new()) })
+        let given = Given::new(Arc::new(door), folder, settings.limits.call);
+        Ok(State { settings, given, quotas, turns: Arc::new(Turns::new()) })
     }
 
     /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares quotas and connections, unless the
@@ -102,8 +102,8 @@ impl State {
             door.connections = settings.identity.connections(&door.server, &settings.limits.request, &door.telling.secrets);
             door.limits = settings.limits.request;
         }
-        let given = Given { door: Arc::new(door), folder: self.given.folder.clone(), limits: settings.limits.call };
-        State { settings, given: Arc::new(given), quotas, turns: self.turns.clone() }
+        let given = Given::new(Arc::new(door), self.given.folder.clone(), settings.limits.call);
+        State { settings, given, quotas, turns: self.turns.clone() }
     }
 
     pub(crate) fn door(&self) -> &Door {

@@ -48,6 +48,13 @@ impl Tls {
     }
 }
 
+impl Identity {
+    /// A server's configuration, which resumes sessions.
+    pub fn server_config(self) -> Arc<ServerConfig> {
+        Arc::new(config(self))
+    }
+}
+
 fn config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ServerConfig::builder_with_provider(provider)

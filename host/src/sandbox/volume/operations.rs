@@ -79,7 +79,7 @@ async fn no_operation_finds_the_token_or_changes_anything() {
     let here = env::current_dir().unwrap();
     let before = listed(&here);
     let credentials = Credentials::new(dir.path().join("token").to_str().unwrap().into(), read_file);
-    let volume = Arc::new(Volume::new(Files::Folder(dir.path().into(), Arc::new(credentials))).unwrap());
+    let volume = Arc::new(Volume::new(Files::Folder(dir.path().to_str().unwrap().into(), Arc::new(credentials))).unwrap());
     let (mut ctx, mut table) = (WasiCtx::builder().build(), ResourceTable::new());
     table.set_max_capacity(64);
     let (mut handles, mut read, mut found) = (Vec::<u32>::new(), 0, std::collections::BTreeSet::new());
