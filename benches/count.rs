@@ -8,7 +8,8 @@ use incluster::bindings::{Plugin, PluginPre};
 use incluster::policy::Policy;
 use incluster::types::ListOptions;
 use incluster::{Pool, Runtime, Server, Tenant};
-use incluster_client::decode::{Encoding, PodListDecoder};
+use incluster_client::decode::{Encoding, ListDecoder};
+use incluster_client::types::Pod;
 use std::path::Path;
 use wasmtime::Store;
 use wasmtime::component::Linker;
@@ -51,7 +52,7 @@ fn tenant(url: &str, dir: &Path) -> Tenant {
 fn decode_native(encoding: Encoding, times: u32) {
     let body = decoder::body(encoding, PODS);
     for _ in 0..times {
-        let mut decoder = PodListDecoder::new(encoding);
+        let mut decoder = ListDecoder::<Pod>::new(encoding);
         decoder.push(&body).expect("a list");
         assert_eq!(decoder.finish().expect("a list").items.len(), PODS);
     }

@@ -7,7 +7,8 @@ mod decoder;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use decoder::Decoder;
 use incluster::Runtime;
-use incluster_client::decode::{Encoding, PodListDecoder};
+use incluster_client::decode::{Encoding, ListDecoder};
+use incluster_client::types::Pod;
 use std::time::{Duration, Instant};
 
 const PODS: usize = 500;
@@ -21,7 +22,7 @@ fn decode(c: &mut Criterion) {
         group.throughput(Throughput::Elements(PODS as u64));
         group.bench_function("native", |b| {
             b.iter(|| {
-                let mut decoder = PodListDecoder::new(encoding);
+                let mut decoder = ListDecoder::<Pod>::new(encoding);
                 decoder.push(&body).expect("a list");
                 assert_eq!(decoder.finish().expect("a list").items.len(), PODS);
             });

@@ -22,7 +22,7 @@ Options of pods:
       --chunk-size N         Ask for N pods at a time [default: 500]
   -o, --output FORMAT        table, wide, json, yaml or name [default: table]
   -w, --watch                Then go on with the pods that change, until interrupted; for table, wide and name
-      --attempts N           Send a request at most N times while the server is busy or away [default: 6]
+      --attempts N           Send a request at most N times while the server is busy or away [default: as there is time]
       --timeout SECONDS      Give up a request, with all its attempts, after so long [default: 90]
 
 Options:
@@ -60,8 +60,8 @@ pub struct Pods {
     pub output: Output,
     /// Whether to go on with the changes.
     pub watch: bool,
-    /// How often a request is sent at most.
-    pub attempts: u32,
+    /// How often a request is sent at most; as often as there is time for, where it is not said.
+    pub attempts: Option<u32>,
     /// How long it may take, with all its attempts.
     pub deadline_milliseconds: u32,
     /// How many to ask for at a time.
@@ -112,7 +112,7 @@ fn pods(mut parser: Parser) -> Result<Command, Error> {
         limit: None,
         output: Output::Table,
         watch: false,
-        attempts: limits::ATTEMPTS,
+        attempts: None,
         deadline_milliseconds: limits::DEADLINE_MILLISECONDS,
         chunk_size: None,
     };
@@ -126,7 +126,7 @@ fn pods(mut parser: Parser) -> Result<Command, Error> {
                 pods.chunk_size = Some(parser.value()?.parse_with(|n| positive("--chunk-size", n))?);
             }
             Arg::Long("watch") | Arg::Short('w') => pods.watch = true,
-            Arg::Long("attempts") => pods.attempts = parser.value()?.parse_with(|n| positive("--attempts", n))?,
+            Arg::Long("attempts") => pods.attempts = Some(parser.value()?.parse_with(|n| positive("--attempts", n))?),
             Arg::Long("timeout") => {
                 let seconds = parser.value()?.parse_with(|n| positive("--timeout", n))?;
                 pods.deadline_milliseconds = seconds.saturating_mul(1000);
@@ -184,10 +184,10 @@ mod tests {
         assert_eq!(pods.field_selector.as_deref(), Some("a=b"));
         assert_eq!(pods.limit, Some(3));
         assert_eq!(pods.output, Output::Wide);
-        assert_eq!((pods.watch, pods.attempts, pods.deadline_milliseconds, pods.chunk_size), (false, 6, 90_000, None));
+        assert_eq!((pods.watch, pods.attempts, pods.deadline_milliseconds, pods.chunk_size), (false, None, 90_000, None));
         let args = ["pods", "-w", "--attempts=2", "--timeout", "7", "--chunk-size", "100"];
         let Ok(Command::Pods(pods)) = parse_args(&args) else { panic!() };
-        assert_eq!((pods.watch, pods.attempts, pods.deadline_milliseconds, pods.chunk_size), (true, 2, 7000, Some(100)));
+        assert_eq!((pods.watch, pods.attempts, pods.deadline_milliseconds, pods.chunk_size), (true, Some(2), 7000, Some(100)));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum ConfigError {
         /// Why it does not.
         reason: String,
     },
+    /// This, for which there is no case.
+    Other(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -64,6 +66,7 @@ impl fmt::Display for ConfigError {
             ConfigError::TokenExpired { path, reason } => {
                 write!(f, "the last token has expired, and {path} gives no other: {reason}")
             }
+            ConfigError::Other(what) => f.write_str(what),
             ConfigError::InvalidNamespace(path) => write!(f, "the file {path} has no namespace (a DNS-1123 label) in it"),
         }
     }
@@ -89,7 +92,8 @@ impl ConfigError {
             | ConfigError::InvalidToken(_)
             | ConfigError::NoCertificate(_)
             | ConfigError::InvalidNamespace(_)
-            | ConfigError::TokenExpired { .. } => {
+            | ConfigError::TokenExpired { .. }
+            | ConfigError::Other(_) => {
                 "check that the pod mounts its service account (automountServiceAccountToken), and that the host preopens its folder"
             }
         }
@@ -164,6 +168,8 @@ pub enum Problem<'a> {
         /// The cause for people.
         message: &'a str,
     },
+    /// The API server has forgotten what was asked for, and says so in these words.
+    Expired(&'a str),
     /// The configuration could not be used.
     Config(ConfigError),
     /// No answer came, and what there is to say beyond why.
@@ -176,6 +182,8 @@ pub enum Problem<'a> {
     MalformedResponse(&'a str),
     /// The answer exceeds a limit.
     LimitExceeded(&'a str),
+    /// This, for which there is no case.
+    Other(&'a str),
 }
 
 impl fmt::Display for Problem<'_> {
@@ -192,12 +200,13 @@ impl Problem<'_> {
                 let message = if message.is_empty() { "the answer has no body" } else { message };
                 format!("{code}{reason}: {message}").into()
             }
+            Problem::Expired(message) => format!("410: {message}").into(),
             Problem::Config(error) => error.to_string().into(),
             Problem::Transport(why, "") => why.text().into(),
             Problem::Transport(why, detail) => format!("{}: {detail}", why.text()).into(),
             Problem::Denied(what) => format!("denied: {what}").into(),
             Problem::MalformedResponse(what) => format!("the answer is not what the Kubernetes API documents: {what}").into(),
-            Problem::InvalidArgument(what) | Problem::LimitExceeded(what) => Cow::Borrowed(what),
+            Problem::InvalidArgument(what) | Problem::LimitExceeded(what) | Problem::Other(what) => Cow::Borrowed(what),
         }
     }
 
@@ -211,19 +220,30 @@ impl Problem<'_> {
                 403 => "check that a Role with this verb and resource is bound to the service account in this namespace",
                 404 => "check the path, and that the server knows this API",
                 406 => "check what is between here and the API server: it does not speak the Kubernetes API",
-                410 => "the resource version or continue token is too old: list again from the beginning",
                 429 => "the API server is busy: try again later, with a smaller limit",
                 500..=599 => "check the health of the API server, and try again",
                 _ => "check the arguments",
             },
+            Problem::Expired(_) => "the resource version or continue token is too old: list again from the beginning",
             Problem::Config(error) => error.check(),
             Problem::Transport(why, _) => why.check(),
             Problem::Denied(_) => "check the host's policy for this component",
-            Problem::InvalidArgument(_) => "check the arguments",
+            Problem::InvalidArgument(_) | Problem::Other(_) => "check the arguments",
             Problem::MalformedResponse(_) => "check what is between here and the API server",
             Problem::LimitExceeded(_) => "ask for less, with limit or a selector, or raise the host's limit",
         }
     }
+}
+
+/// How often, and for how long, a call was tried in vain, as it follows the problem's text; nothing, where it was tried once.
+pub fn tried(attempts: u32, elapsed_milliseconds: u32) -> impl fmt::Display {
+    fmt::from_fn(move |f| match attempts {
+        0 | 1 => Ok(()),
+        _ => {
+            let (seconds, tenths) = (elapsed_milliseconds / 1000, elapsed_milliseconds % 1000 / 100);
+            write!(f, "; tried {attempts} times in {seconds}.{tenths} s")
+        }
+    })
 }
 
 #[cfg(test)]
@@ -241,5 +261,11 @@ mod tests {
         let refused = |detail| Problem::Transport(Transport::ConnectionRefused, detail).to_string();
         assert_eq!(refused(""), "connection refused");
         assert_eq!(refused("10.0.0.1:443"), "connection refused: 10.0.0.1:443");
+    }
+
+    #[test]
+    fn what_was_tried_again_says_how_often_and_how_long() {
+        assert_eq!(tried(6, 3270).to_string(), "; tried 6 times in 3.2 s");
+        assert_eq!(tried(1, 3270).to_string(), "");
     }
 }

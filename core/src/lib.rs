@@ -27,6 +27,6 @@ pub mod tls;
 mod token;
 
 pub use error::ConfigError;
-pub use namespace::Namespace;
+pub use namespace::{Namespace, Namespaces};
 pub use server::Server;
 pub use token::Token;

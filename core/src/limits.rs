@@ -4,9 +4,6 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How often a call is tried by default: enough for the restart of one API server among several.
-pub const ATTEMPTS: u32 = 6;
-
 /// How long a call may take by default, with all its attempts.
 pub const DEADLINE_MILLISECONDS: u32 = 90_000;
 

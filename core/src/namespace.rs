@@ -7,6 +7,25 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(String);
 
+/// One namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespaces {
+    /// All: `*`.
+    All,
+    /// This one.
+    One(Namespace),
+}
+
+impl Namespaces {
+    /// Reads a namespace's name, or `*`.
+    pub fn parse(text: &str) -> Result<Namespaces, NotANamespace> {
+        if text == ALL { Ok(Namespaces::All) } else { Namespace::parse(text).map(Namespaces::One) }
+    }
+}
+
+/// How all namespaces are called, in the contract as in policies.
+const ALL: &str = "*";
+
 /// Why a text is no namespace. Its `Display` names the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotANamespace(String);
@@ -40,7 +59,8 @@ impl fmt::Display for Namespace {
 
 impl fmt::Display for NotANamespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "namespace {:?} is not a DNS-1123 label (a-z, 0-9 and -, 1 to 63 characters)", self.0)
+        write!(f, "namespace {:?} is not a DNS-1123 label (a-z, 0-9 and -, 1 to 63 characters)", self.0)?;
+        f.write_str(if self.0.is_empty() { "; * stands for all namespaces" } else { "" })
     }
 }
 
@@ -53,6 +73,10 @@ mod tests {
     #[test]
     fn names_and_files() {
         assert_eq!(Namespace::parse("shop").unwrap().as_str(), "shop");
+        assert_eq!(Namespaces::parse("shop").unwrap(), Namespaces::One(Namespace("shop".into())));
+        assert_eq!(Namespaces::parse("*").unwrap(), Namespaces::All);
+        assert!(Namespaces::parse("").unwrap_err().to_string().ends_with("* stands for all namespaces"));
+        assert!(Namespaces::parse("**").is_err() && Namespace::parse("*").is_err());
         let of_file = |content| Namespace::of_file("/n", content).map(|namespace| namespace.to_string());
         assert_eq!(of_file(b"shop\n").unwrap(), "shop");
         assert_eq!(of_file(b" \n"), Err(ConfigError::FileEmpty("/n".into())));

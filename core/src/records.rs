@@ -48,14 +48,12 @@ macro_rules! records {
         }
 
         impl types::RetryPolicy {
-            /// Rides out the restart of one API server among several.
-            pub const DEFAULT: types::RetryPolicy = types::RetryPolicy {
-                attempts: $crate::limits::ATTEMPTS,
-                deadline_milliseconds: $crate::limits::DEADLINE_MILLISECONDS,
-            };
+            /// As often as there is time for: it rides out the restart of an API server.
+            pub const DEFAULT: types::RetryPolicy =
+                types::RetryPolicy { attempts: None, deadline: $crate::limits::DEADLINE_MILLISECONDS };
 
             /// One attempt, for callers that try again themselves.
-            pub const NEVER: types::RetryPolicy = types::RetryPolicy { attempts: 1, ..types::RetryPolicy::DEFAULT };
+            pub const NEVER: types::RetryPolicy = types::RetryPolicy { attempts: Some(1), ..types::RetryPolicy::DEFAULT };
         }
 
         impl Default for types::RetryPolicy {
@@ -82,6 +80,7 @@ macro_rules! records {
                     Is::NoCertificate(path) => Record::NoCertificate(path),
                     Is::InvalidNamespace(path) => Record::InvalidNamespace(path),
                     Is::TokenExpired { path, reason } => Record::TokenExpired(UnreadableFile { path, reason }),
+                    Is::Other(what) => Record::Other(what),
                 }
             }
         }
@@ -104,7 +103,15 @@ macro_rules! records {
                     Record::NoCertificate(path) => Is::NoCertificate(path),
                     Record::InvalidNamespace(path) => Is::InvalidNamespace(path),
                     Record::TokenExpired(UnreadableFile { path, reason }) => Is::TokenExpired { path, reason },
+                    Record::Other(what) => Is::Other(what),
                 }
+            }
+        }
+
+        /// What no attempt has to do with.
+        impl From<types::Error> for types::Failure {
+            fn from(error: types::Error) -> Self {
+                types::Failure { error, attempts: 0, elapsed: 0 }
             }
         }
 
@@ -116,6 +123,7 @@ macro_rules! records {
                     Error::Api(status) => {
                         Problem::Api { code: status.code, reason: status.reason.as_deref(), message: &status.message }
                     }
+                    Error::Expired(expired) => Problem::Expired(&expired.message),
                     Error::Config(error) => Problem::Config(error.clone().into()),
                     Error::Transport(error) => match error {
                         TransportError::NameNotResolved(detail) => Problem::Transport(Transport::NameNotResolved, detail),
@@ -133,6 +141,7 @@ macro_rules! records {
                     Error::InvalidArgument(what) => Problem::InvalidArgument(what),
                     Error::MalformedResponse(what) => Problem::MalformedResponse(what),
                     Error::LimitExceeded(what) => Problem::LimitExceeded(what),
+                    Error::Other(what) => Problem::Other(what),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Bodies of lists and watches. How a body is cut into chunks must not matter, whatever is in it.
 
-use incluster_client::decode::{Encoding, Event, Frames, PodListDecoder, pod_event};
+use incluster_client::decode::{Encoding, Event, Frames, ListDecoder, pod_event};
 use incluster_client::types::{Error, Pod, PodList};
 use serde::de::IgnoredAny;
 
@@ -27,8 +27,8 @@ pub fn watch_protobuf(data: &[u8]) {
 
 fn list(encoding: Encoding, data: &[u8]) -> Result<PodList, Error> {
     let decode = |chunks: &[&[u8]]| {
-        let mut decoder = PodListDecoder::new(encoding);
-        chunks.iter().try_for_each(|chunk| decoder.push(chunk)).and_then(|()| decoder.finish())
+        let mut decoder = ListDecoder::<Pod>::new(encoding);
+        chunks.iter().try_for_each(|chunk| decoder.push(chunk)).and_then(|()| decoder.finish()).map(PodList::from)
     };
     let whole = decode(&[data]);
     assert_eq!(whole, decode(&pieces(data)), "in chunks");

@@ -3,7 +3,7 @@
 #[cfg(feature = "extensions")]
 use crate::extension_error::ExtensionError;
 use crate::types;
-use incluster_core::error::Problem;
+use incluster_core::error::{Problem, tried};
 use incluster_core::server::NotAServer;
 use incluster_core::{ConfigError, text};
 use std::fmt;
@@ -17,7 +17,7 @@ use wasmtime::WasmBacktrace;
 pub enum Error {
     /// The component's answer: the API server said no, or could not be reached, or an argument or the pod's configuration
     /// is unusable.
-    Kubernetes(types::Error),
+    Kubernetes(types::Failure),
     /// An environment variable that every pod has is missing or wrong: this process is not in a pod, or its environment was
     /// cleaned.
     Environment(ConfigError),
@@ -89,9 +89,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Kubernetes(error) => {
+            Error::Kubernetes(types::Failure { error, attempts, elapsed }) => {
                 let problem = Problem::from(error);
-                write!(f, "{problem}; {}", problem.check())
+                write!(f, "{problem}{}; {}", tried(*attempts, *elapsed), problem.check())
             }
             Error::Environment(error) => write!(f, "not in a pod: {error}"),
             Error::Server(error) => error.fmt(f),
@@ -182,15 +182,18 @@ impl Error {
     /// that were used up are not told from an answer that is too large, and count as permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Kubernetes(types::Error::Api(status)) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
-            Error::Kubernetes(types::Error::Transport(error)) => matches!(
-                error,
-                types::TransportError::NameNotResolved(_)
-                    | types::TransportError::ConnectionRefused(_)
-                    | types::TransportError::Unreachable(_)
-                    | types::TransportError::Timeout(_)
-                    | types::TransportError::ConnectionLost(_)
-            ),
+            Error::Kubernetes(failure) => match &failure.error {
+                types::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+                types::Error::Transport(error) => matches!(
+                    error,
+                    types::TransportError::NameNotResolved(_)
+                        | types::TransportError::ConnectionRefused(_)
+                        | types::TransportError::Unreachable(_)
+                        | types::TransportError::Timeout(_)
+                        | types::TransportError::ConnectionLost(_)
+                ),
+                _ => false,
+            },
             Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) => true,
             #[cfg(feature = "extensions")]
             Error::Extension(error) => !error.is_permanent(),
@@ -200,8 +203,17 @@ impl Error {
 
     /// The HTTP status of the API server's answer, where it gave one that is a failure.
     pub fn http_status(&self) -> Option<u16> {
+        match self.kubernetes()? {
+            types::Error::Api(status) => Some(status.code),
+            types::Error::Expired(_) => Some(410),
+            _ => None,
+        }
+    }
+
+    /// Why the component failed, where it is its answer.
+    pub fn kubernetes(&self) -> Option<&types::Error> {
         match self {
-            Error::Kubernetes(types::Error::Api(status)) => Some(status.code),
+            Error::Kubernetes(failure) => Some(&failure.error),
             _ => None,
         }
     }
@@ -226,7 +238,7 @@ impl Error {
     /// In the words of the metric `incluster_calls_total`.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
-            Error::Kubernetes(types::Error::Denied(_)) => "denied",
+            Error::Kubernetes(types::Failure { error: types::Error::Denied(_), .. }) => "denied",
             Error::Kubernetes(_) => "error",
             Error::Trap(_) | Error::Exit(_) | Error::Over => "trap",
             error if error.limit().is_some() => "limit",
@@ -255,14 +267,14 @@ impl From<NotAServer> for Error {
     }
 }
 
-impl From<types::Error> for Error {
-    fn from(error: types::Error) -> Self {
-        Error::Kubernetes(error)
+impl From<types::Failure> for Error {
+    fn from(failure: types::Failure) -> Self {
+        Error::Kubernetes(failure)
     }
 }
 
 impl From<types::ConfigError> for Error {
     fn from(error: types::ConfigError) -> Self {
-        Error::Kubernetes(types::Error::Config(error))
+        Error::Kubernetes(types::Error::Config(error).into())
     }
 }

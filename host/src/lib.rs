@@ -85,6 +85,7 @@ mod tenant;
 
 /// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
+
 pub use door::issuing::{IssuedToken, TokenSource, TokenSourceError};
 pub use door::policy;
 pub use error::{Error, Trap};
@@ -107,12 +108,19 @@ pub use tenant::Tenant;
 pub use tenant::identity::{Identity, TokenRequest};
 pub use tenant::lines::Lines;
 pub use tenant::sandboxes::{Reuse, Sandbox, Sandboxes};
-pub use tenant::sessions::{PodPages, PodWatch};
+pub use tenant::sessions::{JsonPages, JsonWatch, PodPages, PodWatch};
 pub use tenant::settings::{TenantBuilder, TokenAccess};
 pub use tenant::store::TenantStore;
 
 /// The versions that this crate is built with: an embedder needs the same.
 pub use {wasmtime, wasmtime_wasi, wasmtime_wasi_http};
+
+/// The contract, `incluster:kubernetes`, which extensions are built against: the names of its files, and their texts.
+pub const WIT: [(&str, &str); 3] = [
+    ("client.wit", include_str!("../wit/client.wit")),
+    ("types.wit", include_str!("../wit/types.wit")),
+    ("worlds.wit", include_str!("../wit/worlds.wit")),
+];
 
 /// The README's examples are compiled.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ impl Serialize for types::Pod {
     }
 }
 
-/// As the API server's JSON has it: a `PodList`. Whether it was begun anew, or is of more than one state, is not in it.
+/// As the API server's JSON has it: a `PodList`.
 impl Serialize for types::PodList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let metadata = object([
@@ -30,8 +30,8 @@ impl Serialize for types::PodList {
     }
 }
 
-/// As an event of a watch's in the API server's JSON: its `type` and its `object`. What ends a watch, or the pods that there are, has no such
-/// form but a bookmark's, or a `Status` with the code 410.
+/// As an event of a watch's in the API server's JSON: its `type` and its `object`. That all pods that there are have come is a bookmark there; the
+/// watch's end, and what later versions add, have no such form: `null`.
 impl Serialize for types::PodEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bookmark = |version: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": version}});
@@ -50,12 +50,7 @@ impl Serialize for types::PodEvent {
                 object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 ("BOOKMARK", object)
             }
-            types::PodEvent::Expired(message) => {
-                let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 410});
-                let mut object = status;
-                object["message"] = json!(message);
-                ("ERROR", object)
-            }
+            types::PodEvent::Ended | types::PodEvent::Other(_) => return serializer.serialize_unit(),
         };
         json!({"type": kind, "object": object}).serialize(serializer)
     }
@@ -73,11 +68,28 @@ fn value(of: &Option<impl Serialize>) -> Option<Value> {
 }
 
 fn time(seconds: &Option<i64>) -> Option<Value> {
-    let since_1970 = Duration::from_secs(u64::try_from((*seconds)?).ok()?);
+    // What is before 1970, humantime does not write. The calendar is the same again after 400 years, and so after 2000.
+    let (shifted, years) =
+        if (*seconds)? < 0 { ((*seconds)?.checked_add(SECONDS_OF_2000_YEARS)?, 2000) } else { ((*seconds)?, 0) };
+    let since_1970 = Duration::from_secs(u64::try_from(shifted).ok()?);
     // A year has four digits there.
     let mut text = String::new();
     write!(text, "{}", humantime::format_rfc3339_seconds(UNIX_EPOCH.checked_add(since_1970)?)).ok()?;
-    Some(text.into())
+    let year: u32 = text.get(..4)?.parse().ok()?;
+    Some(format!("{:04}{}", year.checked_sub(years)?, text.get(4..)?).into())
+}
+
+/// Each 400 years have 146,097 days.
+const SECONDS_OF_2000_YEARS: i64 = 5 * 146_097 * 86_400;
+
+fn texts(of: &[String]) -> Option<Value> {
+    list(of, Clone::clone)
+}
+
+fn resources(of: &types::ResourceRequirements) -> Option<Value> {
+    let types::ResourceRequirements { limits, requests } = of;
+    let resources = object([("limits", map(limits)), ("requests", map(requests))]);
+    (!resources.is_empty()).then(|| resources.into())
 }
 
 fn map(pairs: &[(String, String)]) -> Option<Value> {
@@ -117,9 +129,11 @@ fn meta(metadata: &types::ObjectMeta) -> Object {
         ("generation", value(&metadata.generation)),
         ("creationTimestamp", time(&metadata.creation_timestamp)),
         ("deletionTimestamp", time(&metadata.deletion_timestamp)),
+        ("deletionGracePeriodSeconds", value(&metadata.deletion_grace_period_seconds)),
         ("labels", map(&metadata.labels)),
         ("annotations", map(&metadata.annotations)),
         ("ownerReferences", list(&metadata.owner_references, owner)),
+        ("finalizers", texts(&metadata.finalizers)),
     ])
 }
 
@@ -140,8 +154,16 @@ fn specification(spec: &types::PodSpec) -> Object {
         ("serviceAccountName", value(&spec.service_account_name)),
         ("hostNetwork", yes(spec.host_network)),
         ("priorityClassName", value(&spec.priority_class_name)),
+        ("priority", value(&spec.priority)),
+        ("restartPolicy", value(&spec.restart_policy)),
+        ("terminationGracePeriodSeconds", value(&spec.termination_grace_period_seconds)),
+        ("hostname", value(&spec.hostname)),
+        ("subdomain", value(&spec.subdomain)),
+        ("schedulingGates", list(&spec.scheduling_gates, |gate| json!({"name": gate}))),
+        ("resources", resources(&spec.resources)),
         ("containers", Some(list(&spec.containers, container).unwrap_or_else(|| json!([])))),
         ("initContainers", list(&spec.init_containers, container)),
+        ("ephemeralContainers", list(&spec.ephemeral_containers, container)),
         ("readinessGates", list(&spec.readiness_gates, |gate| json!({"conditionType": gate}))),
         ("nodeSelector", map(&spec.node_selector)),
     ])
@@ -153,6 +175,7 @@ fn container(container: &types::Container) -> Object {
         ("image", value(&container.image)),
         ("ports", list(&container.ports, port)),
         ("restartPolicy", value(&container.restart_policy)),
+        ("resources", resources(&container.resources)),
     ])
 }
 
@@ -182,6 +205,8 @@ fn state(status: &types::PodStatus) -> Object {
         ("qosClass", value(&status.qos_class)),
         ("containerStatuses", list(&status.container_statuses, container_status)),
         ("initContainerStatuses", list(&status.init_container_statuses, container_status)),
+        ("ephemeralContainerStatuses", list(&status.ephemeral_container_statuses, container_status)),
+        ("observedGeneration", value(&status.observed_generation)),
     ])
 }
 
@@ -193,6 +218,7 @@ fn condition(condition: &types::PodCondition) -> Object {
         ("message", value(&condition.message)),
         ("lastProbeTime", time(&condition.last_probe_time)),
         ("lastTransitionTime", time(&condition.last_transition_time)),
+        ("observedGeneration", value(&condition.observed_generation)),
     ])
 }
 
@@ -204,6 +230,8 @@ fn container_status(status: &types::ContainerStatus) -> Object {
         ("restartCount", Some(status.restart_count.into())),
         ("image", Some(status.image.clone().unwrap_or_default().into())),
         ("imageID", Some(status.image_id.clone().unwrap_or_default().into())),
+        ("containerID", value(&status.container_id)),
+        ("resources", resources(&status.resources)),
         ("state", status.state.as_ref().map(|state| container_state(state).into())),
         ("lastState", status.last_state.as_ref().map(|state| container_state(state).into())),
     ])
@@ -227,6 +255,7 @@ fn container_state(state: &types::ContainerState) -> Object {
                     ("message", value(&terminated.message)),
                     ("startedAt", time(&terminated.started_at)),
                     ("finishedAt", time(&terminated.finished_at)),
+                    ("containerID", value(&terminated.container_id)),
                 ])
                 .into(),
             ),

@@ -42,7 +42,6 @@ async fn every_recorded_failure_in_both_encodings() {
         ("path-not-found", 404, "NotFound", "could not find the requested resource"),
         ("method-not-allowed", 405, "MethodNotAllowed", "does not allow this method"),
         ("list-not-acceptable", 406, "NotAcceptable", "406: Not Acceptable"),
-        ("list-continue-expired", 410, "Expired", "continue parameter is too old"),
         ("list-rv-exact-0", 422, "Invalid", "resourceVersionMatch"),
         ("list-rv-match-without-rv", 422, "Invalid", "resourceVersionMatch"),
         ("list-rv-future", 504, "Timeout", "Too large resource version"),
@@ -53,6 +52,14 @@ async fn every_recorded_failure_in_both_encodings() {
         assert!(decoded.message.contains(message), "{name}: {}", decoded.message);
         assert_eq!(status(in_protobuf(&json)).await, decoded, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_has_expired_is_a_case_of_its_own() {
+    let json = Recording::read("list-continue-expired").answer;
+    let Error::Expired(expired) = answered(json.clone()).await else { panic!("it has not expired") };
+    assert!(expired.message.contains("continue parameter is too old") && expired.continue_token.is_some(), "{expired:?}");
+    assert_eq!(answered(in_protobuf(&json)).await, Error::Expired(expired));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::command::{command_in, in_testbed};
 use extensions::hostile;
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 use testbed::{PodStore, Testbed};
@@ -214,4 +215,29 @@ async fn prometheus_reads_what_is_counted() {
     let text = timeout(Duration::from_secs(20), counted).await.unwrap();
     assert!(text.contains("tenant=\"command\"") && text.contains("outcome=\"success\""), "{text}");
     assert!(!text.contains(testbed::TOKEN), "{text}");
+}
+
+#[tokio::test]
+async fn the_contract_is_written_for_whoever_builds_against_it() {
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("new/wit");
+    let written = in_testbed(&testbed, &["wit", new.to_str().unwrap()]).await;
+    assert_eq!((written.status, &*written.stderr), (0, ""));
+    let files = |dir: &std::path::Path| {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+        let text = |entry: std::fs::DirEntry| (entry.file_name(), std::fs::read_to_string(entry.path()).unwrap());
+        entries.filter(|entry| entry.path().extension().is_some_and(|is| is == "wit")).map(text).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(files(&new), files(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (args, status, says) in [
+        (&["wit"][..], 2, "wit takes the folder"),
+        (&["wit", "a", "b"], 2, "unexpected argument"),
+        (&["wit", file.to_str().unwrap()], 1, "failed to write"),
+    ] {
+        let refused = in_testbed(&testbed, args).await;
+        assert!(refused.status == status && refused.stderr.contains(says), "{args:?}: {}", refused.stderr);
+    }
 }

@@ -5,7 +5,7 @@
 use crate::{RUNTIME, tenant, tenant_at};
 use incluster::bindings::Plugin;
 use incluster::policy::Policy;
-use incluster::types::{ConfigError, Error as Kubernetes, ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::types::{ConfigError, Error as Kubernetes, Failure, ListOptions, PodEvent, RetryPolicy, WatchOptions};
 use incluster::{CallLimits, Ctx, Error, Limits, Tenant, TenantLimits, TenantStore, View};
 use std::time::{Duration, Instant};
 use testbed::Testbed;
@@ -164,7 +164,7 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     let list = async || derived.list_namespaced_pods("shop", &ListOptions::ALL).await;
     assert!(list().await.is_ok());
     let other = derived.list_namespaced_pods("other", &ListOptions::ALL).await;
-    assert!(matches!(other, Err(Error::Kubernetes(Kubernetes::Denied(_)))), "{other:?}");
+    assert!(matches!(other, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(_), .. }))), "{other:?}");
 
     let mut watch = derived.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
@@ -172,8 +172,11 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     assert!(futures_util::FutureExt::now_or_never(&mut next).is_none());
     tenant.set_policy(only("elsewhere"));
     let ended = tokio::time::timeout(Duration::from_secs(5), next).await.expect("it ends");
-    assert!(matches!(&ended, Err(Error::Kubernetes(Kubernetes::Denied(why))) if why.contains("policy")), "{ended:?}");
-    assert!(matches!(list().await, Err(Error::Kubernetes(Kubernetes::Denied(_)))));
+    assert!(
+        matches!(&ended, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(why), .. })) if why.contains("policy")),
+        "{ended:?}"
+    );
+    assert!(matches!(list().await, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(_), .. }))));
     tenant.set_policy(only("shop"));
     assert!(list().await.is_ok());
 
@@ -185,5 +188,8 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     store.until_open_watches(0).await;
     tenant.set_policy(only("shop"));
     store.add("later");
-    assert!(matches!(unread.next().await, Err(Error::Kubernetes(Kubernetes::Denied(_)))), "it is over for good");
+    assert!(
+        matches!(unread.next().await, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(_), .. }))),
+        "it is over for good"
+    );
 }

@@ -3,7 +3,7 @@
 use crate::{RUNTIME, list_shop, tenant};
 use futures_util::FutureExt;
 use incluster::policy::Policy;
-use incluster::types::{ConfigError, Error as Kubernetes, ListOptions};
+use incluster::types::{ConfigError, Error as Kubernetes, Failure, ListOptions};
 use incluster::{CallLimits, Error, Pool, Runtime, Server, Tenant};
 use std::error::Error as _;
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn a_file_is_called_by_its_real_path() {
         for tenant in [tenant(&testbed), crate::portable(&testbed)] {
             let error = failed(&tenant).await;
             let text = error.to_string();
-            assert!(matches!(error, Error::Kubernetes(Kubernetes::Config(_))), "{text}");
+            assert!(matches!(error, Error::Kubernetes(Failure { error: Kubernetes::Config(_), .. })), "{text}");
             assert!(text.contains(&token) && text.contains(says), "{text}");
         }
     }

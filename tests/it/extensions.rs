@@ -147,7 +147,7 @@ async fn what_an_extension_may_not_import_is_named() {
     for malformed in [&b"\0asm"[..], b"\0asm\x0d\0\x01\0\x01", &extensions::PROGRAM[..5000]] {
         assert!(matches!(refused(malformed, &[]).await, ExtensionError::Malformed(_)));
     }
-    // A client of another version, by the name of its import.
+    // A client of a version that is not compatible, by the name of its import.
     let other: Vec<u8> =
         replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.9.0");
     let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]).await else { panic!() };
@@ -160,6 +160,17 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
         bytes[place..place + to.len()].copy_from_slice(to);
     }
     bytes
+}
+
+/// Built against a version of the contract that this host does not have yet, and uses nothing that came with it.
+#[tokio::test]
+async fn an_extension_of_a_newer_compatible_version_runs() {
+    let testbed = Testbed::start().await;
+    let newer = replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.1.7");
+    let newer = replaced(&newer, b"incluster:kubernetes/types@0.1.0", b"incluster:kubernetes/types@0.1.7");
+    let (ended, written) =
+        run_with(&tenant(&testbed).with_policy(pods_of_shop()), &load(&newer, &[]).await, &["list", "shop"]).await;
+    assert!(matches!(ended, Ok(Ok(()))) && written.lines().count() == 7, "{ended:?} {written}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! takes for a good connection's life.
 
 use crate::caller::Caller;
-use crate::faults::{Call, half_a_list, lost, passes, passes_for, timeout};
+use crate::faults::{Call, LISTS, half_a_list, lost, passes, passes_for, timeout};
 use crate::http_2::frame;
 use incluster::types::{Error, TransportError};
 use testbed::{Fault, Testbed};
@@ -20,12 +20,12 @@ async fn http_2_refused_stream() {
 #[tokio::test]
 async fn http_2_stream_reset_in_the_body() {
     // For watches, `watching.rs` cuts the stream everywhere.
-    passes_for(&[Call::List, Call::Page], Fault::StreamReset, lost).await;
+    passes_for(&LISTS, Fault::StreamReset, lost).await;
 }
 
 #[tokio::test]
 async fn half_a_watch_then_nothing() {
-    passes_for(&[Call::Watch], half_a_list(), timeout).await;
+    passes_for(&[Call::Watch, Call::JsonWatch], half_a_list(), timeout).await;
 }
 
 /// What carries nothing costs nobody anything for long: PING, SETTINGS, WINDOW_UPDATE, empty DATA, and what nobody knows.

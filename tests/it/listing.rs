@@ -64,7 +64,9 @@ async fn every_option_reaches_the_wire_as_kubernetes_spells_it() {
 #[tokio::test]
 async fn pages_say_what_follows() {
     let testbed = Testbed::serving(|_| Recording::read("list-page-1-protobuf").answer).await;
-    let PodList { items, continue_token, remaining_item_count, .. } = list_shop(&tenant(&testbed)).await.unwrap();
+    let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
+    let list = tenant(&testbed).list_namespaced_pods("shop", &options).await.unwrap();
+    let PodList { items, continue_token, remaining_item_count, .. } = list;
     assert_eq!((items.len(), remaining_item_count), (3, Some(4)));
     assert!(continue_token.is_some());
 }

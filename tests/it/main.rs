@@ -35,10 +35,12 @@ mod telemetry;
 mod tidy;
 #[path = "../transport/trust.rs"]
 mod trust;
+#[path = "../transport/waiting.rs"]
+mod waiting;
 mod watching;
 
 use incluster::policy::Policy;
-use incluster::types::{Error as Kubernetes, ListOptions, PodList, RetryPolicy};
+use incluster::types::{Error as Kubernetes, Failure, ListOptions, PodList, RetryPolicy};
 use incluster::{Compiler, Error, Extension, Runtime, Server, Tenant, TokenAccess};
 use std::sync::LazyLock;
 use testbed::Testbed;
@@ -82,9 +84,14 @@ async fn list_shop(tenant: &Tenant) -> Result<PodList, Kubernetes> {
 
 /// The component's own answer.
 fn kubernetes<T>(result: Result<T, Error>) -> Result<T, Kubernetes> {
+    answer(result).map_err(|failure| failure.error)
+}
+
+/// The same, with what was done about a failure.
+fn answer<T>(result: Result<T, Error>) -> Result<T, Failure> {
     match result {
         Ok(value) => Ok(value),
-        Err(Error::Kubernetes(error)) => Err(error),
+        Err(Error::Kubernetes(failure)) => Err(failure),
         Err(other) => panic!("the host failed: {other}"),
     }
 }

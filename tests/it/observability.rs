@@ -34,7 +34,7 @@ async fn counters() {
 
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
-    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), ..RetryPolicy::DEFAULT });
     list_shop(&tenant).await.unwrap();
     store.fail_next(1, Answer::new(503, "busy"));
     list_shop(&tenant).await.unwrap();

@@ -76,6 +76,5 @@ async fn an_event_is_as_a_watch_sends_it() {
     assert!(document["object"]["metadata"]["creationTimestamp"].is_null());
     let synced = serde_json::to_value(PodEvent::Synced("7".into())).unwrap();
     assert_eq!(synced["object"]["metadata"]["resourceVersion"], "7");
-    let expired = serde_json::to_value(PodEvent::Expired("too old".into())).unwrap();
-    assert_eq!((&expired["type"], &expired["object"]["code"]), (&"ERROR".into(), &410.into()));
+    assert_eq!(serde_json::to_value(PodEvent::Ended).unwrap(), Value::Null);
 }

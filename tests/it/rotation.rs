@@ -1,5 +1,6 @@
 //! Tokens, certificates and volumes that change under way.
 
+use crate::waiting::watches_are_waited_for;
 use crate::{RUNTIME, kubernetes, list_shop, portable, tenant};
 use incluster::bindings::Plugin;
 use incluster::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy, TransportError};
@@ -73,12 +74,25 @@ impl Kept {
         Kept { store, plugin, config, clock }
     }
 
+    /// What `waiting` tries.
+    async fn waits(&mut self, pods: &PodStore) {
+        let (plugin, config) = (&self.plugin, self.config);
+        self.store.run(async |store: &mut Store<Ctx>| watches_are_waited_for(store, plugin, config, pods).await).await.unwrap();
+    }
+
     async fn list(&mut self) -> Result<PodList, Error> {
         let (client, config) = (self.plugin.incluster_kubernetes_client(), self.config);
         let list =
             async |store: &mut Store<Ctx>| client.call_list_namespaced_pods(store, config, "shop", &ListOptions::ALL).await;
-        self.store.run(list).await.unwrap()
+        self.store.run(list).await.unwrap().map_err(|failure| failure.error)
     }
+}
+
+#[tokio::test]
+async fn several_watches_are_waited_for() {
+    let pods = PodStore::with_pods(3);
+    let testbed = Testbed::serving(pods.handler()).await;
+    Kept::new(&tenant(&testbed)).await.waits(&pods).await;
 }
 
 /// A token like [`TOKEN`] that expires at another time, or never, and is not the same.
@@ -249,7 +263,7 @@ async fn a_rotated_ca_is_trusted_at_once_and_open_connections_keep_working() {
 #[tokio::test]
 async fn the_last_good_roots_stay_while_ca_crt_is_no_good() {
     let testbed = Testbed::start().await;
-    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, ..RetryPolicy::DEFAULT });
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), ..RetryPolicy::DEFAULT });
     list_shop(&tenant).await.unwrap();
     let good = testbed.ca.pem();
     let other = Ca::new("other").pem();

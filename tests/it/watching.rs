@@ -1,13 +1,13 @@
 //! Watches.
 
-use crate::{kubernetes, tenant};
-use incluster::types::{ChangeKind, Error, ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use crate::{answer, kubernetes, tenant};
+use incluster::types::{ChangeKind, Error, Expired, ListOptions, PodEvent, RetryPolicy, WatchOptions};
 use incluster::{PodWatch, Tenant};
 use std::collections::BTreeMap;
 use testbed::{PodStore, Request, Testbed};
 
 fn patient(testbed: &Testbed) -> Tenant {
-    tenant(testbed).with_retry_policy(RetryPolicy { attempts: 6, deadline_milliseconds: 20_000 })
+    tenant(testbed).with_retry_policy(RetryPolicy { attempts: Some(6), deadline: 20_000 })
 }
 
 async fn watch(testbed: &Testbed, from: Option<String>) -> PodWatch {
@@ -25,7 +25,8 @@ fn short(event: &PodEvent) -> String {
         PodEvent::Changed(change) => format!("{:?} {}", change.kind, change.pod.metadata.name),
         PodEvent::Synced(_) => "synced".into(),
         PodEvent::Bookmark(_) => "bookmark".into(),
-        PodEvent::Expired(_) => "expired".into(),
+        PodEvent::Ended => "ended".into(),
+        PodEvent::Other(what) => what.clone(),
     }
 }
 
@@ -126,7 +127,7 @@ async fn a_watch_that_the_server_has_forgotten_says_so_and_ends() {
     let old = store.resource_version();
     store.compact();
     let mut watch = watch(&testbed, Some(old)).await;
-    let PodEvent::Expired(message) = next(&mut watch).await else { panic!() };
+    let Err(Error::Expired(Expired { message, .. })) = kubernetes(watch.next().await) else { panic!() };
     assert!(message.contains("too old resource version"), "{message}");
     assert_eq!(kubernetes(watch.next().await), Ok(None));
     assert_eq!(testbed.server.requests().len(), 1);
@@ -139,11 +140,11 @@ async fn a_watch_that_breaks_before_it_is_synced_begins_again() {
     let testbed = Testbed::serving(store.handler()).await;
     store.cut_watches_after(30_000);
     let mut watch = watch(&testbed, None).await;
-    let mut last = next(&mut watch).await;
-    while let PodEvent::Changed(_) = last {
-        last = next(&mut watch).await;
+    let mut last = kubernetes(watch.next().await);
+    while let Ok(Some(PodEvent::Changed(_))) = last {
+        last = kubernetes(watch.next().await);
     }
-    assert_eq!(short(&last), "expired");
+    assert!(matches!(last, Err(Error::Expired(_))), "{last:?}");
     assert_eq!(kubernetes(watch.next().await), Ok(None));
 }
 
@@ -169,11 +170,12 @@ async fn a_watch_ends_when_its_time_is_over() {
 async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
     let testbed = Testbed::serving(|_| testbed::Answer::new(200, "").header("content-type", "application/json")).await;
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
-    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: 3, deadline_milliseconds: 9000 });
+    let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), deadline: 9000 });
     let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
     for round in 1..=2 {
-        let error = kubernetes(watch.next().await).unwrap_err();
-        assert!(format!("{error:?}").contains("3 times in a row without an event"), "{error:?}");
+        let failure = answer(watch.next().await).unwrap_err();
+        assert_eq!(failure.attempts, 3, "{failure:?}");
+        assert!(format!("{failure:?}").contains("again and again without an event"), "{failure:?}");
         assert_eq!(testbed.server.requests().len(), 3 * round);
     }
 }

@@ -49,7 +49,7 @@ async fn list_as(token: &str, namespace: &str, options: ListOptions) -> Result<P
 fn kubernetes<T>(answer: Result<T, Error>) -> Result<T, Kubernetes> {
     match answer {
         Ok(answer) => Ok(answer),
-        Err(Error::Kubernetes(error)) => Err(error),
+        Err(Error::Kubernetes(failure)) => Err(failure.error),
         Err(other) => panic!("the host failed: {other}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{changes, tenant, variable, volume};
 use incluster::PodWatch;
-use incluster::types::{ChangeKind, ListOptions, PodEvent, WatchOptions};
+use incluster::types::{ChangeKind, Error as Kubernetes, ListOptions, PodEvent, WatchOptions};
 use std::time::Duration;
 
 /// No event takes so long.
@@ -87,8 +87,9 @@ async fn a_watch_from_a_forgotten_version_expires() {
     let volume = volume(&variable("REAL_TOKEN"));
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
     let mut watch = tenant(&volume).watch_namespaced_pods(&changes::namespace(), &options).await.unwrap();
-    let expired = next(&mut watch).await;
-    assert!(matches!(&expired, Some(PodEvent::Expired(message)) if message.contains("too old")), "{expired:?}");
+    let expired = tokio::time::timeout(PATIENCE, watch.next()).await.expect("an event").unwrap_err();
+    let says = |why: &Kubernetes| matches!(why, Kubernetes::Expired(expired) if expired.message.contains("too old"));
+    assert!(expired.kubernetes().is_some_and(says), "{expired:?}");
     assert_eq!(next(&mut watch).await, None);
 }
 

@@ -1,5 +1,6 @@
 //! What was done to the callers, and when; and which of their errors that explains.
 
+use crate::ATTEMPTS;
 use incluster::Error;
 use incluster::types::{ConfigError, Error as Kubernetes, OnExpired, Status, TransportError};
 use std::collections::BTreeMap;
@@ -130,8 +131,9 @@ impl Inner {
     /// Why the contract allows the error, given what was done since the session and the call began.
     fn explain(&self, call: Call, session: Instant, begun: Instant, error: &Error) -> Option<&'static str> {
         let since = |deed| self.done_since(begun, deed);
-        let Error::Kubernetes(error) = error else { return None };
-        match error {
+        let Error::Kubernetes(failure) = error else { return None };
+        let has_given_up = failure.attempts == ATTEMPTS;
+        match &failure.error {
             Kubernetes::Config(ConfigError::FileEmpty(path)) if path.ends_with("/token") => {
                 (since(Deed::TokenDamaged) > 0).then_some("the token's file was empty")
             }
@@ -143,17 +145,13 @@ impl Inner {
                 let held = session.checked_sub(HELD).unwrap_or(session);
                 (since(Deed::Revoked) > 0 && self.done_since(held, Deed::Revoked) > 1).then_some("two tokens were revoked")
             }
-            Kubernetes::Api(Status { code: 410, .. }) => match call {
+            Kubernetes::Expired(_) => match call {
                 Call::Page(None | Some(OnExpired::Fail)) => (since(Deed::Compacted) > 0).then_some("expired, as chosen"),
                 Call::Page(Some(OnExpired::Resume)) => (since(Deed::CompactedForGood) > 0).then_some("expired, without a token"),
                 _ => None,
             },
-            Kubernetes::Transport(TransportError::ConnectionLost(text)) if text.contains("times in a row without an event") => {
-                (call == Call::Watch && since(Deed::WatchesEnded) > 5).then_some("the watch was ended six times")
-            }
-            // The default policy's attempts.
-            Kubernetes::Api(Status { code: 429 | 500 | 503 | 504, message: text, .. })
-            | Kubernetes::Transport(TransportError::ConnectionLost(text)) => text.contains("tried 6 times in").then_some(GAVE_UP),
+            Kubernetes::Api(Status { code: 429 | 500 | 503 | 504, .. })
+            | Kubernetes::Transport(TransportError::ConnectionLost(_)) => has_given_up.then_some(GAVE_UP),
             _ => None,
         }
     }

@@ -33,6 +33,9 @@ const SECONDS: u64 = 600;
 /// How long a call may take: longer than the default, so that no call fails only because the machine is slow.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// How often a call is tried: it gives up now and then, which is to be seen, too.
+pub const ATTEMPTS: u32 = 6;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -92,7 +95,7 @@ async fn soak(time: Duration) -> ExitCode {
 fn tenant(testbed: &Testbed) -> Tenant {
     let runtime = Runtime::new().expect("a runtime");
     let server = Server::parse(&testbed.server.url()).expect("a URL");
-    let deadline_milliseconds = DEADLINE.as_millis().try_into().expect("a time");
+    let deadline = DEADLINE.as_millis().try_into().expect("a time");
     Tenant::builder(&runtime, "soak")
         .server(server)
         .service_account_dir(testbed.volume.path())
@@ -101,5 +104,5 @@ fn tenant(testbed: &Testbed) -> Tenant {
         .expect("a tenant")
         .with_limits(CallLimits { wall_time: DEADLINE, ..CallLimits::default() })
         .unwrap()
-        .with_retry_policy(RetryPolicy { deadline_milliseconds, ..RetryPolicy::DEFAULT })
+        .with_retry_policy(RetryPolicy { attempts: Some(ATTEMPTS), deadline })
 }

@@ -3,7 +3,7 @@
 use crate::callers::{Caller, is_in_order};
 use crate::ledger::Call;
 use incluster::Error;
-use incluster::types::{ListOptions, OnExpired, PagingOptions, PodList};
+use incluster::types::{ListOptions, OnExpired, PagingOptions, PodPage};
 use std::time::Instant;
 
 pub async fn pages(mut caller: Caller) {
@@ -28,7 +28,7 @@ async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Re
     let options = ListOptions { limit: Some(limit), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
     let mut pages = caller.tenant.page_namespaced_pods("shop", &options, &paging).await?;
-    let mut last: Option<PodList> = None;
+    let mut last: Option<PodPage> = None;
     while let Some(page) = pages.next().await? {
         if let Some(problem) = problem(last.as_ref(), &page, limit, on_expired) {
             caller.wrong(format!("a page with {on_expired:?} and limit {limit}: {problem}"));
@@ -42,17 +42,17 @@ async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Re
         }
         last = Some(page);
     }
-    if last.is_none_or(|page| page.continue_token.is_some()) {
+    if last.is_none_or(|page| page.remaining_item_count.is_some()) {
         caller.wrong("a list that ended before its last page".into());
     }
     Ok(())
 }
 
 /// What is wrong with a page after another one.
-fn problem(last: Option<&PodList>, page: &PodList, limit: u32, on_expired: Option<OnExpired>) -> Option<String> {
+fn problem(last: Option<&PodPage>, page: &PodPage, limit: u32, on_expired: Option<OnExpired>) -> Option<String> {
     let name = |place: Option<&incluster::types::Pod>| place.map(|pod| pod.metadata.name.clone()).unwrap_or_default();
-    if !is_in_order(page) || page.items.is_empty() || page.items.len() > limit as usize {
-        return Some(format!("{} pods, in order: {}", page.items.len(), is_in_order(page)));
+    if !is_in_order(&page.items) || page.items.is_empty() || page.items.len() > limit as usize {
+        return Some(format!("{} pods, in order: {}", page.items.len(), is_in_order(&page.items)));
     }
     let Some(last) = last else {
         return (page.restarted || page.inconsistent).then(|| "the first page says that it is not".into());

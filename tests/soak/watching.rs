@@ -2,7 +2,7 @@
 
 use crate::callers::{Caller, LAST_POD, is_in_order, number};
 use crate::ledger::Call;
-use incluster::types::{ChangeKind, ListOptions, PodChange, PodEvent, WatchOptions};
+use incluster::types::{ChangeKind, Error as Kubernetes, ListOptions, PodChange, PodEvent, WatchOptions};
 use incluster::{Error, PodWatch};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     let mut options = WatchOptions::ALL;
     if caller.random.bool() {
         let list = caller.tenant.list_namespaced_pods("shop", &ListOptions::ALL).await?;
-        if !is_in_order(&list) {
+        if !is_in_order(&list.items) {
             caller.wrong("a list to watch from is not in order".into());
         }
         known.synced = Some(number(&list.resource_version));
@@ -72,6 +72,10 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
         let begun = Instant::now();
         let event = match next(caller, &mut watch, impatient).await {
             // It may be called again, and goes on after the last event.
+            Err(error) if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) => {
+                caller.ledger.count("watches expired");
+                return Ok(None);
+            }
             Err(error @ Error::Kubernetes(_)) => {
                 caller.ledger.failed_in_session(Call::Watch, session, begun, &error);
                 continue;
@@ -79,10 +83,6 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
             event => event?,
         };
         match event {
-            Some(PodEvent::Expired(_)) => {
-                caller.ledger.count("watches expired");
-                return Ok(None);
-            }
             Some(event) => {
                 events += 1;
                 caller.ledger.count("events");

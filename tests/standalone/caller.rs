@@ -2,13 +2,14 @@
 
 use crate::clock::{self, Clock, ClockView, HasClock};
 use crate::faults::Call;
+use crate::waiting::watches_are_waited_for;
 use incluster::SERVICE_ACCOUNT_DIR;
 use incluster::bindings::Plugin;
-use incluster::types::{Error, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::types::{Error, Failure, JsonEvent, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use testbed::Testbed;
+use testbed::{PodStore, Testbed};
 use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxView, WasiView};
@@ -16,6 +17,9 @@ use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
 static PLUGIN: LazyLock<Component> =
     LazyLock::new(|| Component::new(&ENGINE, incluster_standalone::PLUGIN).expect("a component"));
+
+/// Where the pods are.
+const PODS: &str = "/api/v1/namespaces/shop/pods";
 
 /// What calls one testbed.
 pub struct Caller {
@@ -54,7 +58,7 @@ impl Caller {
 
     /// The same, for whom a call may take so long.
     pub fn within(testbed: &Testbed, call: Duration) -> Caller {
-        let policy = RetryPolicy { attempts: 2, deadline_milliseconds: call.as_millis() as u32 };
+        let policy = RetryPolicy { attempts: Some(2), deadline: call.as_millis() as u32 };
         Caller::new(&testbed.server.url(), testbed.volume.path(), policy)
     }
 
@@ -101,9 +105,19 @@ impl Caller {
     pub async fn outcome(&self, call: Call) -> Result<usize, Error> {
         self.load().await.outcome(call).await
     }
+
+    /// How many pods the call found, or what was done about its failure.
+    pub async fn answer(&self, call: Call) -> Result<usize, Failure> {
+        self.load().await.answer(call).await
+    }
 }
 
 impl Loaded {
+    /// What `waiting` tries.
+    pub async fn waits(&mut self, pods: &PodStore) {
+        watches_are_waited_for(&mut self.store, &self.plugin, self.config, pods).await.unwrap();
+    }
+
     /// The sandbox's clock.
     pub fn clock(&self) -> &Clock {
         &self.store.data().clock
@@ -111,6 +125,11 @@ impl Loaded {
 
     /// How many pods the call found.
     pub async fn outcome(&mut self, call: Call) -> Result<usize, Error> {
+        self.answer(call).await.map_err(|failure| failure.error)
+    }
+
+    /// How many pods the call found, or what was done about its failure.
+    pub async fn answer(&mut self, call: Call) -> Result<usize, Failure> {
         let Loaded { store, plugin, config } = self;
         let client = plugin.incluster_kubernetes_client();
         let mut pods = 0;
@@ -127,17 +146,44 @@ impl Loaded {
                     pods += page.items.len();
                 }
             }
+            Call::Stream => {
+                let options = &ListOptions::ALL;
+                let pages = client.call_stream_namespaced_pods(&mut *store, *config, "shop", options).await.unwrap()?;
+                while let Some(page) = client.pod_pages().call_next(&mut *store, pages).await.unwrap()? {
+                    pods += page.items.len();
+                }
+            }
+            Call::JsonPage => {
+                let options = ListOptions { limit: Some(3), ..ListOptions::ALL };
+                let paging = PagingOptions::DEFAULT;
+                let pages = client.call_page_json(&mut *store, *config, PODS, &options, paging).await.unwrap()?;
+                while let Some(page) = client.json_pages().call_next(&mut *store, pages).await.unwrap()? {
+                    pods += page.items.len();
+                }
+            }
+            Call::JsonWatch => {
+                let watch = client.call_watch_json(&mut *store, *config, PODS, &WatchOptions::ALL).await.unwrap()?;
+                while let Some(JsonEvent::Changed(_)) = client.json_watch().call_next(&mut *store, watch, None).await.unwrap()? {
+                    pods += 1;
+                }
+            }
             Call::Watch => {
                 let options = &WatchOptions::ALL;
                 let watch = client.call_watch_namespaced_pods(&mut *store, *config, "shop", options).await.unwrap()?;
-                while let Some(PodEvent::Changed(_)) = client.pod_watch().call_next(&mut *store, watch).await.unwrap()? {
+                while let Some(PodEvent::Changed(_)) = client.pod_watch().call_next(&mut *store, watch, None).await.unwrap()? {
                     pods += 1;
                 }
             }
             Call::BriefWatch => {
                 let options = WatchOptions { timeout_seconds: Some(1), resource_version: Some("1".into()), ..WatchOptions::ALL };
                 let watch = client.call_watch_namespaced_pods(&mut *store, *config, "shop", &options).await.unwrap()?;
-                while client.pod_watch().call_next(&mut *store, watch).await.unwrap()?.is_some() {
+                while client
+                    .pod_watch()
+                    .call_next(&mut *store, watch, None)
+                    .await
+                    .unwrap()?
+                    .is_some_and(|event| event != PodEvent::Ended)
+                {
                     pods += 1;
                 }
             }

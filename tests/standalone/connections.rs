@@ -23,6 +23,13 @@ async fn pages_come_over_one_connection() {
 }
 
 #[tokio::test]
+async fn several_watches_are_waited_for() {
+    let pods = PodStore::with_pods(3);
+    let testbed = Testbed::serving(pods.handler()).await;
+    once(&testbed).load().await.waits(&pods).await;
+}
+
+#[tokio::test]
 async fn a_connection_that_was_idle_for_long_is_not_used_again() {
     let testbed = Testbed::start().await;
     let mut loaded = once(&testbed).load().await;

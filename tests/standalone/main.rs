@@ -13,3 +13,5 @@ mod faults;
 mod interfaces;
 #[path = "../transport/trust.rs"]
 mod trust;
+#[path = "../transport/waiting.rs"]
+mod waiting;

@@ -2,7 +2,7 @@
 //! `crate::caller`.
 
 use crate::caller::Caller;
-use crate::faults::Call;
+use crate::faults::CALLS;
 use testbed::{Ca, Fault, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 
 /// What is of use to somebody: as many characters of the token's signature.
@@ -82,11 +82,11 @@ async fn no_error_has_the_token() {
         testbeds.push((way, Testbed::faulty(fault).await));
     }
     for (way, testbed) in testbeds {
-        for call in [Call::List, Call::Page, Call::Watch] {
-            let outcome = Caller::at(&testbed.server.url(), &testbed).outcome(call).await;
+        for call in CALLS {
+            let outcome = Caller::at(&testbed.server.url(), &testbed).answer(call).await;
             let told = match &outcome {
                 Ok(found) => format!("{found}"),
-                Err(error) => format!("{error:?} {error}"),
+                Err(failure) => format!("{failure:?} {failure}"),
             };
             assert!(!leaks(&told), "{way}, {call:?}: {told}");
         }

@@ -14,13 +14,33 @@ pub enum Call {
     List,
     /// The same, three at a time.
     Page,
+    /// All pods in one answer, handed over as it arrives.
+    Stream,
+    /// Three at a time, as JSON.
+    JsonPage,
     /// The pods that there are, as a watch's events.
     Watch,
+    /// The same, as JSON.
+    JsonWatch,
     /// A watch from the resource version 1, for a second: how many events it had.
     BriefWatch,
 }
 
-const CALLS: [Call; 3] = [Call::List, Call::Page, Call::Watch];
+impl Call {
+    fn is_watch(self) -> bool {
+        matches!(self, Call::Watch | Call::JsonWatch | Call::BriefWatch)
+    }
+
+    fn is_json(self) -> bool {
+        matches!(self, Call::JsonPage | Call::JsonWatch)
+    }
+}
+
+/// All.
+pub const CALLS: [Call; 6] = [Call::List, Call::Page, Call::Stream, Call::JsonPage, Call::Watch, Call::JsonWatch];
+
+/// Those whose answers have an end.
+pub const LISTS: [Call; 4] = [Call::List, Call::Page, Call::Stream, Call::JsonPage];
 
 /// A call's deadline, where that is what is tested.
 const CALL: Duration = Duration::from_millis(2500);
@@ -39,9 +59,9 @@ pub async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
         let testbed = Testbed::faulty_then(fault.clone(), 1, PodStore::recorded().handler()).await;
         assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
         let testbed = Testbed::faulty(fault.clone()).await;
-        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
-        assert!(expected(&error, call), "{call:?}: {error:?}");
-        assert!(format!("{error:?}").contains(" 2 times in "), "{call:?}: {error:?}");
+        let failure = Caller::impatient(&testbed).answer(call).await.unwrap_err();
+        assert!(expected(&failure.error, call), "{call:?}: {failure:?}");
+        assert_eq!(failure.attempts, 2, "{call:?}: {failure:?}");
     }
 }
 
@@ -63,9 +83,9 @@ async fn answer_passes(answer: Answer, expected: Expected) {
         let testbed = Testbed::serving(store.handler()).await;
         assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
         store.fail_next(2, answer.clone());
-        let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
-        assert!(expected(&error, call), "{call:?}: {error:?}");
-        assert!(format!("{error:?}").contains("tried 2 times in "), "{call:?}: {error:?}");
+        let failure = Caller::impatient(&testbed).answer(call).await.unwrap_err();
+        assert!(expected(&failure.error, call), "{call:?}: {failure:?}");
+        assert_eq!(failure.attempts, 2, "{call:?}: {failure:?}");
         assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7), "{call:?}");
     }
 }
@@ -92,7 +112,7 @@ pub fn half_a_list() -> Fault {
 
 /// A watch has no end to wait for: what it says is that it has ended too often.
 pub fn timeout(error: &Error, call: Call) -> bool {
-    matches!(error, Error::Transport(TransportError::Timeout(_))) || call == Call::Watch && lost(error, call)
+    matches!(error, Error::Transport(TransportError::Timeout(_))) || call.is_watch() && lost(error, call)
 }
 
 fn malformed(error: &Error, _: Call) -> bool {
@@ -126,9 +146,9 @@ async fn connection_refused() {
         let testbed = Testbed::start().await;
         let caller = Caller::impatient(&testbed);
         testbed.server.stop().await;
-        let error = caller.outcome(call).await.unwrap_err();
-        let Error::Transport(TransportError::ConnectionRefused(text)) = &error else { panic!("{error:?}") };
-        assert!(text.contains("tried 2 times in "), "{text}");
+        let failure = caller.answer(call).await.unwrap_err();
+        assert!(matches!(failure.error, Error::Transport(TransportError::ConnectionRefused(_))), "{failure:?}");
+        assert_eq!(failure.attempts, 2);
     }
 }
 
@@ -166,7 +186,7 @@ async fn truncated_chunk() {
 #[tokio::test]
 async fn an_end_that_is_not_the_servers() {
     let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
-    passes_for(&[Call::List, Call::Page], Fault::Cut(raw("Connection: close", list)), lost).await;
+    passes_for(&LISTS, Fault::Cut(raw("Connection: close", list)), lost).await;
     let testbed = Testbed::faulty(Fault::Raw(raw("Connection: close", list))).await;
     assert_eq!(Caller::impatient(&testbed).outcome(Call::List).await, Ok(0));
 }
@@ -211,16 +231,18 @@ async fn half_a_head() {
 /// A watch that has been quiet for long is asked for again, for ever: that is no failure.
 #[tokio::test]
 async fn half_a_body_then_nothing() {
-    passes_for(&[Call::List, Call::Page], half_a_list(), timeout).await;
-    let testbed = Testbed::faulty_then(half_a_list(), 1, PodStore::recorded().handler()).await;
-    assert_eq!(Caller::impatient(&testbed).outcome(Call::Watch).await, Ok(7));
+    passes_for(&LISTS, half_a_list(), timeout).await;
+    for call in [Call::Watch, Call::JsonWatch] {
+        let testbed = Testbed::faulty_then(half_a_list(), 1, PodStore::recorded().handler()).await;
+        assert_eq!(Caller::impatient(&testbed).outcome(call).await, Ok(7));
+    }
 }
 
 /// No phase is late, and yet the whole is: the call ends at its own deadline.
 #[tokio::test]
 async fn a_byte_at_a_time() {
     let body = raw("Content-Length: 100000", &" ".repeat(100_000));
-    for call in [Call::List, Call::Page] {
+    for call in LISTS {
         let testbed = Testbed::faulty(Fault::Drip(body.clone())).await;
         let begun = std::time::Instant::now();
         let error = Caller::within(&testbed, CALL).outcome(call).await.unwrap_err();
@@ -238,7 +260,7 @@ async fn bytes_without_end() {
     let body = (raw("Connection: close", r#"{"kind":"PodList","items":["#), b" ".to_vec());
     let interim = (vec![], b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec());
     for (first, again) in [body, interim] {
-        for call in [Call::List, Call::Page] {
+        for call in LISTS {
             let testbed = Testbed::faulty(Fault::Flood(first.clone(), again.clone())).await;
             let begun = std::time::Instant::now();
             let error = Caller::within(&testbed, CALL / 10).outcome(call).await.unwrap_err();
@@ -315,10 +337,11 @@ async fn protobuf_of_another_kind() {
     let event = [b"\x0a\x05ADDED\x12\x18\x0a\x16", &unknown[..]].concat();
     let frame = [&(event.len() as u32).to_be_bytes()[..], &event].concat();
     for call in CALLS {
-        let body = if call == Call::Watch { frame.clone() } else { unknown.to_vec() };
+        let body = if call.is_watch() { frame.clone() } else { unknown.to_vec() };
         let testbed = Testbed::serving(move |_| protobuf(body.clone())).await;
         let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
-        assert!(matches!(&error, Error::MalformedResponse(text) if text.contains("NodeList")), "{call:?}: {error:?}");
+        let says = if call.is_json() { "JSON was asked for" } else { "NodeList" };
+        assert!(matches!(&error, Error::MalformedResponse(text) if text.contains(says)), "{call:?}: {error:?}");
     }
 }
 
@@ -326,15 +349,18 @@ async fn protobuf_of_another_kind() {
 #[tokio::test]
 async fn json_cut_in_the_middle_of_a_character() {
     let body = r#"{"kind":"PodList","items":[{"metadata":{"name":"ä"#.as_bytes();
-    for call in [Call::List, Call::Page] {
+    for call in LISTS {
         let body = body[..body.len() - 1].to_vec();
         let testbed = Testbed::serving(move |_| json(body.clone())).await;
         let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
         assert!(malformed(&error, call), "{error:?}");
     }
     let broken = [br#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":""#, &b"\xc3"[..], br#""}}}"#].concat();
-    let testbed = Testbed::serving(move |_| json(broken.clone())).await;
-    assert!(malformed(&Caller::impatient(&testbed).outcome(Call::Watch).await.unwrap_err(), Call::Watch));
+    for call in [Call::Watch, Call::JsonWatch] {
+        let broken = broken.clone();
+        let testbed = Testbed::serving(move |_| json(broken.clone())).await;
+        assert!(malformed(&Caller::impatient(&testbed).outcome(call).await.unwrap_err(), call));
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ wit_bindgen::generate!({
     ",
 });
 
-use incluster_client::decode::{Encoding, PodListDecoder};
+use incluster_client::decode::{Encoding, ListDecoder};
 use std::cell::RefCell;
 
 thread_local! {
@@ -43,7 +43,7 @@ impl Guest for Decoder {
 
 fn decoded() -> Vec<Pod> {
     HELD.with_borrow(|(encoding, body)| {
-        let mut decoder = PodListDecoder::new(*encoding);
+        let mut decoder = ListDecoder::<Pod>::new(*encoding);
         decoder.push(body).expect("a list");
         decoder.finish().expect("a list").items
     })

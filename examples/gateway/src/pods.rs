@@ -1,6 +1,6 @@
 //! The ready pods of a route, kept fresh by one watch that all of its requests share.
 
-use incluster::types::{ChangeKind, Pod as ApiPod, PodEvent, WatchOptions};
+use incluster::types::{ChangeKind, Error as Kubernetes, Pod as ApiPod, PodEvent, WatchOptions};
 use incluster::{Error, PodWatch, Tenant};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -121,7 +121,9 @@ async fn read(mut watch: PodWatch, sender: &Sender<Known>) -> Result<(), Error> 
     let (mut pods, mut is_complete) = (BTreeMap::new(), false);
     loop {
         match watch.next().await {
-            Ok(None | Some(PodEvent::Expired(_))) => return Ok(()),
+            Ok(None | Some(PodEvent::Ended)) => return Ok(()),
+            // What comes next is lost: the next watch begins with the pods that there are.
+            Err(error) if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) => return Ok(()),
             Ok(Some(PodEvent::Changed(change))) => {
                 let name = change.pod.metadata.name.clone();
                 match (change.kind, ready(change.pod)) {
@@ -130,7 +132,7 @@ async fn read(mut watch: PodWatch, sender: &Sender<Known>) -> Result<(), Error> 
                 };
             }
             Ok(Some(PodEvent::Synced(_))) => is_complete = true,
-            Ok(Some(PodEvent::Bookmark(_))) => {}
+            Ok(Some(PodEvent::Bookmark(_) | PodEvent::Other(_))) => {}
             // It goes on where it was.
             Err(error @ Error::Kubernetes(_)) => {
                 failed(sender, &error);

@@ -6,7 +6,7 @@ use crate::redact::redact;
 use crate::request::Request;
 use crate::response::{self, Head, MAX_FAILURE_BYTES};
 use crate::retry;
-use crate::types::{Error, RetryPolicy};
+use crate::types::{Error, Failure, RetryPolicy};
 use incluster_core::Token;
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
@@ -72,7 +72,7 @@ enum State {
 }
 
 /// What the attempts come to.
-type Asked<B> = Result<Answer<B>, Error>;
+type Asked<B> = Result<Answer<B>, Failure>;
 
 impl Asking {
     /// A call that begins now.
@@ -95,7 +95,7 @@ impl Asking {
     }
 
     fn time_allowed(&self) -> Duration {
-        Duration::from_millis(self.policy.deadline_milliseconds.max(1).into())
+        Duration::from_millis(self.policy.deadline.max(1).into())
     }
 
     /// Goes on after an event.
@@ -104,7 +104,7 @@ impl Asking {
             (State::Unsent, Event::Go) | (State::Waiting, Event::TimeOver) => self.look_for_token(false),
             (State::Unsent, Event::Token(Ok(token))) => self.send(now, random, token),
             (State::Unsent, Event::Token(Err(error))) => {
-                Do::HandOut(Err(redact(&self.settings.secrets, Error::Config(error.into()))))
+                self.give_up(now, redact(&self.settings.secrets, Error::Config(error.into())))
             }
             (State::Sent(_), Event::Head(head, body)) => match response::success(&head) {
                 Ok(Some(encoding)) => Do::HandOut(Ok(Answer { encoding, body })),
@@ -116,11 +116,11 @@ impl Asking {
                 read.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 match chunk.len() < room {
                     true => self.read_failure(now, random, head, read, body),
-                    false => self.failed(now, random, Error::Api(response::failure(&head, &read, now.wall))),
+                    false => self.failed(now, random, response::failure(&head, &read, now.wall)),
                 }
             }
             (State::Refused { head, read, .. }, Event::End) => {
-                self.failed(now, random, Error::Api(response::failure(&head, &read, now.wall)))
+                self.failed(now, random, response::failure(&head, &read, now.wall))
             }
             (State::Sent(_) | State::Refused { .. }, Event::Failed(error)) => self.failed(now, random, error),
             (State::Sent(phase) | State::Refused { phase, .. }, Event::TimeOver) => self.failed(now, random, phase.late()),
@@ -164,7 +164,7 @@ impl Asking {
         }
         let elapsed = now.instant.saturating_duration_since(self.begun);
         match retry::worth_it(&error) {
-            Some(asked) if self.attempts < self.policy.attempts => {
+            Some(asked) if self.policy.attempts.is_none_or(|most| self.attempts < most) => {
                 let wait = asked + retry::backoff(self.attempts, random);
                 if elapsed + wait < self.time_allowed() {
                     self.attempts += 1;
@@ -176,8 +176,23 @@ impl Asking {
             }
             _ => {}
         }
+        self.give_up(now, error)
+    }
+
+    fn give_up<B>(&mut self, now: Now, error: Error) -> Do<B, Asked<B>> {
         self.state = State::Over;
+        let elapsed = now.instant.saturating_duration_since(self.begun);
         Do::HandOut(Err(retry::gave_up(error, self.attempts, elapsed)))
+    }
+
+    /// Asks for something else from now on.
+    pub fn ask_for(&mut self, request: Request) {
+        self.request = Rc::new(request);
+    }
+
+    /// The time that a call may take begins now.
+    pub fn begin_anew(&mut self, now: Now) {
+        (self.begun, self.attempts) = (now.instant, 1);
     }
 }
 
@@ -193,7 +208,7 @@ mod tests {
     #[test]
     fn what_an_embedder_raises_takes_effect() {
         let limits = RequestLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..RequestLimits::DEFAULT };
-        let policy = RetryPolicy { attempts: 1, deadline_milliseconds: 24 * 3_600_000 };
+        let policy = RetryPolicy { attempts: Some(1), deadline: 24 * 3_600_000 };
         let settings = Settings::new(policy, limits);
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
@@ -216,7 +231,7 @@ mod tests {
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut asking = Asking::new(request, &settings, now);
         let token = Arc::new(Token::parse("/token", b"token").unwrap());
-        for attempt in 1..=RetryPolicy::DEFAULT.attempts {
+        for attempt in 1..=6 {
             asking.step::<()>(now, 0, if attempt == 1 { Event::Go } else { Event::TimeOver });
             let Do::Next(Todo::Send(sending)) = asking.step::<()>(now, 0, Event::Token(Ok(token.clone()))) else { panic!() };
             assert_eq!(sending.attempt, attempt);

@@ -7,6 +7,8 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     default_bindings_module: "incluster_client::bindings",
     additional_derives: [PartialEq],
+    // Handles are not compared.
+    additional_derives_ignore: ["watch"],
     // What decoding fills in, field by field.
     additional_type_attributes: {
         "incluster:kubernetes/types@0.1.0/pod": [#[derive(Default)]],
@@ -22,6 +24,7 @@ wit_bindgen::generate!({
         "incluster:kubernetes/types@0.1.0/container-state-waiting": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/container-state-running": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/container-state-terminated": [#[derive(Default)]],
+        "incluster:kubernetes/types@0.1.0/resource-requirements": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/status-details": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/status-cause": [#[derive(Default)]],
     },

@@ -1,11 +1,11 @@
 //! A call whose answer is read to its end: as many attempts as the policy allows.
 
 use crate::asking::{Answer, Asking, Settings};
-use crate::decode::{Encoding, PodListDecoder};
+use crate::decode::{Encoding, ListDecoder, Listed, Object, json_alone};
 use crate::machine::{Do, Event, Machine, Phase, Todo, out_of_turn};
 use crate::request::Request;
 use crate::transport::too_large;
-use crate::types::{Error, PodList};
+use crate::types::{Error, Failure};
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
 use std::rc::Rc;
@@ -38,13 +38,12 @@ pub struct Call<S> {
 impl<S: Output> Call<S> {
     /// A call that begins now.
     pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Call<S> {
-        let asking = Asking::new(request, settings, now);
-        Call { receiving: Receiving { asking, limits: settings.limits, reading: None }, sink: S::default() }
+        Call { receiving: Receiving::new(request, settings, now), sink: S::default() }
     }
 }
 
 impl<B, S: Output> Machine<B> for Call<S> {
-    type Output = Result<S::Output, Error>;
+    type Output = Result<S::Output, Failure>;
 
     fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
         match self.receiving.step(now, random, event, &mut self.sink) {
@@ -55,7 +54,7 @@ impl<B, S: Output> Machine<B> for Call<S> {
 }
 
 /// A call, whatever its answer becomes. (It is compiled once for all: 4 KB.)
-struct Receiving {
+pub struct Receiving {
     asking: Asking,
     limits: RequestLimits,
     /// The bytes that may still come, and until when.
@@ -63,10 +62,16 @@ struct Receiving {
 }
 
 /// What to do, or that the answer has been read.
-type Step<B> = Do<B, Result<(), Error>>;
+type Step<B> = Do<B, Result<(), Failure>>;
 
 impl Receiving {
-    fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
+    /// A call that begins now.
+    pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Receiving {
+        Receiving { asking: Asking::new(request, settings, now), limits: settings.limits, reading: None }
+    }
+
+    /// Goes on after an event.
+    pub fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
         let mut next = match self.reading.take() {
             Some((left, phase)) => match self.read_on(now, left, phase, event, sink) {
                 Ok(next) => return next,
@@ -77,13 +82,21 @@ impl Receiving {
         loop {
             match next {
                 Do::Next(todo) => return Do::Next(todo),
-                Do::HandOut(Err(error)) => return Do::HandOut(Err(error)),
+                Do::HandOut(Err(failure)) => return Do::HandOut(Err(failure)),
                 Do::HandOut(Ok(answer)) => match self.begin(now, answer, sink) {
                     Ok(next) => return next,
                     Err(error) => next = self.asking.failed(now, random, error),
                 },
             }
         }
+    }
+
+    /// Goes on with a body whose reading was put off, as if the call began now; another attempt asks for this.
+    pub fn go_on<B>(&mut self, now: Now, body: B, request: Request) -> Step<B> {
+        let left = self.reading.take().map_or(0, |(left, _)| left);
+        self.asking.begin_anew(now);
+        self.asking.ask_for(request);
+        self.read(now, left, body).unwrap_or_else(|error| Do::HandOut(Err(error.into())))
     }
 
     fn begin<B>(&mut self, now: Now, answer: Answer<B>, sink: &mut dyn Sink) -> Result<Step<B>, Error> {
@@ -122,17 +135,31 @@ impl Receiving {
     }
 }
 
-/// A list of pods.
-#[derive(Default)]
-pub struct Pods {
-    decoder: Option<PodListDecoder>,
-    decoded: PodList,
+/// A list.
+pub struct Items<O> {
+    decoder: Option<ListDecoder<O>>,
+    listed: Listed<O>,
+    /// How many of the first objects are not wanted.
+    pub skip: usize,
 }
 
-impl Sink for Pods {
+impl<O> Default for Items<O> {
+    fn default() -> Self {
+        Items { decoder: None, listed: Listed::default(), skip: 0 }
+    }
+}
+
+impl<O: Object> Items<O> {
+    /// What has come by now, once it is so many objects.
+    pub fn part(&mut self, least: usize) -> Result<Option<Listed<O>>, Error> {
+        self.decoder.as_mut().map_or(Ok(None), |decoder| decoder.part(least))
+    }
+}
+
+impl<O: Object> Sink for Items<O> {
     fn begin(&mut self, encoding: Encoding, _: &RequestLimits) -> Result<(), Error> {
-        self.decoder = Some(PodListDecoder::new(encoding));
-        Ok(())
+        self.decoder = Some(ListDecoder::new(encoding).skipping(self.skip));
+        O::takes(encoding)
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
@@ -141,17 +168,17 @@ impl Sink for Pods {
 
     fn end(&mut self) -> Result<(), Error> {
         if let Some(decoder) = self.decoder.take() {
-            self.decoded = decoder.finish()?;
+            self.listed = decoder.finish()?;
         }
         Ok(())
     }
 }
 
-impl Output for Pods {
-    type Output = PodList;
+impl<O: Object> Output for Items<O> {
+    type Output = Listed<O>;
 
-    fn take(&mut self) -> PodList {
-        std::mem::take(&mut self.decoded)
+    fn take(&mut self) -> Listed<O> {
+        std::mem::take(&mut self.listed)
     }
 }
 
@@ -170,10 +197,7 @@ impl Sink for Json {
         // It is held as a whole, and handed over once more: half of what may come, unless that is little.
         let most = (limits.response_bytes / 2).max(limits.response_bytes.min(SMALL_JSON_BYTES));
         *self = Json { whole: Vec::new(), most: usize::try_from(most).unwrap_or(usize::MAX) };
-        match encoding {
-            Encoding::Json => Ok(()),
-            Encoding::Protobuf => Err(Error::MalformedResponse("the answer is protobuf, where JSON was asked for".into())),
-        }
+        json_alone(encoding)
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use crate::machine::{Do, Event, Machine, Phase, Todo, after, out_of_turn};
 use crate::redact::redact;
 use crate::request::Request;
 use crate::retry;
-use crate::types::{ChangeKind, Error, TransportError};
+use crate::types::{ChangeKind, Error, Expired, Failure, TransportError};
 use incluster_core::credentials::Now;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,8 +27,6 @@ pub enum Change<T> {
     Synced(String),
     /// Nothing else changed up to this resource version.
     Bookmark(String),
-    /// The changes that come next are lost. The server's message.
-    Expired(String),
 }
 
 /// Makes the request that goes on after a resource version, for as many seconds.
@@ -43,13 +41,14 @@ pub struct Changes<B, T> {
     connection: Connection<B>,
     /// What has arrived and was not handed out yet.
     arrived: vec::IntoIter<Result<Decoded<T>, Error>>,
-    /// Connections in a row that were good for nothing.
+    /// Connections in a row that were good for nothing, and since when.
     fruitless: u32,
+    fruitless_since: Option<Instant>,
     end: End,
 }
 
-/// What to do, or what has changed; `None` at the end.
-type Step<B, T> = Do<B, Result<Option<Change<T>>, Error>>;
+/// What to do, or what has changed; `None` at the end, which [`Error::Expired`] is followed by.
+type Step<B, T> = Do<B, Result<Option<Change<T>>, Failure>>;
 
 /// Where in the course of events we are.
 #[derive(Debug, PartialEq)]
@@ -106,6 +105,7 @@ impl<B, T> Changes<B, T> {
             connection: Connection::None,
             arrived: Vec::new().into_iter(),
             fruitless: 0,
+            fruitless_since: None,
             end: seconds.map_or(End::Never, |seconds| End::In(Duration::from_secs(seconds.into()))),
         }
     }
@@ -154,8 +154,8 @@ impl<B, T> Changes<B, T> {
             }
             // It ends when the server has had enough, or restarts.
             (Connection::Open(stream), Event::End) => {
-                if let Err(error) = self.lost(now, random, stream) {
-                    return Some(Do::HandOut(Err(error)));
+                if let Err(failure) = self.lost(now, random, stream) {
+                    return Some(Do::HandOut(Err(failure)));
                 }
             }
             (Connection::Open(stream), Event::Failed(error)) => {
@@ -177,24 +177,24 @@ impl<B, T> Changes<B, T> {
     fn go_on(&mut self, now: Now, random: u64) -> Step<B, T> {
         loop {
             if let Some(arrived) = self.arrived.next() {
-                match arrived.map(|event| self.take(event)) {
+                match arrived.and_then(|event| self.take(event)) {
                     Ok(Some(change)) => return Do::HandOut(Ok(Some(change))),
                     Ok(None) => {}
-                    Err(Error::Api(status)) if status.code == 410 => return Do::HandOut(Ok(Some(self.expired(status.message)))),
+                    Err(Error::Expired(expired)) => return Do::HandOut(Err(self.expired(expired))),
                     Err(error) if retry::worth_it(&error).is_some() => {
                         let connection = std::mem::replace(&mut self.connection, Connection::None);
                         // What comes after it, comes again.
                         self.disconnect();
                         if let Connection::Open(stream) = connection
-                            && let Err(error) = self.lost(now, random, stream)
+                            && let Err(failure) = self.lost(now, random, stream)
                         {
-                            return Do::HandOut(Err(error));
+                            return Do::HandOut(Err(failure));
                         }
                     }
                     Err(error) => {
                         self.disconnect();
                         self.cut();
-                        return Do::HandOut(Err(error));
+                        return Do::HandOut(Err(error.into()));
                     }
                 }
                 continue;
@@ -261,8 +261,8 @@ impl<B, T> Changes<B, T> {
                 let stream = Stream { body, phase: None, encoding, frames, begun: now.instant, fruitful: false };
                 self.connection = Connection::Open(stream);
             }
-            Do::HandOut(Err(error)) if is_gone(&error) => self.arrive(Err(error)),
-            Do::HandOut(Err(error)) => return Some(Do::HandOut(Err(error))),
+            Do::HandOut(Err(failure)) if matches!(failure.error, Error::Expired(_)) => self.arrive(Err(failure.error)),
+            Do::HandOut(Err(failure)) => return Some(Do::HandOut(Err(failure))),
         }
         None
     }
@@ -285,29 +285,33 @@ impl<B, T> Changes<B, T> {
     }
 
     /// The connection has ended: goes on after the last event, at once or after a wait.
-    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>) -> Result<(), Error> {
+    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>) -> Result<(), Failure> {
         let lasted = now.instant.saturating_duration_since(stream.begun);
         let was_good = stream.fruitful || lasted > GOOD_CONNECTION;
         self.cut();
         if was_good {
-            self.fruitless = 0;
+            (self.fruitless, self.fruitless_since) = (0, None);
             return Ok(());
         }
         self.fruitless += 1;
-        if self.fruitless >= self.settings.retry_policy.get().attempts {
+        let since = *self.fruitless_since.get_or_insert(stream.begun);
+        let policy = self.settings.retry_policy.get();
+        let (wait, elapsed) = (retry::backoff(self.fruitless, random), now.instant.saturating_duration_since(since));
+        let is_late = elapsed + wait >= Duration::from_millis(policy.deadline.max(1).into());
+        if is_late || policy.attempts.is_some_and(|most| self.fruitless >= most) {
+            self.fruitless_since = None;
             let times = std::mem::take(&mut self.fruitless);
-            let error = format!("the watch ended {times} times in a row without an event");
-            return Err(Error::Transport(TransportError::ConnectionLost(error)));
+            let error = TransportError::ConnectionLost("the watch ended again and again without an event".into());
+            return Err(retry::gave_up(Error::Transport(error), times, elapsed));
         }
-        let wait = retry::backoff(self.fruitless, random);
         self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(wait, |left| left.min(wait))));
         Ok(())
     }
 
     /// What an event means where we are.
-    fn take(&mut self, event: Decoded<T>) -> Option<Change<T>> {
+    fn take(&mut self, event: Decoded<T>) -> Result<Option<Change<T>>, Error> {
         let is_initial = matches!(self.position, Position::Initial { .. });
-        match event {
+        Ok(match event {
             Decoded::Object { kind, object, resource_version } => {
                 self.position = if is_initial { Position::Initial { begun: true } } else { Position::After(resource_version) };
                 self.fruitful();
@@ -321,28 +325,30 @@ impl<B, T> Changes<B, T> {
             }
             // The objects that there are come in no order from which to go on.
             Decoded::Cut if self.position == Position::Initial { begun: true } => {
-                Some(self.expired("the connection ended before all pods that there are had come".into()))
+                let message = "the connection ended before all objects that there are had come".into();
+                return Err(Error::Expired(Expired { message, continue_token: None }));
             }
             Decoded::Cut => None,
-        }
+        })
     }
 
     fn fruitful(&mut self) {
+        (self.fruitless, self.fruitless_since) = (0, None);
         if let Connection::Open(stream) = &mut self.connection {
             stream.fruitful = true;
         }
     }
 
-    fn expired(&mut self, message: String) -> Change<T> {
+    fn expired(&mut self, expired: Expired) -> Failure {
         self.position = Position::Ended;
         self.disconnect();
-        Change::Expired(message)
+        Error::Expired(expired).into()
     }
 }
 
 impl<B, T> Machine<B> for Changes<B, T> {
-    /// The next change; `None` when the time is over, or after [`Change::Expired`].
-    type Output = Result<Option<Change<T>>, Error>;
+    /// The next change; `None` when the time is over, or after [`Error::Expired`].
+    type Output = Result<Option<Change<T>>, Failure>;
 
     fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
         if let End::In(time) = self.end {
@@ -353,9 +359,4 @@ impl<B, T> Machine<B> for Changes<B, T> {
             None => self.go_on(now, random),
         }
     }
-}
-
-/// That the server has forgotten what comes next.
-fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.code == 410)
 }

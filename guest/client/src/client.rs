@@ -1,21 +1,22 @@
-//! Does what the machines say.
+//! A client: an API server, a token, a way to send requests, and what is asked.
 
 use crate::asking::Settings;
-use crate::call::{Call, Json, Pods};
-use crate::machine::{Do, Event, Machine, Todo};
-use crate::pages::PodPages;
+use crate::call::{Call, Items, Json};
+use crate::decode::Object;
+use crate::driving::Driven;
+use crate::machine::{Machine, nothing_handed_out};
 use crate::redact::redact;
-use crate::request::{self, PROTOBUF_OR_JSON, Request};
+use crate::request::{self, Collection, Request};
 use crate::system;
-use crate::transport::{Body, Stopped, Transport};
-use crate::types::{ConfigError, Error, ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
-use crate::watch::PodWatch;
+use crate::transport::Transport;
+use crate::types::{self, Error, Failure, ListOptions, Pod, PodList, RetryPolicy};
 use incluster_core::claims::Claims;
 use incluster_core::credentials::{Credentials, Now};
 use incluster_core::files::{self, mounted};
 use incluster_core::limits::{self, RequestLimits};
-use incluster_core::{Namespace, Server};
+use incluster_core::{ConfigError, Namespace, Server, Token};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A client for the API server of the pod that it runs in. Clones are the same client.
 pub struct Client<T>(Rc<Inner<T>>);
@@ -36,7 +37,7 @@ impl<T> Clone for Client<T> {
 
 impl<T: Transport> Client<T> {
     /// Finds everything where Kubernetes puts it, in the order in which a person would look for it.
-    pub fn load_incluster_config() -> Result<Client<T>, ConfigError> {
+    pub fn load_incluster_config() -> Result<Client<T>, types::ConfigError> {
         let environment = system::environment();
         let variable = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let server = Server::from_environment(variable)?;
@@ -79,30 +80,20 @@ impl<T: Transport> Client<T> {
         self.0.settings.retry_policy.set(policy);
     }
 
-    /// The pods of a namespace, in one answer.
-    pub fn list_namespaced_pods(&self, namespace: &Namespace, options: &ListOptions) -> Result<PodList, Error> {
-        let request = request::list_namespaced_pods(namespace, options, PROTOBUF_OR_JSON);
-        self.drive(&mut Call::<Pods>::new(request, self.settings(), system::now()))
-    }
-
-    /// The pods of a namespace, page by page: for [`drive`](Client::drive).
-    pub fn page_namespaced_pods(&self, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages {
-        PodPages::new(self.settings().clone(), namespace, options, paging)
-    }
-
-    /// The pods of a namespace, and what becomes of them: for [`drive`](Client::drive).
-    pub fn watch_namespaced_pods(&self, namespace: Namespace, options: &WatchOptions) -> PodWatch<T::Body> {
-        PodWatch::new(self.settings().clone(), namespace, options)
+    /// These pods, in one answer.
+    pub fn list_pods(&self, pods: &Collection, options: &ListOptions) -> Result<PodList, Failure> {
+        let request = request::list(pods, options, Pod::ACCEPT);
+        self.drive(Call::<Items<Pod>>::new(request, self.settings(), system::now())).map(PodList::from)
     }
 
     /// What the API server has at a path, as JSON.
-    pub fn get_json(&self, path_and_query: &str) -> Result<Vec<u8>, Error> {
+    pub fn get_json(&self, path_and_query: &str) -> Result<Vec<u8>, Failure> {
         self.get_whole(request::get_json(path_and_query)?)
     }
 
     /// The whole JSON body of the answer to a request.
-    pub fn get_whole(&self, request: Request) -> Result<Vec<u8>, Error> {
-        self.drive(&mut Call::<Json>::new(request, self.settings(), system::now()))
+    pub fn get_whole(&self, request: Request) -> Result<Vec<u8>, Failure> {
+        self.drive(Call::<Json>::new(request, self.settings(), system::now()))
     }
 
     /// The error without the token, which a server may have sent back.
@@ -111,49 +102,16 @@ impl<T: Transport> Client<T> {
     }
 
     /// Does what a machine says until it hands something out.
-    pub fn drive<M: Machine<T::Body>>(&self, machine: &mut M) -> M::Output {
-        let mut chunk = None;
-        let mut event = Event::Go;
-        loop {
-            let now = system::now();
-            match machine.step(now, system::random(), event) {
-                Do::Next(todo) => event = self.act(now, todo, &mut chunk),
-                Do::HandOut(output) => return output,
-            }
-        }
+    pub fn drive<O, M: Machine<T::Body, Output = Result<O, Failure>>>(&self, machine: M) -> Result<O, Failure> {
+        Driven::new(self.clone(), machine).next(None).unwrap_or_else(|| Err(nothing_handed_out()))
     }
 
-    /// Does this, and says what happened. (Once for all machines: it is 4 KB.)
-    #[inline(never)]
-    fn act<'c>(&self, now: Now, todo: Todo<T::Body>, chunk: &'c mut Option<<T::Body as Body>::Chunk>) -> Event<'c, T::Body> {
-        match todo {
-            Todo::Token { afresh: false } => Event::Token(self.0.credentials.token(now)),
-            Todo::Token { afresh: true } => Event::Token(self.0.credentials.reload(now)),
-            Todo::Send(sending) => match self.0.transport.send(&sending) {
-                Ok((head, body)) => Event::Head(head, body),
-                Err(stopped) => stopped.into(),
-            },
-            Todo::Read(mut body, until) => match body.chunk(until) {
-                Ok(Some(read)) => {
-                    let read: &'c _ = chunk.insert(read);
-                    Event::Chunk(body, read.as_ref())
-                }
-                Ok(None) => Event::End,
-                Err(stopped) => stopped.into(),
-            },
-            Todo::Wait(until) => {
-                std::thread::sleep(until.saturating_duration_since(now.instant));
-                Event::TimeOver
-            }
-        }
+    /// The token to send now.
+    pub(crate) fn token(&self, now: Now, afresh: bool) -> Result<Arc<Token>, ConfigError> {
+        if afresh { self.0.credentials.reload(now) } else { self.0.credentials.token(now) }
     }
-}
 
-impl<B> From<Stopped> for Event<'_, B> {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::TimeOver => Event::TimeOver,
-            Stopped::Failed(error) => Event::Failed(error),
-        }
+    pub(crate) fn transport(&self) -> &T {
+        &self.0.transport
     }
 }

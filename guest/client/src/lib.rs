@@ -15,9 +15,12 @@
 mod asking;
 pub mod bindings;
 mod call;
+mod canonical;
 mod changes;
 mod client;
 pub mod decode;
+mod driving;
+pub mod glue;
 pub mod machine;
 mod pager;
 mod pages;
@@ -38,8 +41,9 @@ pub use asking::Settings;
 pub use bindings::exports::incluster::kubernetes::types;
 pub use changes::{Change, Changes};
 pub use client::Client;
+pub use driving::Driven;
 pub use pager::{Pager, Place};
-pub use pages::PodPages;
-pub use watch::PodWatch;
+pub use pages::{Pages, Parts};
+pub use watch::Watch;
 
 incluster_core::records!();

@@ -3,7 +3,7 @@
 
 use crate::request::Request;
 use crate::response::Head;
-use crate::types::{Error, TransportError};
+use crate::types::{Error, Failure, TransportError};
 use incluster_core::credentials::Now;
 use incluster_core::{ConfigError, Token};
 use std::rc::Rc;
@@ -117,12 +117,17 @@ pub fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time.min(YEARS)).unwrap_or(now)
 }
 
-fn not_asked() -> Error {
-    Error::Transport(TransportError::Other("a part of the client answers what was not asked".into()))
+fn not_asked() -> Failure {
+    Error::Other("a part of the client answers what was not asked".into()).into()
+}
+
+/// That a machine is driven no further, though it handed nothing out, which none does.
+pub fn nothing_handed_out() -> Failure {
+    Error::Other("a part of the client waits for nothing".into()).into()
 }
 
 /// What a machine makes of an event that answers nothing that it said.
-pub fn out_of_turn<B, T>() -> Do<B, Result<T, Error>> {
+pub fn out_of_turn<B, T>() -> Do<B, Result<T, Failure>> {
     Do::HandOut(Err(not_asked()))
 }
 

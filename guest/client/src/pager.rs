@@ -1,7 +1,7 @@
 //! Which page to ask for next: the rules of `limit` and `continue`, without any I/O.
 
 use crate::decode::malformed;
-use crate::types::{Error, ListOptions, OnExpired, PagingOptions, Status};
+use crate::types::{Error, Expired, ListOptions, OnExpired, PagingOptions};
 
 /// kubectl's and client-go's page.
 const PAGE: u32 = 500;
@@ -67,11 +67,11 @@ impl Pager {
         Ok(Place { inconsistent: self.inconsistent, restarted: std::mem::take(&mut self.restarted) })
     }
 
-    /// Decides what to do about a list that has expired, and gives the status back if that is to fail.
-    pub fn expired(&mut self, status: Status) -> Result<(), Error> {
+    /// Decides what to do about a list that has expired, and gives that back if it is to fail.
+    pub fn expired(&mut self, expired: Expired) -> Result<(), Error> {
         let asked_to_continue = self.next.as_ref().is_some_and(|options| options.continue_token.is_some());
         let default = if self.pages == 0 { OnExpired::Restart } else { OnExpired::Fail };
-        match (self.on_expired.unwrap_or(default), &status.continue_token) {
+        match (self.on_expired.unwrap_or(default), &expired.continue_token) {
             // Without a token, it was the state that the caller named that has expired: there is no other to begin with.
             (OnExpired::Restart, _) if asked_to_continue => {
                 self.restarted = self.pages > 0;
@@ -84,7 +84,7 @@ impl Pager {
                 self.next = Some(self.after(token.clone()));
                 Ok(())
             }
-            _ => Err(Error::Api(status)),
+            _ => Err(Error::Expired(expired)),
         }
     }
 
@@ -101,9 +101,8 @@ mod tests {
 
     const DEFAULT: PagingOptions = PagingOptions { on_expired: None, max_pages: None };
 
-    fn expired(token: Option<&str>) -> Status {
-        let continue_token = token.map(Into::into);
-        Status { code: 410, reason: None, message: String::new(), details: None, retry_after_seconds: None, continue_token }
+    fn expired(token: Option<&str>) -> Expired {
+        Expired { message: String::new(), continue_token: token.map(Into::into) }
     }
 
     fn on_expired(on_expired: OnExpired) -> PagingOptions {
@@ -169,7 +168,7 @@ mod tests {
             pager.page(Some("a")).unwrap();
             pager
         };
-        assert_eq!(begun(&DEFAULT).expired(expired(Some("b"))), Err(Error::Api(expired(Some("b")))));
+        assert_eq!(begun(&DEFAULT).expired(expired(Some("b"))), Err(Error::Expired(expired(Some("b")))));
         assert!(begun(&on_expired(OnExpired::Fail)).expired(expired(Some("b"))).is_err());
 
         let mut restarts = begun(&on_expired(OnExpired::Restart));

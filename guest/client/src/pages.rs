@@ -1,35 +1,63 @@
-//! A list of pods, page by page.
+//! A list page by page: in as many requests, or as one answer arrives.
 
 use crate::asking::Settings;
-use crate::call::{Call, Pods};
-use crate::machine::{Do, Event, Machine};
-use crate::pager::Pager;
-use crate::request::{self, PROTOBUF_OR_JSON};
-use crate::types::{Error, ListOptions, PagingOptions, PodList};
-use incluster_core::Namespace;
+use crate::call::{Call, Items, Output, Receiving};
+use crate::decode::{JsonObject, Listed, Object, malformed};
+use crate::machine::{Do, Event, Machine, Todo};
+use crate::pager::{Pager, Place};
+use crate::request::{self, Collection, Request};
+use crate::types::{Error, Failure, JsonPage, ListOptions, PagingOptions, Pod, PodPage, ResourceVersionMatch};
 use incluster_core::credentials::Now;
 use std::rc::Rc;
 
-/// The pages of a list.
-pub struct PodPages {
-    settings: Rc<Settings>,
-    namespace: Namespace,
-    pager: Pager,
-    call: Option<Call<Pods>>,
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<O> {
+    /// What the server sent.
+    pub listed: Listed<O>,
+    /// Where in the list it is.
+    pub place: Place,
 }
 
-impl PodPages {
-    /// Begins a list; nothing is asked for yet.
-    pub fn new(settings: Rc<Settings>, namespace: Namespace, options: &ListOptions, paging: &PagingOptions) -> PodPages {
-        PodPages { settings, namespace, pager: Pager::new(options, paging), call: None }
+impl From<Page<Pod>> for PodPage {
+    fn from(Page { listed, place: Place { inconsistent, restarted } }: Page<Pod>) -> PodPage {
+        let Listed { items, metadata, .. } = listed;
+        let (resource_version, remaining_item_count) = (metadata.resource_version, metadata.remaining_item_count);
+        PodPage { items, resource_version, remaining_item_count, inconsistent, restarted }
     }
 }
 
-impl<B> Machine<B> for PodPages {
-    /// The next page; `None` after the last one.
-    type Output = Result<Option<PodList>, Error>;
+impl From<Page<JsonObject>> for JsonPage {
+    fn from(Page { listed, place: Place { inconsistent, restarted } }: Page<JsonObject>) -> JsonPage {
+        let Listed { items, api_version, kind, metadata } = listed;
+        let items = items.into_iter().map(|JsonObject(json)| json).collect();
+        let (resource_version, remaining_item_count) = (metadata.resource_version, metadata.remaining_item_count);
+        JsonPage { api_version, kind, items, resource_version, remaining_item_count, inconsistent, restarted }
+    }
+}
 
-    fn step(&mut self, now: Now, random: u64, mut event: Event<'_, B>) -> Do<B, Self::Output> {
+/// The next page; `None` after the last one.
+type Next<O> = Result<Option<Page<O>>, Failure>;
+
+/// The pages of a list, one request each.
+pub struct Pages<O> {
+    settings: Rc<Settings>,
+    collection: Collection,
+    pager: Pager,
+    call: Option<Call<Items<O>>>,
+}
+
+impl<O> Pages<O> {
+    /// Begins a list; nothing is asked for yet.
+    pub fn new(settings: Rc<Settings>, collection: Collection, options: &ListOptions, paging: &PagingOptions) -> Pages<O> {
+        Pages { settings, collection, pager: Pager::new(options, paging), call: None }
+    }
+}
+
+impl<B, O: Object> Machine<B> for Pages<O> {
+    type Output = Next<O>;
+
+    fn step(&mut self, now: Now, random: u64, mut event: Event<'_, B>) -> Do<B, Next<O>> {
         loop {
             let call = match &mut self.call {
                 Some(call) => call,
@@ -37,32 +65,293 @@ impl<B> Machine<B> for PodPages {
                     let options = match self.pager.next() {
                         Ok(Some(options)) => options,
                         Ok(None) => return Do::HandOut(Ok(None)),
-                        Err(error) => return Do::HandOut(Err(error)),
+                        Err(error) => return Do::HandOut(Err(error.into())),
                     };
-                    let request = request::list_namespaced_pods(&self.namespace, options, PROTOBUF_OR_JSON);
+                    let request = request::list(&self.collection, options, O::ACCEPT);
                     self.call.insert(Call::new(request, &self.settings, now))
                 }
             };
-            let page = match call.step(now, random, event) {
-                Do::HandOut(page) => page,
+            let listed = match call.step(now, random, event) {
+                Do::HandOut(listed) => listed,
                 Do::Next(todo) => return Do::Next(todo),
             };
             self.call = None;
             event = Event::Go;
-            let page = page.map(|mut page| {
-                let place = self.pager.page(page.continue_token.as_deref())?;
-                (page.inconsistent, page.restarted) = (place.inconsistent, place.restarted);
-                Ok(Some(page))
-            });
-            match page {
-                Ok(page) => return Do::HandOut(page),
-                Err(Error::Api(status)) if status.code == 410 => {
-                    if let Err(error) = self.pager.expired(status) {
-                        return Do::HandOut(Err(error));
+            match listed {
+                Ok(listed) => {
+                    let place = self.pager.page(listed.metadata.continue_token.as_deref());
+                    return Do::HandOut(place.map(|place| Some(Page { listed, place })).map_err(Failure::from));
+                }
+                Err(Failure { error: Error::Expired(expired), attempts, elapsed }) => {
+                    if let Err(error) = self.pager.expired(expired) {
+                        return Do::HandOut(Err(Failure { error, attempts, elapsed }));
                     }
                 }
-                Err(error) => return Do::HandOut(Err(error)),
+                Err(failure) => return Do::HandOut(Err(failure)),
             }
         }
+    }
+}
+
+/// So many objects are handed over at a time, or a few more: with what is read at once, a page of about a megabyte.
+const PART: usize = 250;
+
+/// The parts of one answer, as they arrive.
+pub struct Parts<B, O> {
+    settings: Rc<Settings>,
+    collection: Collection,
+    options: ListOptions,
+    /// Of which state the parts are, once one has been handed over.
+    version: Option<String>,
+    state: State<B>,
+    items: Items<O>,
+}
+
+enum State<B> {
+    /// Nothing is under way.
+    Idle,
+    Receiving(Receiving),
+    /// The rest is still to be read.
+    PutOff(Receiving, B),
+    Ended,
+}
+
+impl<B, O: Object> Parts<B, O> {
+    /// Begins a list; nothing is asked for yet.
+    pub fn new(settings: Rc<Settings>, collection: Collection, options: &ListOptions) -> Result<Parts<B, O>, String> {
+        if options.limit.is_some_and(|limit| limit > 0) || options.continue_token.is_some() {
+            return Err("a list that is not read page by page has neither limit nor continue-token".into());
+        }
+        let (options, items) = (options.clone(), Items::default());
+        Ok(Parts { settings, collection, options, version: None, state: State::Idle, items })
+    }
+
+    /// Asks for all, or again for the state that the parts before were of.
+    fn request(&self) -> Request {
+        let options = match &self.version {
+            None => &self.options,
+            Some(version) => &ListOptions {
+                resource_version: Some(version.clone()),
+                resource_version_match: Some(ResourceVersionMatch::Exact),
+                ..self.options.clone()
+            },
+        };
+        request::list(&self.collection, options, O::ACCEPT)
+    }
+
+    /// Takes a part that is to be handed over.
+    fn page(&mut self, listed: Listed<O>) -> Result<Page<O>, Error> {
+        if listed.metadata.continue_token.is_some() {
+            return Err(malformed("the server sends a part of the list, and was asked for all of it"));
+        }
+        let version = &listed.metadata.resource_version;
+        match &self.version {
+            Some(before) if before != version => {
+                return Err(malformed(format!("the list of resource version {before:?} goes on as of {version:?}")));
+            }
+            Some(_) => {}
+            None => self.version = Some(version.clone()),
+        }
+        self.items.skip += listed.items.len();
+        Ok(Page { listed, place: Place::default() })
+    }
+
+    /// What a part of the answer comes to.
+    fn arrived(&mut self, receiving: Receiving, todo: Todo<B>) -> Do<B, Next<O>> {
+        match (self.items.part(PART), todo) {
+            (Ok(Some(listed)), Todo::Read(body, _)) => {
+                let page = self.page(listed);
+                self.state = if page.is_ok() { State::PutOff(receiving, body) } else { State::Idle };
+                Do::HandOut(page.map(Some).map_err(Failure::from))
+            }
+            (Ok(_), todo) => {
+                self.state = State::Receiving(receiving);
+                Do::Next(todo)
+            }
+            (Err(error), _) => {
+                self.state = State::Idle;
+                Do::HandOut(Err(error.into()))
+            }
+        }
+    }
+}
+
+impl<B, O: Object> Machine<B> for Parts<B, O> {
+    type Output = Next<O>;
+
+    fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Next<O>> {
+        let (receiving, step) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Ended => {
+                self.state = State::Ended;
+                return Do::HandOut(Ok(None));
+            }
+            State::Idle => {
+                let mut receiving = Receiving::new(self.request(), &self.settings, now);
+                let step = receiving.step(now, random, event, &mut self.items);
+                (receiving, step)
+            }
+            State::PutOff(mut receiving, body) => {
+                let step = receiving.go_on(now, body, self.request());
+                (receiving, step)
+            }
+            State::Receiving(mut receiving) => {
+                let step = receiving.step(now, random, event, &mut self.items);
+                (receiving, step)
+            }
+        };
+        match step {
+            Do::Next(todo) => self.arrived(receiving, todo),
+            Do::HandOut(Err(failure)) => Do::HandOut(Err(failure)),
+            Do::HandOut(Ok(())) => {
+                let listed = self.items.take();
+                // There is no more, and what there is has been handed over.
+                if listed.items.is_empty() && self.version.is_some() {
+                    self.state = State::Ended;
+                    return Do::HandOut(Ok(None));
+                }
+                let page = self.page(listed);
+                if page.is_ok() {
+                    self.state = State::Ended;
+                }
+                Do::HandOut(page.map(Some).map_err(Failure::from))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::response::Head;
+    use crate::types::{RetryPolicy, TransportError};
+    use incluster_core::limits::RequestLimits;
+    use incluster_core::{Namespaces, Token};
+    use std::sync::Arc;
+    use std::time::{Instant, SystemTime};
+
+    /// A list of so many pods, the first of which has this number.
+    fn list(version: &str, pods: std::ops::Range<usize>) -> String {
+        let pods = pods.map(|pod| format!(r#"{{"metadata":{{"name":"{pod}"}}}}"#)).collect::<Vec<_>>().join(",");
+        format!(r#"{{"kind":"PodList","metadata":{{"resourceVersion":"{version}"}},"items":[{pods}]}}"#)
+    }
+
+    /// What a server sends: pieces of a body, each of which is followed by what comes next, or by the connection's end.
+    struct Answer {
+        status: u16,
+        pieces: Vec<String>,
+        breaks: bool,
+    }
+
+    impl Answer {
+        fn whole(version: &str, pods: usize, pieces: usize) -> Answer {
+            let body = list(version, 0..pods);
+            let pieces = body.as_bytes().chunks(body.len().div_ceil(pieces)).map(|piece| String::from_utf8_lossy(piece).into());
+            Answer { status: 200, pieces: pieces.collect(), breaks: false }
+        }
+
+        /// The first of these pieces alone.
+        fn broken(self, pieces: usize) -> Answer {
+            Answer { pieces: self.pieces.into_iter().take(pieces).collect(), breaks: true, ..self }
+        }
+    }
+
+    /// The parts that come of these answers: names, or why there are no more. And what was asked for.
+    fn parts(answers: Vec<Answer>) -> (Vec<Result<Vec<String>, Error>>, Vec<String>) {
+        let (mut answers, mut parts, mut asked) = (answers.into_iter(), Vec::new(), Vec::new());
+        let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);
+        let shop = Collection::pods(&Namespaces::parse("shop").unwrap());
+        let mut machine = Parts::<Answer, Pod>::new(settings, shop, &ListOptions::ALL).unwrap();
+        let mut chunk;
+        let mut event = Event::Go;
+        loop {
+            event = match machine.step(now, 0, event) {
+                Do::Next(Todo::Token { .. }) => Event::Token(Ok(Arc::new(Token::parse("/token", b"token").unwrap()))),
+                Do::Next(Todo::Wait(_)) => Event::TimeOver,
+                Do::Next(Todo::Send(sending)) => {
+                    asked.push(sending.request.path_and_query.clone());
+                    let answer = answers.next().expect("another answer");
+                    Event::Head(
+                        Head { status: answer.status, content_type: Some("application/json".into()), ..Head::default() },
+                        answer,
+                    )
+                }
+                Do::Next(Todo::Read(mut answer, _)) => match answer.pieces.is_empty() {
+                    true if answer.breaks => Event::Failed(Error::Transport(TransportError::ConnectionLost(String::new()))),
+                    true => Event::End,
+                    false => {
+                        chunk = answer.pieces.remove(0);
+                        Event::Chunk(answer, chunk.as_bytes())
+                    }
+                },
+                Do::HandOut(Ok(None)) => return (parts, asked),
+                Do::HandOut(Ok(Some(page))) => {
+                    parts.push(Ok(page.listed.items.into_iter().map(|pod| pod.metadata.name).collect()));
+                    Event::Go
+                }
+                Do::HandOut(Err(failure)) => {
+                    parts.push(Err(failure.error));
+                    return (parts, asked);
+                }
+            }
+        }
+    }
+
+    fn names(parts: &[Result<Vec<String>, Error>]) -> Vec<String> {
+        parts.iter().flatten().flatten().cloned().collect()
+    }
+
+    fn numbers(count: usize) -> Vec<String> {
+        (0..count).map(|number| number.to_string()).collect()
+    }
+
+    #[test]
+    fn parts_come_as_the_answer_arrives() {
+        let (found, asked) = parts(vec![Answer::whole("7", 1000, 10)]);
+        assert_eq!((names(&found), asked), (numbers(1000), vec!["/api/v1/namespaces/shop/pods".to_string()]));
+        let sizes: Vec<_> = found.iter().flatten().map(Vec::len).collect();
+        assert!(sizes.iter().all(|size| (1..400).contains(size)) && sizes.len() > 2, "{sizes:?}");
+        // One page says that there is nothing, and of which state.
+        assert_eq!(parts(vec![Answer::whole("7", 0, 1)]).0, [Ok(vec![])]);
+    }
+
+    #[test]
+    fn what_breaks_goes_on_after_the_last_pod_as_of_the_same_state() {
+        for broken_after in 0..10 {
+            let (found, asked) = parts(vec![Answer::whole("7", 1000, 10).broken(broken_after), Answer::whole("7", 1000, 3)]);
+            assert_eq!(names(&found), numbers(1000), "{broken_after}");
+            let again = if broken_after < 3 { "" } else { "?resourceVersion=7&resourceVersionMatch=Exact" };
+            assert_eq!(asked[1], format!("/api/v1/namespaces/shop/pods{again}"));
+        }
+        // All pods have come, and the end of the list has not.
+        let mut cut = Answer::whole("7", 1000, 1);
+        cut.pieces[0].pop();
+        let (found, _) = parts(vec![cut.broken(1), Answer::whole("7", 1000, 1)]);
+        assert_eq!((names(&found), found.len()), (numbers(1000), 1));
+    }
+
+    #[test]
+    fn what_cannot_go_on_says_so() {
+        let begun = || Answer::whole("7", 1000, 10).broken(5);
+        let gone = Answer { status: 410, pieces: vec!["gone".into()], breaks: false };
+        let (found, _) = parts(vec![begun(), gone]);
+        assert!(matches!(found.last(), Some(Err(Error::Expired(_)))), "{found:?}");
+        let (found, _) = parts(vec![begun(), Answer::whole("8", 1000, 1)]);
+        let says = r#"the list of resource version "7" goes on as of "8""#;
+        assert_eq!(found.last(), Some(&Err(Error::MalformedResponse(says.into()))));
+        let mut part = Answer::whole("7", 3, 1);
+        part.pieces[0] = part.pieces[0].replace("\"resourceVersion\"", "\"continue\":\"a\",\"resourceVersion\"");
+        assert!(matches!(&parts(vec![part]).0[..], [Err(Error::MalformedResponse(_))]));
+        let refused = |options| {
+            Parts::<(), Pod>::new(
+                Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT),
+                Collection::pods(&Namespaces::All),
+                &options,
+            )
+            .err()
+        };
+        assert!(refused(ListOptions { limit: Some(1), ..ListOptions::ALL }).is_some());
+        assert!(refused(ListOptions { continue_token: Some("a".into()), ..ListOptions::ALL }).is_some());
+        assert!(refused(ListOptions { limit: Some(0), ..ListOptions::ALL }).is_none());
     }
 }

@@ -1,14 +1,22 @@
 //! The client behind the interface `incluster:kubernetes/client`, over one transport or the other.
 
 use crate::bindings::exports::incluster::kubernetes::client::{
-    Config, ConfigBorrow, ConfigError, Error, Guest, GuestConfig, GuestPodPages, GuestPodWatch, ListOptions, PagingOptions,
-    PodEvent, PodList, PodPages, PodWatch, RetryPolicy, WatchOptions,
+    self, Config, ConfigBorrow, ConfigError, Failure, Guest, GuestConfig, GuestJsonPages, GuestJsonWatch, GuestPodPages,
+    GuestPodWatch, JsonEvent, JsonPage, ListOptions, PagingOptions, PodEvent, PodList, PodPage, RetryPolicy, WatchOptions,
 };
+use crate::decode::JsonObject;
+use crate::driving::Driven;
+use crate::machine::after;
+use crate::request::Collection;
+use crate::system::{Waits, instant, wait};
 use crate::transport::Transport;
-use crate::{Client, pages, watch};
-use incluster_core::Namespace;
-use std::cell::RefCell;
+use crate::types::{Error, Pod};
+use crate::watch::{json_event, pod_event};
+use crate::{Client, Pages, Parts, Watch};
+use incluster_core::Namespaces;
+use std::cell::{Ref, RefCell};
 use std::marker::PhantomData;
+use std::time::{Duration, Instant};
 
 /// The plugin over this transport: for [`export!`](crate::bindings::export).
 pub struct Plugin<T>(PhantomData<T>);
@@ -17,28 +25,50 @@ pub struct Plugin<T>(PhantomData<T>);
 pub struct Loaded<T>(Client<T>);
 
 /// What the resource `pod-pages` holds.
-pub struct Pages<T: Transport>(Client<T>, RefCell<pages::PodPages>);
+pub enum PodPages<T: Transport> {
+    /// One request each.
+    Pages(RefCell<Driven<T, Pages<Pod>>>),
+    /// Of one answer.
+    Parts(RefCell<Driven<T, Parts<T::Body, Pod>>>),
+}
+
+/// What the resource `json-pages` holds.
+pub struct JsonPages<T: Transport>(RefCell<Driven<T, Pages<JsonObject>>>);
 
 /// What the resource `pod-watch` holds.
-pub struct Watch<T: Transport>(Client<T>, RefCell<watch::PodWatch<T::Body>>);
+pub struct PodWatch<T: Transport>(RefCell<Driven<T, Watch<T::Body, Pod>>>);
+
+/// What the resource `json-watch` holds.
+pub struct JsonWatch<T: Transport>(RefCell<Driven<T, Watch<T::Body, JsonObject>>>);
 
 /// (As no other case can come of it, an export that fails with nothing else has no code to hand over the others, which is 4 KB.)
-fn parse(namespace: &str) -> Result<Namespace, String> {
-    Namespace::parse(namespace).map_err(|not| not.to_string())
+fn pods(namespace: &str) -> Result<Collection, String> {
+    Namespaces::parse(namespace).map(|namespaces| Collection::pods(&namespaces)).map_err(|not| not.to_string())
+}
+
+fn refused(why: String) -> Failure {
+    Error::InvalidArgument(why).into()
+}
+
+/// When a time is over that begins now.
+fn end(timeout: Option<u32>) -> Option<Instant> {
+    timeout.map(|timeout| after(instant(), Duration::from_millis(timeout.into())))
 }
 
 impl<T: Transport> Guest for Plugin<T> {
     type Config = Loaded<T>;
-    type PodPages = Pages<T>;
-    type PodWatch = Watch<T>;
+    type PodPages = PodPages<T>;
+    type PodWatch = PodWatch<T>;
+    type JsonPages = JsonPages<T>;
+    type JsonWatch = JsonWatch<T>;
 
     fn load_incluster_config() -> Result<Config, ConfigError> {
         Client::<T>::load_incluster_config().map(|client| Config::new(Loaded(client)))
     }
 
-    fn list_namespaced_pods(config: ConfigBorrow<'_>, namespace: String, options: ListOptions) -> Result<PodList, Error> {
-        let namespace = parse(&namespace).map_err(Error::InvalidArgument)?;
-        config.get::<Loaded<T>>().0.list_namespaced_pods(&namespace, &options)
+    fn list_namespaced_pods(config: ConfigBorrow<'_>, namespace: String, options: ListOptions) -> Result<PodList, Failure> {
+        let collection = pods(&namespace).map_err(refused)?;
+        config.get::<Loaded<T>>().0.list_pods(&collection, &options)
     }
 
     fn page_namespaced_pods(
@@ -46,22 +76,87 @@ impl<T: Transport> Guest for Plugin<T> {
         namespace: String,
         options: ListOptions,
         paging: PagingOptions,
-    ) -> Result<PodPages, Error> {
-        let namespace = parse(&namespace).map_err(Error::InvalidArgument)?;
-        let client = config.get::<Loaded<T>>().0.clone();
-        let pages = client.page_namespaced_pods(namespace, &options, &paging);
-        Ok(PodPages::new(Pages(client, RefCell::new(pages))))
+    ) -> Result<client::PodPages, Failure> {
+        let collection = pods(&namespace).map_err(refused)?;
+        let client = &config.get::<Loaded<T>>().0;
+        let pages = Pages::new(client.settings().clone(), collection, &options, &paging);
+        Ok(client::PodPages::new(PodPages::Pages(RefCell::new(Driven::new(client.clone(), pages)))))
     }
 
-    fn watch_namespaced_pods(config: ConfigBorrow<'_>, namespace: String, options: WatchOptions) -> Result<PodWatch, Error> {
-        let namespace = parse(&namespace).map_err(Error::InvalidArgument)?;
-        let client = config.get::<Loaded<T>>().0.clone();
-        let watch = client.watch_namespaced_pods(namespace, &options);
-        Ok(PodWatch::new(Watch(client, RefCell::new(watch))))
+    fn stream_namespaced_pods(
+        config: ConfigBorrow<'_>,
+        namespace: String,
+        options: ListOptions,
+    ) -> Result<client::PodPages, Failure> {
+        let collection = pods(&namespace).map_err(refused)?;
+        let client = &config.get::<Loaded<T>>().0;
+        let parts = Parts::new(client.settings().clone(), collection, &options).map_err(refused)?;
+        Ok(client::PodPages::new(PodPages::Parts(RefCell::new(Driven::new(client.clone(), parts)))))
     }
 
-    fn get_json(config: ConfigBorrow<'_>, path_and_query: String) -> Result<Vec<u8>, Error> {
+    fn watch_namespaced_pods(
+        config: ConfigBorrow<'_>,
+        namespace: String,
+        options: WatchOptions,
+    ) -> Result<client::PodWatch, Failure> {
+        let collection = pods(&namespace).map_err(refused)?;
+        let client = &config.get::<Loaded<T>>().0;
+        let watch = Watch::new(client.settings().clone(), collection, &options);
+        Ok(client::PodWatch::new(PodWatch(RefCell::new(Driven::new(client.clone(), watch)))))
+    }
+
+    fn get_json(config: ConfigBorrow<'_>, path_and_query: String) -> Result<Vec<u8>, Failure> {
         config.get::<Loaded<T>>().0.get_json(&path_and_query)
+    }
+
+    fn page_json(
+        config: ConfigBorrow<'_>,
+        path: String,
+        options: ListOptions,
+        paging: PagingOptions,
+    ) -> Result<client::JsonPages, Failure> {
+        let collection = Collection::at(&path).map_err(refused)?;
+        let client = &config.get::<Loaded<T>>().0;
+        let pages = Pages::new(client.settings().clone(), collection, &options, &paging);
+        Ok(client::JsonPages::new(JsonPages(RefCell::new(Driven::new(client.clone(), pages)))))
+    }
+
+    fn watch_json(config: ConfigBorrow<'_>, path: String, options: WatchOptions) -> Result<client::JsonWatch, Failure> {
+        let collection = Collection::at(&path).map_err(refused)?;
+        let client = &config.get::<Loaded<T>>().0;
+        let watch = Watch::new(client.settings().clone(), collection, &options);
+        Ok(client::JsonWatch::new(JsonWatch(RefCell::new(Driven::new(client.clone(), watch)))))
+    }
+
+    fn wait(watches: Vec<client::Watch<'_>>, timeout: Option<u32>) -> Vec<u32> {
+        let until = end(timeout);
+        // Of no watches, there is nothing to wait for but a time.
+        let mut is_over = watches.is_empty() && until.is_none();
+        loop {
+            let ready: Vec<u32> = (0..).zip(&watches).filter(|(_, watch)| go_on::<T>(watch)).map(|(place, _)| place).collect();
+            if !ready.is_empty() || is_over {
+                return ready;
+            }
+            let waits: Vec<Ref<'_, Waits>> = watches.iter().filter_map(waits::<T>).collect();
+            wait(&waits.iter().map(|waits| &**waits).collect::<Vec<_>>(), until);
+            is_over = until.is_some_and(|until| until <= instant());
+        }
+    }
+}
+
+/// Whether it has something to say.
+fn go_on<T: Transport>(watch: &client::Watch<'_>) -> bool {
+    match watch {
+        client::Watch::Pods(watch) => watch.get::<PodWatch<T>>().0.borrow_mut().go_on(),
+        client::Watch::Json(watch) => watch.get::<JsonWatch<T>>().0.borrow_mut().go_on(),
+    }
+}
+
+/// What it waits for.
+fn waits<'a, T: Transport>(watch: &'a client::Watch<'_>) -> Option<Ref<'a, Waits>> {
+    match watch {
+        client::Watch::Pods(watch) => Ref::filter_map(watch.get::<PodWatch<T>>().0.borrow(), Driven::waits).ok(),
+        client::Watch::Json(watch) => Ref::filter_map(watch.get::<JsonWatch<T>>().0.borrow(), Driven::waits).ok(),
     }
 }
 
@@ -79,14 +174,30 @@ impl<T: Transport> GuestConfig for Loaded<T> {
     }
 }
 
-impl<T: Transport> GuestPodPages for Pages<T> {
-    fn next(&self) -> Result<Option<PodList>, Error> {
-        self.0.drive(&mut *self.1.borrow_mut())
+impl<T: Transport> GuestPodPages for PodPages<T> {
+    fn next(&self) -> Result<Option<PodPage>, Failure> {
+        let page = match self {
+            PodPages::Pages(pages) => pages.borrow_mut().next(None),
+            PodPages::Parts(parts) => parts.borrow_mut().next(None),
+        };
+        Ok(page.transpose()?.flatten().map(PodPage::from))
     }
 }
 
-impl<T: Transport> GuestPodWatch for Watch<T> {
-    fn next(&self) -> Result<Option<PodEvent>, Error> {
-        self.0.drive(&mut *self.1.borrow_mut())
+impl<T: Transport> GuestJsonPages for JsonPages<T> {
+    fn next(&self) -> Result<Option<JsonPage>, Failure> {
+        Ok(self.0.borrow_mut().next(None).transpose()?.flatten().map(JsonPage::from))
+    }
+}
+
+impl<T: Transport> GuestPodWatch for PodWatch<T> {
+    fn next(&self, timeout: Option<u32>) -> Result<Option<PodEvent>, Failure> {
+        Ok(self.0.borrow_mut().next(end(timeout)).transpose()?.map(pod_event))
+    }
+}
+
+impl<T: Transport> GuestJsonWatch for JsonWatch<T> {
+    fn next(&self, timeout: Option<u32>) -> Result<Option<JsonEvent>, Failure> {
+        Ok(self.0.borrow_mut().next(end(timeout)).transpose()?.map(json_event))
     }
 }

@@ -7,10 +7,11 @@ use incluster_core::secrets::Secrets;
 pub fn redact(secrets: &Secrets, mut error: Error) -> Error {
     let say = |text: &mut String| *text = secrets.text(text);
     match &mut error {
-        Error::Api(status) => {
-            texts(status).for_each(say);
+        Error::Api(status) => texts(status).for_each(say),
+        Error::Expired(expired) => {
+            say(&mut expired.message);
             // It is sent again, as it is.
-            status.continue_token.iter_mut().for_each(|token| secrets.redact(token));
+            expired.continue_token.iter_mut().for_each(|token| secrets.redact(token));
         }
         Error::Config(error) => match error {
             ConfigError::FileUnreadable(file) | ConfigError::TokenExpired(file) => say(&mut file.reason),
@@ -24,18 +25,21 @@ pub fn redact(secrets: &Secrets, mut error: Error) -> Error {
             | ConfigError::FileTooLarge(text)
             | ConfigError::InvalidToken(text)
             | ConfigError::NoCertificate(text)
-            | ConfigError::InvalidNamespace(text) => say(text),
+            | ConfigError::InvalidNamespace(text)
+            | ConfigError::Other(text) => say(text),
         },
         Error::Transport(error) => say(detail(error)),
-        Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
-            say(text)
-        }
+        Error::Denied(text)
+        | Error::InvalidArgument(text)
+        | Error::MalformedResponse(text)
+        | Error::LimitExceeded(text)
+        | Error::Other(text) => say(text),
     }
     error
 }
 
 /// The text of a transport error.
-pub fn detail(error: &mut TransportError) -> &mut String {
+fn detail(error: &mut TransportError) -> &mut String {
     match error {
         TransportError::NameNotResolved(text)
         | TransportError::ConnectionRefused(text)
@@ -61,7 +65,7 @@ fn texts(status: &mut Status) -> impl Iterator<Item = &mut String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{StatusCause, StatusDetails};
+    use crate::types::{Expired, StatusCause, StatusDetails};
     use std::time::SystemTime;
 
     fn secrets() -> Secrets {
@@ -85,11 +89,11 @@ mod tests {
                 causes: vec![StatusCause { reason: text(), message: text(), field: text() }],
             }),
             retry_after_seconds: None,
-            continue_token: text(),
         });
-        let redacted = format!("{:?}", redact(&secrets(), error));
+        let expired = Error::Expired(Expired { message: text().unwrap(), continue_token: text() });
+        let redacted = [error, expired].map(|error| format!("{:?}", redact(&secrets(), error))).concat();
         assert!(!redacted.contains("s3cr3t"), "{redacted}");
-        assert_eq!(redacted.matches("Bearer (redacted), (redacted)").count(), 10);
+        assert_eq!(redacted.matches("Bearer (redacted), (redacted)").count(), 11);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Requests are values: the path and query that the API server is asked for, and what it may answer with.
 
 use crate::types::{Error, ListOptions, ResourceVersionMatch, WatchOptions};
-use incluster_core::Namespace;
-use incluster_core::request_info::{RequestInfo, Verb};
+use incluster_core::Namespaces;
+use incluster_core::request_info::{RequestInfo, Target, Verb};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A GET request.
@@ -33,8 +33,31 @@ pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,applicatio
 /// What RFC 3986 (section 2.3) calls unreserved may stand for itself; all else in a query's value is encoded.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `GET /api/v1/namespaces/{namespace}/pods`.
-pub fn list_namespaced_pods(namespace: &Namespace, options: &ListOptions, accept: &'static str) -> Request {
+/// The path of what is listed and watched: it means what it says, and has no query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection(String);
+
+impl Collection {
+    /// `/api/v1/namespaces/{namespace}/pods`, or `/api/v1/pods`.
+    pub fn pods(namespaces: &Namespaces) -> Collection {
+        Collection(match namespaces {
+            Namespaces::All => "/api/v1/pods".into(),
+            Namespaces::One(namespace) => format!("/api/v1/namespaces/{namespace}/pods"),
+        })
+    }
+
+    /// What is at a path.
+    pub fn at(path: &str) -> Result<Collection, String> {
+        match readable(path)? {
+            _ if path.contains('?') => Err(refusal(path, "it has a query: give options instead")),
+            RequestInfo { verb: Verb::List, target: Target::Resource { subresource: None, .. } } => Ok(Collection(path.into())),
+            _ => Err(refusal(path, "it is not of a collection")),
+        }
+    }
+}
+
+/// A list: `GET {collection}`.
+pub fn list(collection: &Collection, options: &ListOptions, accept: &'static str) -> Request {
     // Each by its name, so that a new one is not forgotten.
     let ListOptions {
         label_selector,
@@ -45,7 +68,7 @@ pub fn list_namespaced_pods(namespace: &Namespace, options: &ListOptions, accept
         resource_version_match,
         timeout_seconds,
     } = options;
-    let mut query = Query(format!("/api/v1/namespaces/{namespace}/pods"));
+    let mut query = Query(collection.0.clone());
     query.text("labelSelector", label_selector);
     query.text("fieldSelector", field_selector);
     query.number("limit", *limit);
@@ -64,10 +87,9 @@ pub fn list_namespaced_pods(namespace: &Namespace, options: &ListOptions, accept
     Request { path_and_query: query.0, accept, is_watch: false }
 }
 
-/// `GET /api/v1/namespaces/{namespace}/pods?watch=true`, for as many seconds. From the pods that there are, or from a
-/// resource version.
-pub fn watch_namespaced_pods(
-    namespace: &Namespace,
+/// A watch: `GET {collection}?watch=true`, for as many seconds. From the objects that there are, or from a resource version.
+pub fn watch(
+    collection: &Collection,
     options: &WatchOptions,
     from: Option<&str>,
     seconds: Option<u32>,
@@ -78,7 +100,7 @@ pub fn watch_namespaced_pods(
         field_selector: options.field_selector.clone(),
         ..ListOptions::ALL
     };
-    let mut query = Query(list_namespaced_pods(namespace, &selection, accept).path_and_query);
+    let mut query = Query(list(collection, &selection, accept).path_and_query);
     query.add("watch", "true");
     query.add("allowWatchBookmarks", "true");
     match from {
@@ -101,13 +123,22 @@ pub fn as_table(request: Request) -> Request {
 
 /// A GET of any API path, once it is certain that it means what it says.
 pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
-    let refuse = |why: &str| Err(Error::InvalidArgument(format!("path {path_and_query:?}: {why}")));
+    readable(path_and_query).map_err(Error::InvalidArgument)?;
+    Ok(Request { path_and_query: path_and_query.into(), accept: JSON, is_watch: false })
+}
+
+/// What an API path means, if that is certain, and has an end.
+fn readable(path_and_query: &str) -> Result<RequestInfo<'_>, String> {
     match RequestInfo::parse(path_and_query) {
-        Err(malformed) => refuse(&malformed.to_string()),
-        Ok(RequestInfo { verb: Verb::Watch, .. }) => refuse("it is a watch, which would not end"),
-        Ok(_) if !is_of_the_api(path_and_query) => refuse("it is not below /api or /apis"),
-        Ok(_) => Ok(Request { path_and_query: path_and_query.into(), accept: JSON, is_watch: false }),
+        Err(malformed) => Err(refusal(path_and_query, &malformed.to_string())),
+        Ok(RequestInfo { verb: Verb::Watch, .. }) => Err(refusal(path_and_query, "it is a watch, which would not end")),
+        Ok(_) if !is_of_the_api(path_and_query) => Err(refusal(path_and_query, "it is not below /api or /apis")),
+        Ok(info) => Ok(info),
     }
+}
+
+fn refusal(path: &str, why: &str) -> String {
+    format!("path {path:?}: {why}")
 }
 
 fn is_of_the_api(path_and_query: &str) -> bool {
@@ -143,12 +174,34 @@ impl Query {
 mod tests {
     use super::*;
 
-    fn shop() -> Namespace {
-        Namespace::parse("shop").unwrap()
+    fn shop() -> Collection {
+        Collection::pods(&Namespaces::parse("shop").unwrap())
     }
 
     fn list(options: &ListOptions) -> String {
-        list_namespaced_pods(&shop(), options, JSON).path_and_query
+        super::list(&shop(), options, JSON).path_and_query
+    }
+
+    #[test]
+    fn a_collection_is_a_path_that_has_no_query_and_means_no_object() {
+        assert_eq!(Collection::pods(&Namespaces::All).0, "/api/v1/pods");
+        for path in ["/api/v1/services", "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices", "/api/v1/namespaces"] {
+            assert_eq!(Collection::at(path), Ok(Collection(path.into())));
+        }
+        for (path, says) in [
+            ("/api/v1/pods?limit=1", "query"),
+            ("/api/v1/namespaces/shop/pods/web-0", "collection"),
+            ("/api/v1/namespaces/shop/pods/web-0/log", "collection"),
+            ("/api/v1", "collection"),
+            ("/apis", "collection"),
+            ("/version", "/api or /apis"),
+            ("/api/v1/watch/pods", "watch"),
+            ("/api/v1//pods", "path"),
+            ("", "path"),
+        ] {
+            let Err(why) = Collection::at(path) else { panic!("{path}") };
+            assert!(why.contains(says), "{path}: {why}");
+        }
     }
 
     #[test]
@@ -187,7 +240,7 @@ mod tests {
     #[test]
     fn a_table_has_no_objects() {
         let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
-        let table = as_table(list_namespaced_pods(&shop(), &options, JSON));
+        let table = as_table(super::list(&shop(), &options, JSON));
         assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=None");
         assert_eq!(table.path(), "/api/v1/namespaces/shop/pods");
     }
@@ -196,7 +249,7 @@ mod tests {
     fn a_watch_begins_with_a_resource_version_or_with_the_pods_that_there_are() {
         let options =
             WatchOptions { label_selector: Some("a=b".into()), field_selector: Some("c=d".into()), ..WatchOptions::ALL };
-        let from = |version, seconds| watch_namespaced_pods(&shop(), &options, version, seconds, JSON);
+        let from = |version, seconds| watch(&shop(), &options, version, seconds, JSON);
         let selectors = "/api/v1/namespaces/shop/pods?labelSelector=a%3Db&fieldSelector=c%3Dd";
         assert_eq!(
             from(Some("7"), Some(30)).path_and_query,

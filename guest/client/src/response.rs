@@ -3,7 +3,7 @@
 use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, decode, schema};
 use crate::retry;
-use crate::types::{Error, Status, StatusDetails, TransportError};
+use crate::types::{Error, Expired, Status, StatusDetails, TransportError};
 use incluster_core::text::one_line;
 use std::time::SystemTime;
 
@@ -62,25 +62,20 @@ fn encoding(head: &Head) -> Option<Encoding> {
 }
 
 /// A failure from its head and the beginning of its body: a `Status` in either encoding, or whatever a proxy sent.
-pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Status {
+pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Error {
     let decoded = match encoding(head) {
         Some(Encoding::Protobuf) => protobuf_status(body),
         Some(Encoding::Json) => from_json(body).ok(),
         None => None,
     };
-    let mut status = match decoded.filter(|s: &schema::Status| s.status.is_some() || s.message.is_some()) {
-        Some(status) => status_record(status, head.status),
-        None => Status {
-            code: head.status,
-            reason: None,
-            message: quote(body),
-            details: None,
-            retry_after_seconds: None,
-            continue_token: None,
-        },
+    let mut error = match decoded.filter(|s: &schema::Status| s.status.is_some() || s.message.is_some()) {
+        Some(status) => of_status(status, head.status),
+        None => of_status(schema::Status { message: Some(quote(body)), ..Default::default() }, head.status),
     };
-    status.retry_after_seconds = retry_after(head, now).or(status.retry_after_seconds);
-    status
+    if let Error::Api(status) = &mut error {
+        status.retry_after_seconds = retry_after(head, now).or(status.retry_after_seconds);
+    }
+    error
 }
 
 /// The seconds that the header `Retry-After` means (RFC 9110, section 10.2.3). A date is compared with the server's own
@@ -102,22 +97,25 @@ fn protobuf_status(body: &[u8]) -> Option<schema::Status> {
 }
 
 /// The failure that a watch's event reports, after the answer began well.
-pub(crate) fn event_status(status: schema::Status) -> Status {
+pub(crate) fn event_failure(status: schema::Status) -> Error {
     let code = status.code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-    status_record(status, code)
+    of_status(status, code)
 }
 
 /// The HTTP status code is the one that counts: it is what a proxy sees, too.
-fn status_record(status: schema::Status, code: u16) -> Status {
+fn of_status(status: schema::Status, code: u16) -> Error {
     let schema::Details { details, retry_after_seconds } = status.details;
-    Status {
+    if code == 410 {
+        let message = status.message.unwrap_or_default();
+        return Error::Expired(Expired { message, continue_token: status.metadata.continue_token });
+    }
+    Error::Api(Status {
         code,
         reason: status.reason,
         message: status.message.unwrap_or_default(),
         details: Some(details).filter(|details| *details != StatusDetails::default()),
         retry_after_seconds: retry_after_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
-        continue_token: status.metadata.continue_token,
-    }
+    })
 }
 
 /// The beginning of a body that is not a `Status`, in one line of printable text.
@@ -132,14 +130,34 @@ mod tests {
     use crate::decode::fixtures::Exchange;
     use std::time::Duration;
 
+    /// The status of a failure that is not `expired`.
+    fn status(head: &Head, body: &[u8], now: SystemTime) -> Status {
+        match failure(head, body, now) {
+            Error::Api(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn recorded(name: &str) -> Status {
         let exchange = Exchange::read(name);
         assert_eq!(success(&exchange.head), Ok(None));
-        failure(&exchange.head, &exchange.body, SystemTime::UNIX_EPOCH)
+        status(&exchange.head, &exchange.body, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_the_server_has_forgotten_is_expired_whatever_it_says() {
+        let head = |content_type: &str| Head { status: 410, content_type: Some(content_type.into()), ..Head::default() };
+        let body = br#"{"status":"Failure","message":"too old","metadata":{"continue":"abc"},"code":410}"#;
+        let expired = |message: &str, token: Option<&str>| {
+            Error::Expired(Expired { message: message.into(), continue_token: token.map(Into::into) })
+        };
+        let now = SystemTime::UNIX_EPOCH;
+        assert_eq!(failure(&head("application/json"), body, now), expired("too old", Some("abc")));
+        assert_eq!(failure(&head("text/plain"), b"gone", now), expired("gone", None));
     }
 
     fn plain(code: u16, content_type: &str, body: &str) -> Status {
-        failure(
+        status(
             &Head { status: code, content_type: Some(content_type.into()), ..Head::default() },
             body.as_bytes(),
             SystemTime::UNIX_EPOCH,
@@ -168,7 +186,7 @@ mod tests {
     fn seconds_to_wait_come_from_header_or_body() {
         let mut head = Head { status: 504, content_type: Some("application/json".into()), ..Head::default() };
         let body = br#"{"status":"Failure","details":{"retryAfterSeconds":3}}"#;
-        let seconds = |head: &Head, body: &[u8]| failure(head, body, SystemTime::UNIX_EPOCH).retry_after_seconds;
+        let seconds = |head: &Head, body: &[u8]| status(head, body, SystemTime::UNIX_EPOCH).retry_after_seconds;
         assert_eq!(seconds(&head, body), Some(3));
         head.retry_after = Some("7".into());
         assert_eq!(seconds(&head, body), Some(7));
@@ -185,7 +203,7 @@ mod tests {
         let wait = |retry_after: &str, date: Option<&str>, now: u64| {
             let (retry_after, date) = (Some(retry_after.into()), date.map(Into::into));
             let head = Head { status: 503, retry_after, date, ..Head::default() };
-            failure(&head, b"", SystemTime::UNIX_EPOCH + Duration::from_secs(now)).retry_after_seconds
+            status(&head, b"", SystemTime::UNIX_EPOCH + Duration::from_secs(now)).retry_after_seconds
         };
         let until = "Mon, 23 Nov 2026 19:04:12 GMT";
         let until_seconds = 1_795_460_652;

@@ -1,7 +1,6 @@
 //! Which failures are worth another try, and when.
 
-use crate::redact::detail;
-use crate::types::{Error, TransportError};
+use crate::types::{Error, Failure, TransportError};
 use std::time::Duration;
 
 /// The longest first wait; each further one may be twice as long.
@@ -41,27 +40,10 @@ pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// The error, with how often and how long it was tried at its end.
-pub fn gave_up(mut error: Error, attempts: u32, elapsed: Duration) -> Error {
-    if attempts > 1
-        && let Some(text) = text(&mut error)
-    {
-        let (seconds, tenths) = (elapsed.as_secs(), elapsed.subsec_millis() / 100);
-        let begin = if text.is_empty() { "" } else { "; " };
-        *text = format!("{text}{begin}tried {attempts} times in {seconds}.{tenths} s");
-    }
-    error
-}
-
-fn text(error: &mut Error) -> Option<&mut String> {
-    match error {
-        Error::Api(status) => Some(&mut status.message),
-        Error::Transport(error) => Some(detail(error)),
-        Error::Denied(text) | Error::InvalidArgument(text) | Error::MalformedResponse(text) | Error::LimitExceeded(text) => {
-            Some(text)
-        }
-        Error::Config(_) => None,
-    }
+/// That it was tried so often, and for so long.
+pub fn gave_up(error: Error, attempts: u32, elapsed: Duration) -> Failure {
+    let milliseconds = elapsed.as_secs().saturating_mul(1000).saturating_add(elapsed.subsec_millis().into());
+    Failure { error, attempts, elapsed: u32::try_from(milliseconds).unwrap_or(u32::MAX) }
 }
 
 #[cfg(test)]
@@ -71,7 +53,7 @@ mod tests {
 
     fn status(code: u16, retry_after_seconds: Option<u32>) -> Error {
         let message = "busy".into();
-        Error::Api(Status { code, reason: None, message, details: None, retry_after_seconds, continue_token: None })
+        Error::Api(Status { code, reason: None, message, details: None, retry_after_seconds })
     }
 
     #[test]
@@ -117,12 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_error_says_how_often_and_how_long() {
-        let Error::Api(status) = gave_up(status(503, None), 6, Duration::from_millis(3270)) else { panic!() };
-        assert_eq!(status.message, "busy; tried 6 times in 3.2 s");
-        let refused = || Error::Transport(TransportError::ConnectionRefused(String::new()));
-        let Error::Transport(TransportError::ConnectionRefused(text)) = gave_up(refused(), 2, Duration::ZERO) else { panic!() };
-        assert_eq!(text, "tried 2 times in 0.0 s");
-        assert_eq!(gave_up(refused(), 1, Duration::ZERO), refused());
+    fn a_failure_says_how_often_and_how_long() {
+        let tried = gave_up(status(503, None), 6, Duration::from_micros(3_270_999));
+        assert_eq!((tried.attempts, tried.elapsed), (6, 3270));
+        assert_eq!(gave_up(status(503, None), 1, Duration::MAX).elapsed, u32::MAX);
     }
 }

@@ -2,7 +2,10 @@
 
 use incluster_core::credentials::Now;
 use incluster_core::files::{NOT_A_FILE, NotRead};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 use wasip2::clocks::monotonic_clock;
 use wasip2::filesystem::preopens::get_directories;
@@ -12,6 +15,11 @@ use wasip2::io::poll::{Pollable, poll};
 /// What time it is.
 pub fn now() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::now() }
+}
+
+/// What time it is on the clock that no one sets.
+pub fn instant() -> Instant {
+    Instant::now()
 }
 
 /// The environment: names and values. (At once, and not by `std::env`, which makes a copy for C first.)
@@ -24,11 +32,60 @@ pub fn random() -> u64 {
     wasip2::random::random::get_random_u64()
 }
 
-/// Waits for one of these until a time. Whether one is ready.
-pub fn wait(ready: &[&Pollable], until: Instant) -> bool {
-    let left = until.saturating_duration_since(Instant::now());
-    let timer = monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
-    poll(&[&[&timer], ready].concat()).iter().any(|happened| *happened > 0)
+/// What a work that is under way waits for, before it can go on.
+#[derive(Default)]
+pub struct Waits(RefCell<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    ready: Vec<Rc<Pollable>>,
+    until: Option<Instant>,
+    is_late: bool,
+}
+
+impl Waits {
+    /// Lets the work rest until one of these may be ready. Not, where it is this late, and none of them is.
+    pub async fn wait(&self, ready: &[&Rc<Pollable>], until: Instant) -> bool {
+        let ready = ready.iter().map(|ready| Rc::clone(ready)).collect();
+        *self.0.borrow_mut() = Waiting { ready, until: Some(until), is_late: false };
+        let mut is_first = true;
+        poll_fn(|_| if std::mem::take(&mut is_first) { Poll::Pending } else { Poll::Ready(()) }).await;
+        !self.0.take().is_late
+    }
+
+    /// Forgets it all: WASI wants a pollable to go before what it is of.
+    pub fn clear(&self) {
+        self.0.take();
+    }
+}
+
+/// Waits until one of these works may go on, or until a time.
+pub fn wait(waits: &[&Waits], until: Option<Instant>) {
+    let all: Vec<_> = waits.iter().map(|waits| waits.0.borrow()).collect();
+    let end = all.iter().filter_map(|waiting| waiting.until).chain(until).min();
+    let timer = end.map(|end| {
+        let left = end.saturating_duration_since(Instant::now());
+        monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
+    });
+    let counts: Vec<_> = all.iter().map(|waiting| waiting.ready.len() as u32).collect();
+    let ready: Vec<&Pollable> = all.iter().flat_map(|waiting| &waiting.ready).map(|ready| &**ready).chain(&timer).collect();
+    if ready.is_empty() {
+        return;
+    }
+    let happened = poll(&ready);
+    let timer_place = ready.len() as u32 - 1;
+    drop(all);
+    if timer.is_none() || !happened.contains(&timer_place) {
+        return;
+    }
+    let now = Instant::now();
+    let mut place = 0;
+    for (waits, count) in waits.iter().zip(counts) {
+        let places = place..place + count;
+        place = places.end;
+        let mut waiting = waits.0.borrow_mut();
+        waiting.is_late = waiting.until.is_some_and(|until| until <= now) && !happened.iter().any(|place| places.contains(place));
+    }
 }
 
 thread_local! {

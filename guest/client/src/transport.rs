@@ -2,6 +2,7 @@
 
 use crate::machine::Sending;
 use crate::response::Head;
+use crate::system::Waits;
 use crate::types::{Error, TransportError};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::files::{self, mounted};
@@ -18,21 +19,20 @@ pub trait Transport: Sized + 'static {
     fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self;
 
     /// Sends a GET request with its token, and waits for the answer's head.
-    fn send(&self, sending: &Sending) -> Result<(Head, Self::Body), Stopped>;
+    fn send(&self, sending: &Sending, waits: &Waits) -> impl Future<Output = Result<(Head, Self::Body), Stopped>>;
 }
 
 /// An answer's body.
-pub trait Body {
+pub trait Body: 'static {
     /// A piece of it.
     type Chunk: AsRef<[u8]>;
 
     /// The next piece, which is not empty; `None` at the end.
-    fn chunk(&mut self, until: Instant) -> Result<Option<Self::Chunk>, Stopped>;
+    fn chunk(&mut self, until: Instant, waits: &Waits) -> impl Future<Output = Result<Option<Self::Chunk>, Stopped>>;
 }
 
 /// Why nothing came.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is handed on at once")]
 pub enum Stopped {
     /// The time is over.
     TimeOver,

@@ -1,65 +1,64 @@
-//! A watch of pods: those that there are, and what becomes of them.
+//! A watch: the objects that there are, and what becomes of them.
 
 use crate::asking::Settings;
 use crate::changes::{Change, Changes};
-use crate::decode::pod_event;
+use crate::decode::{JsonObject, Object};
 use crate::machine::{Do, Event, Machine};
-use crate::pages::PodPages;
-use crate::request::{self, PROTOBUF_OR_JSON};
-use crate::types::{ChangeKind, Error, ListOptions, PagingOptions, Pod, PodChange, PodEvent, WatchOptions};
-use incluster_core::Namespace;
+use crate::pages::Pages;
+use crate::request::{self, Collection};
+use crate::types::{
+    ChangeKind, Error, Failure, JsonChange, JsonEvent, ListOptions, PagingOptions, Pod, PodChange, PodEvent, WatchOptions,
+};
 use incluster_core::credentials::Now;
 use std::rc::Rc;
 use std::vec;
 
 /// The events of a watch.
-pub struct PodWatch<B> {
+pub struct Watch<B, O> {
     settings: Rc<Settings>,
-    namespace: Namespace,
+    collection: Collection,
     options: WatchOptions,
-    /// The pods that there are, from a server that cannot send them as events.
-    listing: Option<Listing>,
-    changes: Changes<B, Pod>,
+    /// The objects that there are, from a server that cannot send them as events.
+    listing: Option<Listing<O>>,
+    changes: Changes<B, O>,
 }
 
-struct Listing {
-    pages: PodPages,
-    listed: vec::IntoIter<Pod>,
+struct Listing<O> {
+    pages: Pages<O>,
+    listed: vec::IntoIter<O>,
     resource_version: String,
 }
 
-impl<B> PodWatch<B> {
+impl<B, O: Object> Watch<B, O> {
     /// Begins a watch; nothing is asked for yet.
-    pub fn new(settings: Rc<Settings>, namespace: Namespace, options: &WatchOptions) -> PodWatch<B> {
+    pub fn new(settings: Rc<Settings>, collection: Collection, options: &WatchOptions) -> Watch<B, O> {
         let request = {
-            let (namespace, options) = (namespace.clone(), options.clone());
-            Box::new(move |from: Option<&str>, seconds| {
-                request::watch_namespaced_pods(&namespace, &options, from, seconds, PROTOBUF_OR_JSON)
-            })
+            let (collection, options) = (collection.clone(), options.clone());
+            Box::new(move |from: Option<&str>, seconds| request::watch(&collection, &options, from, seconds, O::ACCEPT))
         };
         let from = options.resource_version.clone().filter(|version| !version.is_empty());
         let seconds = options.timeout_seconds.filter(|seconds| *seconds > 0);
-        let changes = Changes::new(settings.clone(), from, seconds, request, pod_event);
-        PodWatch { settings, namespace, options: options.clone(), listing: None, changes }
+        let changes = Changes::new(settings.clone(), from, seconds, request, O::event);
+        Watch { settings, collection, options: options.clone(), listing: None, changes }
     }
 
-    fn list(&self) -> Listing {
+    fn list(&self) -> Listing<O> {
         let options = ListOptions {
             label_selector: self.options.label_selector.clone(),
             field_selector: self.options.field_selector.clone(),
             ..ListOptions::ALL
         };
         Listing {
-            pages: PodPages::new(self.settings.clone(), self.namespace.clone(), &options, &PagingOptions::DEFAULT),
+            pages: Pages::new(self.settings.clone(), self.collection.clone(), &options, &PagingOptions::DEFAULT),
             listed: Vec::new().into_iter(),
             resource_version: String::new(),
         }
     }
 }
 
-impl<B> Machine<B> for PodWatch<B> {
-    /// The next event; `None` when the time is over, or after [`PodEvent::Expired`].
-    type Output = Result<Option<PodEvent>, Error>;
+impl<B, O: Object> Machine<B> for Watch<B, O> {
+    /// The next change; `None` when the time is over, or after [`Error::Expired`].
+    type Output = Result<Option<Change<O>>, Failure>;
 
     fn step(&mut self, now: Now, random: u64, mut event: Event<'_, B>) -> Do<B, Self::Output> {
         loop {
@@ -68,64 +67,77 @@ impl<B> Machine<B> for PodWatch<B> {
             }
             let Some(listing) = &mut self.listing else {
                 return match self.changes.step(now, random, event) {
-                    Do::Next(todo) => Do::Next(todo),
                     // Servers without WatchList (before 1.32; 1.33 by default) know no initial events, and say so in one way or the other.
-                    Do::HandOut(Err(Error::Api(status))) if matches!(status.code, 400 | 422) && self.changes.is_unbegun() => {
+                    Do::HandOut(Err(Failure { error: Error::Api(status), .. }))
+                        if matches!(status.code, 400 | 422) && self.changes.is_unbegun() =>
+                    {
                         self.listing = Some(self.list());
                         event = Event::Go;
                         continue;
                     }
-                    Do::HandOut(change) => Do::HandOut(change.map(|change| change.map(of_change))),
+                    step => step,
                 };
             };
             return match listing.step(now, random, event) {
                 Do::Next(todo) => Do::Next(todo),
-                Do::HandOut(Ok(Some(pod))) => Do::HandOut(Ok(Some(of_change(Change::Object(ChangeKind::Added, pod))))),
+                Do::HandOut(Ok(Some(object))) => Do::HandOut(Ok(Some(Change::Object(ChangeKind::Added, object)))),
                 Do::HandOut(Ok(None)) => {
                     let version = std::mem::take(&mut listing.resource_version);
                     self.listing = None;
                     self.changes.go_on_after(version.clone());
-                    Do::HandOut(Ok(Some(PodEvent::Synced(version))))
+                    Do::HandOut(Ok(Some(Change::Synced(version))))
                 }
-                Do::HandOut(Err(Error::Api(status))) if status.code == 410 => {
-                    self.listing = None;
-                    self.changes.end();
-                    Do::HandOut(Ok(Some(PodEvent::Expired(status.message))))
+                Do::HandOut(Err(failure)) => {
+                    if let Error::Expired(_) = failure.error {
+                        self.listing = None;
+                        self.changes.end();
+                    }
+                    Do::HandOut(Err(failure))
                 }
-                Do::HandOut(Err(error)) => Do::HandOut(Err(error)),
             };
         }
     }
 }
 
-impl<B> Machine<B> for Listing {
-    /// The next pod; `None` after the last one.
-    type Output = Result<Option<Pod>, Error>;
+impl<B, O: Object> Machine<B> for Listing<O> {
+    /// The next object; `None` after the last one.
+    type Output = Result<Option<O>, Failure>;
 
     fn step(&mut self, now: Now, random: u64, mut event: Event<'_, B>) -> Do<B, Self::Output> {
         loop {
-            if let Some(pod) = self.listed.next() {
-                return Do::HandOut(Ok(Some(pod)));
+            if let Some(object) = self.listed.next() {
+                return Do::HandOut(Ok(Some(object)));
             }
             match self.pages.step(now, random, event) {
                 Do::Next(todo) => return Do::Next(todo),
                 Do::HandOut(Ok(Some(page))) => {
-                    self.listed = page.items.into_iter();
-                    self.resource_version = page.resource_version;
+                    self.listed = page.listed.items.into_iter();
+                    self.resource_version = page.listed.metadata.resource_version;
                     event = Event::Go;
                 }
                 Do::HandOut(Ok(None)) => return Do::HandOut(Ok(None)),
-                Do::HandOut(Err(error)) => return Do::HandOut(Err(error)),
+                Do::HandOut(Err(failure)) => return Do::HandOut(Err(failure)),
             }
         }
     }
 }
 
-fn of_change(change: Change<Pod>) -> PodEvent {
+/// What a watch of pods has to say.
+pub fn pod_event(change: Option<Change<Pod>>) -> PodEvent {
     match change {
-        Change::Object(kind, pod) => PodEvent::Changed(PodChange { kind, pod }),
-        Change::Synced(version) => PodEvent::Synced(version),
-        Change::Bookmark(version) => PodEvent::Bookmark(version),
-        Change::Expired(message) => PodEvent::Expired(message),
+        Some(Change::Object(kind, pod)) => PodEvent::Changed(PodChange { kind, pod }),
+        Some(Change::Synced(version)) => PodEvent::Synced(version),
+        Some(Change::Bookmark(version)) => PodEvent::Bookmark(version),
+        None => PodEvent::Ended,
+    }
+}
+
+/// What a watch of objects of any kind has to say.
+pub fn json_event(change: Option<Change<JsonObject>>) -> JsonEvent {
+    match change {
+        Some(Change::Object(kind, JsonObject(object))) => JsonEvent::Changed(JsonChange { kind, object }),
+        Some(Change::Synced(version)) => JsonEvent::Synced(version),
+        Some(Change::Bookmark(version)) => JsonEvent::Bookmark(version),
+        None => JsonEvent::Ended,
     }
 }

@@ -3,8 +3,8 @@
 use incluster_client::Client;
 use incluster_client::request::Request;
 use incluster_client::transport::Transport;
-use incluster_client::types::{ConfigError, Error, TransportError};
-use incluster_core::error::Problem;
+use incluster_client::types::{ConfigError, Error, Failure, TransportError};
+use incluster_core::error::{Problem, tried};
 use incluster_core::text::one_line;
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ pub enum CommandError {
     /// Nothing could be asked for.
     Argument(Error),
     /// The API server did not give what was asked for.
-    Request { doing: String, url: String, error: Error, check: String },
+    Request { doing: String, url: String, failure: Failure, check: String },
     /// The output could not be written.
     Output(io::Error),
 }
@@ -32,9 +32,9 @@ impl CommandError {
         doing: String,
         request: &Request,
         permission: &str,
-        error: Error,
+        failure: Failure,
     ) -> CommandError {
-        let check = match &error {
+        let check = match &failure.error {
             Error::Api(status) if status.code == 403 => {
                 let subject = client.claims().and_then(|claims| claims.sub);
                 let subject = subject.as_deref().unwrap_or("this service account");
@@ -45,8 +45,8 @@ impl CommandError {
             }
             error => Problem::from(error).check().into(),
         };
-        let (url, error) = (format!("{}{}", client.server(), request.path()), client.redact(error));
-        CommandError::Request { doing, url, error, check }
+        let url = format!("{}{}", client.server(), request.path());
+        CommandError::Request { doing, url, failure: Failure { error: client.redact(failure.error), ..failure }, check }
     }
 }
 
@@ -67,8 +67,8 @@ impl CommandError {
                 let problem = Problem::from(error);
                 format!("{problem}; {}", problem.check())
             }
-            CommandError::Request { doing, url, error, check } => {
-                format!("failed to {doing}: GET {url}: {}; {check}", Problem::from(error))
+            CommandError::Request { doing, url, failure: Failure { error, attempts, elapsed }, check } => {
+                format!("failed to {doing}: GET {url}: {}{}; {check}", Problem::from(error), tried(*attempts, *elapsed))
             }
             CommandError::Output(error) => format!("failed to write the output: {error}"),
         }

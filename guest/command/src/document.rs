@@ -40,6 +40,7 @@ impl Document {
         let (mut shown, mut cut) = (0, 0);
         let mut splitter = json::Splitter::default();
         splitter.push(json, &mut |part| match part {
+            Part::ApiVersion(_) => Ok(()),
             Part::Kind(kind) => {
                 list.kind = String::from_utf8_lossy(kind).into_owned();
                 Ok(())

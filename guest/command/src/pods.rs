@@ -4,20 +4,21 @@ use crate::command_error::CommandError;
 use crate::document::{Document, Format};
 use crate::progress::Progress;
 use crate::table::{Columns, Printer, Table, table_event};
-use incluster_client::request::{self, Request};
+use incluster_client::request::{self, Collection, Request};
 use incluster_client::transport::Transport;
-use incluster_client::types::{Error, ListOptions, OnExpired, PagingOptions, RetryPolicy, WatchOptions};
-use incluster_client::{Change, Changes, Client, Pager};
-use incluster_core::Namespace;
+use incluster_client::types::{Error, Failure, ListOptions, OnExpired, PagingOptions, RetryPolicy, WatchOptions};
+use incluster_client::{Change, Changes, Client, Driven, Pager};
 use incluster_core::command_line::{Output, Pods};
+use incluster_core::{Namespace, Namespaces};
 use std::io::Write;
 
 pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), CommandError> {
     let client = Client::<T>::load_incluster_config().map_err(CommandError::Config)?;
-    client.set_retry_policy(RetryPolicy { attempts: pods.attempts, deadline_milliseconds: pods.deadline_milliseconds });
+    client.set_retry_policy(RetryPolicy { attempts: pods.attempts, deadline: pods.deadline_milliseconds });
     let namespace = pods.namespace.as_ref().or(client.namespace()).map_or("default", Namespace::as_str);
     let namespace = Namespace::parse(namespace).map_err(|not| CommandError::Argument(Error::InvalidArgument(not.to_string())))?;
-    let list = List { client: &client, namespace: &namespace, pods };
+    let collection = Collection::pods(&Namespaces::One(namespace.clone()));
+    let list = List { client: &client, namespace: &namespace, collection, pods };
     match pods.output {
         Output::Json => list.document(Format::Json, out),
         Output::Yaml => list.document(Format::Yaml, out),
@@ -48,6 +49,7 @@ type ReadPage<'a> = dyn FnMut(&[u8], usize) -> Result<Page, Error> + 'a;
 struct List<'a, T> {
     client: &'a Client<T>,
     namespace: &'a Namespace,
+    collection: Collection,
     pods: &'a Pods,
 }
 
@@ -98,11 +100,12 @@ impl<T: Transport> List<'_, T> {
         let mut shown = 0;
         let room = |shown| limit.map_or(usize::MAX, |limit| limit as usize - shown);
         while let Some(options) = pager.next().map_err(CommandError::Argument)? {
-            let request = form(request::list_namespaced_pods(self.namespace, options, request::JSON));
-            let fail = |error| self.failure("list", &request, error);
+            let request = form(request::list(&self.collection, options, request::JSON));
+            let fail = |failure| self.failure("list", &request, failure);
+            let wrong = |error: Error| fail(error.into());
             let json = match self.client.get_whole(request.clone()) {
-                Err(Error::Api(status)) if status.code == 410 => {
-                    pager.expired(status).map_err(fail)?;
+                Err(Failure { error: Error::Expired(expired), attempts, elapsed }) => {
+                    pager.expired(expired).map_err(|error| fail(Failure { error, attempts, elapsed }))?;
                     progress.clear();
                     eprintln!(
                         "incluster: the list expired while it was read: what follows is as of now, and pods that changed meanwhile may be missing"
@@ -111,8 +114,8 @@ impl<T: Transport> List<'_, T> {
                 }
                 json => json.map_err(fail)?,
             };
-            let page = read(&json, room(shown)).map_err(fail)?;
-            pager.page(page.continue_token.as_deref()).map_err(fail)?;
+            let page = read(&json, room(shown)).map_err(wrong)?;
+            pager.page(page.continue_token.as_deref()).map_err(wrong)?;
             shown += page.shown;
             progress.clear();
             out.write_all(&page.text)?;
@@ -143,28 +146,33 @@ impl<T: Transport> List<'_, T> {
             ..WatchOptions::ALL
         };
         let make = {
-            let namespace = self.namespace.clone();
+            let collection = self.collection.clone();
             move |from: Option<&str>, seconds| {
-                request::as_table(request::watch_namespaced_pods(&namespace, &options, from, seconds, request::JSON))
+                request::as_table(request::watch(&collection, &options, from, seconds, request::JSON))
             }
         };
         let first = make(Some(&version), None);
-        let mut changes = Changes::new(self.client.settings().clone(), Some(version), None, Box::new(make), table_event);
+        let changes = Changes::new(self.client.settings().clone(), Some(version), None, Box::new(make), table_event);
+        let mut watching = Driven::new(self.client.clone(), changes);
         loop {
-            match self.client.drive(&mut changes).map_err(|error| self.failure("watch", &first, error))? {
+            let change = match watching.next(None).transpose() {
+                Err(Failure { error: Error::Expired(_), .. }) => return Ok(()),
+                change => change.map_err(|failure| self.failure("watch", &first, failure))?,
+            };
+            match change.flatten() {
                 Some(Change::Object(_, table)) => {
                     out.write_all(&printer.page(&table, usize::MAX).text)?;
                     out.flush()?;
                 }
                 Some(Change::Bookmark(_) | Change::Synced(_)) => {}
-                Some(Change::Expired(_)) | None => return Ok(()),
+                None => return Ok(()),
             }
         }
     }
 
-    fn failure(&self, verb: &str, request: &Request, error: Error) -> CommandError {
+    fn failure(&self, verb: &str, request: &Request, failure: Failure) -> CommandError {
         let namespace = self.namespace.as_str();
         let permission = format!("verb {verb:?} on \"pods\" in namespace {namespace:?}");
-        CommandError::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, error)
+        CommandError::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, failure)
     }
 }

@@ -259,7 +259,7 @@ mod tests {
         let bookmark = r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"8"}}}"#;
         assert!(matches!(event(bookmark), Ok(Event::Bookmark { resource_version, .. }) if resource_version == "8"));
         let gone = r#"{"type":"ERROR","object":{"kind":"Status","status":"CommandError","code":410}}"#;
-        assert!(matches!(event(gone), Err(Error::Api(status)) if status.code == 410));
+        assert!(matches!(event(gone), Err(Error::Expired(_))));
         assert!(event("{").is_err());
     }
 

@@ -2,12 +2,13 @@
 
 use incluster_client::machine::Sending;
 use incluster_client::response::Head;
-use incluster_client::system::wait;
+use incluster_client::system::Waits;
 use incluster_client::transport::{self, CHUNK_BYTES, Stopped, USER_AGENT, failed, other, too_large};
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
 use incluster_core::failure::{ATTEMPT_HEADER, Failure};
 use incluster_core::limits::RequestLimits;
+use std::rc::Rc;
 use std::time::Instant;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme, http_error_code};
@@ -24,7 +25,7 @@ pub struct Http {
 /// A body, as the host hands it over.
 pub struct Body {
     // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its body.
-    ready: Pollable,
+    ready: Rc<Pollable>,
     stream: InputStream,
     _body: IncomingBody,
 }
@@ -37,7 +38,7 @@ impl transport::Transport for Http {
         Http { authority: server.authority().into(), counts_attempts }
     }
 
-    fn send(&self, sending: &Sending) -> Result<(Head, Body), Stopped> {
+    async fn send(&self, sending: &Sending, waits: &Waits) -> Result<(Head, Body), Stopped> {
         let request = &sending.request;
         let mut headers: Vec<(String, Vec<u8>)> = vec![
             ("accept".into(), request.accept.into()),
@@ -63,24 +64,28 @@ impl transport::Transport for Http {
             code => of_code(code),
         };
         let pending = outgoing_handler::handle(outgoing, None).map_err(of_request)?;
-        let ready = pending.subscribe();
-        if !wait(&[&ready], sending.until) {
-            return Err(Stopped::TimeOver);
-        }
+        let ready = Rc::new(pending.subscribe());
+        let answer = loop {
+            if !waits.wait(&[&ready], sending.until).await {
+                return Err(Stopped::TimeOver);
+            }
+            if let Some(answer) = pending.get() {
+                break answer;
+            }
+        };
         drop(ready);
-        let answer = pending.get().and_then(Result::ok).ok_or_else(|| other("the host gave no answer"))?;
-        let response = answer.map_err(of_request)?;
+        let response = answer.map_err(|()| other("the host gave no answer"))?.map_err(of_request)?;
         let head = head(&response);
         let body = response.consume().map_err(|()| other("the host gave no body"))?;
         let stream = body.stream().map_err(|()| other("the host gave no body"))?;
-        Ok((head, Body { ready: stream.subscribe(), stream, _body: body }))
+        Ok((head, Body { ready: Rc::new(stream.subscribe()), stream, _body: body }))
     }
 }
 
 impl transport::Body for Body {
     type Chunk = Vec<u8>;
 
-    fn chunk(&mut self, until: Instant) -> Result<Option<Vec<u8>>, Stopped> {
+    async fn chunk(&mut self, until: Instant, waits: &Waits) -> Result<Option<Vec<u8>>, Stopped> {
         loop {
             match self.stream.read(CHUNK_BYTES) {
                 Ok(chunk) if !chunk.is_empty() => return Ok(Some(chunk)),
@@ -93,7 +98,7 @@ impl transport::Body for Body {
                     }));
                 }
             }
-            if !wait(&[&self.ready], until) {
+            if !waits.wait(&[&self.ready], until).await {
                 return Err(Stopped::TimeOver);
             }
         }

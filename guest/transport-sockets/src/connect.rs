@@ -2,6 +2,7 @@
 
 use crate::phase::Phase;
 use crate::tcp::{Stream, Tcp};
+use incluster_client::system::Waits;
 use incluster_client::transport::{Stopped, failed, other};
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
@@ -25,14 +26,20 @@ use wasip2::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Ipv4Socket
 pub type Connected = (Rc<Tcp>, TlsStream<Stream>);
 
 /// Connects to the server, which must present a certificate that one of the CAs in ca.crt issued.
-pub fn connect(server: &Server, trust: &Trust, limits: &RequestLimits, until: Instant) -> Result<Connected, Stopped> {
+pub async fn connect(
+    server: &Server,
+    trust: &Trust,
+    limits: &RequestLimits,
+    until: Instant,
+    waits: &Waits,
+) -> Result<Connected, Stopped> {
     // Before the connection: without anything to trust, the server need not hear of us.
     let config = configuration(trust)?;
-    let connected = match connect_with(server, config.clone(), limits, until)? {
+    let connected = match connect_with(server, config.clone(), limits, until, waits).await? {
         // The cluster's CA may have been rotated since ca.crt was read.
         Err(error) if is_untrusted(&error) => {
             let now = configuration(trust)?;
-            if Arc::ptr_eq(&config, &now) { Err(error) } else { connect_with(server, now, limits, until)? }
+            if Arc::ptr_eq(&config, &now) { Err(error) } else { connect_with(server, now, limits, until, waits).await? }
         }
         connected => connected,
     };
@@ -44,26 +51,27 @@ fn configuration(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
 }
 
 /// A connection; else why there is none, or why there is no TLS.
-fn connect_with(
+async fn connect_with(
     server: &Server,
     config: Arc<ClientConfig>,
     limits: &RequestLimits,
     until: Instant,
+    waits: &Waits,
 ) -> Result<io::Result<Connected>, Stopped> {
     let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;
-    let tcp = connect_tcp(server, &Phase::of("connecting", limits.connect, until))?;
+    let tcp = connect_tcp(server, &Phase::of("connecting", limits.connect, until, waits)).await?;
     let mut handshake = TlsConnector::from(config).connect(name, Stream::new(tcp.clone()));
-    let phase = Phase::of("TLS handshake", limits.handshake, until);
-    let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx))?;
+    let phase = Phase::of("TLS handshake", limits.handshake, until, waits);
+    let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx)).await?;
     Ok(tls.map(|tls| (tcp, tls)))
 }
 
 /// Tries one of the server's addresses after the other.
-fn connect_tcp(server: &Server, phase: &Phase) -> Result<Rc<Tcp>, Stopped> {
+async fn connect_tcp(server: &Server, phase: &Phase<'_>) -> Result<Rc<Tcp>, Stopped> {
     let mut why = TransportError::NameNotResolved(String::new());
-    for ip in addresses(server.host(), phase)? {
+    for ip in addresses(server.host(), phase).await? {
         let address = SocketAddr::new(ip, server.port());
-        why = match Tcp::connect(wasi_address(address), phase)? {
+        why = match Tcp::connect(wasi_address(address), phase).await? {
             Ok(tcp) => return Ok(tcp),
             Err(ErrorCode::AccessDenied) => {
                 let hint = "under the wasmtime CLI, -S inherit-network permits it";
@@ -87,7 +95,7 @@ fn not_connected(code: ErrorCode) -> TransportError {
 }
 
 /// What the server's host is, or its name stands for.
-fn addresses(host: &str, phase: &Phase) -> Result<Vec<IpAddr>, Stopped> {
+async fn addresses(host: &str, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
@@ -97,7 +105,7 @@ fn addresses(host: &str, phase: &Phase) -> Result<Vec<IpAddr>, Stopped> {
         match answers.resolve_next_address() {
             Ok(Some(address)) => addresses.push(ip(address)),
             Ok(None) => return Ok(addresses),
-            Err(ErrorCode::WouldBlock) => phase.wait(&[&answers.subscribe()])?,
+            Err(ErrorCode::WouldBlock) => phase.wait(&[&Rc::new(answers.subscribe())]).await?,
             Err(code) => return Err(not_resolved(code).into()),
         }
     }

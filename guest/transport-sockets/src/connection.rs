@@ -30,9 +30,9 @@ struct Driver(Option<http1::Connection<Io, Empty<Bytes>>>);
 
 impl Connection {
     /// HTTP over this.
-    pub fn new((tcp, tls): Connected, phase: &Phase) -> Result<Connection, Stopped> {
+    pub async fn new((tcp, tls): Connected, phase: &Phase<'_>) -> Result<Connection, Stopped> {
         let mut handshake = pin!(http1::handshake(Io(tls)));
-        let (sender, io) = tcp.drive(phase, |cx| handshake.as_mut().poll(cx))?.map_err(|e| failed(tls::of_http(&e)))?;
+        let (sender, io) = tcp.drive(phase, |cx| handshake.as_mut().poll(cx)).await?.map_err(|e| failed(tls::of_http(&e)))?;
         Ok(Connection { tcp, sender, io: Driver(Some(io)) })
     }
 
@@ -44,20 +44,30 @@ impl Connection {
     }
 
     /// The answer's head, before the phase ends.
-    pub fn send(&mut self, request: Request<Empty<Bytes>>, phase: &Phase) -> Result<hyper::Result<Response<Incoming>>, Stopped> {
+    pub async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+        phase: &Phase<'_>,
+    ) -> Result<hyper::Result<Response<Incoming>>, Stopped> {
         let mut answer = pin!(self.sender.send_request(request));
-        self.tcp.drive(phase, |cx| {
+        let poll = |cx: &mut Context<'_>| {
             self.io.go_on(cx);
             answer.as_mut().poll(cx)
-        })
+        };
+        self.tcp.drive(phase, poll).await
     }
 
     /// The next piece of an answer's body, before the phase ends.
-    pub fn frame(&mut self, body: &mut Incoming, phase: &Phase) -> Result<Option<hyper::Result<Frame<Bytes>>>, Stopped> {
-        self.tcp.drive(phase, |cx| {
+    pub async fn frame(
+        &mut self,
+        body: &mut Incoming,
+        phase: &Phase<'_>,
+    ) -> Result<Option<hyper::Result<Frame<Bytes>>>, Stopped> {
+        let poll = |cx: &mut Context<'_>| {
             self.io.go_on(cx);
             Pin::new(&mut *body).poll_frame(cx)
-        })
+        };
+        self.tcp.drive(phase, poll).await
     }
 }
 

@@ -19,7 +19,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, body};
 use incluster_client::machine::Sending;
 use incluster_client::response::Head;
-use incluster_client::system::read_file;
+use incluster_client::system::{Waits, read_file};
 use incluster_client::transport::{self, Stopped, USER_AGENT, failed, other};
 use incluster_core::Server;
 use incluster_core::failure::Code;
@@ -89,31 +89,31 @@ impl transport::Transport for Sockets {
         Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
     }
 
-    fn send(&self, sending: &Sending) -> Result<(Head, Body), Stopped> {
+    async fn send(&self, sending: &Sending, waits: &Waits) -> Result<(Head, Body), Stopped> {
         let headers = self.headers(sending).map_err(|_| other("the request's headers are none of HTTP's"))?;
-        let phase = Phase::until_time(sending.until);
-        let send = |connection: &mut Connection| -> Result<_, Stopped> {
+        let phase = Phase::until_time(sending.until, waits);
+        let send = async |connection: &mut Connection| -> Result<_, Stopped> {
             let mut outgoing = hyper::Request::new(Empty::new());
             let path = &sending.request.path_and_query;
             *outgoing.uri_mut() = path.parse().map_err(|_| other("the request's path is none of HTTP's"))?;
             *outgoing.headers_mut() = headers.clone();
-            let answer = connection.send(outgoing, &phase)?;
+            let answer = connection.send(outgoing, &phase).await?;
             Ok(answer.map_err(|error| tls::of_http(&error)))
         };
         if let Some((mut connection, since)) = self.idle.take()
             && since.elapsed() < IDLE_TIMEOUT
             && connection.is_open()
         {
-            match send(&mut connection)? {
+            match send(&mut connection).await? {
                 // The server ended it meanwhile, as it may; that is not the request's fault (RFC 9110, section 9.2.2).
                 Err(failure) if failure.code == Code::ConnectionLost => {}
                 Err(failure) => return Err(failed(failure).into()),
                 Ok(response) => return Ok(self.answer(response, connection)),
             }
         }
-        let connected = connect(&self.server, &self.trust, &self.limits, sending.until)?;
-        let mut connection = Connection::new(connected, &phase)?;
-        match send(&mut connection)? {
+        let connected = connect(&self.server, &self.trust, &self.limits, sending.until, waits).await?;
+        let mut connection = Connection::new(connected, &phase).await?;
+        match send(&mut connection).await? {
             Err(failure) => Err(failed(failure).into()),
             Ok(response) => Ok(self.answer(response, connection)),
         }
@@ -123,10 +123,10 @@ impl transport::Transport for Sockets {
 impl transport::Body for Body {
     type Chunk = Bytes;
 
-    fn chunk(&mut self, until: Instant) -> Result<Option<Bytes>, Stopped> {
-        let phase = Phase::until_time(until);
+    async fn chunk(&mut self, until: Instant, waits: &Waits) -> Result<Option<Bytes>, Stopped> {
+        let phase = Phase::until_time(until, waits);
         while let Some(connection) = &mut self.connection {
-            match connection.frame(&mut self.incoming, &phase)? {
+            match connection.frame(&mut self.incoming, &phase).await? {
                 Some(Ok(frame)) => {
                     // Trailers are of no use to the client.
                     if let Ok(bytes) = frame.into_data()

@@ -1,28 +1,30 @@
 //! How long a part of a request may take.
 
 use incluster_client::machine::{after, late};
-use incluster_client::system::wait;
+use incluster_client::system::Waits;
 use incluster_client::transport::Stopped;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use wasip2::io::poll::Pollable;
 
 /// Something that may take so long, and not longer.
-pub struct Phase {
+pub struct Phase<'a> {
     until: Instant,
     /// What is late when it is over; `None` where the client's own time is over, too.
     name: Option<&'static str>,
+    waits: &'a Waits,
 }
 
-impl Phase {
+impl Phase<'_> {
     /// Until this time, which is the client's own.
-    pub fn until_time(until: Instant) -> Phase {
-        Phase { until, name: None }
+    pub fn until_time(until: Instant, waits: &Waits) -> Phase<'_> {
+        Phase { until, name: None, waits }
     }
 
     /// For so long, but not after the client's own time.
-    pub fn of(name: &'static str, time: Duration, until: Instant) -> Phase {
+    pub fn of<'a>(name: &'static str, time: Duration, until: Instant, waits: &'a Waits) -> Phase<'a> {
         let end = after(Instant::now(), time);
-        if end < until { Phase { until: end, name: Some(name) } } else { Phase::until_time(until) }
+        if end < until { Phase { until: end, name: Some(name), waits } } else { Phase::until_time(until, waits) }
     }
 
     /// When it is over.
@@ -35,8 +37,8 @@ impl Phase {
         self.name.map_or(Stopped::TimeOver, |name| Stopped::Failed(late(name)))
     }
 
-    /// Waits for one of these.
-    pub fn wait(&self, ready: &[&Pollable]) -> Result<(), Stopped> {
-        if wait(ready, self.until) { Ok(()) } else { Err(self.over()) }
+    /// Waits until one of these may be ready.
+    pub async fn wait(&self, ready: &[&Rc<Pollable>]) -> Result<(), Stopped> {
+        if self.waits.wait(ready, self.until).await { Ok(()) } else { Err(self.over()) }
     }
 }

@@ -21,8 +21,8 @@ use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 /// A connection.
 pub struct Tcp {
     // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its socket.
-    readable: Pollable,
-    writable: Pollable,
+    readable: Rc<Pollable>,
+    writable: Rc<Pollable>,
     input: InputStream,
     output: OutputStream,
     socket: TcpSocket,
@@ -39,7 +39,7 @@ pub struct Tcp {
 
 impl Tcp {
     /// A connection, or why there is none. The outer error says that the phase is over.
-    pub fn connect(address: IpSocketAddress, phase: &Phase) -> Result<Result<Rc<Tcp>, ErrorCode>, Stopped> {
+    pub async fn connect(address: IpSocketAddress, phase: &Phase<'_>) -> Result<Result<Rc<Tcp>, ErrorCode>, Stopped> {
         let family = match address {
             IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
             IpSocketAddress::Ipv6(_) => IpAddressFamily::Ipv6,
@@ -53,27 +53,31 @@ impl Tcp {
         loop {
             match socket.finish_connect() {
                 Ok((input, output)) => return Ok(Ok(Tcp::new(socket, input, output))),
-                Err(ErrorCode::WouldBlock) => phase.wait(&[&socket.subscribe()])?,
+                Err(ErrorCode::WouldBlock) => phase.wait(&[&Rc::new(socket.subscribe())]).await?,
                 Err(code) => return Ok(Err(code)),
             }
         }
     }
 
     fn new(socket: TcpSocket, input: InputStream, output: OutputStream) -> Rc<Tcp> {
-        let (readable, writable) = (input.subscribe(), output.subscribe());
+        let (readable, writable) = (Rc::new(input.subscribe()), Rc::new(output.subscribe()));
         let (unsent, wants_bytes, end) = (RefCell::default(), Cell::default(), Cell::default());
         Rc::new(Tcp { readable, writable, input, output, socket, unsent, wants_bytes, end })
     }
 
     /// Polls what this connection carries until it is ready, and waits for the connection meanwhile, before the phase ends.
-    pub fn drive<T>(&self, phase: &Phase, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
+    pub async fn drive<T>(&self, phase: &Phase<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
         self.end.set(Some(phase.until()));
-        let driven = self.drive_until_ready(phase, poll);
+        let driven = self.drive_until_ready(phase, poll).await;
         self.end.set(None);
         driven
     }
 
-    fn drive_until_ready<T>(&self, phase: &Phase, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
+    async fn drive_until_ready<T>(
+        &self,
+        phase: &Phase<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Stopped> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         loop {
@@ -89,7 +93,7 @@ impl Tcp {
                 self.send();
                 let sends = !self.unsent.borrow().is_empty();
                 let wanted = [(self.wants_bytes.get(), &self.readable), (sends, &self.writable)];
-                phase.wait(&wanted.into_iter().filter_map(|(wants, ready)| wants.then_some(ready)).collect::<Vec<_>>())?;
+                phase.wait(&wanted.into_iter().filter_map(|(wants, ready)| wants.then_some(ready)).collect::<Vec<_>>()).await?;
             }
         }
     }

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use options::{Action, Check, Compose, File, Format, Options, Run};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -80,6 +81,9 @@ fn say(text: String) {
 }
 
 async fn execute(options: Options) -> Result<i32, Failure> {
+    if let Action::Wit(dir) = &options.action {
+        return write_contract(dir);
+    }
     if let Some(address) = options.metrics {
         serve_metrics(address)?;
     }
@@ -87,7 +91,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
         Action::Run(Run { file, .. }) | Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => {
             file.limits.clone()
         }
-        Action::Own(..) => LoadLimits::default(),
+        Action::Own(..) | Action::Wit(_) => LoadLimits::default(),
     };
     // The program itself, also after its file was replaced by another version's.
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
@@ -110,6 +114,7 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     };
     match options.action {
         Action::Compose(compose) => write_composition(runtime, &compose).await,
+        Action::Wit(dir) => write_contract(&dir),
         Action::Check(check) => print_inspection(runtime, &check).await,
         Action::Own(args, command) => {
             // These must not need a pod.
@@ -129,6 +134,17 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
         }
     }
+}
+
+/// Writes the contract's files to a folder, which is made where there is none.
+fn write_contract(dir: &Path) -> Result<i32, Failure> {
+    let failed = |path: &Path, error| format!("failed to write {}: {error}", path.display());
+    std::fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    for (name, text) in incluster::WIT {
+        let path = dir.join(name);
+        std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
+    }
+    Ok(0)
 }
 
 /// Whether somebody has ended this process, by SIGTERM or SIGINT: what runs is ended in order then, and nobody is told that it was.

@@ -19,6 +19,7 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
                                  Write the composition, for other hosts (this one takes the file as it was before). With
                                  --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
                                  and can read the token: only for components that are trusted with it
+  wit DIR                        Write the contract, incluster:kubernetes, to DIR, for extensions to be built against
 
 Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
@@ -60,6 +61,8 @@ pub enum Action {
     Run(Run),
     Check(Check),
     Compose(Compose),
+    /// `incluster wit`: to this folder.
+    Wit(PathBuf),
 }
 
 /// An extension's file, and how it is loaded.
@@ -130,6 +133,10 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
                 options.action = compose(parser)?;
                 return Ok(options);
             }
+            Arg::Value(name) if name == "wit" => {
+                options.action = wit(parser)?;
+                return Ok(options);
+            }
             Arg::Long(name) => first = Some(format!("--{name}")),
             Arg::Short(name) => first = Some(format!("-{name}")),
             Arg::Value(value) => first = Some(value.string()?),
@@ -142,6 +149,19 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
     let command = command_line::parse(Parser::from_args(&args))?;
     options.action = Action::Own(args, command);
     Ok(options)
+}
+
+fn wit(mut parser: Parser) -> Result<Action, Error> {
+    let dir = match parser.next()? {
+        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(help()),
+        Some(Arg::Value(dir)) => dir.into(),
+        Some(other) => return Err(other.unexpected()),
+        None => return Err("wit takes the folder to write the contract to".into()),
+    };
+    match parser.next()? {
+        None => Ok(Action::Wit(dir)),
+        Some(other) => Err(other.unexpected()),
+    }
 }
 
 fn run(mut parser: Parser) -> Result<Action, Error> {

@@ -2,12 +2,12 @@
 
 use super::Tenant;
 use super::sandboxes::Sandbox;
-use super::sessions::{PodPages, PodWatch};
+use super::sessions::{JsonPages, JsonWatch, PodPages, PodWatch};
 use crate::bindings::exports::incluster::kubernetes::client::Guest as Client;
 use crate::bindings::{Plugin, PluginPre};
 use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
-use crate::types::{ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
+use crate::types::{Failure, ListOptions, PagingOptions, PodList, RetryPolicy, WatchOptions};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -18,12 +18,25 @@ pub(crate) struct Loaded {
 }
 
 impl Tenant {
-    /// Lists the pods of a namespace in one answer: `client.list-namespaced-pods`.
+    /// Lists pods, of a namespace or, by `*`, of all, in one answer: `client.list-namespaced-pods`. They are taken out of the sandbox
+    /// while the rest still arrives.
     pub async fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
-        self.call(async |client, mut store, config| {
-            client.call_list_namespaced_pods(&mut store, config, namespace, options).await
+        self.call(async |client, store, config| match options {
+            ListOptions { limit: None | Some(0), continue_token: None, .. } => {
+                list_as_it_arrives(client, store, config, namespace, options).await
+            }
+            _ => client.call_list_namespaced_pods(store, config, namespace, options).await,
         })
         .await
+    }
+
+    /// Begins a list whose pods are handed over some hundred at a time while the rest of the one answer arrives: `client.stream-namespaced-pods`.
+    /// It holds a sandbox until it is dropped.
+    pub async fn list_namespaced_pods_stream(&self, namespace: &str, options: &ListOptions) -> Result<PodPages, Error> {
+        let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
+            client.call_stream_namespaced_pods(&mut store, config, namespace, options).await
+        };
+        self.open(open).await.map(|(sandbox, pages)| PodPages::new(sandbox, pages))
     }
 
     /// Gets an API path as JSON text: `client.get-json`.
@@ -36,7 +49,7 @@ impl Tenant {
         self.call(async |client, mut store, config| Ok(Ok(client.config().call_namespace(&mut store, config).await?))).await
     }
 
-    /// Begins a list that comes page by page: `client.page-namespaced-pods`. `options.limit` is the size of a page, 500 by
+    /// Begins a list that comes page by page, in as many answers: `client.page-namespaced-pods`. `options.limit` is the size of a page, 500 by
     /// default. It holds a sandbox until it is dropped.
     pub async fn page_namespaced_pods(
         &self,
@@ -56,6 +69,22 @@ impl Tenant {
             client.call_watch_namespaced_pods(&mut store, config, namespace, options).await
         };
         self.open(open).await.map(|(sandbox, watch)| PodWatch::new(sandbox, watch))
+    }
+
+    /// Begins a list of any collection that comes page by page: `client.page-json`. It holds a sandbox until it is dropped.
+    pub async fn page_json(&self, path: &str, options: &ListOptions, paging: &PagingOptions) -> Result<JsonPages, Error> {
+        let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
+            client.call_page_json(&mut store, config, path, options, *paging).await
+        };
+        self.open(open).await.map(|(sandbox, pages)| JsonPages::new(sandbox, pages))
+    }
+
+    /// Begins a watch of any collection: `client.watch-json`. It holds a sandbox until it is dropped.
+    pub async fn watch_json(&self, path: &str, options: &WatchOptions) -> Result<JsonWatch, Error> {
+        let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
+            client.call_watch_json(&mut store, config, path, options).await
+        };
+        self.open(open).await.map(|(sandbox, watch)| JsonWatch::new(sandbox, watch))
     }
 
     async fn call<T>(&self, call: impl AsyncFnOnce(&Client, &mut Store<Ctx>, ResourceAny) -> Answer<T>) -> Result<T, Error> {
@@ -80,7 +109,38 @@ impl Tenant {
 }
 
 /// What a call of the component's gives: its answer, unless it traps.
-pub(crate) type Answer<T> = wasmtime::Result<Result<T, crate::types::Error>>;
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, Failure>>;
+
+/// One list, of which no part is held in the sandbox for longer than it takes to be handed over.
+async fn list_as_it_arrives(
+    client: &Client,
+    mut store: &mut Store<Ctx>,
+    config: ResourceAny,
+    namespace: &str,
+    options: &ListOptions,
+) -> Answer<PodList> {
+    let pages = match client.call_stream_namespaced_pods(&mut store, config, namespace, options).await? {
+        Ok(pages) => pages,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let (mut items, mut resource_version) = (Vec::new(), String::new());
+    let answer = loop {
+        match client.pod_pages().call_next(&mut store, pages).await? {
+            Ok(Some(page)) => {
+                if items.is_empty() {
+                    items = page.items;
+                } else {
+                    items.extend(page.items);
+                }
+                resource_version = page.resource_version;
+            }
+            Ok(None) => break Ok(PodList { items, resource_version, continue_token: None, remaining_item_count: None }),
+            Err(failure) => break Err(failure),
+        }
+    };
+    pages.resource_drop_async(store).await?;
+    Ok(answer)
+}
 
 impl Loaded {
     async fn call<T>(

@@ -1,10 +1,10 @@
 //! A sandbox that hands out one thing after the other: pages, or events.
 
-use super::calls::Loaded;
+use super::calls::{Answer, Loaded};
 use super::sandboxes::Sandbox;
 use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
-use crate::types::{PodEvent, PodList};
+use crate::types::{Failure, JsonEvent, JsonPage, PodEvent, PodPage};
 use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
@@ -14,25 +14,30 @@ use std::task::{Context, Poll, ready};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// A list, page by page: [`crate::Tenant::page_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+/// A list, page by page: [`crate::Tenant::page_namespaced_pods`], [`crate::Tenant::list_namespaced_pods_stream`]. Dropping it frees
+/// its sandbox and its connection at once.
 #[must_use = "it lists nothing until it is asked"]
-pub struct PodPages(Session<PodList>);
+pub struct PodPages(Session<PodPage>);
+
+/// A list of objects of any kind, page by page: [`crate::Tenant::page_json`]. Dropping it frees its sandbox and its connection at once.
+#[must_use = "it lists nothing until it is asked"]
+pub struct JsonPages(Session<JsonPage>);
 
 /// A watch: [`crate::Tenant::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
 #[must_use = "it watches nothing until it is asked"]
 pub struct PodWatch(Session<PodEvent>);
 
+/// A watch of objects of any kind: [`crate::Tenant::watch_json`]. Dropping it frees its sandbox and its connection at once.
+#[must_use = "it watches nothing until it is asked"]
+pub struct JsonWatch(Session<JsonEvent>);
+
 impl PodPages {
     pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> PodPages {
-        PodPages(Session::new(Open { sandbox, resource }, |mut open| {
-            Box::pin(async move {
-                let pages = open.resource;
-                let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>| {
-                    loaded.plugin.incluster_kubernetes_client().pod_pages().call_next(&mut store, pages).await
-                };
-                let next = open.sandbox.run(next).await;
-                open.after(next)
-            })
+        PodPages(Session::new(Open { sandbox, resource }, |open| {
+            let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>, pages| {
+                loaded.plugin.incluster_kubernetes_client().pod_pages().call_next(&mut store, pages).await
+            };
+            Box::pin(open.page(next))
         }))
     }
 
@@ -40,32 +45,63 @@ impl PodPages {
     /// page; after any other error the list has ended.
     ///
     /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next one goes on with its work.
-    pub async fn next(&mut self) -> Result<Option<PodList>, Error> {
+    pub async fn next(&mut self) -> Result<Option<PodPage>, Error> {
+        self.0.next().await
+    }
+}
+
+impl JsonPages {
+    pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> JsonPages {
+        JsonPages(Session::new(Open { sandbox, resource }, |open| {
+            let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>, pages| {
+                loaded.plugin.incluster_kubernetes_client().json_pages().call_next(&mut store, pages).await
+            };
+            Box::pin(open.page(next))
+        }))
+    }
+
+    /// The next page, as [`PodPages::next`].
+    pub async fn next(&mut self) -> Result<Option<JsonPage>, Error> {
         self.0.next().await
     }
 }
 
 impl PodWatch {
     pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> PodWatch {
-        PodWatch(Session::new(Open { sandbox, resource }, |mut open| {
-            Box::pin(async move {
-                let watch = open.resource;
-                let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>| {
-                    loaded.plugin.incluster_kubernetes_client().pod_watch().call_next(&mut store, watch).await
-                };
-                // To wait for an event is what it is for.
-                let next = open.sandbox.wait(next).await;
-                open.after(next)
-            })
+        PodWatch(Session::new(Open { sandbox, resource }, |open| {
+            let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>, watch| {
+                let watches = loaded.plugin.incluster_kubernetes_client();
+                let event = watches.pod_watch().call_next(&mut store, watch, None).await?;
+                Ok(event.map(|event| event.filter(|event| *event != PodEvent::Ended)))
+            };
+            Box::pin(open.event(next))
         }))
     }
 
     /// The next event, as long as it takes; `None` when the time that was asked for is over, and after
-    /// [`PodEvent::Expired`]. After [`Error::Kubernetes`] it may be called again, and goes on after the last event; after any
-    /// other error the watch has ended.
+    /// [`types::Error::Expired`](crate::types::Error::Expired). After [`Error::Kubernetes`] it may be called again, and goes on after the
+    /// last event; after any other error the watch has ended.
     ///
     /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next one goes on with its work.
     pub async fn next(&mut self) -> Result<Option<PodEvent>, Error> {
+        self.0.next().await
+    }
+}
+
+impl JsonWatch {
+    pub(crate) fn new(sandbox: Sandbox<Ctx, Loaded>, resource: ResourceAny) -> JsonWatch {
+        JsonWatch(Session::new(Open { sandbox, resource }, |open| {
+            let next = async |loaded: &Loaded, mut store: &mut Store<Ctx>, watch| {
+                let watches = loaded.plugin.incluster_kubernetes_client();
+                let event = watches.json_watch().call_next(&mut store, watch, None).await?;
+                Ok(event.map(|event| event.filter(|event| *event != JsonEvent::Ended)))
+            };
+            Box::pin(open.event(next))
+        }))
+    }
+
+    /// The next event, as [`PodWatch::next`].
+    pub async fn next(&mut self) -> Result<Option<JsonEvent>, Error> {
         self.0.next().await
     }
 }
@@ -77,12 +113,25 @@ struct Open {
 }
 
 impl Open {
+    async fn page<T>(mut self, next: impl AsyncFnOnce(&Loaded, &mut Store<Ctx>, ResourceAny) -> Answer<Option<T>>) -> Step<T> {
+        let pages = self.resource;
+        let answer = self.sandbox.run(async |loaded: &Loaded, store: &mut Store<Ctx>| next(loaded, store, pages).await).await;
+        self.after(answer)
+    }
+
+    /// To wait for an event is what it is for.
+    async fn event<T>(mut self, next: impl AsyncFnOnce(&Loaded, &mut Store<Ctx>, ResourceAny) -> Answer<Option<T>>) -> Step<T> {
+        let watch = self.resource;
+        let answer = self.sandbox.wait(async |loaded: &Loaded, store: &mut Store<Ctx>| next(loaded, store, watch).await).await;
+        self.after(answer)
+    }
+
     /// What the sandbox's answer means: whether it goes on, and what it handed out.
-    fn after<T>(self, answer: Result<Result<Option<T>, crate::types::Error>, Error>) -> Step<T> {
+    fn after<T>(self, answer: Result<Result<Option<T>, Failure>, Error>) -> Step<T> {
         match answer {
             Ok(Ok(next)) => (Some(self), Ok(next)),
-            Ok(Err(error)) => {
-                let error = self.sandbox.state().with_real_path(Error::Kubernetes(error));
+            Ok(Err(failure)) => {
+                let error = self.sandbox.state().with_real_path(Error::Kubernetes(failure));
                 (Some(self), Err(error))
             }
             Err(end) => (None, Err(end)),
@@ -127,32 +176,28 @@ impl<T> Session<T> {
     }
 }
 
-/// [`PodPages::next`] again and again.
-impl Stream for PodPages {
-    type Item = Result<PodList, Error>;
+macro_rules! streams {
+    ($($session:ident of $item:ident)*) => {$(
+        /// `next` again and again.
+        impl Stream for $session {
+            type Item = Result<$item, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll(cx).map(Result::transpose)
-    }
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                self.0.poll(cx).map(Result::transpose)
+            }
+        }
+
+        impl fmt::Debug for $session {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($session)).finish_non_exhaustive()
+            }
+        }
+    )*};
 }
 
-/// [`PodWatch::next`] again and again.
-impl Stream for PodWatch {
-    type Item = Result<PodEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll(cx).map(Result::transpose)
-    }
-}
-
-impl fmt::Debug for PodPages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PodPages").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for PodWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PodWatch").finish_non_exhaustive()
-    }
+streams! {
+    PodPages of PodPage
+    JsonPages of JsonPage
+    PodWatch of PodEvent
+    JsonWatch of JsonEvent
 }

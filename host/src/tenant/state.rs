@@ -139,7 +139,7 @@ impl State {
 
     /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.
     pub(crate) fn with_real_path(&self, mut error: Error) -> Error {
-        if let Error::Kubernetes(types::Error::Config(config)) = &mut error
+        if let Error::Kubernetes(types::Failure { error: types::Error::Config(config), .. }) = &mut error
             && let Some(dir) = self.settings.identity.dir()
             && let Some(path) = path(config)
             && let Some(name) = path.strip_prefix(SERVICE_ACCOUNT_DIR).and_then(|name| name.strip_prefix('/'))
@@ -216,6 +216,6 @@ fn path(error: &mut types::ConfigError) -> Option<&mut String> {
         | Is::NoCertificate(path)
         | Is::InvalidNamespace(path) => Some(path),
         Is::FileUnreadable(file) | Is::TokenExpired(file) => Some(&mut file.path),
-        Is::EnvironmentMissing(_) | Is::EnvironmentEmpty(_) | Is::InvalidHost(_) | Is::InvalidPort(_) => None,
+        Is::EnvironmentMissing(_) | Is::EnvironmentEmpty(_) | Is::InvalidHost(_) | Is::InvalidPort(_) | Is::Other(_) => None,
     }
 }

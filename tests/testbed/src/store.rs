@@ -113,8 +113,8 @@ impl PodStore {
             let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
             let answer = match request.path() {
                 _ if !state.tokens.iter().any(|accepted| token == Some(accepted)) => Err(ErrorStatus::unauthorized()),
-                "/api/v1/namespaces/shop/pods" if request.is_watch() => self.watch(state, request, encoding),
-                "/api/v1/namespaces/shop/pods" => state.list(request).map(|page| encoding.list(&page)),
+                "/api/v1/namespaces/shop/pods" | "/api/v1/pods" if request.is_watch() => self.watch(state, request, encoding),
+                "/api/v1/namespaces/shop/pods" | "/api/v1/pods" => state.list(request).map(|page| encoding.list(&page)),
                 _ => return PodApi::recorded(request),
             };
             answer.unwrap_or_else(|failure| encoding.failure(&failure))

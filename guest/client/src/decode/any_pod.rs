@@ -2,6 +2,7 @@
 
 use super::transcode::{Field, Kind};
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -109,6 +110,7 @@ impl Choices<'_> {
             }),
             managed_fields: self.several(not_wanted),
             finalizers: self.several(Self::text),
+            deletion_grace_period_seconds: self.maybe(|c| c.number().into()),
             ..Default::default()
         }
     }
@@ -124,6 +126,32 @@ impl Choices<'_> {
             readiness_gates: self.several(|c| core::PodReadinessGate { condition_type: c.text() }),
             node_selector: self.map(),
             hostname: self.maybe(Self::text),
+            subdomain: self.maybe(Self::text),
+            priority: self.maybe(Self::number),
+            restart_policy: self.maybe(Self::text),
+            termination_grace_period_seconds: self.maybe(|c| c.number().into()),
+            scheduling_gates: self.several(|c| core::PodSchedulingGate { name: c.text() }),
+            resources: self.maybe(Self::resources),
+            ephemeral_containers: self.several(Self::ephemeral_container),
+            ..Default::default()
+        }
+    }
+
+    fn quantities(&mut self) -> Option<BTreeMap<String, Quantity>> {
+        self.several(|c| (c.text(), Quantity(c.text()))).map(|pairs| pairs.into_iter().collect())
+    }
+
+    fn resources(&mut self) -> core::ResourceRequirements {
+        core::ResourceRequirements { limits: self.quantities(), requests: self.quantities(), claims: None }
+    }
+
+    fn ephemeral_container(&mut self) -> core::EphemeralContainer {
+        core::EphemeralContainer {
+            name: self.text(),
+            image: self.maybe(Self::text),
+            restart_policy: self.maybe(Self::text),
+            resources: self.maybe(Self::resources),
+            target_container_name: self.maybe(Self::text),
             ..Default::default()
         }
     }
@@ -140,6 +168,7 @@ impl Choices<'_> {
                 protocol: c.maybe(Self::text),
             }),
             restart_policy: self.maybe(Self::text),
+            resources: self.maybe(Self::resources),
             args: self.several(Self::text),
             ..Default::default()
         }
@@ -157,7 +186,7 @@ impl Choices<'_> {
                 message: c.maybe(Self::text),
                 last_probe_time: c.maybe(Self::time),
                 last_transition_time: c.maybe(Self::time),
-                ..Default::default()
+                observed_generation: c.maybe(|c| c.number().into()),
             }),
             pod_ip: self.maybe(Self::text),
             pod_ips: self.several(|c| core::PodIP { ip: c.text() }),
@@ -168,6 +197,8 @@ impl Choices<'_> {
             qos_class: self.maybe(Self::text),
             container_statuses: self.several(Self::container_status),
             init_container_statuses: self.several(Self::container_status),
+            ephemeral_container_statuses: self.several(Self::container_status),
+            observed_generation: self.maybe(|c| c.number().into()),
             ..Default::default()
         }
     }
@@ -182,6 +213,8 @@ impl Choices<'_> {
             image_id: self.text(),
             state: self.maybe(Self::container_state),
             last_state: self.maybe(Self::container_state),
+            container_id: self.maybe(Self::text),
+            resources: self.maybe(Self::resources),
             ..Default::default()
         }
     }

@@ -1,8 +1,9 @@
 //! A watch's events: `WatchEvent` in either encoding.
 
+use super::json::{Within, scan};
 use super::message::{self, Message};
 use super::transcode::{from_json, from_json_event};
-use super::{Encoding, malformed, schema};
+use super::{Encoding, JsonObject, json_alone, malformed, schema};
 use crate::response;
 use crate::types::{ChangeKind, Error, Pod};
 
@@ -45,26 +46,76 @@ pub fn change_kind(name: &str) -> Option<ChangeKind> {
 /// Decodes an event about a pod. An `ERROR` is an error.
 pub fn pod_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Pod>, Error> {
     let (name, object) = Object::in_frame(encoding, frame)?;
-    if name == "ERROR" {
-        let status: schema::Status = object.decode("Status")?;
-        return Err(Error::Api(response::event_status(status)));
+    let kind = kind_of(&name, &object)?;
+    let object: Pod = object.decode(Some("Pod"))?;
+    let (version, annotations) = (object.metadata.resource_version.clone(), &object.metadata.annotations);
+    let end = is_initial_events_end(annotations);
+    event(kind, version, end, || Ok(object))
+}
+
+/// Decodes an event about an object of any kind. An `ERROR` is an error.
+pub fn json_event(encoding: Encoding, frame: &[u8]) -> Result<Event<JsonObject>, Error> {
+    json_alone(encoding)?;
+    let (name, object) = Object::in_frame(encoding, frame)?;
+    let kind = kind_of(&name, &object)?;
+    let schema::Versioned { metadata } = object.decode(None)?;
+    event(kind, metadata.resource_version, is_initial_events_end(&metadata.annotations), || {
+        let object = object_of(frame).ok_or_else(|| malformed("an event of the watch has no object"))?;
+        Ok(JsonObject(object.into()))
+    })
+}
+
+/// What an event is: an object's change, or a bookmark.
+fn kind_of(name: &str, object: &Object<'_>) -> Result<Option<ChangeKind>, Error> {
+    match (name, change_kind(name)) {
+        ("ERROR", _) => Err(response::event_failure(object.decode(Some("Status"))?)),
+        ("BOOKMARK", _) => Ok(None),
+        (_, Some(kind)) => Ok(Some(kind)),
+        (name, None) => Err(malformed(format!("the watch has an event of type {name:?}"))),
     }
-    let kind = change_kind(&name);
-    if kind.is_none() && name != "BOOKMARK" {
-        return Err(malformed(format!("the watch has an event of type {name:?}")));
-    }
-    let object: Pod = object.decode("Pod")?;
-    let resource_version = object.metadata.resource_version.clone();
+}
+
+fn event<T>(
+    kind: Option<ChangeKind>,
+    resource_version: String,
+    initial_events_end: bool,
+    object: impl FnOnce() -> Result<T, Error>,
+) -> Result<Event<T>, Error> {
     if resource_version.is_empty() {
         return Err(malformed("an event of the watch has no resource version, from which to go on"));
     }
     Ok(match kind {
-        Some(kind) => Event::Object { kind, object, resource_version },
-        None => {
-            let end = object.metadata.annotations.iter().any(|(key, value)| key == INITIAL_EVENTS_END && value == "true");
-            Event::Bookmark { resource_version, initial_events_end: end }
-        }
+        Some(kind) => Event::Object { kind, object: object()?, resource_version },
+        None => Event::Bookmark { resource_version, initial_events_end },
     })
+}
+
+fn is_initial_events_end(annotations: &[(String, String)]) -> bool {
+    annotations.iter().any(|(key, value)| key == INITIAL_EVENTS_END && value == "true")
+}
+
+/// The text of an event's object. The event is JSON, as it has been decoded; of two objects, the last counts, as in all else.
+fn object_of(event: &[u8]) -> Option<&[u8]> {
+    let (mut rest, mut found) = (event.trim_ascii().strip_prefix(b"{")?, None);
+    loop {
+        let (key, after) = value(rest)?;
+        let (value, after) = value(after.trim_ascii_start().strip_prefix(b":")?)?;
+        // A key that is spelled with escapes is no key that servers send.
+        if key == b"\"object\"" {
+            found = Some(value);
+        }
+        match after.trim_ascii_start().strip_prefix(b",") {
+            Some(next) => rest = next,
+            None => return found,
+        }
+    }
+}
+
+/// The JSON value at the beginning, and what comes after it.
+fn value(json: &[u8]) -> Option<(&[u8], &[u8])> {
+    let json = json.trim_ascii_start();
+    let (end, open) = scan(json, 0, Within::BEGIN, false).ok()?;
+    open.is_none().then(|| json.split_at(end))
 }
 
 /// An event's object, not decoded yet.
@@ -94,12 +145,15 @@ impl Object<'_> {
         }
     }
 
-    fn decode<M: Message>(&self, expected: &str) -> Result<M, Error> {
+    /// The object, which has to be of the kind that is expected, if one is.
+    fn decode<M: Message>(&self, expected: Option<&str>) -> Result<M, Error> {
         let kind = match self {
             Object::Json(_, kind) => kind,
             Object::Protobuf(unknown) => &unknown.kind,
         };
-        if kind != expected {
+        if let Some(expected) = expected
+            && kind != expected
+        {
             return Err(malformed(format!("expected a watch's {expected}, got kind {kind:?}")));
         }
         let decoded = match self {
@@ -107,5 +161,36 @@ impl Object<'_> {
             Object::Protobuf(unknown) => message::decode(unknown.raw).map_err(|e| e.to_string()),
         };
         decoded.map_err(|e| malformed(format!("the event's object: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_handed_on_as_it_came() {
+        let event = |json: &str| match json_event(Encoding::Json, json.as_bytes()) {
+            Ok(Event::Object { object, .. }) => String::from_utf8(object.0).unwrap(),
+            other => panic!("{json}: {other:?}"),
+        };
+        let object = r#"{"metadata" : {"resourceVersion":"7","a":"}\"{"},"n":1.50}"#;
+        for json in [
+            format!(r#"{{"type":"ADDED","object":{object}}}"#),
+            format!(" {{ \"object\" :\n{object} , \"type\" : \"ADDED\" }} \n"),
+            format!(r#"{{"x":[{{"object":1}}],"type":"ADDED","object":{object},"y":"object"}}"#),
+        ] {
+            assert_eq!(event(&json), object);
+        }
+        // Where it has two, they are of one and the same.
+        assert_eq!(
+            event(&format!(r#"{{"type":"ADDED","object":{{"metadata":{{"resourceVersion":"6"}}}},"object":{object}}}"#)),
+            object
+        );
+        for no_event in [r#"{"type":"ADDED"}"#, r#"{"type":"ADDED","object":7}"#, r#"{"type":"ADDED","object":{"metadata":{}}}"#]
+        {
+            assert!(matches!(json_event(Encoding::Json, no_event.as_bytes()), Err(Error::MalformedResponse(_))), "{no_event}");
+        }
+        assert!(matches!(json_event(Encoding::Protobuf, b"\x0a\x05ADDED"), Err(Error::MalformedResponse(_))));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::response::Head;
 use k8s_pb::api::core::v1 as core;
+use k8s_pb::apimachinery::pkg::api::resource::Quantity;
 use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
 use prost::Message as _;
 use serde_json::Value;
@@ -75,6 +76,14 @@ fn map(key: &str, value: &str) -> std::collections::BTreeMap<String, String> {
     [(key.to_string(), value.to_string())].into()
 }
 
+fn quantities(key: &str, quantity: &str) -> std::collections::BTreeMap<String, Quantity> {
+    [(key.to_string(), Quantity { string: s(quantity) })].into()
+}
+
+fn resources() -> core::ResourceRequirements {
+    core::ResourceRequirements { limits: quantities("memory", "1Gi"), requests: quantities("cpu", "500m"), claims: Vec::new() }
+}
+
 fn full_pod() -> core::Pod {
     let port = core::ContainerPort {
         name: s("http"),
@@ -88,6 +97,15 @@ fn full_pod() -> core::Pod {
         image: s("image:1"),
         ports: vec![port.clone()],
         restart_policy: s("Always"),
+        resources: Some(resources()),
+        ..Default::default()
+    };
+    let debug = core::EphemeralContainerCommon {
+        name: s("debug"),
+        image: s("image:1"),
+        ports: vec![port.clone()],
+        restart_policy: s("Always"),
+        resources: Some(resources()),
         ..Default::default()
     };
     let terminated = core::ContainerStateTerminated {
@@ -108,6 +126,8 @@ fn full_pod() -> core::Pod {
         restart_count: Some(4),
         image: s("image:1"),
         image_id: s("sha256:1"),
+        container_id: s("containerd://2"),
+        resources: Some(resources()),
         state: Some(state),
         last_state: Some(core::ContainerState { terminated: Some(terminated.clone()), ..Default::default() }),
         ..Default::default()
@@ -122,6 +142,7 @@ fn full_pod() -> core::Pod {
             generation: Some(2),
             creation_timestamp: time(1_700_000_001),
             deletion_timestamp: time(1_700_000_002),
+            deletion_grace_period_seconds: Some(9),
             labels: map("app", "web"),
             annotations: map("note", "text"),
             owner_references: vec![meta::OwnerReference {
@@ -132,6 +153,7 @@ fn full_pod() -> core::Pod {
                 controller: Some(true),
                 block_owner_deletion: Some(true),
             }],
+            finalizers: vec!["example.com/a".into(), "example.com/b".into()],
             ..Default::default()
         }),
         spec: Some(core::PodSpec {
@@ -139,6 +161,17 @@ fn full_pod() -> core::Pod {
             service_account_name: s("web"),
             host_network: Some(true),
             priority_class_name: s("high"),
+            priority: Some(-5),
+            restart_policy: s("OnFailure"),
+            termination_grace_period_seconds: Some(45),
+            hostname: s("host"),
+            subdomain: s("sub"),
+            scheduling_gates: vec![core::PodSchedulingGate { name: s("example.com/quota") }],
+            resources: Some(resources()),
+            ephemeral_containers: vec![core::EphemeralContainer {
+                ephemeral_container_common: Some(debug),
+                target_container_name: s("main"),
+            }],
             containers: vec![container("main")],
             init_containers: vec![container("sidecar")],
             readiness_gates: vec![core::PodReadinessGate { condition_type: s("example.com/gate") }],
@@ -156,7 +189,7 @@ fn full_pod() -> core::Pod {
                 message: s("it is"),
                 last_probe_time: time(1_700_000_003),
                 last_transition_time: time(1_700_000_004),
-                ..Default::default()
+                observed_generation: Some(2),
             }],
             pod_ip: s("10.1.0.1"),
             pod_ips: ["10.1.0.1", "fd00::1"].map(|ip| core::PodIp { ip: s(ip) }).into(),
@@ -173,6 +206,11 @@ fn full_pod() -> core::Pod {
                 "sidecar",
                 core::ContainerState { terminated: Some(terminated.clone()), ..Default::default() },
             )],
+            ephemeral_container_statuses: vec![container_status(
+                "debug",
+                core::ContainerState { terminated: Some(terminated.clone()), ..Default::default() },
+            )],
+            observed_generation: Some(2),
             ..Default::default()
         }),
     }

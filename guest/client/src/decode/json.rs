@@ -167,9 +167,10 @@ impl Splitter {
             _ if value == b"null" => Ok(()),
             b"metadata" => on(Part::Metadata(value)),
             b"items" => Err(malformed("the list's items are not an array")),
-            b"kind" => {
+            b"kind" | b"apiVersion" => {
                 check(value)?;
-                on(Part::Kind(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value)))
+                let text = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+                on(if self.key == b"kind" { Part::Kind(text) } else { Part::ApiVersion(text) })
             }
             // Not wanted, but it has to be JSON.
             _ => check(value),
@@ -232,6 +233,7 @@ mod tests {
             splitter.push(chunk, &mut |part| {
                 let (name, bytes) = match part {
                     Part::Kind(bytes) => ("kind", bytes),
+                    Part::ApiVersion(bytes) => ("apiVersion", bytes),
                     Part::Metadata(bytes) => ("metadata", bytes),
                     Part::Item(bytes) => ("item", bytes),
                 };

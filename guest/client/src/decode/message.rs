@@ -78,6 +78,12 @@ pub struct Int64;
 pub struct Time;
 /// String to string.
 pub struct Map;
+/// String to a quantity: in protobuf a message with its text as field 1.
+pub struct Quantities;
+/// Any number of strings.
+pub struct Texts;
+/// A number that is a pointer in Go, so that 0 is told from what is absent.
+pub struct Pointer<T>(PhantomData<T>);
 /// A message.
 pub struct One<M>(PhantomData<M>);
 /// Any number of messages.
@@ -191,11 +197,44 @@ impl Put<Option<u64>> for Int64 {
     }
 }
 
+impl<T: Known> Known for Pointer<T> {
+    const KIND: Kind = T::KIND;
+}
+
+impl Put<Option<i32>> for Pointer<Int32> {
+    fn put(place: &mut Option<i32>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = Some(number(value)? as i32);
+        Ok(())
+    }
+}
+
+impl Put<Option<i64>> for Pointer<Int64> {
+    fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
+        *place = Some(number(value)?.cast_signed());
+        Ok(())
+    }
+}
+
+impl Known for Texts {
+    const KIND: Kind = Kind::Texts;
+}
+
+impl Put<Vec<String>> for Texts {
+    fn put(place: &mut Vec<String>, value: Value<'_>) -> Result<(), Invalid> {
+        place.push(text(value)?);
+        Ok(())
+    }
+
+    fn finish(place: &mut Vec<String>) {
+        place.shrink_to_fit();
+    }
+}
+
 impl Known for Time {
     const KIND: Kind = Kind::Time;
 }
 
-/// None before 1970.
+/// Go's zero time is none.
 impl Put<Option<i64>> for Time {
     fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
         let mut seconds = None;
@@ -205,10 +244,13 @@ impl Put<Option<i64>> for Time {
             }
             Ok(())
         })?;
-        *place = seconds.filter(|seconds| *seconds >= 0);
+        *place = seconds.filter(|seconds| *seconds != GO_ZERO_TIME);
         Ok(())
     }
 }
+
+/// 0001-01-01T00:00:00Z, which stands for no time at all.
+const GO_ZERO_TIME: i64 = -62_135_596_800;
 
 impl Known for Map {
     const KIND: Kind = Kind::Map;
@@ -216,20 +258,45 @@ impl Known for Map {
 
 impl Put<Vec<(String, String)>> for Map {
     fn put(place: &mut Vec<(String, String)>, value: Value<'_>) -> Result<(), Invalid> {
-        let mut entry = (String::new(), String::new());
-        fields(bytes(value)?, &[], &mut |field, value| match field {
-            1 => Text::put(&mut entry.0, value),
-            2 => Text::put(&mut entry.1, value),
-            _ => Ok(()),
-        })?;
-        place.push(entry);
-        Ok(())
+        put_entry(place, value, Text::put)
     }
 
     fn finish(place: &mut Vec<(String, String)>) {
         sort(place);
         place.shrink_to_fit();
     }
+}
+
+impl Known for Quantities {
+    const KIND: Kind = Kind::Quantities;
+}
+
+impl Put<Vec<(String, String)>> for Quantities {
+    fn put(place: &mut Vec<(String, String)>, value: Value<'_>) -> Result<(), Invalid> {
+        put_entry(place, value, |quantity, value| {
+            fields(bytes(value)?, &[], &mut |field, value| if field == 1 { Text::put(quantity, value) } else { Ok(()) })
+        })
+    }
+
+    fn finish(place: &mut Vec<(String, String)>) {
+        <Map as Put<_>>::finish(place);
+    }
+}
+
+/// Puts a map's entry where it belongs, its value by this.
+fn put_entry(
+    place: &mut Vec<(String, String)>,
+    entry: Value<'_>,
+    put_value: fn(&mut String, Value<'_>) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
+    let mut pair = (String::new(), String::new());
+    fields(bytes(entry)?, &[], &mut |field, value| match field {
+        1 => Text::put(&mut pair.0, value),
+        2 => put_value(&mut pair.1, value),
+        _ => Ok(()),
+    })?;
+    place.push(pair);
+    Ok(())
 }
 
 /// Puts a map's entries in the order of their keys; of two with one key, the last counts.

@@ -7,9 +7,10 @@ mod event;
 pub(crate) mod fixtures;
 mod frames;
 pub mod json;
+mod list;
 mod message;
+mod object;
 mod pod;
-mod pod_list;
 #[cfg(test)]
 mod properties;
 mod protobuf;
@@ -21,8 +22,9 @@ pub(crate) mod wire;
 
 pub use event::{Event, change_kind, pod_event};
 pub use frames::Frames;
+pub use list::{ListDecoder, Listed};
 pub(crate) use message::decode;
-pub use pod_list::PodListDecoder;
+pub use object::{JsonObject, Object};
 
 use crate::types::Error;
 
@@ -47,6 +49,8 @@ pub const MAX_DEPTH: u32 = 100;
 /// A part of a list, as its body is taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part<'a> {
+    /// `apiVersion`, which is of use where an object has no record.
+    ApiVersion(&'a [u8]),
     /// What kind of list it is: `kind`.
     Kind(&'a [u8]),
     /// The list's `metadata`, encoded.
@@ -57,6 +61,14 @@ pub enum Part<'a> {
 
 pub(crate) fn malformed(what: impl std::fmt::Display) -> Error {
     Error::MalformedResponse(what.to_string())
+}
+
+/// Of what has no record, JSON alone is of use.
+pub(crate) fn json_alone(encoding: Encoding) -> Result<(), Error> {
+    match encoding {
+        Encoding::Json => Ok(()),
+        Encoding::Protobuf => Err(malformed("the answer is protobuf, where JSON was asked for")),
+    }
 }
 
 pub(crate) fn too_deep() -> Error {

@@ -4,7 +4,7 @@
 //! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; names are the API's. All else is
 //! skipped.
 
-use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Put, Text, Time, messages};
+use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Pointer, Put, Quantities, Text, Texts, Time, messages};
 use super::transcode::Field;
 use super::wire::{Invalid, Value};
 use crate::types::*;
@@ -25,9 +25,11 @@ messages! {
         7 "generation" => generation: Int64,
         8 "creationTimestamp" => creation_timestamp: Time,
         9 "deletionTimestamp" => deletion_timestamp: Time,
+        10 "deletionGracePeriodSeconds" => deletion_grace_period_seconds: Pointer<Int64>,
         11 "labels" => labels: Map,
         12 "annotations" => annotations: Map,
         13 "ownerReferences" => owner_references: Many<OwnerReference>,
+        14 "finalizers" => finalizers: Texts,
     }
     OwnerReference {
         1 "kind" => kind: Text,
@@ -39,13 +41,32 @@ messages! {
     }
     PodSpec {
         2 "containers" => containers: Many<Container>,
+        3 "restartPolicy" => restart_policy: Text,
+        4 "terminationGracePeriodSeconds" => termination_grace_period_seconds: Pointer<Int64>,
         7 "nodeSelector" => node_selector: Map,
         8 "serviceAccountName" => service_account_name: Text,
         10 "nodeName" => node_name: Text,
         11 "hostNetwork" => host_network: Flag,
+        16 "hostname" => hostname: Text,
+        17 "subdomain" => subdomain: Text,
         20 "initContainers" => init_containers: Many<Container>,
         24 "priorityClassName" => priority_class_name: Text,
+        25 "priority" => priority: Pointer<Int32>,
         28 "readinessGates" => readiness_gates: Many<ReadinessGate>,
+        34 "ephemeralContainers" => ephemeral_containers: Many<EphemeralContainer>,
+        38 "schedulingGates" => scheduling_gates: Many<SchedulingGate>,
+        40 "resources" => resources: One<ResourceRequirements>,
+    }
+    SchedulingGate {
+        1 "name" => name: Text,
+    }
+    EphemeralContainer {
+        // Its fields are the ephemeral container's own in JSON.
+        1 "" => common: One<Container>,
+    }
+    ResourceRequirements {
+        1 "limits" => limits: Quantities,
+        2 "requests" => requests: Quantities,
     }
     ReadinessGate {
         1 "conditionType" => condition_type: Text,
@@ -54,6 +75,7 @@ messages! {
         1 "name" => name: Text,
         2 "image" => image: Text,
         6 "ports" => ports: Many<ContainerPort>,
+        8 "resources" => resources: One<ResourceRequirements>,
         24 "restartPolicy" => restart_policy: Text,
     }
     ContainerPort {
@@ -81,7 +103,9 @@ messages! {
         10 "initContainerStatuses" => status.init_container_statuses: Many<ContainerStatus>,
         11 "nominatedNodeName" => status.nominated_node_name: Text,
         12 "podIPs" => status.pod_ips: Many<Ip>,
+        13 "ephemeralContainerStatuses" => status.ephemeral_container_statuses: Many<ContainerStatus>,
         16 "hostIPs" => status.host_ips: Many<Ip>,
+        17 "observedGeneration" => status.observed_generation: Int64,
         finally |observed: &mut Observed| {
             default_to(&mut observed.status.pod_ips, observed.pod_ip.take());
             default_to(&mut observed.status.host_ips, observed.host_ip.take());
@@ -97,6 +121,7 @@ messages! {
         4 "lastTransitionTime" => last_transition_time: Time,
         5 "reason" => reason: Text,
         6 "message" => message: Text,
+        7 "observedGeneration" => observed_generation: Int64,
     }
     ContainerStatus {
         1 "name" => name: Text,
@@ -106,7 +131,9 @@ messages! {
         5 "restartCount" => restart_count: Int32,
         6 "image" => image: Text,
         7 "imageID" => image_id: Text,
+        8 "containerID" => container_id: Text,
         9 "started" => started: Flag,
+        11 "resources" => resources: One<ResourceRequirements>,
     }
     States {
         1 "waiting" => waiting: One<ContainerStateWaiting>,
@@ -127,6 +154,7 @@ messages! {
         4 "message" => message: Text,
         5 "startedAt" => started_at: Time,
         6 "finishedAt" => finished_at: Time,
+        7 "containerID" => container_id: Text,
     }
 }
 
@@ -173,6 +201,30 @@ struct ReadinessGate {
 impl From<ReadinessGate> for String {
     fn from(ReadinessGate { condition_type }: ReadinessGate) -> String {
         condition_type
+    }
+}
+
+/// `PodSchedulingGate`.
+#[derive(Default)]
+struct SchedulingGate {
+    name: String,
+}
+
+impl From<SchedulingGate> for String {
+    fn from(SchedulingGate { name }: SchedulingGate) -> String {
+        name
+    }
+}
+
+/// `EphemeralContainer`: what it has in common with a container (`EphemeralContainerCommon`).
+#[derive(Default)]
+struct EphemeralContainer {
+    common: Container,
+}
+
+impl From<EphemeralContainer> for Container {
+    fn from(EphemeralContainer { common }: EphemeralContainer) -> Container {
+        common
     }
 }
 

@@ -4,7 +4,7 @@ use super::any_pod::Choices;
 use super::fixtures::{self, Exchange};
 use super::message::Message as _;
 use super::test_pods::{self, Writer};
-use super::{Encoding, Event, Frames, PodListDecoder, pod_event};
+use super::{Encoding, Event, Frames, ListDecoder, pod_event};
 use crate::types::{Error, Pod, PodList};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
@@ -32,9 +32,9 @@ fn cut<'a>(body: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
 }
 
 fn list(encoding: Encoding, chunks: &[&[u8]]) -> Result<PodList, Error> {
-    let mut decoder = PodListDecoder::new(encoding);
+    let mut decoder = ListDecoder::<Pod>::new(encoding);
     chunks.iter().try_for_each(|chunk| decoder.push(chunk))?;
-    decoder.finish()
+    decoder.finish().map(PodList::from)
 }
 
 /// The events, and how the body ended.

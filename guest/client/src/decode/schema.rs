@@ -1,7 +1,7 @@
 //! What is not a pod: the messages around pods, and failures. As in [`super::pod`], one line a field; numbers are those of
 //! `generated.proto` in `k8s.io/apimachinery/pkg/apis/meta/v1` and `k8s.io/apimachinery/pkg/runtime`.
 
-use super::message::{Int32, Int64, Known, Many, Message, One, Put, Text, messages, text};
+use super::message::{Int32, Int64, Known, Many, Map, Message, One, Put, Text, messages, text};
 use super::transcode::Field;
 use super::wire::{Invalid, Value, bytes, fields};
 use crate::types::{StatusCause, StatusDetails};
@@ -10,7 +10,7 @@ use crate::types::{StatusCause, StatusDetails};
 pub const MAGIC: &[u8] = b"k8s\0";
 
 /// What the list's own fields are.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ListMeta {
     /// `resourceVersion`.
     pub resource_version: String,
@@ -55,9 +55,25 @@ pub struct TypedEvent {
     pub kind: String,
 }
 
+/// An event's object in JSON, as far as it says where in the course of events it is.
+#[derive(Default)]
+pub struct Versioned {
+    /// `metadata`.
+    pub metadata: VersionedMeta,
+}
+
+/// `ObjectMeta`, likewise.
+#[derive(Default)]
+pub struct VersionedMeta {
+    /// `resourceVersion`.
+    pub resource_version: String,
+    /// `annotations`.
+    pub annotations: Vec<(String, String)>,
+}
+
 /// Any object, as far as it says what it is.
 #[derive(Default)]
-struct Typed {
+pub struct Typed {
     kind: String,
 }
 
@@ -100,6 +116,13 @@ messages! {
     }
     Typed {
         2 "kind" => kind: Text,
+    }
+    Versioned {
+        1 "metadata" => metadata: One<VersionedMeta>,
+    }
+    VersionedMeta {
+        6 "resourceVersion" => resource_version: Text,
+        12 "annotations" => annotations: Map,
     }
 }
 

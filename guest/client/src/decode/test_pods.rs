@@ -1,8 +1,10 @@
 //! A pod of `k8s-openapi` as the protobuf message of `k8s-pb`, for tests.
 
 use k8s_openapi::api::core::v1 as from;
+use k8s_openapi::apimachinery::pkg::api::resource as from_quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as from_meta;
 use k8s_pb::api::core::v1 as core;
+use k8s_pb::apimachinery::pkg::api::resource::Quantity;
 use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_pb::apimachinery::pkg::runtime;
 use prost::Message as _;
@@ -106,6 +108,7 @@ impl Writer {
             owner_references: each(&metadata.owner_references, owner_reference),
             managed_fields: each(&metadata.managed_fields, managed_fields),
             finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            deletion_grace_period_seconds: metadata.deletion_grace_period_seconds,
             ..Default::default()
         }
     }
@@ -123,6 +126,22 @@ impl Writer {
             }),
             node_selector: map(&spec.node_selector),
             hostname: self.text(&spec.hostname),
+            subdomain: self.text(&spec.subdomain),
+            priority: spec.priority,
+            restart_policy: self.text(&spec.restart_policy),
+            termination_grace_period_seconds: spec.termination_grace_period_seconds,
+            scheduling_gates: each(&spec.scheduling_gates, |gate| core::PodSchedulingGate { name: self.required(&gate.name) }),
+            resources: spec.resources.as_ref().map(resources),
+            ephemeral_containers: each(&spec.ephemeral_containers, |container| core::EphemeralContainer {
+                ephemeral_container_common: Some(core::EphemeralContainerCommon {
+                    name: self.required(&container.name),
+                    image: self.text(&container.image),
+                    restart_policy: container.restart_policy.clone(),
+                    resources: self.message(container.resources.as_ref().map(resources)),
+                    ..Default::default()
+                }),
+                target_container_name: self.text(&container.target_container_name),
+            }),
             ..Default::default()
         }
     }
@@ -139,6 +158,7 @@ impl Writer {
                 host_ip: self.text(&port.host_ip),
             }),
             restart_policy: container.restart_policy.clone(),
+            resources: self.message(container.resources.as_ref().map(resources)),
             args: container.args.clone().unwrap_or_default(),
             ..Default::default()
         }
@@ -152,7 +172,7 @@ impl Writer {
             message: self.text(&condition.message),
             last_probe_time: self.time(&condition.last_probe_time),
             last_transition_time: self.time(&condition.last_transition_time),
-            ..Default::default()
+            observed_generation: self.message(condition.observed_generation),
         };
         core::PodStatus {
             phase: self.text(&status.phase),
@@ -168,6 +188,8 @@ impl Writer {
             qos_class: self.text(&status.qos_class),
             container_statuses: each(&status.container_statuses, |status| self.container_status(status)),
             init_container_statuses: each(&status.init_container_statuses, |status| self.container_status(status)),
+            ephemeral_container_statuses: each(&status.ephemeral_container_statuses, |status| self.container_status(status)),
+            observed_generation: self.message(status.observed_generation),
             ..Default::default()
         }
     }
@@ -183,6 +205,8 @@ impl Writer {
             image_id: self.required(&status.image_id),
             state: state(&status.state),
             last_state: state(&status.last_state),
+            container_id: self.text(&status.container_id),
+            resources: status.resources.as_ref().map(resources),
             ..Default::default()
         }
     }
@@ -207,6 +231,17 @@ impl Writer {
                 container_id: self.text(&terminated.container_id),
             }),
         }
+    }
+}
+
+fn resources(resources: &from::ResourceRequirements) -> core::ResourceRequirements {
+    let quantities = |of: &Option<BTreeMap<String, from_quantity::Quantity>>| {
+        of.iter().flatten().map(|(name, quantity)| (name.clone(), Quantity { string: Some(quantity.0.clone()) })).collect()
+    };
+    core::ResourceRequirements {
+        limits: quantities(&resources.limits),
+        requests: quantities(&resources.requests),
+        claims: Vec::new(),
     }
 }
 

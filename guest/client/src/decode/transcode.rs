@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 /// A field of a message.
 pub struct Field {
-    /// Its JSON name.
+    /// Its JSON name; empty, where it is the only one, and its fields are the message's own in JSON.
     pub json: &'static str,
     /// Its protobuf number. 0, which protobuf does not use, is for a field that stands for the whole message.
     pub number: u32,
@@ -31,6 +31,10 @@ pub enum Kind {
     Time,
     /// String to string.
     Map,
+    /// String to a string that is in a message.
+    Quantities,
+    /// Any number of strings.
+    Texts,
     /// A message.
     One(&'static [Field]),
     /// Any number of messages.
@@ -107,8 +111,8 @@ impl<'de> Visitor<'de> for Writing<'_> {
             Kind::Int32 => "a 32-bit number",
             Kind::Int64 => "a 64-bit number",
             Kind::Time => "a time (RFC 3339)",
-            Kind::Map | Kind::One(_) => "an object",
-            Kind::Many(_) => "an array",
+            Kind::Map | Kind::Quantities | Kind::One(_) => "an object",
+            Kind::Texts | Kind::Many(_) => "an array",
         })
     }
 
@@ -149,28 +153,29 @@ impl<'de> Visitor<'de> for Writing<'_> {
         match self.kind {
             Kind::Text => self.bytes(value.as_bytes()),
             Kind::Time => {
-                let time = match humantime::parse_rfc3339(value) {
-                    Ok(time) => time,
-                    // Before 1970: none, as in protobuf.
-                    Err(humantime::TimestampError::OutOfRange) if value < "1970" => return Ok(()),
-                    Err(_) => return Err(self.not(format_args!("{value:?}"))),
-                };
-                // No time that was parsed is before 1970.
-                let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                self.delimited(|out| Writing { kind: Kind::Int64, number: Some(1), out }.varint(since_1970.as_secs()))
+                let Some(seconds) = seconds_since_1970(value) else { return Err(self.not(format_args!("{value:?}"))) };
+                let seconds = seconds.cast_unsigned();
+                self.delimited(|out| Writing { kind: Kind::Int64, number: Some(1), out }.varint(seconds))
             }
             _ => Err(self.not(format_args!("{value:?}"))),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Kind::Many(fields) = self.kind else { return Err(self.not("an array")) };
-        while items.next_element_seed(Writing { kind: Kind::One(fields), number: self.number, out: self.out })?.is_some() {}
+        let kind = match self.kind {
+            Kind::Many(fields) => Kind::One(fields),
+            Kind::Texts => Kind::Text,
+            _ => return Err(self.not("an array")),
+        };
+        while items.next_element_seed(Writing { kind, number: self.number, out: self.out })?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         match self.kind {
+            Kind::One([Field { json: "", number, kind }]) => {
+                self.delimited(|out| Writing { kind: *kind, number: Some(*number), out }.visit_map(map))
+            }
             Kind::One(fields) => self.delimited(|out| {
                 while let Some(field) = map.next_key_seed(Name(fields))? {
                     match field {
@@ -183,13 +188,18 @@ impl<'de> Visitor<'de> for Writing<'_> {
                 }
                 Ok(())
             }),
-            Kind::Map => {
-                let Writing { number, out, .. } = self;
+            Kind::Map | Kind::Quantities => {
+                let Writing { kind, number, out } = self;
                 while let Some(key) = map.next_key::<String>()? {
-                    let entry = Writing { kind: Kind::Map, number, out };
+                    let entry = Writing { kind, number, out };
                     entry.delimited(|out| {
                         Writing { kind: Kind::Text, number: Some(1), out }.bytes::<A::Error>(key.as_bytes())?;
-                        map.next_value_seed(Writing { kind: Kind::Text, number: Some(2), out })
+                        let mut value =
+                            |number, out: &mut _| map.next_value_seed(Writing { kind: Kind::Text, number: Some(number), out });
+                        match kind {
+                            Kind::Quantities => put_message(2, out, |out| value(1, out)),
+                            _ => value(2, out),
+                        }
                     })?;
                 }
                 Ok(())
@@ -198,6 +208,22 @@ impl<'de> Visitor<'de> for Writing<'_> {
         }
     }
 }
+
+/// The seconds that a time in RFC 3339 is after 1970, or before it.
+fn seconds_since_1970(time: &str) -> Option<i64> {
+    let since_1970 = |time: &str| {
+        let since_1970 = humantime::parse_rfc3339(time).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        i64::try_from(since_1970.as_secs()).ok()
+    };
+    match time.get(..4).and_then(|year| year.parse::<u16>().ok()) {
+        // What is before 1970, humantime does not take. The calendar is the same again after 400 years, and so after 2000.
+        Some(year @ ..1970) => Some(since_1970(&format!("{:04}{}", year + 2000, time.get(4..)?))? - SECONDS_OF_2000_YEARS),
+        _ => since_1970(time),
+    }
+}
+
+/// Each 400 years have 146,097 days.
+const SECONDS_OF_2000_YEARS: i64 = 5 * 146_097 * 86_400;
 
 /// A key, as the field that has this name.
 struct Name(&'static [Field]);
@@ -246,9 +272,27 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_1970_is_none_and_breaks_nothing() {
-        let running: ContainerStateRunning = from_json(br#"{"startedAt":"1969-12-31T23:59:59Z"}"#).unwrap();
-        assert_eq!(running.started_at, None);
+    fn a_time_before_1970_is_told_from_none() {
+        for (time, seconds) in [
+            ("1969-12-31T23:59:59Z", Some(-1)),
+            ("1900-03-01T00:00:00Z", Some(-2_203_891_200)),
+            ("0001-01-01T00:00:01Z", Some(-62_135_596_799)),
+            // Go's zero time.
+            ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00Z", Some(0)),
+        ] {
+            let running: ContainerStateRunning = from_json(format!(r#"{{"startedAt":"{time}"}}"#).as_bytes()).unwrap();
+            assert_eq!(running.started_at, seconds, "{time}");
+        }
+    }
+
+    #[test]
+    fn what_ephemeral_containers_have_in_common_with_others_is_their_own_in_json() {
+        let json =
+            br#"{"ephemeralContainers":[{"name":"debug","targetContainerName":"web","resources":{"limits":{"cpu":"1"}}}]}"#;
+        let spec: PodSpec = from_json(json).unwrap();
+        assert_eq!(spec.ephemeral_containers[0].name, "debug");
+        assert_eq!(spec.ephemeral_containers[0].resources.limits, [("cpu".into(), "1".into())]);
     }
 
     #[test]
@@ -271,7 +315,7 @@ mod tests {
         assert!(error::<ObjectMeta>(r#"{"labels":["a"]}"#).contains("expected an object"));
         assert!(error::<ObjectMeta>(r#"{"labels":{"a":1}}"#).contains("expected a string"));
         assert!(error::<ObjectMeta>(r#"{"ownerReferences":{}}"#).contains("expected an array"));
-        for time in [r#""""#, r#""2026-11-23""#, r#""2026-13-01T00:00:00Z""#, "7"] {
+        for time in [r#""""#, r#""2026-11-23""#, r#""2026-13-01T00:00:00Z""#, r#""1969-13-01T00:00:00Z""#, r#""19ä""#, "7"] {
             assert!(
                 error::<ContainerStateRunning>(&format!(r#"{{"startedAt":{time}}}"#)).contains("a time (RFC 3339)"),
                 "{time}"

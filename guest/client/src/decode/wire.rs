@@ -33,6 +33,9 @@ impl Invalid {
     /// As the message around it sees it, which calls it by this name.
     #[cold]
     pub fn within(mut self, name: &str) -> Invalid {
+        if name.is_empty() {
+            return self;
+        }
         let dot = if self.path.is_empty() { "" } else { "." };
         self.path.insert_str(0, dot);
         self.path.insert_str(0, name);

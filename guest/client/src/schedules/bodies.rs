@@ -1,6 +1,6 @@
 //! What happens to bodies while they are read.
 
-use super::server::{bookmark, error_event, event, garbage};
+use super::server::Watched;
 use super::world::{ATTEMPTS, Body, Kind, Must, World};
 use super::{Checked, Fault, ensure};
 use crate::machine::Event;
@@ -31,7 +31,7 @@ fn piece(mut body: Body, size: usize) -> Read {
     Read::Chunk(body, chunk)
 }
 
-impl World<'_> {
+impl<O: Watched> World<'_, O> {
     /// Reads on.
     pub fn read(&mut self, mut body: Body, until: Instant) -> Checked<Read> {
         let is_watch = matches!(body.kind, Kind::Watch(_));
@@ -79,11 +79,11 @@ impl World<'_> {
         self.pass(Duration::from_millis(u64::from(choice.unwrap_or(50)) * 20));
         if let Kind::Watch(version) = &mut body.kind {
             for logged in self.server.after(*version) {
-                body.sent.extend(event(*logged));
+                body.sent.extend(self.server.event(*logged));
                 *version = logged.version;
             }
             if body.sent.is_empty() {
-                body.sent = bookmark(*version, false);
+                body.sent = self.server.bookmark(*version, false);
             }
         }
         Ok(piece(body, choice.filter(|choice| choice % 4 == 0).map_or(usize::MAX, |choice| 1 + usize::from(choice) / 2)))
@@ -95,17 +95,17 @@ impl World<'_> {
             42..45 => {
                 self.faults.count(Fault::GoneEvent);
                 self.reader.may_expire = true;
-                error_event(410)
+                self.server.error_event(410)
             }
             45..49 => {
                 self.faults.count(Fault::BusyEvent);
                 self.lost();
-                error_event(500)
+                self.server.error_event(500)
             }
             _ => {
                 self.faults.count(Fault::MalformedEvent);
                 self.must = Must::GiveUp;
-                garbage()
+                self.server.garbage()
             }
         };
         Read::Chunk(body, chunk)
@@ -117,9 +117,10 @@ impl World<'_> {
             && self.now.instant <= since + GOOD
         {
             self.fruitless += 1;
+            self.fruitless_since.get_or_insert(since);
             self.must = if self.fruitless < ATTEMPTS { Must::WaitOrGiveUp(Duration::ZERO) } else { Must::GiveUp };
         } else {
-            self.fruitless = 0;
+            (self.fruitless, self.fruitless_since) = (0, None);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::call::{Call, Json};
 use crate::machine::{Do, Event, Machine, Sending, Todo};
 use crate::request::{JSON, Request};
 use crate::response::Head;
-use crate::types::{Error, RetryPolicy, TransportError};
+use crate::types::{Error, Failure, RetryPolicy, TransportError};
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
 use incluster_core::{ConfigError, Token};
@@ -39,8 +39,8 @@ enum Must {
 
 /// One call, as the server and the clock see it.
 struct Under {
-    begun: Instant,
-    policy: RetryPolicy,
+    attempts: u32,
+    deadline: Instant,
     failed: u32,
     sent: u32,
     token: Option<Arc<Token>>,
@@ -94,14 +94,23 @@ impl Calls<'_> {
     /// One call, to its end: whether it ended well.
     fn call(&mut self) -> Checked<bool> {
         let attempts = 1 + u32::from(self.next().unwrap_or(5) % 6);
-        let deadline_milliseconds = 1_000 * (1 + u32::from(self.next().unwrap_or(89) % 90));
-        let policy = RetryPolicy { attempts, deadline_milliseconds };
+        let deadline = 1_000 * (1 + u32::from(self.next().unwrap_or(89) % 90));
+        let policy = RetryPolicy { attempts: Some(attempts), deadline };
         let settings = Settings::new(policy, self.limits);
         let request = Request { path_and_query: "/api".into(), accept: JSON, is_watch: false };
         let mut machine = Call::<Json>::new(request, &settings, self.now);
         let begun = self.now.instant;
         let (token, whole, must) = (None, Vec::new(), Must::Anything);
-        let mut under = Under { begun, policy, failed: 0, sent: 0, token, reloaded: false, whole, must };
+        let mut under = Under {
+            attempts,
+            deadline: begun + Duration::from_millis(deadline.into()),
+            failed: 0,
+            sent: 0,
+            token,
+            reloaded: false,
+            whole,
+            must,
+        };
         let mut chunk;
         let mut event = Event::Go;
         loop {
@@ -130,9 +139,9 @@ impl Calls<'_> {
     }
 
     /// What must hold for a step.
-    fn check(&self, under: &Under, step: &Do<Body, Result<Vec<u8>, Error>>) -> Checked {
+    fn check(&self, under: &Under, step: &Do<Body, Result<Vec<u8>, Failure>>) -> Checked {
         let now = self.now.instant;
-        let deadline = under.begun + Duration::from_millis(under.policy.deadline_milliseconds.into());
+        let deadline = under.deadline;
         let until = match step {
             Do::Next(Todo::Send(sending)) => Some((sending.until, self.limits.head())),
             Do::Next(Todo::Read(_, until)) => Some((*until, self.limits.between_bytes)),
@@ -154,7 +163,7 @@ impl Calls<'_> {
             }
             (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {
                 let least = if let Must::WaitOrGiveUp(least) = under.must { least + LONGEST_WAIT } else { Duration::ZERO };
-                let is_over = now + least >= deadline || under.failed >= under.policy.attempts;
+                let is_over = now + least >= deadline || under.failed >= under.attempts;
                 ensure(is_over, || format!("it gives up too early: {error:?}"))
             }
             (Must::Anything, Do::Next(Todo::Wait(_) | Todo::Token { .. } | Todo::Send(_) | Todo::Read(..))) => Ok(()),
@@ -164,7 +173,7 @@ impl Calls<'_> {
 
     fn token(&mut self, under: &mut Under, afresh: bool) -> Checked<Result<Arc<Token>, ConfigError>> {
         ensure(afresh == under.reloaded, || "the token is read again, and was not refused".into())?;
-        ensure(under.failed < under.policy.attempts, || "there are more attempts than the policy has".into())?;
+        ensure(under.failed < under.attempts, || "there are more attempts than the policy has".into())?;
         if self.next().is_some_and(|byte| byte < 3) {
             self.faults.count(Fault::NoToken);
             under.must = Must::GiveUp;

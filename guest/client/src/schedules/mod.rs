@@ -10,6 +10,8 @@ mod reader;
 mod server;
 mod world;
 
+use crate::decode::JsonObject;
+use crate::types::Pod;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -79,9 +81,14 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
 /// Runs a schedule, and says how many events it had.
 type Replay = fn(&[u8], &mut Faults) -> Checked<u32>;
 
-/// Of a watch.
+/// Of a watch of pods.
 fn watch(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
-    World::new(tape, faults).run()
+    World::<Pod>::new(tape, faults).run()
+}
+
+/// Of a watch of objects.
+fn json_watch(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
+    World::<JsonObject>::new(tape, faults).run()
 }
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -117,6 +124,11 @@ fn run(name: &str, replay: Replay, expected: &[Fault]) {
 #[test]
 fn nothing_is_lost_and_nothing_comes_twice() {
     run("watch", watch, &OF_A_WATCH);
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice_of_objects() {
+    run("json_watch", json_watch, &OF_A_WATCH);
 }
 
 #[test]

@@ -1,12 +1,34 @@
 //! Whoever reads a watch: what it has been told, compared with what there was.
 
-use super::server::{Logged, Pods, Server};
+use super::server::{Logged, Pods, Server, Watched};
 use super::{Checked, ensure};
-use crate::types::{ChangeKind, Error, Pod, PodEvent};
+use crate::changes::Change;
+use crate::types::{ChangeKind, Error, Failure};
 use std::time::{Duration, Instant};
 
 /// So much later than asked for, a watch ends at the latest: what the client gives a server, and a wait.
 const LATER: Duration = Duration::from_secs(6);
+
+/// What a watch hands out.
+#[derive(Debug)]
+pub enum Told<O> {
+    /// Something happened.
+    Change(Change<O>),
+    /// What comes next is lost.
+    Expired,
+    /// There is nothing more.
+    Ended,
+}
+
+/// The same, as a reader sees it.
+pub fn told<O>(output: Result<Option<Change<O>>, Failure>) -> Result<Told<O>, Error> {
+    match output {
+        Ok(Some(change)) => Ok(Told::Change(change)),
+        Ok(None) => Ok(Told::Ended),
+        Err(Failure { error: Error::Expired(_), .. }) => Ok(Told::Expired),
+        Err(failure) => Err(failure.error),
+    }
+}
 
 pub struct Reader {
     position: Position,
@@ -48,7 +70,7 @@ impl Reader {
     }
 
     /// Takes what was handed out.
-    pub fn take(&mut self, output: Result<Option<PodEvent>, Error>, server: &Server, now: Instant) -> Checked<Anew> {
+    pub fn take<O: Watched>(&mut self, output: Result<Told<O>, Error>, server: &Server, now: Instant) -> Checked<Anew> {
         let end = self.begun.zip(self.seconds).map(|(begun, seconds)| begun + Duration::from_secs(seconds.into()));
         if let Some(end) = end {
             // A call under way has its own deadline.
@@ -56,16 +78,16 @@ impl Reader {
             ensure(now <= last, || format!("the watch goes on {:?} after its end", now.saturating_duration_since(end)))?;
         }
         match output {
-            Ok(Some(PodEvent::Changed(change))) => self.changed(change.kind, &change.pod, server)?,
-            Ok(Some(PodEvent::Synced(version))) => self.synced(number(&version)?, server)?,
-            Ok(Some(PodEvent::Bookmark(version))) => self.bookmark(number(&version)?, server)?,
-            Ok(Some(PodEvent::Expired(_))) => {
+            Ok(Told::Change(Change::Object(kind, object))) => self.changed(kind, &object, server)?,
+            Ok(Told::Change(Change::Synced(version))) => self.synced(number(&version)?, server)?,
+            Ok(Told::Change(Change::Bookmark(version))) => self.bookmark(number(&version)?, server)?,
+            Ok(Told::Expired) => {
                 let within = matches!(&self.position, Position::Listing(pods) if !pods.is_empty());
                 ensure(self.may_expire || within, || "changes are said to be lost, and are not".into())?;
                 self.expired = true;
             }
-            Ok(None) if self.expired => return Ok(Some(self.anew(None))),
-            Ok(None) => {
+            Ok(Told::Ended) if self.expired => return Ok(Some(self.anew(None))),
+            Ok(Told::Ended) => {
                 let is_over = end.is_some_and(|end| end <= now);
                 ensure(is_over, || "the watch ends before its time".into())?;
                 let from = match &self.position {
@@ -85,8 +107,9 @@ impl Reader {
         (from, None)
     }
 
-    fn changed(&mut self, kind: ChangeKind, pod: &Pod, server: &Server) -> Checked {
-        let (name, version) = (number(&pod.metadata.name)?, number(&pod.metadata.resource_version)?);
+    fn changed(&mut self, kind: ChangeKind, object: &impl Watched, server: &Server) -> Checked {
+        let (name, version) = object.seen();
+        let (name, version) = (number(&name)?, number(&version)?);
         let name = u8::try_from(name).map_err(|e| e.to_string())?;
         match &mut self.position {
             Position::Listing(pods) => {

@@ -1,11 +1,13 @@
 //! A server as far as a watch sees it: pods that come, change and go, and what it answers.
 
+use crate::decode::{Encoding, JsonObject, Object};
 use crate::response::Head;
-use crate::types::ChangeKind;
+use crate::types::{self, ChangeKind};
 use k8s_pb::api::core::v1::{Pod, PodList};
 use k8s_pb::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Status, StatusDetails};
 use k8s_pb::apimachinery::pkg::runtime::{RawExtension, TypeMeta, Unknown};
 use prost::Message;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// So many pods come on a page.
@@ -22,8 +24,37 @@ pub struct Logged {
     pub pod: u8,
 }
 
+/// What is watched: each transport's objects have a name and a version, and come in an encoding.
+pub trait Watched: Object {
+    /// What the server answers in.
+    const ENCODING: Encoding;
+
+    /// An object's name and version.
+    fn seen(&self) -> (String, String);
+}
+
+impl Watched for types::Pod {
+    const ENCODING: Encoding = Encoding::Protobuf;
+
+    fn seen(&self) -> (String, String) {
+        (self.metadata.name.clone(), self.metadata.resource_version.clone())
+    }
+}
+
+impl Watched for JsonObject {
+    const ENCODING: Encoding = Encoding::Json;
+
+    fn seen(&self) -> (String, String) {
+        let object: Value = serde_json::from_slice(&self.0).unwrap();
+        let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
+        (text("name"), text("resourceVersion"))
+    }
+}
+
 /// All that there has ever been.
 pub struct Server {
+    /// What it answers in.
+    pub encoding: Encoding,
     pub log: Vec<Logged>,
     /// Changes up to this version are forgotten.
     pub forgotten: u64,
@@ -73,9 +104,87 @@ impl Server {
         let items: Vec<Pod> = rest.by_ref().take(PAGE).map(|(pod, version)| object(*pod, *version)).collect();
         let last = pods.iter().filter(|(pod, _)| after.is_none_or(|after| **pod > after)).nth(PAGE - 1).map(|(pod, _)| *pod);
         let go_on = rest.next().and(last).map(|last| format!("{at}:{last}"));
-        let metadata = ListMeta { resource_version: Some(at.to_string()), r#continue: go_on, ..ListMeta::default() };
-        unknown("PodList", &PodList { metadata: Some(metadata), items })
+        let (resource_version, go_on) = (Some(at.to_string()), go_on);
+        match self.encoding {
+            Encoding::Protobuf => {
+                let metadata = ListMeta { resource_version, r#continue: go_on, ..ListMeta::default() };
+                unknown("PodList", &PodList { metadata: Some(metadata), items })
+            }
+            Encoding::Json => {
+                let items: Vec<_> = items.iter().map(json).collect();
+                let metadata = json!({"resourceVersion": resource_version, "continue": go_on});
+                json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items}).to_string().into_bytes()
+            }
+        }
     }
+
+    /// A change as a watch sends it.
+    pub fn event(&self, Logged { version, kind, pod }: Logged) -> Vec<u8> {
+        let name = match kind {
+            ChangeKind::Added => "ADDED",
+            ChangeKind::Modified => "MODIFIED",
+            ChangeKind::Deleted => "DELETED",
+        };
+        self.frame(name, &object(pod, version))
+    }
+
+    /// That nothing else changed up to a version; perhaps that all there was has come.
+    pub fn bookmark(&self, version: u64, ends_initial_events: bool) -> Vec<u8> {
+        let mut pod = object(0, version);
+        if let Some(metadata) = &mut pod.metadata {
+            metadata.name = None;
+            if ends_initial_events {
+                metadata.annotations.insert("k8s.io/initial-events-end".into(), "true".into());
+            }
+        }
+        self.frame("BOOKMARK", &pod)
+    }
+
+    /// What a failure says, as a body.
+    pub fn failure(&self, code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Protobuf => failure(code, retry_after_seconds),
+            Encoding::Json => json_failure(code, retry_after_seconds).to_string().into_bytes(),
+        }
+    }
+
+    /// The same, as an event of a watch.
+    pub fn error_event(&self, code: u16) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Protobuf => frame("ERROR", failure(code, None)),
+            Encoding::Json => format!("{}\n", json!({"type": "ERROR", "object": json_failure(code, None)})).into_bytes(),
+        }
+    }
+
+    /// An event that means nothing.
+    pub fn garbage(&self) -> Vec<u8> {
+        self.frame("FORMATTED", &object(0, 1))
+    }
+
+    fn frame(&self, name: &str, pod: &Pod) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Protobuf => frame(name, unknown("Pod", pod)),
+            Encoding::Json => format!("{}\n", json!({"type": name, "object": json(pod)})).into_bytes(),
+        }
+    }
+
+    /// An answer's head.
+    pub fn head(&self, status: u16) -> Head {
+        match self.encoding {
+            Encoding::Protobuf => head(status),
+            Encoding::Json => Head { content_type: Some("application/json".into()), ..head(status) },
+        }
+    }
+}
+
+fn json(pod: &Pod) -> Value {
+    let Some(metadata) = &pod.metadata else { return json!({}) };
+    let ObjectMeta { name, resource_version, annotations, .. } = metadata;
+    json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": resource_version, "annotations": annotations}})
+}
+
+fn json_failure(code: u16, retry_after_seconds: Option<i32>) -> Value {
+    json!({"kind": "Status", "status": "Failure", "code": code, "details": {"retryAfterSeconds": retry_after_seconds}})
 }
 
 fn object(pod: u8, version: u64) -> Pod {
@@ -99,28 +208,6 @@ fn frame(name: &str, object: Vec<u8>) -> Vec<u8> {
     [&u32::try_from(event.len()).unwrap().to_be_bytes()[..], &event].concat()
 }
 
-/// A change as a watch sends it.
-pub fn event(Logged { version, kind, pod }: Logged) -> Vec<u8> {
-    let name = match kind {
-        ChangeKind::Added => "ADDED",
-        ChangeKind::Modified => "MODIFIED",
-        ChangeKind::Deleted => "DELETED",
-    };
-    frame(name, unknown("Pod", &object(pod, version)))
-}
-
-/// That nothing else changed up to a version; perhaps that all there was has come.
-pub fn bookmark(version: u64, ends_initial_events: bool) -> Vec<u8> {
-    let mut pod = object(0, version);
-    if let Some(metadata) = &mut pod.metadata {
-        metadata.name = None;
-        if ends_initial_events {
-            metadata.annotations.insert("k8s.io/initial-events-end".into(), "true".into());
-        }
-    }
-    frame("BOOKMARK", unknown("Pod", &pod))
-}
-
 /// What a failure says, as a body.
 pub fn failure(code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
     let details = StatusDetails { retry_after_seconds, ..StatusDetails::default() };
@@ -128,17 +215,7 @@ pub fn failure(code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
     unknown("Status", &status)
 }
 
-/// The same, as an event of a watch.
-pub fn error_event(code: u16) -> Vec<u8> {
-    frame("ERROR", failure(code, None))
-}
-
 /// An answer's head.
 pub fn head(status: u16) -> Head {
     Head { status, content_type: Some("application/vnd.kubernetes.protobuf".into()), ..Head::default() }
-}
-
-/// An event that means nothing.
-pub fn garbage() -> Vec<u8> {
-    frame("FORMATTED", unknown("Pod", &object(0, 1)))
 }

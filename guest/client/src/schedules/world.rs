@@ -1,16 +1,17 @@
 //! A watch, a server, and time, in which one byte after the other says what happens next.
 
 use super::bodies::Read;
-use super::reader::Reader;
-use super::server::{Logged, Server, bookmark, event, failure, garbage, head};
+use super::reader::{Reader, Told, told};
+use super::server::{Logged, Server, Watched};
 use super::{Checked, DEADLINE, Fault, Faults, LEAST_EVENTS, ensure};
 use crate::asking::Settings;
 use crate::machine::{Do, Event, Machine, Sending, Todo};
-use crate::types::{ChangeKind, Error, PodEvent, RetryPolicy, TransportError, WatchOptions};
-use crate::watch::PodWatch;
+use crate::request::Collection;
+use crate::types::{ChangeKind, Error, RetryPolicy, TransportError, WatchOptions};
+use crate::watch::Watch;
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
-use incluster_core::{ConfigError, Namespace, Token};
+use incluster_core::{ConfigError, Namespaces, Token};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -61,7 +62,7 @@ pub(super) enum Must {
     Reload,
 }
 
-pub struct World<'a> {
+pub struct World<'a, O: Watched> {
     pub(super) tape: &'a [u8],
     /// Whether much more goes wrong than right.
     pub(super) stormy: bool,
@@ -70,7 +71,7 @@ pub struct World<'a> {
     pub(super) random: u64,
     pub(super) server: Server,
     pub(super) settings: Rc<Settings>,
-    pub(super) watch: PodWatch<Body>,
+    pub(super) watch: Watch<Body, O>,
     pub(super) reader: Reader,
     /// The token in the volume, and the one that the server takes.
     pub(super) in_volume: u32,
@@ -80,17 +81,18 @@ pub struct World<'a> {
     pub(super) connection: Option<(Instant, bool)>,
     /// Connections in a row that ended soon without an event.
     pub(super) fruitless: u32,
+    pub(super) fruitless_since: Option<Instant>,
     pub(super) must: Must,
     /// Whether an event that means nothing has been sent among others.
     pub(super) has_garbage: bool,
 }
 
-impl<'a> World<'a> {
-    pub fn new(tape: &'a [u8], faults: &'a mut Faults) -> World<'a> {
+impl<'a, O: Watched> World<'a, O> {
+    pub fn new(tape: &'a [u8], faults: &'a mut Faults) -> World<'a, O> {
         let (first, tape) = tape.split_first().map_or((0, tape), |(first, rest)| (*first, rest));
-        let mut server = Server { log: Vec::new(), forgotten: 0, knows_watch_list: first & 1 == 0 };
+        let mut server = Server { encoding: O::ENCODING, log: Vec::new(), forgotten: 0, knows_watch_list: first & 1 == 0 };
         (0..first % 8).for_each(|choice| server.change(choice.wrapping_mul(37)));
-        let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);
+        let settings = Settings::new(RetryPolicy { attempts: Some(ATTEMPTS), ..RetryPolicy::DEFAULT }, RequestLimits::DEFAULT);
         let from = (first & 2 == 2).then(|| server.version());
         let seconds = (first & 4 == 4).then_some(40);
         World {
@@ -108,6 +110,7 @@ impl<'a> World<'a> {
             call: None,
             connection: None,
             fruitless: 0,
+            fruitless_since: None,
             must: Must::Anything,
             has_garbage: false,
         }
@@ -121,7 +124,10 @@ impl<'a> World<'a> {
         loop {
             self.reader.begin(self.now.instant);
             let random = self.random();
-            let step = self.watch.step(self.now, random, event);
+            let step = match self.watch.step(self.now, random, event) {
+                Do::Next(todo) => Do::Next(todo),
+                Do::HandOut(output) => Do::HandOut(told(output)),
+            };
             self.check(&step)?;
             event = match step {
                 Do::Next(Todo::Token { afresh }) => Event::Token(self.token(afresh)?),
@@ -184,7 +190,7 @@ impl<'a> World<'a> {
     }
 
     /// What must hold for a step.
-    fn check(&mut self, step: &Do<Body, Result<Option<PodEvent>, Error>>) -> Checked {
+    fn check(&mut self, step: &Do<Body, Result<Told<O>, Error>>) -> Checked {
         let now = self.now.instant;
         let deadline = self.call.as_ref().map(|call| call.begun + DEADLINE);
         let must = std::mem::replace(&mut self.must, Must::Anything);
@@ -192,7 +198,8 @@ impl<'a> World<'a> {
             (Must::Anything, Do::HandOut(Err(Error::MalformedResponse(_)))) if self.has_garbage => self.has_garbage = false,
             (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {
                 let least = if let Must::WaitOrGiveUp(least) = must { least + LONGEST_WAIT } else { Duration::ZERO };
-                let is_late = deadline.is_some_and(|deadline| now + least >= deadline);
+                let is_late = deadline.is_some_and(|deadline| now + least >= deadline)
+                    || self.fruitless_since.is_some_and(|since| now + LONGEST_WAIT >= since + DEADLINE);
                 let is_used_up = self.call.as_ref().is_some_and(|call| call.attempts >= ATTEMPTS) || self.fruitless >= ATTEMPTS;
                 ensure(is_late || is_used_up, || format!("it gives up too early: {error:?}"))?;
             }
@@ -203,11 +210,13 @@ impl<'a> World<'a> {
                 ensure(*until <= now + least + LONGEST_WAIT, || format!("it waits for {:?}", *until - now))?;
             }
             // The watch's time is over.
-            (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(None))) => {}
+            (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(Told::Ended))) => {}
             (must, _) => return Err(format!("it must {must:?}, and does something else")),
         }
-        if let (Do::HandOut(Err(_)), ATTEMPTS) = (step, self.fruitless) {
-            self.fruitless = 0;
+        if let Do::HandOut(Err(Error::Transport(TransportError::ConnectionLost(why)))) = step
+            && why.contains("again and again")
+        {
+            (self.fruitless, self.fruitless_since) = (0, None);
         }
         let until = match step {
             Do::Next(Todo::Send(sending)) => sending.until,
@@ -272,9 +281,11 @@ impl<'a> World<'a> {
                 return Ok(failed(TransportError::Certificate));
             }
             77..90 => {
-                return Ok(refusal(if choice % 2 == 0 { 503 } else { 429 }, (choice % 3 > 0).then(|| i32::from(choice - 77))));
+                return Ok(
+                    self.refusal(if choice % 2 == 0 { 503 } else { 429 }, (choice % 3 > 0).then(|| i32::from(choice - 77)))
+                );
             }
-            90..93 => return Ok(refusal(403, None)),
+            90..93 => return Ok(self.refusal(403, None)),
             // Whoever is not connected misses it.
             93..150 => self.server.change(choice.wrapping_mul(29)),
             150..156 => {
@@ -300,7 +311,7 @@ impl<'a> World<'a> {
     /// What the server has to say.
     fn answer(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
         if *sending.token != token(self.accepted)? {
-            return Ok(refusal(401, None));
+            return Ok(self.refusal(401, None));
         }
         let (_, query) = sending.request.path_and_query.split_once('?').unwrap_or_default();
         let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
@@ -315,38 +326,43 @@ impl<'a> World<'a> {
             (true, _, Some((_, from))) => (number(from)?, Body { sent: Vec::new(), kind: Kind::Watch(number(from)?) }),
             (true, _, None) if !self.server.knows_watch_list => {
                 self.faults.count(Fault::NoWatchList);
-                return Ok(refusal(400, None));
+                return Ok(self.refusal(400, None));
             }
             (true, _, None) => {
                 let pods = self.server.pods(version).into_iter();
-                let added = pods.flat_map(|(pod, version)| event(Logged { version, kind: ChangeKind::Added, pod }));
+                let added = pods.flat_map(|(pod, version)| self.server.event(Logged { version, kind: ChangeKind::Added, pod }));
                 let mut sent: Vec<u8> = added.collect();
                 if self.next().is_some_and(|byte| byte < 20) {
                     self.faults.count(Fault::MalformedInitialEvent);
                     self.has_garbage = true;
-                    sent.extend(garbage());
+                    sent.extend(self.server.garbage());
                 }
-                sent.extend(bookmark(version, true));
+                sent.extend(self.server.bookmark(version, true));
                 (version, Body { sent, kind: Kind::Watch(version) })
             }
         };
         if at < self.server.forgotten {
             self.faults.count(Fault::Gone);
             self.reader.may_expire = true;
-            return Ok(refusal(410, None));
+            return Ok(self.refusal(410, None));
         }
         if let Kind::Watch(_) = body.kind {
             self.call = None;
             self.connection = Some((self.now.instant, false));
         }
-        Ok(Event::Head(head(200), body))
+        Ok(Event::Head(self.server.head(200), body))
     }
 
-    fn take(&mut self, output: Result<Option<PodEvent>, Error>) -> Checked {
+    /// A failure, whose body is still to be read.
+    fn refusal(&self, code: u16, asked: Option<i32>) -> Event<'static, Body> {
+        Event::Head(self.server.head(code), Body { sent: self.server.failure(code, asked), kind: Kind::Failure(code, asked) })
+    }
+
+    fn take(&mut self, output: Result<Told<O>, Error>) -> Checked {
         match &output {
-            Ok(Some(PodEvent::Expired(_)) | None) | Err(_) => (self.call, self.connection) = (None, None),
-            Ok(Some(_)) => {
-                self.fruitless = 0;
+            Ok(Told::Expired | Told::Ended) | Err(_) => (self.call, self.connection) = (None, None),
+            Ok(Told::Change(_)) => {
+                (self.fruitless, self.fruitless_since) = (0, None);
                 if let Some((_, fruitful)) = &mut self.connection {
                     *fruitful = true;
                 }
@@ -354,23 +370,18 @@ impl<'a> World<'a> {
         }
         if let Some((from, seconds)) = self.reader.take(output, &self.server, self.now.instant)? {
             self.watch = watch(&self.settings, from, seconds);
-            self.fruitless = 0;
+            (self.fruitless, self.fruitless_since) = (0, None);
         }
         Ok(())
     }
-}
-
-/// A failure, whose body is still to be read.
-fn refusal(code: u16, asked: Option<i32>) -> Event<'static, Body> {
-    Event::Head(head(code), Body { sent: failure(code, asked), kind: Kind::Failure(code, asked) })
 }
 
 pub(super) fn token(number: u32) -> Checked<Token> {
     Token::parse("/token", format!("token-{number}").as_bytes()).map_err(|e| e.to_string())
 }
 
-fn watch(settings: &Rc<Settings>, from: Option<u64>, seconds: Option<u32>) -> PodWatch<Body> {
+fn watch<O: Watched>(settings: &Rc<Settings>, from: Option<u64>, seconds: Option<u32>) -> Watch<Body, O> {
     let resource_version = from.map(|version| version.to_string());
     let options = WatchOptions { resource_version, timeout_seconds: seconds, ..WatchOptions::ALL };
-    PodWatch::new(settings.clone(), Namespace::parse("shop").unwrap(), &options)
+    Watch::new(settings.clone(), Collection::pods(&Namespaces::parse("shop").unwrap()), &options)
 }

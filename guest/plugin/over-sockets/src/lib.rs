@@ -2,4 +2,4 @@
 
 type Plugin = incluster_client::plugin::Plugin<incluster_transport_sockets::Sockets>;
 
-incluster_client::bindings::export!(Plugin);
+incluster_client::bindings::export!(Plugin with_types_in incluster_client::glue);

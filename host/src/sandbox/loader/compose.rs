@@ -6,7 +6,7 @@ use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
 use std::fmt;
-use wac_graph::types::Package;
+use wac_graph::types::{Package, are_semver_compatible};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
 /// What the interfaces of the client's begin with.
@@ -115,18 +115,27 @@ pub(crate) fn check(found: &Inventory, allowed: &[String]) -> Result<(), Extensi
 
 /// The component with the client in it. It was counted and validated, and its imports were checked.
 pub(crate) fn compose(component: &[u8], client: Client, found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
+    compose_with(component, client.component(), found)
+}
+
+/// The component with this client in it. An import is of a version that a client of another may have, as long as both are compatible: then what
+/// the component uses of it has to be there.
+fn compose_with(component: &[u8], client: &[u8], found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
     let ours = || found.imports.iter().map(|import| &*import.name).filter(|name| name.starts_with(CLIENT));
     if ours().next().is_none() {
         return Ok(component.into());
     }
     let mut graph = CompositionGraph::new();
-    let (extension, plugin) =
-        (register(&mut graph, "extension", component)?, register(&mut graph, "plugin", client.component())?);
+    let (extension, plugin) = (register(&mut graph, "extension", component)?, register(&mut graph, "plugin", client)?);
     let (extension_instance, plugin_instance) = (graph.instantiate(extension), graph.instantiate(plugin));
+    let offered: Vec<String> = graph.types()[graph[plugin].ty()].exports.keys().cloned().collect();
     for import in ours() {
-        let misfit = |e: &dyn StdError| ExtensionError::DoesNotFit { import: text::name(import), reason: chain(e) };
-        let export = graph.alias_instance_export(plugin_instance, import).map_err(|e| misfit(&e))?;
-        graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| misfit(&e))?;
+        let misfit = |reason: String| ExtensionError::DoesNotFit { import: text::name(import), reason };
+        let offer = offered.iter().find(|offer| are_semver_compatible(offer, import));
+        let offer = offer.ok_or_else(|| misfit(format!("it has {}", offered.join(" and "))))?;
+        let unfit = |e: &dyn StdError| misfit(format!("{}, which its {} has not", chain(e), text::name(offer)));
+        let export = graph.alias_instance_export(plugin_instance, offer).map_err(|e| unfit(&e))?;
+        graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| unfit(&e))?;
     }
     let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
     for name in &found.exports {
@@ -151,6 +160,46 @@ fn chain(error: &dyn StdError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Composes an extension that imports these functions of the client, in this version, with a client that has those, in that version.
+    fn linked(imports: (&str, &[&str]), has: (&str, &[&str])) -> Result<(), ExtensionError> {
+        let (version, functions) = imports;
+        let name = format!("incluster:kubernetes/client@{version}");
+        let functions: String = functions.iter().map(|function| format!(r#"(export "{function}" (func))"#)).collect();
+        let extension = format!(r#"(component (import "{name}" (instance {functions})))"#);
+        let (version, functions) = has;
+        let exports: String = functions.iter().map(|function| format!(r#"(export "{function}" (func $f))"#)).collect();
+        let client = format!(
+            r#"(component
+                (core module $m (func (export "f")))
+                (core instance $i (instantiate $m))
+                (func $f (canon lift (core func $i "f")))
+                (instance $c {exports})
+                (export "incluster:kubernetes/client@{version}" (instance $c)))"#
+        );
+        let imports = vec![Import { name, is_instance: true }];
+        let found = Inventory { imports, ..Inventory::default() };
+        compose_with(&wat::parse_str(extension).unwrap(), &wat::parse_str(client).unwrap(), &found).map(drop)
+    }
+
+    #[test]
+    fn compatible_versions_link_as_long_as_nothing_that_is_used_is_missing() {
+        // A newer host has a function more; an older one has all that a newer extension uses.
+        assert_eq!(linked(("0.1.0", &["list"]), ("0.1.1", &["list", "patch"])), Ok(()));
+        assert_eq!(linked(("0.1.1", &["list"]), ("0.1.0", &["list"])), Ok(()));
+        assert_eq!(linked(("0.1.0", &["list"]), ("0.1.0", &["list"])), Ok(()));
+        let refused = |imports, has| match linked(imports, has) {
+            Err(ExtensionError::DoesNotFit { import, reason }) => (import, reason),
+            other => panic!("{other:?}"),
+        };
+        let (import, reason) = refused(("0.1.1", &["list", "patch"]), ("0.1.0", &["list"]));
+        assert_eq!(import, "incluster:kubernetes/client@0.1.1");
+        assert!(reason.contains("`patch`") && reason.contains("incluster:kubernetes/client@0.1.0"), "{reason}");
+        for incompatible in ["0.2.0", "1.1.0"] {
+            let (_, reason) = refused((incompatible, &["list"]), ("0.1.0", &["list"]));
+            assert!(reason.contains("incluster:kubernetes/client@0.1.0"), "{reason}");
+        }
+    }
 
     #[test]
     fn an_interface_is_allowed_by_its_name_with_or_without_the_version() {

@@ -7,7 +7,7 @@ wit_bindgen::generate!({
 });
 
 use incluster::kubernetes::client::{get_json, list_namespaced_pods, load_incluster_config, watch_namespaced_pods};
-use incluster::kubernetes::types::{Error, ListOptions, WatchOptions};
+use incluster::kubernetes::types::{Error, Failure, ListOptions, WatchOptions};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -49,6 +49,12 @@ fn main() {
     }
 }
 
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
+    }
+}
+
 fn list(namespace: &str) -> Result<(), Error> {
     let config = load_incluster_config().map_err(Error::Config)?;
     for pod in list_namespaced_pods(&config, namespace, &all())?.items {
@@ -78,7 +84,7 @@ fn hold() -> Result<(), Error> {
     let mut held = Vec::new();
     loop {
         let watch = watch_namespaced_pods(&config, "shop", &options)?;
-        watch.next()?;
+        watch.next(None)?;
         held.push(watch);
     }
 }

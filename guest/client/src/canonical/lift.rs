@@ -1,0 +1,135 @@
+//! What comes from the host.
+
+use super::{Laid, align_to, deallocate, largest, size_of_fields};
+use crate::types::{ListOptions, ResourceVersionMatch};
+
+/// A type that comes from the host in memory of the guest's own.
+///
+/// # Safety
+///
+/// `lift` reads what the host has written.
+pub unsafe trait Lift: Laid + Sized {
+    /// Reads it, and takes what belongs to it.
+    ///
+    /// # Safety
+    ///
+    /// The host has written one at this place, which nobody has read before.
+    unsafe fn lift(at: *const u8) -> Self;
+
+    /// The same, and frees the place.
+    ///
+    /// # Safety
+    ///
+    /// The host has asked for this place to write one there.
+    unsafe fn take(at: *mut u8) -> Self {
+        // SAFETY: by what `take` asks for.
+        unsafe {
+            let value = Self::lift(at);
+            deallocate(at, Self::SIZE, Self::ALIGN);
+            value
+        }
+    }
+}
+
+/// A text that the host has written, which is UTF-8: it promises that.
+///
+/// # Safety
+///
+/// The host has asked for this memory to write so many bytes there.
+pub unsafe fn text(memory: *mut u8, length: usize) -> String {
+    // SAFETY: by what `text` asks for.
+    unsafe { String::from_utf8_unchecked(Vec::from_raw_parts(memory, length, length)) }
+}
+
+// SAFETY: it is a number.
+unsafe impl Lift for u32 {
+    unsafe fn lift(at: *const u8) -> u32 {
+        // SAFETY: by what `lift` asks for.
+        unsafe { at.cast::<u32>().read() }
+    }
+}
+
+// SAFETY: it is a place and a length.
+unsafe impl Lift for String {
+    unsafe fn lift(at: *const u8) -> String {
+        // SAFETY: by what `lift` asks for.
+        unsafe { text(at.cast::<*mut u8>().read(), at.add(size_of::<usize>()).cast::<usize>().read()) }
+    }
+}
+
+// SAFETY: so says the canonical ABI.
+unsafe impl Laid for ResourceVersionMatch {
+    const SIZE: usize = 1;
+    const ALIGN: usize = 1;
+}
+
+// SAFETY: it is the number of a case.
+unsafe impl Lift for ResourceVersionMatch {
+    unsafe fn lift(at: *const u8) -> ResourceVersionMatch {
+        // SAFETY: by what `lift` asks for.
+        match unsafe { at.read() } {
+            0 => ResourceVersionMatch::Exact,
+            _ => ResourceVersionMatch::NotOlderThan,
+        }
+    }
+}
+
+// SAFETY: the payload begins at a multiple of its alignment.
+unsafe impl<T: Lift> Lift for Option<T> {
+    unsafe fn lift(at: *const u8) -> Option<T> {
+        // SAFETY: by what `lift` asks for.
+        unsafe { (at.read() == 1).then(|| T::lift(at.add(T::ALIGN))) }
+    }
+}
+
+/// The arguments of `list-namespaced-pods`, which are so many that they come in memory: a handle, a namespace, and options.
+pub struct ListArguments {
+    /// The handle of a configuration.
+    pub config: u32,
+    /// `namespace`.
+    pub namespace: String,
+    /// `options`.
+    pub options: ListOptions,
+}
+
+macro_rules! lifted {
+    ($($record:ident { $($field:ident: $kind:ty,)* })*) => {$(
+        // SAFETY: so says the canonical ABI.
+        unsafe impl Laid for $record {
+            const SIZE: usize = align_to(size_of_fields(&[$((<$kind as Laid>::SIZE, <$kind as Laid>::ALIGN)),*]), Self::ALIGN);
+            const ALIGN: usize = largest(&[$(<$kind as Laid>::ALIGN),*]);
+        }
+
+        // SAFETY: each field begins at a multiple of its alignment, after the one before it.
+        unsafe impl Lift for $record {
+            unsafe fn lift(at: *const u8) -> $record {
+                let mut place = 0;
+                $(
+                    place = align_to(place, <$kind as Laid>::ALIGN);
+                    // SAFETY: by what `lift` asks for.
+                    let $field = unsafe { <$kind as Lift>::lift(at.add(place)) };
+                    place += <$kind as Laid>::SIZE;
+                )*
+                let _ = place;
+                $record { $($field),* }
+            }
+        }
+    )*};
+}
+
+lifted! {
+    ListArguments {
+        config: u32,
+        namespace: String,
+        options: ListOptions,
+    }
+    ListOptions {
+        label_selector: Option<String>,
+        field_selector: Option<String>,
+        limit: Option<u32>,
+        continue_token: Option<String>,
+        resource_version: Option<String>,
+        resource_version_match: Option<ResourceVersionMatch>,
+        timeout_seconds: Option<u32>,
+    }
+}

@@ -1,0 +1,72 @@
+//! What lists and watches are of: pods, as their record, or objects of any kind, as JSON.
+
+use super::event::{Event, json_event, pod_event};
+use super::message::{self, Message};
+use super::transcode::from_json;
+use super::{Encoding, json_alone, schema};
+use crate::request::{JSON, PROTOBUF_OR_JSON};
+use crate::types::{Error, Pod};
+
+/// What lists and watches are of.
+pub trait Object: Sized + 'static {
+    /// What it may come as: the header `Accept`.
+    const ACCEPT: &'static str;
+    /// What the `kind` of a list of them ends with; all of it, for those that are of one kind.
+    const LIST_KIND: &'static str;
+    /// What people call several of them.
+    const PLURAL: &'static str;
+
+    /// Whether it may come in this encoding.
+    fn takes(_: Encoding) -> Result<(), Error> {
+        Ok(())
+    }
+    /// One of a list's.
+    fn of_list(encoding: Encoding, item: &[u8]) -> Result<Self, String>;
+    /// An event of a watch's. An `ERROR` is an error.
+    fn event(encoding: Encoding, frame: &[u8]) -> Result<Event<Self>, Error>;
+}
+
+impl Object for Pod {
+    const ACCEPT: &'static str = PROTOBUF_OR_JSON;
+    const LIST_KIND: &'static str = "PodList";
+    const PLURAL: &'static str = "pods";
+
+    fn of_list(encoding: Encoding, item: &[u8]) -> Result<Pod, String> {
+        decode(encoding, item)
+    }
+
+    fn event(encoding: Encoding, frame: &[u8]) -> Result<Event<Pod>, Error> {
+        pod_event(encoding, frame)
+    }
+}
+
+/// An object of any kind: the JSON that the server sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JsonObject(pub Vec<u8>);
+
+impl Object for JsonObject {
+    const ACCEPT: &'static str = JSON;
+    const LIST_KIND: &'static str = "List";
+    const PLURAL: &'static str = "objects";
+
+    fn takes(encoding: Encoding) -> Result<(), Error> {
+        json_alone(encoding)
+    }
+
+    /// Whether it is an object, and JSON, is all that is looked at.
+    fn of_list(_: Encoding, item: &[u8]) -> Result<JsonObject, String> {
+        from_json::<schema::Typed>(item).map(|_| JsonObject(item.into()))
+    }
+
+    fn event(encoding: Encoding, frame: &[u8]) -> Result<Event<JsonObject>, Error> {
+        json_event(encoding, frame)
+    }
+}
+
+/// Decodes a message from either encoding.
+pub fn decode<M: Message>(encoding: Encoding, bytes: &[u8]) -> Result<M, String> {
+    match encoding {
+        Encoding::Json => from_json(bytes),
+        Encoding::Protobuf => message::decode(bytes).map_err(|e| e.to_string()),
+    }
+}
