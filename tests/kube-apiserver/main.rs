@@ -6,6 +6,7 @@ mod command;
 mod identity;
 mod lists;
 mod memory;
+mod objects;
 mod paging;
 mod paths;
 mod watching;
