@@ -2,9 +2,9 @@
 
 use crate::texts;
 use http::uri::PathAndQuery;
-use incluster_client::request::{self, JSON, Request};
+use incluster_client::request::{self, Collection, JSON, Request};
 use incluster_client::types::{ListOptions, WatchOptions};
-use incluster_core::Namespace;
+use incluster_core::{Namespace, Namespaces};
 use incluster_core::request_info::{RequestInfo, Verb};
 use percent_encoding::percent_decode_str;
 
@@ -27,14 +27,20 @@ pub fn request(data: &[u8]) {
         ("continue", &continue_token),
         ("resourceVersion", &resource_version),
     ];
+    if let Ok(collection) = Collection::at(&path) {
+        let list = request::list(&collection, &options, JSON);
+        let selected: Vec<_> = sent.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        assert!(list.path_and_query.starts_with(&path) && selected.is_empty() != list.path_and_query.contains('?'));
+    }
     if let Ok(parsed) = Namespace::parse(&namespace) {
-        let list = request::list_namespaced_pods(&parsed, &options, JSON);
+        let pods = Collection::pods(&Namespaces::One(parsed));
+        let list = request::list(&pods, &options, JSON);
         let not_empty: Vec<_> = sent.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         is_for(&list, &namespace, &not_empty);
         let table = request::as_table(list);
         is_for(&table, &namespace, &[&not_empty[..], &[("includeObject", "None")]].concat());
         let watch = WatchOptions { label_selector: Some(label_selector.clone()), ..WatchOptions::ALL };
-        let watch = request::watch_namespaced_pods(&parsed, &watch, Some(&resource_version), None, JSON);
+        let watch = request::watch(&pods, &watch, Some(&resource_version), None, JSON);
         let selector = (!label_selector.is_empty()).then_some(("labelSelector", &*label_selector));
         let rest = [("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", &*resource_version)];
         is_for(&watch, &namespace, &selector.into_iter().chain(rest).collect::<Vec<_>>());

@@ -30,7 +30,8 @@ fn apply(object: &Value) {
 }
 
 fn names(objects: &[Vec<u8>]) -> Vec<String> {
-    let name = |object: &Vec<u8>| serde_json::from_slice::<Value>(object).unwrap()["metadata"]["name"].as_str().unwrap().to_string();
+    let name =
+        |object: &Vec<u8>| serde_json::from_slice::<Value>(object).unwrap()["metadata"]["name"].as_str().unwrap().to_string();
     objects.iter().map(name).collect()
 }
 
@@ -105,7 +106,13 @@ async fn pods_of_all_namespaces() {
     assert_eq!(status(kubernetes(forbidden)).code, 403);
     kubectl(&["create", "serviceaccount", "everywhere", "--namespace", &home]);
     kubectl(&["create", "clusterrole", "everywhere", "--verb=list,watch", "--resource=pods"]);
-    kubectl(&["create", "clusterrolebinding", "everywhere", "--clusterrole=everywhere", &format!("--serviceaccount={home}:everywhere")]);
+    kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "everywhere",
+        "--clusterrole=everywhere",
+        &format!("--serviceaccount={home}:everywhere"),
+    ]);
     let volume = volume(&changes::token("everywhere"));
     let tenant = tenant(&volume);
     let list = tenant.list_namespaced_pods("*", &ListOptions::ALL).await.unwrap();
@@ -128,7 +135,8 @@ async fn pods_of_all_namespaces() {
 #[ignore = "it defines a resource for the whole cluster: not in that of KUBECONFIG"]
 async fn a_resource_of_ones_own() {
     let schema = serde_json::json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    let version = |name: &str, storage: bool| serde_json::json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    let version =
+        |name: &str, storage: bool| serde_json::json!({"name": name, "served": true, "storage": storage, "schema": schema});
     apply(&serde_json::json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.com"},
