@@ -154,7 +154,7 @@ impl<B, T> Changes<B, T> {
             }
             // It ends when the server has had enough, or restarts.
             (Connection::Open(stream), Event::End) => {
-                if let Err(failure) = self.lost(now, random, stream) {
+                if let Err(failure) = self.lost(now, random, stream, Duration::ZERO) {
                     return Some(Do::HandOut(Err(failure)));
                 }
             }
@@ -182,11 +182,12 @@ impl<B, T> Changes<B, T> {
                     Ok(None) => {}
                     Err(Error::Expired(expired)) => return Do::HandOut(Err(self.expired(expired))),
                     Err(error) if retry::worth_it(&error).is_some() => {
+                        let asked = retry::worth_it(&error).unwrap_or_default();
                         let connection = std::mem::replace(&mut self.connection, Connection::None);
                         // What comes after it, comes again.
                         self.disconnect();
                         if let Connection::Open(stream) = connection
-                            && let Err(failure) = self.lost(now, random, stream)
+                            && let Err(failure) = self.lost(now, random, stream, asked)
                         {
                             return Do::HandOut(Err(failure));
                         }
@@ -284,19 +285,22 @@ impl<B, T> Changes<B, T> {
         }
     }
 
-    /// The connection has ended: goes on after the last event, at once or after a wait.
-    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>) -> Result<(), Failure> {
+    /// The connection has ended: goes on after the last event, at once or after a wait, which may be `asked` for.
+    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>, asked: Duration) -> Result<(), Failure> {
         let lasted = now.instant.saturating_duration_since(stream.begun);
         let was_good = stream.fruitful || lasted > GOOD_CONNECTION;
         self.cut();
         if was_good {
             (self.fruitless, self.fruitless_since) = (0, None);
+            if !asked.is_zero() {
+                self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(asked, |left| left.min(asked))));
+            }
             return Ok(());
         }
         self.fruitless += 1;
         let since = *self.fruitless_since.get_or_insert(stream.begun);
         let policy = self.settings.retry_policy.get();
-        let (wait, elapsed) = (retry::backoff(self.fruitless, random), now.instant.saturating_duration_since(since));
+        let (wait, elapsed) = (asked + retry::backoff(self.fruitless, random), now.instant.saturating_duration_since(since));
         let is_late = elapsed + wait >= Duration::from_millis(policy.deadline.max(1).into());
         if is_late || policy.attempts.is_some_and(|most| self.fruitless >= most) {
             self.fruitless_since = None;

@@ -20,6 +20,8 @@ pub struct Pager {
     pages: u32,
     inconsistent: bool,
     restarted: bool,
+    /// Whether it has expired since the last page.
+    has_expired: bool,
 }
 
 /// What a page's place in its list is.
@@ -35,7 +37,8 @@ impl Pager {
     /// Begins a list. A limit in `options` is the size of a page.
     pub fn new(options: &ListOptions, paging: &PagingOptions) -> Pager {
         let or = |given: Option<u32>, default| given.filter(|n| *n > 0).unwrap_or(default);
-        let first = ListOptions { limit: Some(or(options.limit, PAGE)), ..options.clone() };
+        let continue_token = options.continue_token.clone().filter(|token| !token.is_empty());
+        let first = ListOptions { limit: Some(or(options.limit, PAGE)), continue_token, ..options.clone() };
         Pager {
             next: Some(first.clone()),
             first,
@@ -44,6 +47,7 @@ impl Pager {
             pages: 0,
             inconsistent: false,
             restarted: false,
+            has_expired: false,
         }
     }
 
@@ -64,12 +68,17 @@ impl Pager {
         }
         self.next = continue_token.map(|token| self.after(token.into()));
         self.pages += 1;
+        self.has_expired = false;
         Ok(Place { inconsistent: self.inconsistent, restarted: std::mem::take(&mut self.restarted) })
     }
 
     /// Decides what to do about a list that has expired, and gives that back if it is to fail.
     pub fn expired(&mut self, expired: Expired) -> Result<(), Error> {
         let asked_to_continue = self.next.as_ref().is_some_and(|options| options.continue_token.is_some());
+        // What expires again, before there is another page, would do so for ever.
+        if std::mem::replace(&mut self.has_expired, true) {
+            return Err(Error::Expired(expired));
+        }
         let default = if self.pages == 0 { OnExpired::Restart } else { OnExpired::Fail };
         match (self.on_expired.unwrap_or(default), &expired.continue_token) {
             // Without a token, it was the state that the caller named that has expired: there is no other to begin with.

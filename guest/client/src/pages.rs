@@ -29,7 +29,7 @@ impl From<Page<Pod>> for PodPage {
 
 impl From<Page<JsonObject>> for JsonPage {
     fn from(Page { listed, place: Place { inconsistent, restarted } }: Page<JsonObject>) -> JsonPage {
-        let Listed { items, api_version, kind, metadata } = listed;
+        let Listed { items, api_version, kind, metadata, .. } = listed;
         let items = items.into_iter().map(|JsonObject(json)| json).collect();
         let (resource_version, remaining_item_count) = (metadata.resource_version, metadata.remaining_item_count);
         JsonPage { api_version, kind, items, resource_version, remaining_item_count, inconsistent, restarted }
@@ -119,7 +119,9 @@ enum State<B> {
 impl<B, O: Object> Parts<B, O> {
     /// Begins a list; nothing is asked for yet.
     pub fn new(settings: Rc<Settings>, collection: Collection, options: &ListOptions) -> Result<Parts<B, O>, String> {
-        if options.limit.is_some_and(|limit| limit > 0) || options.continue_token.is_some() {
+        if options.limit.is_some_and(|limit| limit > 0)
+            || options.continue_token.as_deref().is_some_and(|token| !token.is_empty())
+        {
             return Err("a list that is not read page by page has neither limit nor continue-token".into());
         }
         let (options, items) = (options.clone(), Items::default());
@@ -143,6 +145,9 @@ impl<B, O: Object> Parts<B, O> {
     fn page(&mut self, listed: Listed<O>) -> Result<Page<O>, Error> {
         if listed.metadata.continue_token.is_some() {
             return Err(malformed("the server sends a part of the list, and was asked for all of it"));
+        }
+        if listed.count < self.items.skip {
+            return Err(malformed("the list has fewer objects than it had when it was asked for before, in the same state"));
         }
         let version = &listed.metadata.resource_version;
         match &self.version {
@@ -204,16 +209,13 @@ impl<B, O: Object> Machine<B> for Parts<B, O> {
             Do::HandOut(Err(failure)) => Do::HandOut(Err(failure)),
             Do::HandOut(Ok(())) => {
                 let listed = self.items.take();
-                // There is no more, and what there is has been handed over.
-                if listed.items.is_empty() && self.version.is_some() {
-                    self.state = State::Ended;
-                    return Do::HandOut(Ok(None));
-                }
+                // There may be no more, and what there is may have been handed over.
+                let is_over = listed.items.is_empty() && self.version.is_some();
                 let page = self.page(listed);
                 if page.is_ok() {
                     self.state = State::Ended;
                 }
-                Do::HandOut(page.map(Some).map_err(Failure::from))
+                Do::HandOut(page.map(|page| (!is_over).then_some(page)).map_err(Failure::from))
             }
         }
     }
@@ -337,6 +339,9 @@ mod tests {
         let (found, _) = parts(vec![begun(), gone]);
         assert!(matches!(found.last(), Some(Err(Error::Expired(_)))), "{found:?}");
         let (found, _) = parts(vec![begun(), Answer::whole("8", 1000, 1)]);
+        for answer in [Answer::whole("8", 300, 1), Answer::whole("7", 100, 1)] {
+            assert!(matches!(parts(vec![begun(), answer]).0.last(), Some(Err(Error::MalformedResponse(_)))));
+        }
         let says = r#"the list of resource version "7" goes on as of "8""#;
         assert_eq!(found.last(), Some(&Err(Error::MalformedResponse(says.into()))));
         let mut part = Answer::whole("7", 3, 1);

@@ -44,8 +44,11 @@ struct Waiting {
 }
 
 impl Waits {
-    /// Lets the work rest until one of these may be ready. Not, where it is this late, and none of them is.
+    /// Lets the work rest until one of these may be ready. Not, where it is this late: whoever waits has looked for what there is before.
     pub async fn wait(&self, ready: &[&Rc<Pollable>], until: Instant) -> bool {
+        if until <= Instant::now() {
+            return false;
+        }
         let ready = ready.iter().map(|ready| Rc::clone(ready)).collect();
         *self.0.borrow_mut() = Waiting { ready, until: Some(until), is_late: false };
         let mut is_first = true;

@@ -36,7 +36,7 @@ impl<B, O: Object> Watch<B, O> {
             let (collection, options) = (collection.clone(), options.clone());
             Box::new(move |from: Option<&str>, seconds| request::watch(&collection, &options, from, seconds, O::ACCEPT))
         };
-        let from = options.resource_version.clone().filter(|version| !version.is_empty());
+        let from = options.resource_version.clone().filter(|version| !matches!(&**version, "" | "0"));
         let seconds = options.timeout_seconds.filter(|seconds| *seconds > 0);
         let changes = Changes::new(settings.clone(), from, seconds, request, O::event);
         Watch { settings, collection, options: options.clone(), listing: None, changes }

@@ -21,11 +21,13 @@ pub struct Listed<O> {
     pub kind: String,
     /// `metadata`.
     pub metadata: schema::ListMeta,
+    /// How many objects have come by now, those that were not wanted and those that were handed over before among them.
+    pub count: usize,
 }
 
 impl<O> Default for Listed<O> {
     fn default() -> Self {
-        Listed { items: Vec::new(), api_version: String::new(), kind: String::new(), metadata: Default::default() }
+        Listed { items: Vec::new(), api_version: String::new(), kind: String::new(), metadata: Default::default(), count: 0 }
     }
 }
 
@@ -45,8 +47,7 @@ struct List<O> {
     encoding: Encoding,
     listed: Listed<O>,
     has_metadata: bool,
-    /// How many items have come, and how many of the first ones are not wanted.
-    count: usize,
+    /// How many of the first items are not wanted.
     skip: usize,
 }
 
@@ -58,7 +59,7 @@ impl<O: Object> ListDecoder<O> {
                 Encoding::Json => Splitter::Json(Default::default()),
                 Encoding::Protobuf => Splitter::Protobuf(Default::default()),
             },
-            list: List { encoding, listed: Listed::default(), has_metadata: false, count: 0, skip: 0 },
+            list: List { encoding, listed: Listed::default(), has_metadata: false, skip: 0 },
         }
     }
 
@@ -98,13 +99,9 @@ impl<O: Object> ListDecoder<O> {
             return Ok(None);
         }
         check_kind::<O>(&listed.kind)?;
-        let items = std::mem::take(&mut listed.items);
-        Ok(Some(Listed {
-            items,
-            api_version: listed.api_version.clone(),
-            kind: listed.kind.clone(),
-            metadata: listed.metadata.clone(),
-        }))
+        let (items, metadata) = (std::mem::take(&mut listed.items), listed.metadata.clone());
+        let (api_version, kind) = (listed.api_version.clone(), listed.kind.clone());
+        Ok(Some(Listed { items, api_version, kind, metadata, count: listed.count }))
     }
 }
 
@@ -129,8 +126,8 @@ impl<O: Object> List<O> {
                 listed.metadata = decode(self.encoding, bytes).map_err(|e| malformed(format!("the list's metadata: {e}")))?;
             }
             Part::Item(bytes) => {
-                let place = self.count;
-                self.count += 1;
+                let place = listed.count;
+                listed.count += 1;
                 if place < self.skip {
                     return Ok(());
                 }
@@ -251,7 +248,7 @@ mod tests {
     #[test]
     fn objects_of_any_kind() {
         let list = r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"a" : 1.50}, {}]}"#;
-        let Listed { items, api_version, kind, metadata } = listed::<JsonObject>(list).unwrap();
+        let Listed { items, api_version, kind, metadata, .. } = listed::<JsonObject>(list).unwrap();
         assert_eq!((&*api_version, &*kind, &*metadata.resource_version), ("v1", "ServiceList", "7"));
         assert_eq!(items.iter().map(|object| str::from_utf8(&object.0).unwrap()).collect::<Vec<_>>(), [r#"{"a" : 1.50}"#, "{}"]);
         for no_list in [r#"{"kind":"Service","items":[]}"#, r#"{"items":[]}"#, r#"{"kind":"XList","items":[7]}"#] {
