@@ -228,7 +228,8 @@ impl Problem<'_> {
             Problem::Config(error) => error.check(),
             Problem::Transport(why, _) => why.check(),
             Problem::Denied(_) => "check the host's policy for this component",
-            Problem::InvalidArgument(_) | Problem::Other(_) => "check the arguments",
+            Problem::InvalidArgument(_) => "check the arguments",
+            Problem::Other(_) => "look at what the host has logged at that time",
             Problem::MalformedResponse(_) => "check what is between here and the API server",
             Problem::LimitExceeded(_) => "ask for less, with limit or a selector, or raise the host's limit",
         }

@@ -4,6 +4,7 @@
 //! Values alone: no clock, no file and no socket, and no type of the contract in `wit/`, of which each side has bindings of its own.
 //! What time it is, and what is in a file, callers say.
 
+pub mod calendar;
 pub mod claims;
 #[cfg(feature = "command-line")]
 pub mod command_line;

@@ -1,6 +1,7 @@
 //! Records as documents: pods in the JSON of the Kubernetes API.
 
 use crate::types;
+use incluster_core::calendar::SECONDS_OF_2000_YEARS;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -68,7 +69,6 @@ fn value(of: &Option<impl Serialize>) -> Option<Value> {
 }
 
 fn time(seconds: &Option<i64>) -> Option<Value> {
-    // What is before 1970, humantime does not write. The calendar is the same again after 400 years, and so after 2000.
     let (shifted, years) =
         if (*seconds)? < 0 { ((*seconds)?.checked_add(SECONDS_OF_2000_YEARS)?, 2000) } else { ((*seconds)?, 0) };
     let since_1970 = Duration::from_secs(u64::try_from(shifted).ok()?);
@@ -78,9 +78,6 @@ fn time(seconds: &Option<i64>) -> Option<Value> {
     let year: u32 = text.get(..4)?.parse().ok()?;
     Some(format!("{:04}{}", year.checked_sub(years)?, text.get(4..)?).into())
 }
-
-/// Each 400 years have 146,097 days.
-const SECONDS_OF_2000_YEARS: i64 = 5 * 146_097 * 86_400;
 
 fn texts(of: &[String]) -> Option<Value> {
     list(of, Clone::clone)

@@ -2,6 +2,7 @@
 
 use super::message::{self, Message};
 use super::wire::{put_bytes, put_message, put_varint};
+use incluster_core::calendar::SECONDS_OF_2000_YEARS;
 use serde::de::{DeserializeSeed, Deserializer, Error, Expected, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::time::SystemTime;
@@ -216,14 +217,10 @@ fn seconds_since_1970(time: &str) -> Option<i64> {
         i64::try_from(since_1970.as_secs()).ok()
     };
     match time.get(..4).and_then(|year| year.parse::<u16>().ok()) {
-        // What is before 1970, humantime does not take. The calendar is the same again after 400 years, and so after 2000.
         Some(year @ ..1970) => Some(since_1970(&format!("{:04}{}", year + 2000, time.get(4..)?))? - SECONDS_OF_2000_YEARS),
         _ => since_1970(time),
     }
 }
-
-/// Each 400 years have 146,097 days.
-const SECONDS_OF_2000_YEARS: i64 = 5 * 146_097 * 86_400;
 
 /// A key, as the field that has this name.
 struct Name(&'static [Field]);
