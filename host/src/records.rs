@@ -259,3 +259,22 @@ fn container_state(state: &types::ContainerState) -> Object {
         )]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_are_written_too() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (-2_203_891_200, "1900-03-01T00:00:00Z"),
+            (-62_135_596_799, "0001-01-01T00:00:01Z"),
+            (1_700_000_001, "2023-11-14T22:13:21Z"),
+        ] {
+            assert_eq!(time(&Some(seconds)), Some(text.into()));
+        }
+        assert_eq!((time(&None), time(&Some(i64::MIN))), (None, None));
+    }
+}
