@@ -27,23 +27,28 @@ test: setup-clang
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
-    cargo clippy {{release}} -p incluster-cli -p incluster-standalone -p gateway --test pods --test real --test soak --test cli --test page -- -D warnings
+    cargo clippy {{release}} --workspace --test pods --test real --test soak --test cli --test page -- -D warnings
     cargo clippy {{release}} -p incluster --lib -- -D warnings
     cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
     cargo fetch --quiet --locked
     tools/cargo-deny.sh --offline check bans licenses sources
 
+# Render wit/ as docs/contract.md
+wit-docs: setup-clang
+    WRITE_CONTRACT_DOCS=1 cargo test {{release}} --workspace --test it contract_docs
+
 # Ask the RustSec database about all dependencies, which needs the network
 advisories:
     tools/cargo-deny.sh check advisories
 
-# Put the components and the binary into dist/
+# Put the components, the examples' among them, and the binary into dist/
 dist: setup-clang
     cargo rustc {{release}} -p incluster-cli --features standalone --bin incluster -- {{packed}}
-    cargo build {{release}} -p gateway -p extensions
+    # An example brings the features of all of the workspace, as `just test` builds it, so that wasmtime is not compiled again; and the extensions.
+    cargo build {{release}} --workspace --bin gateway --example list
     mkdir -p dist
-    cp target/extensions/wasm32-wasip2/component/sticky.wasm dist/
+    cp target/extensions/wasm32-wasip2/component/{sticky,controller}.wasm dist/
     cp target/release/incluster dist/
     cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
     cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm dist/
@@ -165,12 +170,16 @@ gateway-bench: setup
 package: setup-clang
     tools/package.sh
 
+# Pack the contract into dist/ as a WIT package, twice, and compare
+wit-package:
+    @tools/wit-package.sh
+
 # Show that the packages are enough to build and run a program, without this repository, its target and a network
 test-packages: setup-clang
     tests/packages/run.sh
 
 # What is slow and seldom fails: before a release
-release-check: gateway-page loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 test-packages test-cluster demo-cluster (soak "600")
+release-check: gateway-page loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli

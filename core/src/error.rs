@@ -210,6 +210,22 @@ impl Problem<'_> {
         }
     }
 
+    /// Whether the same call may fare better a bit later: the API server was busy, or could not be reached.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Problem::Api { code, .. } => matches!(code, 429 | 500 | 502 | 503 | 504),
+            Problem::Transport(why, _) => matches!(
+                why,
+                Transport::NameNotResolved
+                    | Transport::ConnectionRefused
+                    | Transport::Unreachable
+                    | Transport::Timeout
+                    | Transport::ConnectionLost
+            ),
+            _ => false,
+        }
+    }
+
     /// What to check first, without a full stop.
     pub fn check(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use incluster_core::{ConfigError, text};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wasmtime::WasmBacktrace;
+use wasmtime::{FrameSymbol, WasmBacktrace};
 
 /// Why a call failed. No variant ever carries a token.
 #[derive(Debug)]
@@ -156,13 +156,31 @@ impl Trap {
         let mut text = text::error(&error.root_cause());
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
             for (place, frame) in backtrace.frames().iter().take(text::MAX_NAMES).enumerate() {
-                let function = frame.func_name().map(text::name);
+                let function = frame.func_name().map(|name| text::name(&demangled(name)));
                 text += if place == 0 { ", in " } else { " < " };
                 text += &function.unwrap_or_else(|| format!("function {}", frame.func_index()));
+                // Of an engine that keeps them.
+                let found = |symbol: &FrameSymbol| Some((symbol.file()?.to_string(), symbol.line()?));
+                if let Some((file, line)) = frame.symbols().iter().rev().find_map(found) {
+                    // Its end says which file it is.
+                    let file = file.rmatch_indices('/').nth(2).map_or(&*file, |(at, _)| &file[at + 1..]);
+                    text += &format!(" ({}:{line})", text::name(file));
+                }
             }
         }
         Trap { code: error.downcast_ref().copied(), text: text::error(&text) }
     }
+}
+
+/// A function's name as its source has it.
+#[cfg(feature = "debug")]
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
+#[cfg(not(feature = "debug"))]
+fn demangled(name: &str) -> String {
+    name.into()
 }
 
 impl fmt::Display for Trap {
@@ -182,18 +200,7 @@ impl Error {
     /// that were used up are not told from an answer that is too large, and count as permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Kubernetes(failure) => match &failure.error {
-                types::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
-                types::Error::Transport(error) => matches!(
-                    error,
-                    types::TransportError::NameNotResolved(_)
-                        | types::TransportError::ConnectionRefused(_)
-                        | types::TransportError::Unreachable(_)
-                        | types::TransportError::Timeout(_)
-                        | types::TransportError::ConnectionLost(_)
-                ),
-                _ => false,
-            },
+            Error::Kubernetes(failure) => Problem::from(&failure.error).is_retryable(),
             Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) => true,
             #[cfg(feature = "extensions")]
             Error::Extension(error) => !error.is_permanent(),

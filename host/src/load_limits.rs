@@ -86,10 +86,11 @@ impl LoadLimits {
         bytes.saturating_mul(40).saturating_add(208 << 20).min(self.compile_memory)
     }
 
-    /// The processor time of the process that compiles a file of this size: 4 s, and 6 s for each whole MiB of it, at most
+    /// The processor time of the process that compiles a file of this size: 4 s, and 6 s for each MiB of it, at most
     /// [`LoadLimits::compile_cpu_time`].
     pub fn cpu_time_for(&self, bytes: u64) -> Duration {
-        Duration::from_secs((bytes >> 20).saturating_mul(6).saturating_add(4)).min(self.compile_cpu_time)
+        let milliseconds = (bytes.saturating_mul(6000) >> 20).saturating_add(4000);
+        Duration::from_millis(milliseconds).min(self.compile_cpu_time)
     }
 
     /// The largest that the compiled code of a file of this size may be, with what belongs to it, in bytes: 16 MiB, and 8 bytes for each
@@ -343,7 +344,8 @@ mod tests {
     #[test]
     fn a_larger_file_may_take_more_up_to_a_cap() {
         let limits = LoadLimits::default();
-        assert_eq!((limits.memory_for(0), limits.cpu_time_for(1_000_000)), (208 << 20, Duration::from_secs(4)));
+        assert_eq!((limits.memory_for(0), limits.cpu_time_for(0)), (208 << 20, Duration::from_secs(4)));
+        assert_eq!(limits.cpu_time_for(1 << 19), Duration::from_secs(7));
         assert_eq!((limits.memory_for(1 << 20), limits.cpu_time_for(1 << 20)), (248 << 20, Duration::from_secs(10)));
         assert_eq!((limits.memory_for(u64::MAX), limits.cpu_time_for(u64::MAX)), (1 << 30, Duration::from_secs(120)));
     }

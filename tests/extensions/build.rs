@@ -13,7 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .current_dir(&workspace)
         .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target_dir)
-        .args(["decode-guest", "extension-guests", "handler", "sticky", "unruly"].iter().flat_map(|package| ["-p", package]))
+        .args(
+            ["controller", "decode-guest", "extension-guests", "handler", "sticky", "unruly"]
+                .iter()
+                .flat_map(|package| ["-p", package]),
+        )
         // The outer build's flags are for another target. What decodes for the benchmarks is built as the plugin is.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128")
         .env_remove("RUSTFLAGS")
@@ -27,7 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         "benches/guest",
         "core",
         "guest/client",
+        "guest/extension",
         "tests/extensions",
+        "examples/controller",
         "examples/gateway/sticky",
         "examples/gateway/wit",
         "wit",

@@ -3,7 +3,7 @@
 use crate::tidy::files;
 
 /// Each room's manifest, and what of ours it may depend on, but for its tests.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("core/Cargo.toml", &[]),
     ("guest/client/Cargo.toml", &["incluster-core"]),
     ("guest/transport-http/Cargo.toml", &["incluster-core", "incluster-client"]),
@@ -16,9 +16,11 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ),
     ("guest/components/Cargo.toml", &[]),
     ("guest/standalone/Cargo.toml", &["incluster-components"]),
+    ("guest/extension/Cargo.toml", &["incluster-core"]),
     ("host/Cargo.toml", &["incluster-core", "incluster-components", "incluster-standalone"]),
     ("host/cli/Cargo.toml", &["incluster", "incluster-core"]),
     ("examples/gateway/Cargo.toml", &["incluster"]),
+    ("examples/controller/Cargo.toml", &["incluster-extension"]),
 ];
 
 /// What asks a system, and may not be in a room's sources, but for these files and for tests.

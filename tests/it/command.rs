@@ -10,15 +10,18 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs the binary with nothing in its environment.
-async fn incluster(args: &[&str]) -> Output {
-    run(Command::new(env!("CARGO_BIN_EXE_incluster")).args(args).env_clear()).await
+impl Output {
+    /// What a command prints, and how it ends.
+    pub async fn of(command: &mut Command) -> Output {
+        let output = command.stdin(Stdio::null()).output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Output { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
 }
 
-async fn run(command: &mut Command) -> Output {
-    let output = command.stdin(Stdio::null()).output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Output { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+/// Runs the binary with nothing in its environment.
+async fn incluster(args: &[&str]) -> Output {
+    Output::of(Command::new(env!("CARGO_BIN_EXE_incluster")).args(args).env_clear()).await
 }
 
 /// The binary, told of this testbed.
@@ -30,7 +33,7 @@ pub fn command_in(testbed: &Testbed, args: &[&str]) -> Command {
 }
 
 pub async fn in_testbed(testbed: &Testbed, args: &[&str]) -> Output {
-    let output = run(&mut command_in(testbed, args)).await;
+    let output = Output::of(&mut command_in(testbed, args)).await;
     let secret = TOKEN.rsplit('.').next().unwrap();
     assert!(!output.stdout.contains(secret) && !output.stderr.contains(secret));
     output
@@ -194,10 +197,10 @@ async fn the_environment_names_the_server() {
         .env("KUBERNETES_SERVICE_HOST", address.ip().to_string())
         .env("KUBERNETES_SERVICE_PORT", address.port().to_string());
     command.arg("--service-account-dir").arg(testbed.volume.path()).arg("pods");
-    assert_eq!(run(&mut command).await.status, 0);
+    assert_eq!(Output::of(&mut command).await.status, 0);
     command.env("KUBERNETES_SERVICE_PORT", "tcp://10.0.0.1:443");
     assert_eq!(
-        run(&mut command).await.stderr,
+        Output::of(&mut command).await.stderr,
         "incluster: not in a pod: KUBERNETES_SERVICE_PORT is \"tcp://10.0.0.1:443\", which is not a port\n"
     );
 }

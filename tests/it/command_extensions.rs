@@ -58,6 +58,29 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
 }
 
 #[tokio::test]
+async fn the_first_program_of_the_extension_librarys_readme_lists_pods() {
+    let readme = include_str!("../../guest/extension/README.md");
+    let program = include_str!("../extensions/guest/src/bin/pods.rs").split_once("\n\n").unwrap().1;
+    assert!(readme.contains(&format!("```rust,no_run\n{program}```\n")), "the README has another program");
+    assert!(include_str!("../../README.md").contains(&format!("```rust,ignore\n{program}```\n")), "the other README, too");
+    let testbed = Testbed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(at("pods.wasm"), extensions::PODS).unwrap();
+    std::fs::write(at("policy.yaml"), POLICY).unwrap();
+    let ran = in_testbed(&testbed, &["run", "--policy", &at("policy.yaml"), &at("pods.wasm")]).await;
+    assert_eq!((ran.status, &*ran.stderr), (0, ""));
+    assert!(ran.stdout.lines().count() == 7 && ran.stdout.contains("catalog-46f22f2a56-9e90c4 Running\n"), "{}", ran.stdout);
+    let request = testbed.server.requests().remove(0);
+    assert_eq!(request.query("labelSelector").as_deref(), Some("tier=edge"));
+    // A `main` that fails prints what was done, why it failed and what to check.
+    let denied = in_testbed(&testbed, &["run", &at("pods.wasm")]).await;
+    let text = "Error: failed to list pods in namespace shop: denied: ";
+    assert!(denied.status == 1 && denied.stderr.starts_with(text), "{}", denied.stderr);
+    assert!(denied.stderr.contains("check the host's policy for this component"), "{}", denied.stderr);
+}
+
+#[tokio::test]
 async fn check_says_what_there_is_to_know_before_a_component_runs() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();

@@ -10,10 +10,13 @@ mod command_extensions;
 mod command_streams;
 mod components;
 mod configuration;
+mod contract_docs;
+mod controller;
 #[path = "../transport/echoes.rs"]
 mod echoes;
 mod embedding;
 mod errors;
+mod extension_library;
 mod extension_worlds;
 mod extensions;
 #[path = "../transport/faults.rs"]
@@ -35,6 +38,7 @@ mod telemetry;
 mod tidy;
 #[path = "../transport/trust.rs"]
 mod trust;
+mod trying_out;
 #[path = "../transport/waiting.rs"]
 mod waiting;
 mod watching;

@@ -66,3 +66,7 @@ case $listed in *"Some(\"Running\")"*) ;; *) echo "packages: it has not listed t
 # The command line, too.
 (cd "$work/program" && cargo build --quiet --manifest-path "$work/vendor/$version/Cargo.toml" --config "$work/program/.cargo/config.toml" --target-dir target)
 "$work/program/target/debug/incluster" --version
+# It carries the crates that an extension depends on.
+"$work/program/target/debug/incluster" new "$work/hello" >/dev/null
+diff wit/client.wit "$work/hello/crates/incluster-extension/wit/client.wit"
+[ -e "$work/hello/crates/incluster-core/src/error.rs" ] || { echo "packages: it carries no crates" >&2; exit 1; }

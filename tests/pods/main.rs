@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod authorities;
+mod controller;
 mod deploy;
 mod disturbed;
 mod kubectl;

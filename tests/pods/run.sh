@@ -5,13 +5,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=$PWD/tests/cluster/cluster.py
-cargo test --quiet --release --locked -p incluster-cli --test pods --no-run
+# With the features of all of the workspace, as `just test` builds it: wasmtime is not compiled again.
+cargo test --quiet --release --locked --workspace --test pods --no-run
 . tests/cluster/own.sh
 for image in dist/images/*.tar; do "$cluster" load "$image"; done
 pods() {
   # Beside each other, but for those that disturb the cluster: they wait for kubelet more than for the processor.
   CLUSTER=$cluster INCLUSTER=$PWD/dist/incluster "$cluster" exec -- \
-    cargo test --release --locked --offline -p incluster-cli --test pods -- --nocapture --test-threads=4 "$@"
+    cargo test --release --locked --offline --workspace --test pods -- --nocapture --test-threads=4 "$@"
 }
 pods "$@"
 # What not every machine can show.

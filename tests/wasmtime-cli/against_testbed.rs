@@ -187,7 +187,7 @@ async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
 async fn the_readmes_commands_work() {
     let testbed = Testbed::start().await;
     let readme = include_str!("../../README.md").replace("\\\n", " ");
-    std::fs::write(FILES.path("plugin.wasm"), extensions::PROGRAM).unwrap();
+    std::fs::write(FILES.path("extension.wasm"), extensions::PROGRAM).unwrap();
     let compose = readme.lines().find_map(|line| line.strip_prefix("$ incluster compose --standalone ")).unwrap();
     let mut composing = Command::new(variable("INCLUSTER"));
     composing.args(["compose", "--standalone"]).args(compose.split_whitespace()).current_dir(FILES.path(""));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod against_testbed;
+mod controller;
 mod real;
 
 use incluster::SERVICE_ACCOUNT_DIR;

@@ -9,8 +9,10 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
   WASMTIME=$(tools/wasmtime-cli.sh)
   INCLUSTER=$PWD/target/release/incluster
   export WASMTIME INCLUSTER
-  cargo build --quiet --release --locked -p incluster-cli --features standalone
-  cargo test --release --locked -p incluster-standalone --test cli -- against_testbed::
+  # With the features of all of the workspace, as `just test` builds it, which an example brings: wasmtime is not compiled again. The command has
+  # a binary of the same name.
+  cargo build --quiet --release --locked --workspace --exclude incluster-command --features incluster-cli/standalone --bin incluster --example list
+  cargo test --release --locked --workspace --test cli -- against_testbed
   . tests/cluster/own.sh
   "$cluster" exec -- "${BASH_SOURCE[0]}"
   exit
@@ -31,7 +33,7 @@ REAL_CA=$CLUSTER_DIR/ca.crt
 REAL_TOKEN=$(kubectl --namespace shop create token lister)
 KUBECTL=kubectl
 export REAL_HOST REAL_PORT REAL_CA REAL_TOKEN KUBECTL
-run() { cargo test --release --locked --offline -p incluster-standalone --test cli -- real::; }
+run() { cargo test --release --locked --offline --workspace --test cli -- real::; }
 echo "test-wasmtime-cli: kube-apiserver with an RSA certificate"
 run
 # The API server takes a changed certificate while it runs.

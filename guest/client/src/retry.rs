@@ -1,6 +1,7 @@
 //! Which failures are worth another try, and when.
 
-use crate::types::{Error, Failure, TransportError};
+use crate::types::{Error, Failure};
+use incluster_core::error::Problem;
 use std::time::Duration;
 
 /// The longest first wait; each further one may be twice as long.
@@ -13,19 +14,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 ///
 /// A certificate that is not trusted, a redirect or a refusal will be the same the next time.
 pub fn worth_it(error: &Error) -> Option<Duration> {
-    match error {
-        Error::Api(status) if matches!(status.code, 429 | 500 | 502 | 503 | 504) => {
-            Some(Duration::from_secs(status.retry_after_seconds.unwrap_or(0).into()))
-        }
-        Error::Transport(
-            TransportError::NameNotResolved(_)
-            | TransportError::ConnectionRefused(_)
-            | TransportError::Unreachable(_)
-            | TransportError::Timeout(_)
-            | TransportError::ConnectionLost(_),
-        ) => Some(Duration::ZERO),
-        _ => None,
-    }
+    Problem::from(error).is_retryable().then(|| match error {
+        Error::Api(status) => Duration::from_secs(status.retry_after_seconds.unwrap_or(0).into()),
+        _ => Duration::ZERO,
+    })
 }
 
 /// The wait after so many attempts: exponential, with full jitter from a random number, so that callers that failed
@@ -49,7 +41,7 @@ pub fn gave_up(error: Error, attempts: u32, elapsed: Duration) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Status;
+    use crate::types::{Status, TransportError};
 
     fn status(code: u16, retry_after_seconds: Option<u32>) -> Error {
         let message = "busy".into();

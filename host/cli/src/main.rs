@@ -1,6 +1,8 @@
 //! `incluster`: runs the command component, or an extension, in a sandbox, in a pod or against any API server.
 
 mod options;
+mod project;
+mod stand_in;
 
 use incluster::policy::Policy;
 use incluster::{
@@ -10,7 +12,8 @@ use incluster::{
 use incluster_core::command_line::Command;
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use options::{Action, Check, Compose, File, Format, Options, Run};
+use options::{Action, Check, Compose, File, Format, Options};
+use stand_in::StandIn;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,6 +23,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::time::uptime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// An error's text: whoever ran the command reads it, and nobody looks into it.
 type Failure = Box<dyn std::error::Error>;
@@ -81,22 +90,27 @@ fn say(text: String) {
 }
 
 async fn execute(options: Options) -> Result<i32, Failure> {
-    if let Action::Wit(dir) = &options.action {
-        return write_contract(dir);
+    match &options.action {
+        Action::Wit(dir) => return write_contract(dir),
+        Action::New(dir) => return print(&project::write(dir)?).map(|()| 0),
+        _ => {}
+    }
+    let is_debugged = matches!(&options.action, Action::Run(run) if run.is_debugged);
+    if is_debugged {
+        show_requests();
     }
     if let Some(address) = options.metrics {
         serve_metrics(address)?;
     }
     let limits = match &options.action {
-        Action::Run(Run { file, .. }) | Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => {
-            file.limits.clone()
-        }
-        Action::Own(..) | Action::Wit(_) => LoadLimits::default(),
+        Action::Run(run) => run.file.limits.clone(),
+        Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => file.limits.clone(),
+        Action::Own(..) | Action::New(_) | Action::Wit(_) => LoadLimits::default(),
     };
     // The program itself, also after its file was replaced by another version's.
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
-    let runtime =
-        Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler).load_limits(limits).build()?;
+    let runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler).load_limits(limits);
+    let runtime = runtime.debug(is_debugged).build()?;
     let signal = end_by_signal(&runtime)?;
     let done = act(&runtime, options).await;
     match signal.load(Ordering::Relaxed) {
@@ -107,14 +121,14 @@ async fn execute(options: Options) -> Result<i32, Failure> {
 }
 
 async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
-    let tenant =
-        |name: &str, server| Tenant::builder(runtime, name).server(server).service_account_dir(options.service_account_dir);
+    let tenant = |name: &str, server, dir: &Path| Tenant::builder(runtime, name).server(server).service_account_dir(dir);
     let server = || {
         options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
     };
     match options.action {
         Action::Compose(compose) => write_composition(runtime, &compose).await,
-        Action::Wit(dir) => write_contract(&dir),
+        // These ask nothing.
+        Action::New(_) | Action::Wit(_) => Ok(0),
         Action::Check(check) => print_inspection(runtime, &check).await,
         Action::Own(args, command) => {
             // These must not need a pod.
@@ -122,15 +136,25 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             let server = if needs_none { Server::new("localhost", 443)? } else { server()? };
             // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
             let limits = CallLimits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..CallLimits::default() };
-            let tenant = tenant(TENANT, server).limits(limits).policy(Policy::allow_all()).token_access(TokenAccess::Portable);
+            let tenant = tenant(TENANT, server, &options.service_account_dir)
+                .limits(limits)
+                .policy(Policy::allow_all())
+                .token_access(TokenAccess::Portable);
             Ok(tenant.build()?.run_command(&args).await?)
         }
         Action::Run(run) => {
             let bytes = read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?;
-            let server = server()?;
+            let stand_in = match &run.pods {
+                Some(file) => Some(StandIn::start(file).await?),
+                None => None,
+            };
+            let (server, dir) = match &stand_in {
+                Some(stand_in) => (stand_in.server.clone(), stand_in.service_account_dir()),
+                None => (server()?, &*options.service_account_dir),
+            };
             let extension = runtime.extension(TENANT, &bytes, &names(&run.file)).await.map_err(|e| in_file(&run.file, &e))?;
             let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
-            let tenant = tenant(&name, server).limits(run.limits).policy(run.policy).build()?;
+            let tenant = tenant(&name, server, dir).limits(run.limits).policy(run.policy).build()?;
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
         }
     }
@@ -197,12 +221,24 @@ async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failu
             input::json(serde_json::to_string_pretty(&json)? + "\n")
         }
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?;
+    print(&text)?;
     let is_imported = |name: &&String| inspection.imports.iter().any(|import| import.is_named(name));
     for name in file.allowed.iter().filter(|name| !is_imported(name)) {
         say(format!("incluster: note: --allow {}: it imports nothing of this name\n", input::printable(name)));
     }
     Ok(inspection.problem.is_some().into())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("failed to write to standard output: {e}"))?)
+}
+
+/// Writes what the library reports about calls and requests to standard error.
+fn show_requests() {
+    let ours = Targets::new().with_target("incluster", LevelFilter::DEBUG);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let lines = lines.with_timer(uptime()).with_span_events(FmtSpan::CLOSE);
+    tracing_subscriber::registry().with(lines.with_filter(ours)).init();
 }
 
 fn names(file: &File) -> Vec<&str> {

@@ -6,13 +6,14 @@ use incluster_core::command_line::{self, Command};
 use lexopt::{Arg, Error, Parser, ValueExt};
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub const HELP: &str = "\
 Extensions: components of your own. They are not trusted: they run in a sandbox, with what the options permit and nothing else.
   run EXTENSION.wasm [ARGS]      Compose it with the client, and run it; it must export wasi:cli/run. It does not have the token:
                                  the host puts that on the requests that the policy permits
+  new DIR                        Write a project of an extension to DIR, which builds and runs, and say how
   check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it holds
                                  of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
   compose [--standalone] EXTENSION.wasm -o OUT.wasm
@@ -24,6 +25,10 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
 Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
 Options of run (before EXTENSION.wasm):
+      --pods FILE                Try it without a cluster: the pods of this file, as `kubectl get pods -o json` or -o yaml prints
+                                 them, are all that there is. What changes in the file is watched. YAML may have 1 MiB, JSON 128
+      --debug                    Show on standard error each request with its decision, and what the run cost; and in the text of a
+                                 trap, functions, files and lines, as far as the extension was built with them
       --policy FILE              What it may ask the API server for, in YAML or JSON [default: nothing]
       --memory MIB               Linear memory [default: 256]
       --cpu-time TIME            Computing, for example 500ms; or none, for no limit [default: 10s]
@@ -31,6 +36,9 @@ Options of run (before EXTENSION.wasm):
       --response-mib MIB         The body of one answer [default: 256]
       --requests-per-second N    Requests to the API server [default: 1000]
       --open-streams N           Answers waited for or read at once [default: 64]
+
+Options of new:
+      --language LANGUAGE        rust [default: rust]
 
 Options of check (before EXTENSION.wasm):
   -o, --output FORMAT            text or json [default: text]
@@ -58,9 +66,11 @@ pub struct Options {
 pub enum Action {
     /// A command of the component that comes with the host: what it is given, and the same, understood.
     Own(Vec<String>, Command),
-    Run(Run),
+    Run(Box<Run>),
     Check(Check),
     Compose(Compose),
+    /// `incluster new`: to this folder.
+    New(PathBuf),
     /// `incluster wit`: to this folder.
     Wit(PathBuf),
 }
@@ -78,6 +88,9 @@ pub struct Run {
     pub file: File,
     pub policy: Policy,
     pub limits: Limits,
+    /// Whose pods take a cluster's place.
+    pub pods: Option<PathBuf>,
+    pub is_debugged: bool,
     pub args: Vec<String>,
 }
 
@@ -122,7 +135,12 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
                 options.metrics = Some(parser.value()?.parse_with(|text| text.parse().map_err(invalid))?);
             }
             Arg::Value(name) if name == "run" => {
-                options.action = run(parser)?;
+                let run = run(parser)?;
+                let is_elsewhere = options.server.is_some() || options.service_account_dir != Path::new(SERVICE_ACCOUNT_DIR);
+                if is_elsewhere && matches!(&run, Action::Run(run) if run.pods.is_some()) {
+                    return Err("--pods takes the place of --server and --service-account-dir".into());
+                }
+                options.action = run;
                 return Ok(options);
             }
             Arg::Value(name) if name == "check" => {
@@ -131,6 +149,10 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
             }
             Arg::Value(name) if name == "compose" => {
                 options.action = compose(parser)?;
+                return Ok(options);
+            }
+            Arg::Value(name) if name == "new" => {
+                options.action = new(parser)?;
                 return Ok(options);
             }
             Arg::Value(name) if name == "wit" => {
@@ -164,12 +186,36 @@ fn wit(mut parser: Parser) -> Result<Action, Error> {
     }
 }
 
+fn new(mut parser: Parser) -> Result<Action, Error> {
+    let mut dir = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("language") => {
+                parser.value()?.parse_with(|text| if text == "rust" { Ok(()) } else { Err("--language takes rust") })?;
+            }
+            Arg::Value(value) if dir.is_none() => dir = Some(value.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    dir.map(Action::New).ok_or_else(|| "new takes the folder to write the project to".into())
+}
+
 fn run(mut parser: Parser) -> Result<Action, Error> {
-    let mut run = Run { file: File::default(), policy: Policy::deny_all(), limits: Limits::default(), args: Vec::new() };
+    let mut run = Run {
+        file: File::default(),
+        policy: Policy::deny_all(),
+        limits: Limits::default(),
+        pods: None,
+        is_debugged: false,
+        args: Vec::new(),
+    };
     let limits = &mut run.limits;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(help()),
+            Arg::Long("pods") => run.pods = Some(parser.value()?.into()),
+            Arg::Long("debug") => run.is_debugged = true,
             Arg::Long("policy") => run.policy = read_yaml("--policy", &mut parser)?,
             Arg::Long("memory") => limits.call.memory = mebibytes("--memory", &mut parser)?,
             Arg::Long("response-mib") => limits.request.response_bytes = mebibytes("--response-mib", &mut parser)? as u64,
@@ -185,7 +231,7 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
             Arg::Value(path) => {
                 run.file.path = path.into();
                 run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
-                return Ok(Action::Run(run));
+                return Ok(Action::Run(run.into()));
             }
             other => return Err(other.unexpected()),
         }

@@ -44,6 +44,7 @@ impl Exchange {
             method = shortened(request.method.as_str(), &telling.secrets),
             path = shortened(request.uri.path(), &telling.secrets),
             verb = Empty,
+            denied = Empty,
             attempt,
             status = Empty,
             bytes = Empty,
@@ -66,6 +67,7 @@ impl Exchange {
     /// The request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
         let error = self.freed(error);
+        self.span.record("denied", reason);
         let _entered = self.span.clone().entered();
         let tenant = &self.tenant;
         if is_limit {

@@ -10,6 +10,7 @@ use incluster_core::server::{HOST_VARIABLE, PORT_VARIABLE};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tracing::Span;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
@@ -218,6 +219,7 @@ impl ResourceLimiter for Ctx {
             return Ok(false);
         }
         self.memory = all;
+        Span::current().record("memory_bytes", all);
         Ok(true)
     }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod compile;
 pub(crate) mod ctx;
+#[cfg(feature = "debug")]
+pub(crate) mod debug;
 pub(crate) mod linker;
 #[cfg(feature = "extensions")]
 pub(crate) mod loader;

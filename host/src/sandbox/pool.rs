@@ -1,11 +1,10 @@
 //! How much room there is for sandboxes.
 
-use super::compile;
 use crate::error::Error;
 use crate::figures::TARGET;
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
-use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// The room that a [`Runtime`](crate::Runtime) has for sandboxes. Address space is reserved for all of it, up to 4 GiB for each memory of each
 /// place; memory is used as guests use it.
@@ -76,11 +75,11 @@ impl Pool {
     }
 
     /// An engine with this room, or with half of it, and so on: how many places it has.
-    pub(crate) fn engine(&self, state: usize) -> Result<(Engine, u16), Error> {
-        with_fewer(self.places, |places| self.engine_with(places, state)).map_err(Error::Runtime)
+    pub(crate) fn engine(&self, state: usize, config: &Config) -> Result<(Engine, u16), Error> {
+        with_fewer(self.places, |places| self.engine_with(places, state, config.clone())).map_err(Error::Runtime)
     }
 
-    fn engine_with(&self, places: u16, state: usize) -> wasmtime::Result<Engine> {
+    fn engine_with(&self, places: u16, state: usize, mut config: Config) -> wasmtime::Result<Engine> {
         let all = |each: u32| each.saturating_mul(places.into());
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(places.into())
@@ -97,7 +96,6 @@ impl Pool {
             .max_component_instance_size(state)
             .max_memory_size(4 << 30)
             .table_elements(self.table_elements);
-        let mut config = compile::configuration();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
     }

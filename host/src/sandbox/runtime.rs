@@ -1,5 +1,6 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
+use super::compile;
 #[cfg(feature = "extensions")]
 use super::loader::Compiler;
 use super::pool::{self, Pool};
@@ -13,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Config, Engine};
 
 /// `incluster-plugin.wasm`: exports `incluster:kubernetes/client`. For engines other than [`Runtime::engine`].
 pub const PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.wasm"));
@@ -76,6 +77,8 @@ pub struct RuntimeBuilder {
     engine: Option<Engine>,
     #[cfg(feature = "extensions")]
     loading: Loading,
+    #[cfg(feature = "debug")]
+    debug: bool,
 }
 
 impl RuntimeBuilder {
@@ -108,6 +111,24 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether the text of an extension's trap names the functions, files and lines of its source, as far as the extension was built with
+    /// them. It does not by default: code and its tables take more memory so, and the client is compiled again, which takes a second. It is
+    /// for authors of extensions, and not for hosts that run those of others. An engine of the embedder's own stays as it is.
+    #[cfg(feature = "debug")]
+    pub fn debug(mut self, debug: bool) -> Self {
+        self.debug = debug;
+        self
+    }
+
+    /// What the engine is made with.
+    fn configuration(&self) -> Config {
+        #[cfg(feature = "debug")]
+        if self.debug {
+            return super::debug::configuration();
+        }
+        compile::configuration()
+    }
+
     /// The runtime. Unless there is an engine already, this starts the thread that interrupts guests which run too long; it ends with the
     /// runtime's last clone, and sleeps while nothing runs under a [`Tenant`](crate::Tenant)'s limits.
     ///
@@ -116,6 +137,7 @@ impl RuntimeBuilder {
     /// [`Error::Runtime`], where the engine cannot be set up; [`Error::Limits`] and [`Error::LoadLimits`], where limits make no sense.
     pub fn build(self) -> Result<Runtime, Error> {
         self.pool.check()?;
+        let config = self.configuration();
         #[cfg(not(feature = "extensions"))]
         let (pool, state) = (self.pool, pool::STATE);
         #[cfg(feature = "extensions")]
@@ -127,7 +149,7 @@ impl RuntimeBuilder {
             // What it has room for, its owner knows.
             Some(engine) => (engine, pool.places, None),
             None => {
-                let (engine, places) = pool.engine(state)?;
+                let (engine, places) = pool.engine(state, &config)?;
                 let ticks = ticks(&engine)?;
                 (engine, places, Some(Arc::new(ticks)))
             }

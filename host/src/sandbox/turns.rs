@@ -8,9 +8,9 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio_util::sync::PollSemaphore;
+use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 /// A tenant may compute for this part of the time without taking turns: a fiftieth of one processor,
@@ -54,10 +54,18 @@ impl Turns {
     ) -> Result<T, Error> {
         let mut call = pin!(call);
         let mut computed = Duration::ZERO;
-        let mut turns = PollSemaphore::new(self.busy.clone());
+        // A turn may be given to a call that does not ask any more: one that is not busy by now gives it back. A call that nobody polls, as its
+        // future is kept and not awaited, cannot: so each wait ends, and a tenant of which nothing computes is not busy then.
+        let mut waits = None;
         // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
         let metered = poll_fn(|cx| {
-            let _turn = if self.is_busy(Instant::now()) { ready!(turns.poll_acquire(cx)) } else { None };
+            let mut turn = None;
+            while turn.is_none() && self.is_busy(Instant::now()) {
+                let wait = || Box::pin(timeout(FORGIVEN, self.busy.clone().acquire_owned()));
+                turn = ready!(waits.get_or_insert_with(wait).as_mut().poll(cx)).ok();
+                waits = None;
+            }
+            waits = None;
             let _computing = computing();
             let begun = Instant::now();
             let polled = call.as_mut().poll(cx);
@@ -71,7 +79,7 @@ impl Turns {
                 Poll::Pending => Poll::Pending,
             }
         });
-        let ended = tokio::time::timeout(limits.wall_time, metered).await.unwrap_or(Err(Error::WallTime(limits.wall_time)));
+        let ended = timeout(limits.wall_time, metered).await.unwrap_or(Err(Error::WallTime(limits.wall_time)));
         Span::current().record("computed_seconds", computed.as_secs_f64());
         ended
     }
@@ -91,11 +99,12 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use std::future::pending;
 
-    /// Computes for so long, in polls of 10 ms.
-    async fn compute(time: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
+    /// Computes in this many polls, each of 10 ms, or of more where the machine is busy.
+    async fn compute(polls: u32) {
+        for _ in 0..polls {
             let turn = Instant::now();
             while turn.elapsed() < Duration::from_millis(10) {
                 std::hint::spin_loop();
@@ -109,12 +118,12 @@ mod tests {
         let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
         let (long, short) = (Turns::beside(busy.clone()), Turns::beside(busy.clone()));
         let other = busy.clone().acquire_owned().await.unwrap();
-        let mut waits = pin!(long.run(&limits, || (), compute(AT_ONCE * 4)));
+        let mut waits = pin!(long.run(&limits, || (), compute(8)));
         tokio::select! {
             biased;
             _ = &mut waits => panic!("it did not wait"),
             // It comes to its end once the long one waits.
-            done = async { compute(AT_ONCE * 5).await; short.run(&limits, || (), compute(Duration::ZERO)).await } => assert!(done.is_ok()),
+            done = async { compute(10).await; short.run(&limits, || (), compute(0)).await } => assert!(done.is_ok()),
         }
         drop(other);
         assert!(waits.await.is_ok());
@@ -122,9 +131,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_turn_is_given_back_by_whoever_needs_none_any_more() {
+        let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
+        let turns = Turns::beside(busy.clone());
+        let other = busy.clone().acquire_owned().await.unwrap();
+        let mut call = pin!(turns.run(&limits, || (), async {
+            compute(8).await;
+            pending::<()>().await;
+        }));
+        for _ in 0..20 {
+            assert!((&mut call).now_or_never().is_none());
+        }
+        drop(other);
+        assert_eq!(busy.available_permits(), 0, "the turn is the call's");
+        for _ in 0..20 {
+            *turns.even.lock().unwrap() = Instant::now();
+            assert!((&mut call).now_or_never().is_none());
+        }
+        assert_eq!(busy.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_nobody_gives_back_holds_nobody_up_for_long() {
+        let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
+        let _kept = busy.clone().acquire_owned().await.unwrap();
+        let (turns, begun) = (Turns::beside(busy), Instant::now());
+        *turns.even.lock().unwrap() = begun + FORGIVEN;
+        assert!(turns.run(&limits, || (), async {}).await.is_ok());
+        assert_eq!(begun.elapsed(), FORGIVEN);
+    }
+
+    #[tokio::test]
     async fn to_wait_for_a_turn_is_not_to_compute_but_it_takes_time() {
         let limits = CallLimits { wall_time: Duration::from_millis(100), ..CallLimits::default() };
-        let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, || (), compute(Duration::from_secs(60))).await;
+        let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, || (), compute(6000)).await;
         assert!(matches!(ended, Err(Error::WallTime(_))));
     }
 

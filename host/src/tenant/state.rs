@@ -171,7 +171,17 @@ impl State {
     fn span(&self, extension: Option<&str>) -> Span {
         let tenant = &*self.settings.name;
         let (warm, outcome) = (Empty, Empty);
-        tracing::info_span!(target: TARGET, "call", tenant, extension, warm, place_seconds = Empty, computed_seconds = Empty, outcome)
+        tracing::info_span!(
+            target: TARGET,
+            "call",
+            tenant,
+            extension,
+            warm,
+            place_seconds = Empty,
+            computed_seconds = Empty,
+            memory_bytes = Empty,
+            outcome
+        )
     }
 }
 

@@ -5,7 +5,16 @@ pub mod hostile;
 /// Exports `wasi:cli/run`. Its first argument says what it does: see `guest/src/bin/program.rs`.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/program.wasm"));
 
-/// The same, but it imports `wasi:http/outgoing-handler`, too, and sends what it finds wherever it can.
+/// Does with `incluster-extension` what its first argument says: see `guest/src/bin/library.rs`.
+pub const LIBRARY: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/library.wasm"));
+
+/// The first program of the README of `incluster-extension`.
+pub const PODS: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/pods.wasm"));
+
+/// `examples/controller`.
+pub const CONTROLLER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/controller.wasm"));
+
+/// As [`PROGRAM`], but it imports `wasi:http/outgoing-handler`, too, and sends what it finds wherever it can.
 pub const EXFILTRATE: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/exfiltrate.wasm"));
 
 /// Imports `wasi:sockets`.

@@ -12,6 +12,9 @@ use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 /// What the interfaces of the client's begin with.
 const CLIENT: &str = "incluster:kubernetes/";
 
+/// The interface of types, among them.
+const TYPES: &str = "incluster:kubernetes/types@";
+
 /// The client that a component is composed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Client {
@@ -138,6 +141,14 @@ fn compose_with(component: &[u8], client: &[u8], found: &Inventory) -> Result<Ve
         graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| unfit(&e))?;
     }
     let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
+    // What it exports may have the contract's types in it, and a component's exports have no types but those that it exports or imports by
+    // name. Programs and handlers of WASI's have none.
+    if found.exports.iter().any(|name| !name.starts_with("wasi:")) {
+        for name in offered.iter().filter(|name| name.starts_with(TYPES)) {
+            let types = graph.alias_instance_export(plugin_instance, name).map_err(|e| malformed(&e))?;
+            graph.export(types, name).map_err(|e| malformed(&e))?;
+        }
+    }
     for name in &found.exports {
         let export = graph.alias_instance_export(extension_instance, name).map_err(|e| malformed(&e))?;
         graph.export(export, name).map_err(|e| malformed(&e))?;

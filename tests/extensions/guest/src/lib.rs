@@ -1,11 +1,10 @@
 //! An honest extension: picks an upstream among ready pods.
 
 mod bindings {
-    wit_bindgen::generate!({ path: ["../../../wit", "../wit"], world: "example:picker/picker", generate_all });
+    wit_bindgen::generate!({ path: "../wit" });
 }
 
-use bindings::incluster::kubernetes::client::{list_namespaced_pods, load_incluster_config};
-use bindings::incluster::kubernetes::types::{ListOptions, Pod};
+use incluster_extension::{Client, Error, Pod};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,18 +15,9 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 impl bindings::Guest for Picker {
     fn pick(namespace: String, selector: String, key: String) -> Result<String, String> {
         CALLS.fetch_add(1, Ordering::Relaxed);
-        let config = load_incluster_config().map_err(|e| format!("{e:?}"))?;
-        let options = ListOptions {
-            label_selector: Some(selector),
-            field_selector: None,
-            limit: None,
-            continue_token: None,
-            resource_version: None,
-            resource_version_match: None,
-            timeout_seconds: None,
-        };
-        let pods = list_namespaced_pods(&config, &namespace, &options).map_err(|e| format!("{e:?}"))?.items;
-        let ready: Vec<_> = pods.iter().filter(|pod| is_ready(pod)).collect();
+        let list = || Client::in_cluster()?.pods(&namespace).labels(&selector).list();
+        let pods = list().map_err(|error: Error| error.to_string())?;
+        let ready: Vec<_> = pods.items.iter().filter(|pod| is_ready(pod)).collect();
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let place = hasher.finish().checked_rem(ready.len() as u64).ok_or("no pod is ready")?;

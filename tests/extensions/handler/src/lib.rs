@@ -1,13 +1,25 @@
 //! An extension that answers HTTP requests: with the names of the pods in the namespace that the path is.
 
-wit_bindgen::generate!({
-    path: "../../../wit",
-    inline: "package example:handler; world handler { include incluster:kubernetes/extension@0.1.0; }",
-    generate_all,
-});
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package example:handler;
+            /// Functions that take the contract's own types.
+            interface pods {
+                use incluster:kubernetes/types@0.1.0.{pod};
+                names: func(pods: list<pod>) -> list<string>;
+            }
+            world handler {
+                export pods;
+            }
+        ",
+        with: { "incluster:kubernetes/types@0.1.0": incluster_extension::types },
+    });
+}
 
-use incluster::kubernetes::client::{list_namespaced_pods, load_incluster_config};
-use incluster::kubernetes::types::ListOptions;
+use bindings::exports::example::handler::pods::Guest as Pods;
+use incluster_extension::{Client, Error, Pod};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
@@ -16,9 +28,9 @@ struct Handler;
 impl Guest for Handler {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let (status, text) = match names(path.trim_start_matches('/')) {
+        let (status, text) = match list(path.trim_start_matches('/')) {
             Ok(names) => (200, names.join("\n")),
-            Err(error) => (502, error),
+            Err(error) => (502, error.to_string()),
         };
         let response = OutgoingResponse::new(Fields::new());
         response.set_status_code(status).expect("a status");
@@ -31,19 +43,17 @@ impl Guest for Handler {
     }
 }
 
-fn names(namespace: &str) -> Result<Vec<String>, String> {
-    let config = load_incluster_config().map_err(|e| format!("{e:?}"))?;
-    let all = ListOptions {
-        label_selector: None,
-        field_selector: None,
-        limit: None,
-        continue_token: None,
-        resource_version: None,
-        resource_version_match: None,
-        timeout_seconds: None,
-    };
-    let pods = list_namespaced_pods(&config, namespace, &all).map_err(|e| format!("{e:?}"))?;
-    Ok(pods.items.into_iter().map(|pod| pod.metadata.name).collect())
+fn list(namespace: &str) -> Result<Vec<String>, Error> {
+    let pods = Client::in_cluster()?.pods(namespace).list()?;
+    Ok(<Handler as Pods>::names(pods.items))
 }
+
+impl Pods for Handler {
+    fn names(pods: Vec<Pod>) -> Vec<String> {
+        pods.into_iter().map(|pod| pod.metadata.name).collect()
+    }
+}
+
+bindings::export!(Handler with_types_in bindings);
 
 wasip2::http::proxy::export!(Handler);

@@ -2,17 +2,14 @@
 
 mod bindings {
     wit_bindgen::generate!({
-        path: ["../../../wit", "../../../examples/gateway/wit"],
-        inline: "package example:unruly;
-                 world unruly { include incluster:kubernetes/extension@0.1.0; include example:gateway/picker@0.1.0; }",
-        world: "example:unruly/unruly",
-        generate_all,
+        path: "../../../examples/gateway/wit",
+        world: "picker",
     });
 }
 
 use bindings::example::gateway::ready_pods::list;
 use bindings::exports::example::gateway::upstream::{Guest, Refusal, Request};
-use bindings::incluster::kubernetes::client::{get_json, load_incluster_config};
+use incluster_extension::{Client, Json};
 use std::hint::black_box;
 
 struct Unruly;
@@ -35,8 +32,8 @@ impl Guest for Unruly {
             "teapot" => refused(418, "short and stout".into()),
             "nonsense" => refused(200, "not an error".into()),
             "secrets" => {
-                let config = load_incluster_config().expect("a configuration");
-                refused(403, format!("{:?}", get_json(&config, "/api/v1/namespaces/kube-system/secrets")))
+                let client = Client::in_cluster().expect("a configuration");
+                refused(403, format!("{:?}", client.get_at::<Json>("/api/v1/namespaces/kube-system/secrets")))
             }
             _ => list().into_iter().next().map(|pod| pod.name).ok_or(Refusal { status: 503, reason: "no pod is ready".into() }),
         }

@@ -1,13 +1,6 @@
 //! What it does is its first argument's to say. Most of it is hostile.
 
-wit_bindgen::generate!({
-    path: "../../../wit",
-    inline: "package example:program; world program { include incluster:kubernetes/extension@0.1.0; }",
-    generate_all,
-});
-
-use incluster::kubernetes::client::{get_json, list_namespaced_pods, load_incluster_config, watch_namespaced_pods};
-use incluster::kubernetes::types::{Error, Failure, ListOptions, WatchOptions};
+use incluster_extension::{Client, Error, Json};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -44,47 +37,38 @@ fn main() {
         other => panic!("there is no {other:?}"),
     };
     if let Err(error) = done {
-        eprintln!("{error:?}");
+        eprintln!("{:?}: {error}", error.kubernetes());
         std::process::exit(1);
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        failure.error
-    }
-}
-
 fn list(namespace: &str) -> Result<(), Error> {
-    let config = load_incluster_config().map_err(Error::Config)?;
-    for pod in list_namespaced_pods(&config, namespace, &all())?.items {
+    for pod in Client::in_cluster()?.pods(namespace).list()? {
         println!("{}", pod.metadata.name);
     }
     Ok(())
 }
 
 fn get(path: &str) -> Result<(), Error> {
-    let config = load_incluster_config().map_err(Error::Config)?;
-    println!("{}", String::from_utf8_lossy(&get_json(&config, path)?));
+    println!("{}", String::from_utf8_lossy(&Client::in_cluster()?.get_at::<Json>(path)?.0));
     Ok(())
 }
 
 /// Asks as fast as it can.
 fn flood() -> Result<(), Error> {
-    let config = load_incluster_config().map_err(Error::Config)?;
+    let client = Client::in_cluster()?;
     loop {
-        get_json(&config, "/api/v1/namespaces/shop/pods?limit=1")?;
+        client.get_at::<Json>("/api/v1/namespaces/shop/pods?limit=1")?;
     }
 }
 
 /// Opens watches, and keeps them.
 fn hold() -> Result<(), Error> {
-    let config = load_incluster_config().map_err(Error::Config)?;
-    let options = WatchOptions { label_selector: None, field_selector: None, resource_version: None, timeout_seconds: None };
+    let client = Client::in_cluster()?;
     let mut held = Vec::new();
     loop {
-        let watch = watch_namespaced_pods(&config, "shop", &options)?;
-        watch.next(None)?;
+        let mut watch = client.pods("shop").watch()?;
+        watch.next_event(None)?;
         held.push(watch);
     }
 }
@@ -118,7 +102,7 @@ fn leak() -> Result<(), Error> {
 /// Makes resources of the client's, and forgets them.
 fn configurations() -> Result<(), Error> {
     loop {
-        std::mem::forget(load_incluster_config().map_err(Error::Config)?);
+        std::mem::forget(Client::in_cluster()?);
     }
 }
 
@@ -132,16 +116,4 @@ fn strings() -> Result<(), Error> {
 #[expect(unconditional_recursion, reason = "that is what it is for")]
 fn recurse(depth: u64) -> u64 {
     black_box(recurse(depth + 1)) + black_box(depth)
-}
-
-fn all() -> ListOptions {
-    ListOptions {
-        label_selector: None,
-        field_selector: None,
-        limit: None,
-        continue_token: None,
-        resource_version: None,
-        resource_version_match: None,
-        timeout_seconds: None,
-    }
 }

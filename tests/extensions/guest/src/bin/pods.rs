@@ -1,0 +1,9 @@
+//! The README's first program.
+
+fn main() -> Result<(), incluster_extension::Error> {
+    let client = incluster_extension::Client::in_cluster()?;
+    for pod in client.pods("shop").labels("tier=edge").list()? {
+        println!("{} {}", pod.metadata.name, pod.status.phase.unwrap_or_default());
+    }
+    Ok(())
+}
