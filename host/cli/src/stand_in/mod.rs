@@ -64,10 +64,11 @@ impl StandIn {
         };
         let volume = folder().map_err(|e: std::io::Error| failed("write a service account's folder; check TMPDIR", &e))?;
         tokio::spawn(async move {
-            // One that cannot be accepted is asked for again.
             loop {
-                if let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, acceptor.clone(), api.clone()));
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(serve(stream, acceptor.clone(), api.clone()))),
+                    // Too many are open, perhaps: without a rest, this would be all that the process does.
+                    Err(_) => tokio::time::sleep(LOOK).await,
                 }
             }
         });
