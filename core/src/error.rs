@@ -143,7 +143,9 @@ impl Transport {
 
     fn check(self) -> &'static str {
         match self {
-            Transport::Certificate => "check that ca.crt is this cluster's, and that the server's certificate names this address",
+            Transport::Certificate => {
+                "check that ca.crt is this cluster's and has not expired, and that the server's certificate names this address"
+            }
             Transport::Tls | Transport::HttpProtocol => "check that the API server, and not something else, listens there",
             Transport::Redirected => "check what is between here and the API server: it never redirects",
             Transport::NameNotResolved
@@ -231,7 +233,7 @@ impl Problem<'_> {
         match self {
             Problem::Api { code, .. } => match code {
                 401 => {
-                    "check that the service account's token is fresh, that its audience is this API server, and that the account exists"
+                    "check that the service account's token is fresh, that its audience is this API server, and that the account exists; if it was deleted and made anew, delete the pod: the kubelet keeps the old account's token until the pod is made anew"
                 }
                 403 => "check that a Role with this verb and resource is bound to the service account in this namespace",
                 404 => "check the path, and that the server knows this API",

@@ -13,9 +13,11 @@ pub const PORT_VARIABLE: &str = "KUBERNETES_SERVICE_PORT";
 const HTTPS_PORT: u16 = 443;
 
 /// The API server's address: an IP address or a DNS name, and a port. Its `Display` is the base URL, `https://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Server {
     host: String,
+    /// Whether the name had the dot at its end that keeps a resolver from trying the domains of its search list.
+    is_absolute: bool,
     port: u16,
     authority: String,
 }
@@ -26,7 +28,7 @@ pub struct NotAServer(String);
 
 impl Server {
     /// An address in parts. `host` is an IP address, IPv6 with or without brackets, or a DNS name; it is also what the server's
-    /// certificate must be for.
+    /// certificate must be for, without the dot that a name may end in.
     pub fn new(host: &str, port: u16) -> Result<Server, NotAServer> {
         let invalid = || NotAServer(format!("{host}:{port}"));
         Ok(Server::of(parse_host(host).ok_or_else(invalid)?, Some(port).filter(|port| *port > 0).ok_or_else(invalid)?))
@@ -58,9 +60,15 @@ impl Server {
         &self.authority
     }
 
-    /// The IP address or DNS name, an IPv6 address without brackets.
+    /// The IP address or DNS name, an IPv6 address without brackets, and a name without the dot at its end: names in certificates and in
+    /// TLS have none (RFC 6066, section 3).
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// What a resolver is asked for: the host, with the dot at its end if it was given with one.
+    pub fn name_to_resolve(&self) -> String {
+        if self.is_absolute { format!("{}.", self.host) } else { self.host.clone() }
     }
 
     /// The port.
@@ -75,12 +83,19 @@ impl Server {
         };
         // In an authority, the brackets tell an address's colons from the port's.
         let has_brackets = host.starts_with('[');
-        parse_host(host).filter(|host| host.contains(':') == has_brackets).map(|host| Server::of(host, port))
+        parse_host(host).filter(|host| host.bare.contains(':') == has_brackets).map(|host| Server::of(host, port))
     }
 
-    fn of(host: String, port: u16) -> Server {
+    fn of(Host { bare: host, is_absolute }: Host, port: u16) -> Server {
         let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Server { host, port, authority }
+        Server { host, is_absolute, port, authority }
+    }
+}
+
+/// How a resolver is asked does not make it another server.
+impl PartialEq for Server {
+    fn eq(&self, other: &Server) -> bool {
+        self.authority == other.authority
     }
 }
 
@@ -113,13 +128,23 @@ pub(crate) fn environment(host: Option<&str>, port: Option<&str>) -> impl Fn(&st
     move |name| if name == HOST_VARIABLE { host.clone() } else { port.clone() }
 }
 
-/// A host in its one spelling. An address has many.
-fn parse_host(host: &str) -> Option<String> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if let Ok(ip) = bare.unwrap_or(host).parse::<Ipv6Addr>() {
-        return Some(ip.to_string());
+/// A host in its one spelling.
+struct Host {
+    bare: String,
+    is_absolute: bool,
+}
+
+/// An address has many spellings, and a name has two.
+fn parse_host(host: &str) -> Option<Host> {
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Ok(ip) = in_brackets.unwrap_or(host).parse::<Ipv6Addr>() {
+        return Some(Host { bare: ip.to_string(), is_absolute: false });
     }
-    (host.parse::<Ipv4Addr>().is_ok() || dns::is_host_name(host)).then(|| host.to_ascii_lowercase())
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return Some(Host { bare: host.into(), is_absolute: false });
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    dns::is_host_name(name).then(|| Host { bare: name.to_ascii_lowercase(), is_absolute: name != host })
 }
 
 /// 1 to 65535, in digits alone.
@@ -144,6 +169,26 @@ mod tests {
         assert_eq!(server("Kubernetes.default.svc", "443").unwrap(), "https://kubernetes.default.svc:443");
         let server = Server::from_environment(environment(Some("[fd00::1]"), Some("6443"))).unwrap();
         assert_eq!((server.host(), server.port()), ("fd00::1", 6443));
+    }
+
+    #[test]
+    fn a_name_may_end_in_a_dot() {
+        let absolute = Server::from_environment(environment(Some("Kubernetes.default.svc.cluster.local."), Some("443"))).unwrap();
+        assert_eq!(absolute.to_string(), "https://kubernetes.default.svc.cluster.local:443");
+        assert_eq!(absolute.host(), "kubernetes.default.svc.cluster.local");
+        assert_eq!(absolute.name_to_resolve(), "kubernetes.default.svc.cluster.local.");
+        let relative = Server::parse("https://kubernetes.default.svc.cluster.local").unwrap();
+        assert_eq!(relative.name_to_resolve(), "kubernetes.default.svc.cluster.local");
+        for server in [&absolute, &relative] {
+            assert!(server.is("kubernetes.default.svc.cluster.local") && server.is("kubernetes.default.svc.cluster.local.:443"));
+        }
+        assert_eq!(Server::parse("https://a.:6443/").unwrap(), Server::new("A.", 6443).unwrap());
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert_eq!(server(&format!("{longest}."), "443").unwrap(), format!("https://{longest}:443"));
+        let too_long = format!("{longest}d.");
+        for host in [".", "..", "a..", ".a", ".a.", "a..b.", "10.0.0.1.", "[::1].", "[::1.]", "::1.", "[a.]", "1.", &too_long] {
+            assert_eq!(server(host, "443"), Err(ConfigError::InvalidHost(host.into())));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod command_extensions;
 mod command_streams;
 mod components;
 mod configuration;
+mod connections;
 mod contract_docs;
 mod controller;
 #[path = "../transport/echoes.rs"]

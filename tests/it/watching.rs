@@ -95,9 +95,10 @@ async fn a_connection_that_ends_anywhere_loses_and_repeats_nothing() {
             true => Testbed::serving(store.handler()).await,
             false => Testbed::serving(json_only(&store)).await,
         };
-        let mut watch = watch(&testbed, Some(store.resource_version())).await;
         let mut known = BTreeMap::new();
         for round in 0..60 {
+            // One watch would wait ever longer before its next connection.
+            let mut watch = watch(&testbed, Some(store.resource_version())).await;
             // In the length, at the frame's end, and anywhere between.
             store.cut_watches_after(round * 311);
             let name = format!("pod-{round}");
@@ -172,12 +173,15 @@ async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
     let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), deadline: 9000 });
     let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
-    for round in 1..=2 {
-        let failure = answer(watch.next().await).unwrap_err();
-        assert_eq!(failure.attempts, 3, "{failure:?}");
-        assert!(format!("{failure:?}").contains("again and again without an event"), "{failure:?}");
-        assert_eq!(testbed.server.requests().len(), 3 * round);
-    }
+    let failure = answer(watch.next().await).unwrap_err();
+    assert_eq!(failure.attempts, 3, "{failure:?}");
+    assert!(format!("{failure:?}").contains("again and again without an event"), "{failure:?}");
+    assert_eq!(testbed.server.requests().len(), 3);
+    // It has forgotten the version, and does not say so.
+    let failure = answer(watch.next().await).unwrap_err();
+    assert!(matches!(&failure.error, Error::Expired(expired) if expired.message.contains("\"1\"")), "{failure:?}");
+    assert_eq!(testbed.server.requests().len(), 5);
+    assert!(matches!(answer(watch.next().await), Ok(None)));
 }
 
 #[tokio::test]

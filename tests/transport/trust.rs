@@ -57,6 +57,24 @@ async fn keys_and_versions_of_every_kind() {
     }
 }
 
+/// `openssl` and Go accept these; ring does not know them.
+#[tokio::test]
+async fn a_signature_of_a_kind_that_is_not_known_is_named() {
+    for (curve, hash, named) in [
+        ("P-384", "sha512", "ECDSA with SHA-512"),
+        ("P-521", "sha512", "ECDSA with SHA-512"),
+        ("P-521", "sha256", "ECDSA by P-521"),
+        ("secp256k1", "sha256", "ECDSA by secp256k1"),
+    ] {
+        let (ca, identity) = Identity::signed_by(curve, hash);
+        refused(identity, &ca, &format!("of a kind that is not known here: {named}. Known are")).await;
+    }
+    for (curve, hash) in [("P-384", "sha384"), ("P-384", "sha256"), ("P-256", "sha384")] {
+        let (ca, identity) = Identity::signed_by(curve, hash);
+        accepted(identity, &ca).await;
+    }
+}
+
 #[tokio::test]
 async fn a_bundle_is_as_good_as_its_good_certificates() {
     let (ca, old) = (Ca::new("new"), Ca::new("old"));
@@ -66,6 +84,61 @@ async fn a_bundle_is_as_good_as_its_good_certificates() {
     let testbed = testbed(ca.identity(HERE), broken).await;
     assert!(matches!(list_shop(&testbed).await, Err(Error::Config(ConfigError::NoCertificate(_)))));
     assert_eq!(testbed.server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_ca_is_trusted_while_it_is_valid() {
+    let (ca, expired, future) = (Ca::new("kubernetes-ca"), Ca::expired("expired"), Ca::future("future"));
+    refused(expired.identity(HERE), &expired.pem(), "was issued by a CA in ca.crt that expired at 20").await;
+    refused(future.identity(HERE), &future.pem(), "was issued by a CA in ca.crt that is not valid before 20").await;
+    refused(ca.identity(HERE), &expired.pem(), "none of which is valid now: the first one expired at 20").await;
+    let all = format!("{}{}{}", expired.pem(), ca.pem(), future.pem());
+    accepted(ca.identity(HERE), &all).await;
+    refused(expired.identity(HERE), &all, "was issued by a CA in ca.crt that expired at 20").await;
+}
+
+#[tokio::test]
+async fn a_certificate_in_ca_crt_is_accepted_from_its_server() {
+    let ca = Ca::new("kubernetes-ca");
+    for identity in [ca.identity(HERE), Ca::self_signed(HERE, true), Ca::self_signed(HERE, false)] {
+        let pem = identity.pem();
+        accepted(identity, &pem).await;
+        refused(ca.identity(HERE), &pem, "ca.crt").await;
+    }
+    let elsewhere = ca.identity(&["10.0.0.1"]);
+    let pem = elsewhere.pem();
+    refused(elsewhere, &pem, "is not for 127.0.0.1, but for").await;
+    let expired = ca.expired_identity(HERE);
+    let pem = expired.pem();
+    refused(expired, &pem, "expired at 20").await;
+    refused(Ca::self_signed(HERE, true), &ca.pem(), "is a CA's own").await;
+    let (pem, issued) = ca.identity(HERE).issuing(HERE);
+    refused(issued, &pem, "was issued by a certificate in ca.crt that is not a CA's").await;
+}
+
+#[tokio::test]
+async fn an_intermediate_ca_alone_is_enough() {
+    let root = Ca::new("root");
+    let intermediate = root.intermediate("intermediate");
+    accepted(intermediate.identity(HERE), &intermediate.pem()).await;
+    refused(root.identity(HERE), &intermediate.pem(), "was not issued by a CA in ca.crt").await;
+}
+
+/// With TLS 1.3, the client has done its part of the handshake, and may have sent its request, before the server says so.
+#[tokio::test]
+async fn a_server_that_wants_client_certificates_says_so() {
+    let ca = Ca::new("kubernetes-ca");
+    for (version, protocol) in [(13, Protocol::Any), (13, Protocol::Http1), (12, Protocol::Any), (12, Protocol::Http1)] {
+        let asking = ca.identity(HERE).asking_for_certificates();
+        let identity = if version == 12 { asking.with_tls_1_2_alone() } else { asking };
+        let server = Server::start(identity, protocol, PodApi::answer).await;
+        let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &ca.pem(), "shop") };
+        match list_shop(&testbed).await {
+            Err(Error::Transport(TransportError::Tls(why))) => assert!(why.contains("wants a client certificate"), "{why}"),
+            other => panic!("{version} {protocol:?}: {other:?}"),
+        }
+        assert_eq!(testbed.server.requests().len(), 0);
+    }
 }
 
 #[tokio::test]
@@ -82,6 +155,8 @@ async fn names_and_addresses_of_every_kind() {
     let by_name = Caller::at(&format!("https://localhost:{}", testbed.server.address().port()), &testbed);
     assert!(by_name.outcome(Call::List).await.is_ok());
     assert!(list_shop(&testbed).await.is_err());
+    let absolute = Caller::at(&format!("https://LOCALHOST.:{}", testbed.server.address().port()), &testbed);
+    assert_eq!(absolute.outcome(Call::List).await, Ok(7));
 
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         eprintln!("IPv6 is not tested: this machine has no ::1");

@@ -50,3 +50,7 @@ fn decoded() -> Vec<Pod> {
 }
 
 export!(Decoder);
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: incluster_client::allocator::Allocator = incluster_client::allocator::Allocator::new();

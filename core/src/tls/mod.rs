@@ -1,7 +1,9 @@
 //! TLS that trusts ca.crt and nothing else, and what there is to say where it fails.
 
+mod authority;
 mod trust;
+mod verifier;
 mod why;
 
 pub use trust::{News, ReadCa, Tell, Trust, TrustError, is_untrusted};
-pub use why::{find, of_http, of_tls, of_trust};
+pub use why::{find, of_alert, of_http, of_tls, of_trust};

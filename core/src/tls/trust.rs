@@ -1,12 +1,14 @@
 //! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
 
+use super::authority::Authority;
+use super::verifier::Verifier;
 use crate::ConfigError;
 use crate::text::MAX_NAMES;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +46,7 @@ pub enum News<'a> {
     Changed,
     /// It cannot be used, for this reason: its last good content stays.
     Kept(&'a TrustError),
-    /// The certificate at this place in it cannot be used, for this reason, and is passed over.
+    /// The certificate at this place in it cannot be used now, for this reason, and is passed over.
     PassedOver(usize, &'a str),
 }
 
@@ -77,9 +79,9 @@ impl Trust {
             return Ok(config.clone());
         }
         let made = content.and_then(|content| {
-            let (roots, is_whole) = roots(&content, tell)?;
+            let (authorities, is_whole) = authorities(&content, tell)?;
             match is_whole || last.is_none() {
-                true => Ok((content, Arc::new(self.client_config(roots).map_err(TrustError::Tls)?))),
+                true => Ok((content, Arc::new(self.client_config(authorities, tell).map_err(TrustError::Tls)?))),
                 false => Err(TrustError::Half),
             }
         });
@@ -100,11 +102,21 @@ impl Trust {
         }
     }
 
-    fn client_config(&self, roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    fn client_config(&self, authorities: Vec<Authority>, tell: Tell<'_>) -> Result<ClientConfig, rustls::Error> {
+        let verifier = Arc::new(Verifier::new(authorities, self.provider.signature_verification_algorithms));
+        // Not for fewer checks: rustls's own verifier trusts CAs that have expired.
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
+        // By the clock that handshakes go by.
+        if let Some(now) = config.time_provider.current_time() {
+            let out_of_date = |authority: &Authority| Some((authority.place, authority.valid_at(now).err()?));
+            for (place, why) in verifier.authorities().iter().filter_map(out_of_date).take(MAX_NAMES) {
+                tell(News::PassedOver(place, &format!("it {why}")));
+            }
+        }
         config.alpn_protocols.clone_from(&self.protocols);
         // A session that is resumed does not look at the certificate again, which may have expired.
         config.resumption = Resumption::disabled();
@@ -122,25 +134,24 @@ fn not_empty(content: Vec<u8>) -> Result<Vec<u8>, TrustError> {
     if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
 }
 
-/// The bundle's CAs, and whether it is whole. A certificate that cannot be used is passed over, as long as there is a good
-/// one.
-fn roots(pem: &[u8], tell: Tell<'_>) -> Result<(RootCertStore, bool), TrustError> {
-    let mut roots = RootCertStore::empty();
+/// The bundle's certificates, and whether it is whole. A certificate that cannot be used at any time is passed over, as long as there is
+/// a good one.
+fn authorities(pem: &[u8], tell: Tell<'_>) -> Result<(Vec<Authority>, bool), TrustError> {
+    let mut authorities = Vec::new();
     let (mut is_whole, mut passed_over) = (true, 0);
     for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate().take(MAX_CERTIFICATES) {
         is_whole &= !matches!(&certificate, Err(pem::Error::MissingSectionEnd { .. }));
-        let added = match certificate {
-            Ok(der) => roots.add(der).map_err(|e| e.to_string()),
-            Err(e) => Err(of_pem(&e).to_string()),
-        };
-        if let Err(error) = added {
-            passed_over += 1;
-            if passed_over <= MAX_NAMES {
-                tell(News::PassedOver(place, &error));
+        match certificate.map_err(|e| of_pem(&e).to_string()).and_then(|der| Authority::parse(place, der)) {
+            Ok(authority) => authorities.push(authority),
+            Err(error) => {
+                passed_over += 1;
+                if passed_over <= MAX_NAMES {
+                    tell(News::PassedOver(place, &error));
+                }
             }
         }
     }
-    if roots.is_empty() { Err(TrustError::NoCertificate) } else { Ok((roots, is_whole)) }
+    if authorities.is_empty() { Err(TrustError::NoCertificate) } else { Ok((authorities, is_whole)) }
 }
 
 /// What is wrong with a section, without what it holds.
@@ -179,8 +190,8 @@ mod tests {
         Trust::new(path, read, ring::default_provider(), &["http/1.1"])
     }
 
-    fn roots(pem: &[u8]) -> Result<(RootCertStore, bool), TrustError> {
-        super::roots(pem, &|_| {})
+    fn authorities(pem: &[u8]) -> Result<(Vec<Authority>, bool), TrustError> {
+        super::authorities(pem, &|_| {})
     }
 
     fn config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
@@ -190,13 +201,13 @@ mod tests {
     #[test]
     fn only_what_the_bundle_has_is_trusted() {
         let (one, two) = (Ca::new("one").pem(), Ca::new("two").pem());
-        assert_eq!(roots(one.as_bytes()).unwrap().0.len(), 1);
-        assert_eq!(roots(format!("{one}\nnoise\n{two}").as_bytes()).unwrap().0.len(), 2);
+        assert_eq!(authorities(one.as_bytes()).unwrap().0.len(), 1);
+        assert_eq!(authorities(format!("{one}\nnoise\n{two}").as_bytes()).unwrap().0.len(), 2);
         let truncated = &one[..one.len() - 40];
-        let (kept, is_whole) = roots(format!("{two}{truncated}").as_bytes()).unwrap();
+        let (kept, is_whole) = authorities(format!("{two}{truncated}").as_bytes()).unwrap();
         assert_eq!((kept.len(), is_whole), (1, false));
         for nothing in ["text", truncated, "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"] {
-            assert!(matches!(roots(nothing.as_bytes()), Err(TrustError::NoCertificate)), "{nothing}");
+            assert!(matches!(authorities(nothing.as_bytes()), Err(TrustError::NoCertificate)), "{nothing}");
         }
     }
 
@@ -220,6 +231,30 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         fs::remove_file(file.path()).unwrap();
         assert!(Arc::ptr_eq(&second, &config(&trust).unwrap()));
+    }
+
+    /// What is passed over in this bundle.
+    fn passed_over(pem: &str) -> Vec<(usize, String)> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), pem).unwrap();
+        let passed = std::cell::RefCell::new(Vec::new());
+        let tell = |news: News<'_>| match news {
+            News::PassedOver(place, why) => passed.borrow_mut().push((place, why.to_string())),
+            other => panic!("{other:?}"),
+        };
+        trust(file.path()).config(&tell).unwrap();
+        passed.into_inner()
+    }
+
+    #[test]
+    fn a_ca_that_is_not_valid_now_is_passed_over_with_a_word() {
+        let [good, expired, future] = [Ca::new("a"), Ca::expired("b"), Ca::future("c")].map(|ca| ca.pem());
+        assert_eq!(passed_over(&good), []);
+        let found = passed_over(&format!("{good}{expired}{good}{future}"));
+        assert!(
+            matches!(&found[..], [(1, one), (3, other)] if one.starts_with("it expired at 20") && other.starts_with("it is not valid before 20")),
+            "{found:?}"
+        );
     }
 
     /// A session that was resumed would not look at a certificate that has expired since.

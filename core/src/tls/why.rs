@@ -1,10 +1,11 @@
 //! Why TLS or HTTP failed, as a failure with details.
 
 use super::trust::TrustError;
+use super::verifier::Untrusted;
 use crate::ConfigError;
 use crate::failure::{Code, Failure};
-use rustls::pki_types::UnixTime;
-use rustls::{CertificateError, OtherError};
+use rustls::pki_types::{AlgorithmIdentifier, UnixTime, alg_id};
+use rustls::{AlertDescription, CertificateError, OtherError};
 use std::error::Error as StdError;
 use std::fmt::{Display, Write};
 use std::io::{self, ErrorKind};
@@ -12,6 +13,11 @@ use std::time::{Duration, SystemTime};
 
 /// A response that broke off, or one that is not HTTP.
 pub fn of_http(error: &hyper::Error) -> Failure {
+    let io = find::<io::Error>(error);
+    // Before all else: what waits for an answer may hear of an alert as that its request was canceled.
+    if let Some(alert) = io.and_then(of_alert) {
+        return alert;
+    }
     let reset = |e: &io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Failure::new(Code::ConnectionLost, "closed by the server");
@@ -19,9 +25,39 @@ pub fn of_http(error: &hyper::Error) -> Failure {
     if error.is_parse_too_large() {
         return Failure::new(Code::HeadTooLarge, "");
     }
-    match find::<io::Error>(error) {
+    match io {
         Some(io) if reset(io) => Failure::new(Code::ConnectionLost, io.to_string()),
         _ => Failure::new(Code::HttpProtocol, innermost(error)),
+    }
+}
+
+/// A connection that the server ended by an alert (RFC 8446, section 6.2); `None` where it is something else. With TLS 1.3, a client
+/// has done its part of the handshake, and has sent its request, when the server finds that it got no certificate.
+pub fn of_alert(error: &io::Error) -> Option<Failure> {
+    match rustls_error(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(Failure::new(Code::Tls, said(*alert))),
+        _ => None,
+    }
+}
+
+fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|e| e.downcast_ref())
+}
+
+/// What an alert of the server's means to a client that presents no certificate.
+fn said(alert: AlertDescription) -> String {
+    match alert {
+        // The first is TLS 1.3's. Of the client's certificate can a server complain only where it wants one.
+        AlertDescription::CertificateRequired | AlertDescription::BadCertificate => format!(
+            "the server wants a client certificate, and a service account has a token alone: is this the API server, or etcd, or a proxy before it? (alert {alert:?})"
+        ),
+        AlertDescription::HandshakeFailure => format!(
+            "the server ended it: it has no algorithm in common with this client, or wants a client certificate, which a service account does not have (alert {alert:?})"
+        ),
+        AlertDescription::ProtocolVersion => {
+            format!("the server ended it: it knows neither TLS 1.2 nor TLS 1.3 (alert {alert:?})")
+        }
+        alert => format!("the server ended it by the alert {alert:?}"),
     }
 }
 
@@ -40,8 +76,10 @@ pub fn of_trust(error: &TrustError) -> Failure {
 
 /// A handshake with `server` that failed.
 pub fn of_tls(error: &io::Error, server: &dyn Display) -> Failure {
-    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    match tls {
+    if let Some(alert) = of_alert(error) {
+        return alert;
+    }
+    match rustls_error(error) {
         Some(rustls::Error::InvalidCertificate(why)) => {
             Failure::new(Code::Certificate, format!("the certificate that {server} presents {}", of_certificate(why)))
         }
@@ -60,12 +98,14 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => "was not issued by a CA in ca.crt".into(),
         // A CA of the same name and another key: the cluster was made anew, or its CA was rotated.
         CertificateError::BadSignature => "was not issued by a CA in ca.crt, but by one of the same name".into(),
-        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "was not issued by a CA in ca.crt, but by one of the same name with a key of another kind".into()
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { public_key_algorithm_id: key, .. } => {
+            match KEYS.iter().any(|known| known.as_ref() == key) {
+                true => "was not issued by a CA in ca.crt, but by one of the same name with a key of another kind".into(),
+                false => format!("has an issuer whose key is of a kind that is not known here: {}. {KNOWN}", algorithm(key)),
+            }
         }
-        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
-            "is signed by an algorithm that is not known here: ECDSA with P-256 or P-384, RSA with 2048 bits or more, and Ed25519 are"
-                .into()
+        CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
+            format!("has a signature, or its issuer has, of a kind that is not known here: {}. {KNOWN}", algorithm(signature))
         }
         CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
@@ -75,12 +115,38 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("is not for {}, but for {}", expected.to_str(), presented.join(", "))
         }
+        CertificateError::Other(OtherError(other)) if let Some(why) = other.downcast_ref::<Untrusted>() => why.to_string(),
         CertificateError::Other(OtherError(other)) => format!("is not acceptable: {other}"),
         other => format!("is not acceptable: {other}"),
     }
 }
 
-fn date(time: UnixTime) -> String {
+/// What ring verifies.
+const KNOWN: &str =
+    "Known are ECDSA by P-256 and P-384 with SHA-256 and SHA-384, RSA of 2048 bits or more with SHA-256 to SHA-512, and Ed25519";
+
+const KEYS: [AlgorithmIdentifier; 4] = [alg_id::ECDSA_P256, alg_id::ECDSA_P384, alg_id::RSA_ENCRYPTION, alg_id::ED25519];
+
+// RFC 3279, sections 2.2.1 and 2.2.3.
+const RSA_SHA1: AlgorithmIdentifier = AlgorithmIdentifier::from_slice(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5, 5, 0]);
+const ECDSA_SHA1: AlgorithmIdentifier = AlgorithmIdentifier::from_slice(&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1]);
+
+/// The name of a signature's or a key's algorithm.
+fn algorithm(id: &[u8]) -> &'static str {
+    let names = [
+        (alg_id::ECDSA_SHA256, "ECDSA with SHA-256"),
+        (alg_id::ECDSA_SHA384, "ECDSA with SHA-384"),
+        (alg_id::ECDSA_SHA512, "ECDSA with SHA-512"),
+        (alg_id::ECDSA_P521, "ECDSA by P-521"),
+        (alg_id::ECDSA_P256K1, "ECDSA by secp256k1"),
+        (alg_id::ED448, "Ed448"),
+        (RSA_SHA1, "RSA with SHA-1"),
+        (ECDSA_SHA1, "ECDSA with SHA-1"),
+    ];
+    names.into_iter().find(|(named, _)| named.as_ref() == id).map_or("one that has no name here", |(_, name)| name)
+}
+
+pub(super) fn date(time: UnixTime) -> String {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
     let mut text = String::new();
     // A time after the year 9999 cannot be written.
@@ -97,4 +163,51 @@ pub fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
 
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     std::iter::successors(Some(error), |&e| e.source()).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_rustls(error: rustls::Error) -> Failure {
+        of_tls(&io::Error::new(ErrorKind::InvalidData, error), &"https://10.0.0.1:443")
+    }
+
+    #[test]
+    fn an_alert_says_what_the_server_may_want() {
+        let says = |alert, what: &str| {
+            let failure = of_rustls(rustls::Error::AlertReceived(alert));
+            assert_eq!(failure.code, Code::Tls);
+            assert!(failure.text.contains(what) && failure.text.contains(&format!("{alert:?}")), "{}", failure.text);
+        };
+        says(AlertDescription::CertificateRequired, "the server wants a client certificate");
+        says(AlertDescription::BadCertificate, "the server wants a client certificate");
+        says(AlertDescription::HandshakeFailure, "or wants a client certificate");
+        says(AlertDescription::ProtocolVersion, "neither TLS 1.2 nor TLS 1.3");
+        says(AlertDescription::InternalError, "the server ended it");
+        assert_eq!(of_alert(&io::Error::from(ErrorKind::ConnectionReset)), None);
+        assert_eq!(of_alert(&io::Error::new(ErrorKind::InvalidData, rustls::Error::DecryptError)), None);
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_known_is_named() {
+        let signature = |id: &[u8]| CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: id.to_vec(),
+            supported_algorithms: Vec::new(),
+        };
+        let key = |id: AlgorithmIdentifier| CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: alg_id::ECDSA_SHA256.to_vec(),
+            public_key_algorithm_id: id.to_vec(),
+        };
+        for (error, what) in [
+            (signature(&alg_id::ECDSA_SHA512), "ECDSA with SHA-512. Known are"),
+            (signature(&RSA_SHA1), "RSA with SHA-1. Known are"),
+            (signature(&[6, 200]), "one that has no name here"),
+            (key(alg_id::ECDSA_P521), "ECDSA by P-521. Known are"),
+            (key(alg_id::RSA_ENCRYPTION), "by one of the same name with a key of another kind"),
+        ] {
+            let failure = of_rustls(error.into());
+            assert!(failure.code == Code::Certificate && failure.text.contains(what), "{what}: {}", failure.text);
+        }
+    }
 }

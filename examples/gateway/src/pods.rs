@@ -169,11 +169,17 @@ fn tell(sender: &Sender<Known>, pods: &BTreeMap<String, Pod>) {
 /// What a route needs to know of a pod, if it is ready.
 fn ready(pod: ApiPod) -> Option<Pod> {
     let is_ready = pod.status.conditions.iter().any(|c| c.condition_type == "Ready" && c.status == "True");
-    if !is_ready || pod.metadata.deletion_timestamp.is_some() {
+    if !is_endpoint(pod.status.phase.as_deref(), is_ready, pod.metadata.deletion_timestamp.is_some()) {
         return None;
     }
     let ip = pod.status.pod_ips.first()?.parse().ok()?;
     Some(Pod { name: pod.metadata.name, ip, node_name: pod.spec.node_name })
+}
+
+/// As the EndpointSlice controller decides what a Service sends traffic to.
+fn is_endpoint(phase: Option<&str>, is_ready: bool, is_being_deleted: bool) -> bool {
+    // A kubelet that shuts down leaves pods that have failed, and stay Ready.
+    is_ready && !is_being_deleted && !matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 #[cfg(test)]
@@ -199,6 +205,18 @@ mod tests {
         tell(&sender, &pods);
         assert_ne!(latest().generation, first.generation);
         assert_eq!(latest().pods, [pod("b", 2)]);
+    }
+
+    #[test]
+    fn a_pod_is_an_endpoint_while_it_is_ready_and_has_not_ended() {
+        for phase in [Some("Running"), Some("Pending"), Some("Unknown"), None] {
+            assert!(is_endpoint(phase, true, false), "{phase:?}");
+            assert!(!is_endpoint(phase, false, false), "{phase:?}");
+            assert!(!is_endpoint(phase, true, true), "{phase:?}");
+        }
+        for phase in ["Failed", "Succeeded"] {
+            assert!(!is_endpoint(Some(phase), true, false), "{phase}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::redact::redact;
 use crate::request::Request;
 use crate::response::{self, Head, MAX_FAILURE_BYTES};
 use crate::retry;
-use crate::types::{Error, Failure, RetryPolicy};
+use crate::types::{Error, Failure, RetryPolicy, TransportError};
 use incluster_core::Token;
 use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
@@ -25,12 +25,27 @@ pub struct Settings {
     pub limits: RequestLimits,
     /// What was sent, and may be sent back.
     pub secrets: Secrets,
+    /// Whether the server has answered, and so was trusted.
+    pub was_trusted: Cell<bool>,
+    /// Whether the server does not end the objects that a watch begins with, so that they are listed.
+    pub lists_first: Cell<bool>,
 }
 
 impl Settings {
     /// Those of a new client.
     pub fn new(retry_policy: RetryPolicy, limits: RequestLimits) -> Rc<Settings> {
-        Rc::new(Settings { retry_policy: Cell::new(retry_policy), limits, secrets: Secrets::default() })
+        Rc::new(Settings {
+            retry_policy: Cell::new(retry_policy),
+            limits,
+            secrets: Secrets::default(),
+            was_trusted: Cell::new(false),
+            lists_first: Cell::new(false),
+        })
+    }
+
+    /// Whether the server was trusted before, and is not now. Where a cluster's CA is changed, ca.crt follows the server's certificate minutes later.
+    pub fn is_between_certificates(&self, error: &Error) -> bool {
+        self.was_trusted.get() && matches!(error, Error::Transport(TransportError::Certificate(_)))
     }
 }
 
@@ -54,6 +69,8 @@ pub struct Asking {
     attempts: u32,
     sent: u32,
     reloaded: bool,
+    /// How often the server had not come to the resource version that is asked for.
+    too_large: u32,
     state: State,
 }
 
@@ -85,6 +102,7 @@ impl Asking {
             attempts: 1,
             sent: 0,
             reloaded: false,
+            too_large: 0,
             state: State::Unsent,
         }
     }
@@ -106,11 +124,14 @@ impl Asking {
             (State::Unsent, Event::Token(Err(error))) => {
                 self.give_up(now, redact(&self.settings.secrets, Error::Config(error.into())))
             }
-            (State::Sent(_), Event::Head(head, body)) => match response::success(&head) {
-                Ok(Some(encoding)) => Do::HandOut(Ok(Answer { encoding, body })),
-                Ok(None) => self.read_failure(now, random, head, Vec::new(), body),
-                Err(error) => self.failed(now, random, error),
-            },
+            (State::Sent(_), Event::Head(head, body)) => {
+                self.settings.was_trusted.set(true);
+                match response::success(&head) {
+                    Ok(Some(encoding)) => Do::HandOut(Ok(Answer { encoding, body })),
+                    Ok(None) => self.read_failure(now, random, head, Vec::new(), body),
+                    Err(error) => self.failed(now, random, error),
+                }
+            }
             (State::Refused { head, mut read, .. }, Event::Chunk(body, chunk)) => {
                 let room = MAX_FAILURE_BYTES - read.len();
                 read.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -162,8 +183,16 @@ impl Asking {
             self.reloaded = true;
             return self.look_for_token(true);
         }
+        let expired = response::too_large_version(&error);
+        self.too_large += u32::from(expired.is_some());
+        if self.too_large > 1
+            && let Some(expired) = expired
+        {
+            return self.give_up(now, Error::Expired(expired));
+        }
         let elapsed = now.instant.saturating_duration_since(self.begun);
-        match retry::worth_it(&error) {
+        let is_between_certificates = self.settings.is_between_certificates(&error);
+        match retry::worth_it(&error).or(is_between_certificates.then_some(Duration::ZERO)) {
             Some(asked) if self.policy.attempts.is_none_or(|most| self.attempts < most) => {
                 let wait = asked + retry::backoff(self.attempts, random);
                 if elapsed + wait < self.time_allowed() {
@@ -176,7 +205,7 @@ impl Asking {
             }
             _ => {}
         }
-        self.give_up(now, error)
+        self.give_up(now, expired.map_or(error, Error::Expired))
     }
 
     fn give_up<B>(&mut self, now: Now, error: Error) -> Do<B, Asked<B>> {

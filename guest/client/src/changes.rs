@@ -1,22 +1,21 @@
 //! A watch that goes on when its connection does not.
 
 use crate::asking::{Answer, Asking, Settings};
-use crate::decode::{Encoding, Event as Decoded, Frames};
+use crate::decode::{Encoding, Event as Decoded, Frames, malformed};
 use crate::machine::{Do, Event, Machine, Phase, Todo, after, out_of_turn};
 use crate::redact::redact;
 use crate::request::Request;
+use crate::response;
 use crate::retry;
-use crate::types::{ChangeKind, Error, Expired, Failure, TransportError};
+use crate::trouble::{Bookmarks, Ended, GRACE, Trouble};
+use crate::types::{ChangeKind, Error, Expired, Failure};
 use incluster_core::credentials::Now;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::vec;
 
-/// A connection that was good for so long has not failed, whether or not anything happened meanwhile.
-const GOOD_CONNECTION: Duration = Duration::from_secs(10);
-
-/// So much later than asked for, a server has forgotten to end the watch.
-const GRACE: Duration = Duration::from_secs(5);
+/// The longest wait for a server whose certificate is not trusted any more.
+const BETWEEN_CERTIFICATES: Duration = Duration::from_secs(30);
 
 /// What happened.
 #[derive(Debug, PartialEq)]
@@ -41,9 +40,8 @@ pub struct Changes<B, T> {
     connection: Connection<B>,
     /// What has arrived and was not handed out yet.
     arrived: vec::IntoIter<Result<Decoded<T>, Error>>,
-    /// Connections in a row that were good for nothing, and since when.
-    fruitless: u32,
-    fruitless_since: Option<Instant>,
+    trouble: Trouble,
+    bookmarks: Bookmarks,
     end: End,
 }
 
@@ -104,8 +102,8 @@ impl<B, T> Changes<B, T> {
             position: from.map_or(Position::Initial { begun: false }, Position::After),
             connection: Connection::None,
             arrived: Vec::new().into_iter(),
-            fruitless: 0,
-            fruitless_since: None,
+            trouble: Trouble::default(),
+            bookmarks: Bookmarks::default(),
             end: seconds.map_or(End::Never, |seconds| End::In(Duration::from_secs(seconds.into()))),
         }
     }
@@ -128,6 +126,7 @@ impl<B, T> Changes<B, T> {
     /// Goes on from here: the objects that there are have come another way.
     pub fn go_on_after(&mut self, resource_version: String) {
         self.position = Position::After(resource_version);
+        self.trouble.fruitful();
     }
 
     /// Takes what happened.
@@ -154,7 +153,7 @@ impl<B, T> Changes<B, T> {
             }
             // It ends when the server has had enough, or restarts.
             (Connection::Open(stream), Event::End) => {
-                if let Err(failure) = self.lost(now, random, stream, Duration::ZERO) {
+                if let Err(failure) = self.lost(now, random, stream, None) {
                     return Some(Do::HandOut(Err(failure)));
                 }
             }
@@ -163,6 +162,9 @@ impl<B, T> Changes<B, T> {
                 self.connection = Connection::Open(stream);
             }
             (Connection::Open(stream), Event::TimeOver) => {
+                if matches!(self.position, Position::Initial { .. }) {
+                    return Some(Do::HandOut(Err(self.without_end())));
+                }
                 if let Some(phase) = stream.phase {
                     self.arrive(Err(phase.late()));
                 }
@@ -177,17 +179,26 @@ impl<B, T> Changes<B, T> {
     fn go_on(&mut self, now: Now, random: u64) -> Step<B, T> {
         loop {
             if let Some(arrived) = self.arrived.next() {
-                match arrived.and_then(|event| self.take(event)) {
+                if let Ok(Decoded::Bookmark { initial_events_end: false, .. }) = &arrived
+                    && matches!(self.position, Position::Initial { .. })
+                {
+                    return Do::HandOut(Err(self.without_end()));
+                }
+                match arrived.and_then(|event| self.take(now, event)) {
                     Ok(Some(change)) => return Do::HandOut(Ok(Some(change))),
                     Ok(None) => {}
                     Err(Error::Expired(expired)) => return Do::HandOut(Err(self.expired(expired))),
                     Err(error) if retry::worth_it(&error).is_some() => {
-                        let asked = retry::worth_it(&error).unwrap_or_default();
+                        if let Some(expired) = response::too_large_version(&error)
+                            && self.trouble.is_behind()
+                        {
+                            return Do::HandOut(Err(self.expired(expired)));
+                        }
                         let connection = std::mem::replace(&mut self.connection, Connection::None);
                         // What comes after it, comes again.
                         self.disconnect();
                         if let Connection::Open(stream) = connection
-                            && let Err(failure) = self.lost(now, random, stream, asked)
+                            && let Err(failure) = self.lost(now, random, stream, Some(error))
                         {
                             return Do::HandOut(Err(failure));
                         }
@@ -218,8 +229,13 @@ impl<B, T> Changes<B, T> {
                         End::At(end) => Some(after(end, GRACE)),
                         End::Never | End::In(_) => None,
                     };
-                    match (Phase::begin("between bytes", self.settings.limits.watch_pause, now.instant, end), stream.body.take())
-                    {
+                    let limits = &self.settings.limits;
+                    let pause = match self.position {
+                        // They come as a list does.
+                        Position::Initial { .. } => limits.between_bytes,
+                        _ => self.bookmarks.longest_pause().map_or(limits.watch_pause, |pause| pause.min(limits.watch_pause)),
+                    };
+                    match (Phase::begin("between bytes", pause, now.instant, end), stream.body.take()) {
                         (Ok(phase), Some(body)) => {
                             stream.phase = Some(phase);
                             return Do::Next(Todo::Read(body, phase.until));
@@ -258,14 +274,35 @@ impl<B, T> Changes<B, T> {
                 return Some(Do::Next(todo));
             }
             Do::HandOut(Ok(Answer { encoding, body })) => {
+                self.bookmarks.connected();
                 let (body, frames) = (Some(body), Frames::new(encoding));
                 let stream = Stream { body, phase: None, encoding, frames, begun: now.instant, fruitful: false };
                 self.connection = Connection::Open(stream);
             }
             Do::HandOut(Err(failure)) if matches!(failure.error, Error::Expired(_)) => self.arrive(Err(failure.error)),
+            Do::HandOut(Err(failure)) if self.settings.is_between_certificates(&failure.error) => {
+                self.wait(now, BETWEEN_CERTIFICATES / 2 + retry::random_up_to(BETWEEN_CERTIFICATES / 2, random));
+            }
             Do::HandOut(Err(failure)) => return Some(Do::HandOut(Err(failure))),
         }
         None
+    }
+
+    /// Asks for no connection before so much time is over, but before the watch is.
+    fn wait(&mut self, now: Now, wait: Duration) {
+        self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(wait, |left| left.min(wait))));
+    }
+
+    /// The server does not say where the objects end that there are: from now on, they are listed.
+    fn without_end(&mut self) -> Failure {
+        self.settings.lists_first.set(true);
+        self.disconnect();
+        let message = "the server does not end the objects that there are (sendInitialEvents): the next watch lists them".into();
+        match self.position {
+            // Nothing has been handed out.
+            Position::Initial { begun: false } => malformed(message).into(),
+            _ => self.expired(Expired { message, continue_token: None }),
+        }
     }
 
     /// Something arrives, after all that came before has been handed out.
@@ -285,35 +322,25 @@ impl<B, T> Changes<B, T> {
         }
     }
 
-    /// The connection has ended: goes on after the last event, at once or after a wait, which may be `asked` for.
-    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>, asked: Duration) -> Result<(), Failure> {
-        let lasted = now.instant.saturating_duration_since(stream.begun);
-        let was_good = stream.fruitful || lasted > GOOD_CONNECTION;
+    /// The connection has ended, perhaps by an error: goes on after the last event.
+    fn lost(&mut self, now: Now, random: u64, stream: Stream<B>, error: Option<Error>) -> Result<(), Failure> {
         self.cut();
-        if was_good {
-            (self.fruitless, self.fruitless_since) = (0, None);
-            if !asked.is_zero() {
-                self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(asked, |left| left.min(asked))));
-            }
-            return Ok(());
+        let from = match &self.position {
+            Position::After(version) => Some(version.as_str()),
+            Position::Initial { .. } | Position::Ended => None,
+        };
+        let ended = Ended { lasted: (stream.begun, now.instant), fruitful: stream.fruitful, error, from };
+        match self.trouble.ended(ended, self.settings.retry_policy.get(), random) {
+            Ok(Duration::ZERO) => {}
+            Ok(wait) => self.wait(now, wait),
+            Err(Failure { error: Error::Expired(expired), .. }) => return Err(self.expired(expired)),
+            Err(failure) => return Err(failure),
         }
-        self.fruitless += 1;
-        let since = *self.fruitless_since.get_or_insert(stream.begun);
-        let policy = self.settings.retry_policy.get();
-        let (wait, elapsed) = (asked + retry::backoff(self.fruitless, random), now.instant.saturating_duration_since(since));
-        let is_late = elapsed + wait >= Duration::from_millis(policy.deadline.max(1).into());
-        if is_late || policy.attempts.is_some_and(|most| self.fruitless >= most) {
-            self.fruitless_since = None;
-            let times = std::mem::take(&mut self.fruitless);
-            let error = TransportError::ConnectionLost("the watch ended again and again without an event".into());
-            return Err(retry::gave_up(Error::Transport(error), times, elapsed));
-        }
-        self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(wait, |left| left.min(wait))));
         Ok(())
     }
 
     /// What an event means where we are.
-    fn take(&mut self, event: Decoded<T>) -> Result<Option<Change<T>>, Error> {
+    fn take(&mut self, now: Now, event: Decoded<T>) -> Result<Option<Change<T>>, Error> {
         let is_initial = matches!(self.position, Position::Initial { .. });
         Ok(match event {
             Decoded::Object { kind, object, resource_version } => {
@@ -321,8 +348,8 @@ impl<B, T> Changes<B, T> {
                 self.fruitful();
                 Some(Change::Object(kind, object))
             }
-            Decoded::Bookmark { initial_events_end: false, .. } if is_initial => None,
             Decoded::Bookmark { resource_version, .. } => {
+                self.bookmarks.came(now.instant);
                 self.position = Position::After(resource_version.clone());
                 self.fruitful();
                 Some(if is_initial { Change::Synced(resource_version) } else { Change::Bookmark(resource_version) })
@@ -337,7 +364,7 @@ impl<B, T> Changes<B, T> {
     }
 
     fn fruitful(&mut self) {
-        (self.fruitless, self.fruitless_since) = (0, None);
+        self.trouble.fruitful();
         if let Connection::Open(stream) = &mut self.connection {
             stream.fruitful = true;
         }

@@ -12,6 +12,7 @@
 //!
 //! The records are those that wit-bindgen makes of `wit/types.wit`: there is no second set of types to convert to.
 
+pub mod allocator;
 mod asking;
 pub mod bindings;
 mod call;
@@ -35,6 +36,7 @@ pub mod retry;
 mod schedules;
 pub mod system;
 pub mod transport;
+mod trouble;
 mod watch;
 
 pub use asking::Settings;

@@ -1,7 +1,7 @@
 //! Which page to ask for next: the rules of `limit` and `continue`, without any I/O.
 
 use crate::decode::malformed;
-use crate::types::{Error, Expired, ListOptions, OnExpired, PagingOptions};
+use crate::types::{Error, Expired, ListOptions, OnExpired, PagingOptions, ResourceVersionMatch};
 
 /// kubectl's and client-go's page.
 const PAGE: u32 = 500;
@@ -34,11 +34,15 @@ pub struct Place {
 }
 
 impl Pager {
-    /// Begins a list. A limit in `options` is the size of a page.
+    /// Begins a list. A limit in `options` is the size of a page. The resource version `0` is left out: any state is asked for, and a
+    /// server that has one in its watch cache would send it whole, whatever the limit.
     pub fn new(options: &ListOptions, paging: &PagingOptions) -> Pager {
         let or = |given: Option<u32>, default| given.filter(|n| *n > 0).unwrap_or(default);
         let continue_token = options.continue_token.clone().filter(|token| !token.is_empty());
-        let first = ListOptions { limit: Some(or(options.limit, PAGE)), continue_token, ..options.clone() };
+        let mut first = ListOptions { limit: Some(or(options.limit, PAGE)), continue_token, ..options.clone() };
+        if first.resource_version.as_deref() == Some("0") && first.resource_version_match != Some(ResourceVersionMatch::Exact) {
+            (first.resource_version, first.resource_version_match) = (None, None);
+        }
         Pager {
             next: Some(first.clone()),
             first,
@@ -106,7 +110,6 @@ impl Pager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ResourceVersionMatch;
 
     const DEFAULT: PagingOptions = PagingOptions { on_expired: None, max_pages: None };
 
@@ -149,6 +152,21 @@ mod tests {
         let next =
             ListOptions { continue_token: Some("a".into()), resource_version: None, resource_version_match: None, ..options };
         assert_eq!(pager.next().unwrap(), Some(&next));
+    }
+
+    /// A server's watch cache knows no pages: 120,000 pods came at once.
+    #[test]
+    fn a_list_of_any_state_is_asked_for_without_a_version() {
+        for versions in [None, Some(ResourceVersionMatch::NotOlderThan)] {
+            let zero = Some("0".to_string());
+            let options = ListOptions { resource_version: zero, resource_version_match: versions, ..ListOptions::ALL };
+            let pager = Pager::new(&options, &DEFAULT);
+            assert_eq!(pager.next().unwrap(), Some(&ListOptions { limit: Some(500), ..ListOptions::ALL }));
+        }
+        // That server refuses.
+        let exact = Some(ResourceVersionMatch::Exact);
+        let options = ListOptions { resource_version: Some("0".into()), resource_version_match: exact, ..ListOptions::ALL };
+        assert_eq!(Pager::new(&options, &DEFAULT).next().unwrap().unwrap().resource_version.as_deref(), Some("0"));
     }
 
     #[test]

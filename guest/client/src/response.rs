@@ -102,6 +102,16 @@ pub(crate) fn event_failure(status: schema::Status) -> Error {
     of_status(status, code)
 }
 
+/// That the server has no state as new as the one that is asked for: it lags behind, or was restored from an older backup. (Servers up to
+/// 1.18 say so by the message alone.)
+pub(crate) fn too_large_version(error: &Error) -> Option<Expired> {
+    let Error::Api(status) = error else { return None };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let is_too_large = causes.into_iter().any(|cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge"))
+        || status.message.contains("Too large resource version");
+    (status.code == 504 && is_too_large).then(|| Expired { message: status.message.clone(), continue_token: None })
+}
+
 /// The HTTP status code is the one that counts: it is what a proxy sees, too.
 fn of_status(status: schema::Status, code: u16) -> Error {
     let schema::Details { details, retry_after_seconds } = status.details;

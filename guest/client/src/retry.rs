@@ -24,6 +24,11 @@ pub fn worth_it(error: &Error) -> Option<Duration> {
 /// together do not come back together.
 pub fn backoff(attempts: u32, random: u64) -> Duration {
     let longest = FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_WAIT);
+    random_up_to(longest, random)
+}
+
+/// A time between nothing and this.
+pub fn random_up_to(longest: Duration, random: u64) -> Duration {
     Duration::from_micros(random % (longest.as_micros() as u64 + 1))
 }
 

@@ -62,14 +62,20 @@ impl<B, O: Object> Machine<B> for Watch<B, O> {
 
     fn step(&mut self, now: Now, random: u64, mut event: Event<'_, B>) -> Do<B, Self::Output> {
         loop {
-            if matches!(event, Event::Go) && self.changes.is_over(now) {
-                self.listing = None;
+            if matches!(event, Event::Go) {
+                if self.changes.is_over(now) {
+                    self.listing = None;
+                } else if self.settings.lists_first.get() && self.changes.is_unbegun() && self.listing.is_none() {
+                    self.listing = Some(self.list());
+                }
             }
             let Some(listing) = &mut self.listing else {
                 return match self.changes.step(now, random, event) {
                     // Servers without WatchList (before 1.32; 1.33 by default) know no initial events, and say so in one way or the other.
-                    Do::HandOut(Err(Failure { error: Error::Api(status), .. }))
-                        if matches!(status.code, 400 | 422) && self.changes.is_unbegun() =>
+                    Do::HandOut(Err(Failure { error, .. }))
+                        if self.changes.is_unbegun()
+                            && (matches!(&error, Error::Api(status) if matches!(status.code, 400 | 422))
+                                || self.settings.lists_first.get()) =>
                     {
                         self.listing = Some(self.list());
                         event = Event::Go;

@@ -2,9 +2,10 @@
 //! field but `managedFields`.
 
 use crate::pods::Page;
+use crate::yaml;
 use incluster_client::decode::{Part, json};
 use incluster_client::types::Error;
-use incluster_core::text::{is_control, json};
+use incluster_core::text::json;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
@@ -94,15 +95,8 @@ impl List {
             }
             Format::Yaml => {
                 self.out.extend_from_slice(begin);
-                let text = yaml(&item)?;
-                for (place, line) in text.lines().enumerate() {
-                    let indent: &[u8] = match (place, line) {
-                        (0, _) => b"- ",
-                        (_, "") => b"",
-                        _ => b"  ",
-                    };
-                    self.out.extend([indent, line.as_bytes(), b"\n"].concat());
-                }
+                self.out.extend_from_slice(b"- ");
+                self.out.extend(yaml::text(&item, 2).into_bytes());
             }
         }
         self.items += 1;
@@ -139,7 +133,7 @@ impl List {
                     self.out.extend_from_slice(b"apiVersion: v1\nitems: []\n");
                 }
                 let rest = serde_json::json!({"kind": "List", "metadata": metadata});
-                self.out.extend(yaml(&rest)?.into_bytes());
+                self.out.extend(yaml::text(&rest, 0).into_bytes());
             }
         }
         Ok(())
@@ -162,16 +156,10 @@ fn pretty(value: &Value) -> Result<String, Error> {
     Ok(json(text))
 }
 
-fn yaml(value: &Value) -> Result<String, Error> {
-    let text = yaml_serde::to_string(value);
-    let text = text.map_err(|e| Error::MalformedResponse(format!("an item that YAML cannot hold: {e}")))?;
-    // It escapes what YAML must escape; of the rest, a terminal acts on some, and only quoted texts could have them escaped.
-    Ok(text.chars().map(|c| if c != '\n' && is_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use incluster_core::text::is_control;
 
     /// The document of these pages, and the last of them.
     fn printed(format: Format, pages: &[&str]) -> Result<(String, Page), Error> {

@@ -6,6 +6,7 @@ mod document;
 mod pods;
 mod progress;
 mod table;
+mod yaml;
 
 use command_error::CommandError;
 use incluster_client::transport::Transport;

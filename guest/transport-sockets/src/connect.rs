@@ -69,7 +69,7 @@ async fn connect_with(
 /// Tries one of the server's addresses after the other.
 async fn connect_tcp(server: &Server, phase: &Phase<'_>) -> Result<Rc<Tcp>, Stopped> {
     let mut why = TransportError::NameNotResolved(String::new());
-    for ip in addresses(server.host(), phase).await? {
+    for ip in addresses(server, phase).await? {
         let address = SocketAddr::new(ip, server.port());
         why = match Tcp::connect(wasi_address(address), phase).await? {
             Ok(tcp) => return Ok(tcp),
@@ -95,11 +95,20 @@ fn not_connected(code: ErrorCode) -> TransportError {
 }
 
 /// What the server's host is, or its name stands for.
-async fn addresses(host: &str, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> {
-    if let Ok(ip) = host.parse() {
+async fn addresses(server: &Server, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> {
+    if let Ok(ip) = server.host().parse() {
         return Ok(vec![ip]);
     }
-    let answers = resolve_addresses(&instance_network(), host).map_err(not_resolved)?;
+    let name = server.name_to_resolve();
+    match resolve(&name, phase).await {
+        // A hosts file has names without the dot, and glibc does not find them by a name with it.
+        Err(Stopped::Failed(_)) if name != server.host() => resolve(server.host(), phase).await,
+        resolved => resolved,
+    }
+}
+
+async fn resolve(name: &str, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> {
+    let answers = resolve_addresses(&instance_network(), name).map_err(not_resolved)?;
     let mut addresses = Vec::new();
     loop {
         match answers.resolve_next_address() {

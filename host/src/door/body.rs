@@ -127,6 +127,7 @@ impl Body for LimitedBody {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Answer;
     use super::super::permission::Permission;
     use super::super::policy::Policy;
     use super::super::quiet::Quiet;
@@ -167,7 +168,7 @@ mod tests {
             ended = &mut connection => panic!("{ended:?}"),
         };
         let request = Arc::new(Permission::new(Policy::allow_all())).open("/api");
-        request.keep(Quiet::new(answer.unwrap().into_body()));
+        request.keep(Quiet::new(Answer::new(answer.unwrap().into_body(), None)));
         let mut body = LimitedBody::new(u64::MAX, Duration::MAX, open(request));
         let mut turns = Vec::new();
         while turns.iter().sum::<usize>() < PIECES {

@@ -24,7 +24,10 @@ const HEAD: usize = 9;
 /// Types of frames (RFC 9113, section 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
+/// A flag of SETTINGS.
+const ACK: u8 = 0x1;
 /// Flags of DATA.
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
@@ -46,6 +49,8 @@ pub(crate) struct Frames<C: Clock = DefaultClock> {
     rate: Rate<C>,
     heads: Rate<C>,
     is_over: bool,
+    /// Whether the server's SETTINGS have begun.
+    settings: bool,
 }
 
 impl<C: Clock + Clone> Frames<C> {
@@ -53,7 +58,7 @@ impl<C: Clock + Clone> Frames<C> {
         let heads = Quota::per_second(HEADS_PER_SECOND).allow_burst(HEADS_AT_ONCE);
         let heads = RateLimiter::direct_with_clock(heads, clock.clone());
         let rate = RateLimiter::direct_with_clock(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE), clock);
-        Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false }
+        Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false, settings: false }
     }
 
     /// Takes the next bytes that the server sent. Returns whether they may go on to the library; after a flood none do.
@@ -74,6 +79,11 @@ impl<C: Clock + Clone> Frames<C> {
             }
         }
         !self.is_over
+    }
+
+    /// Whether the server's SETTINGS have come whole.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.settings && self.rest == 0
     }
 
     fn length(&self) -> usize {
@@ -100,6 +110,8 @@ impl<C: Clock + Clone> Frames<C> {
             HEADERS | CONTINUATION => content == 0,
             _ => true,
         };
+        // What is not an acknowledgement of ours.
+        self.settings |= kind == SETTINGS && flags & ACK == 0;
         let is_head = matches!(kind, HEADERS | CONTINUATION);
         self.is_over = carries_nothing && self.rate.check().is_err() || is_head && self.heads.check().is_err();
     }

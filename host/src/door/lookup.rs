@@ -53,9 +53,9 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
+    /// Of the server with this address, or this name, which may end in a dot.
     pub(crate) fn new(host: &str, port: u16) -> Lookup {
-        let resolve = |host: &str, port| (host, port).to_socket_addrs().map(Iterator::collect);
-        Lookup { host: host.into(), port, resolve, places: PLACES.clone(), last: Mutex::default() }
+        Lookup { host: host.into(), port, resolve: ask_system, places: PLACES.clone(), last: Mutex::default() }
     }
 
     /// The addresses now.
@@ -96,6 +96,16 @@ async fn begin(places: Arc<Semaphore>, host: Arc<str>, port: u16, resolve: Resol
     }
 }
 
+fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = (host, port).to_socket_addrs();
+    let found = match host.strip_suffix('.') {
+        // A hosts file has names without the dot, and glibc does not find them by a name with it.
+        Some(without_dot) if found.is_err() => (without_dot, port).to_socket_addrs(),
+        _ => found,
+    };
+    found.map(Iterator::collect)
+}
+
 fn some(addresses: Vec<SocketAddr>) -> Addresses {
     if addresses.is_empty() { Err(LookupError::NoAddress) } else { Ok(addresses.into()) }
 }
@@ -105,6 +115,12 @@ mod tests {
     use super::*;
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_name_with_a_dot_is_found_in_the_hosts_file() {
+        assert!(ask_system("localhost.", 6443).unwrap().iter().all(|address| address.ip().is_loopback()));
+        assert!(ask_system("no-such-host.invalid.", 6443).is_err());
+    }
 
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
     static MAY_END: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));

@@ -7,6 +7,7 @@
 //!
 //! Where the token stays outside of the sandbox, it is put on requests here, and an answer that has it is withheld.
 
+mod answer;
 mod body;
 mod connections;
 mod frames;
@@ -15,6 +16,7 @@ pub(crate) mod issuing;
 mod lookup;
 mod permission;
 pub mod policy;
+mod pool;
 mod quiet;
 mod quota;
 mod renewal;

@@ -1,8 +1,8 @@
 //! What a tenant may ask for now: its own policy, and those of the tenants that it is derived from.
 
+use super::answer::Answer;
 use super::policy::Policy;
 use super::quiet::Quiet;
-use hyper::body::Incoming;
 use incluster_core::request_info::RequestInfo;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,7 @@ pub(crate) struct OpenRequest {
     path_and_query: String,
     withdrawn: CancellationToken,
     /// Of the answer, once there is one.
-    body: Mutex<Option<Quiet<Incoming>>>,
+    body: Mutex<Option<Quiet<Answer>>>,
 }
 
 impl OpenRequest {
@@ -85,14 +85,14 @@ impl OpenRequest {
     }
 
     /// The answer's body, which ends with the permission.
-    pub(crate) fn keep(&self, body: Quiet<Incoming>) {
+    pub(crate) fn keep(&self, body: Quiet<Answer>) {
         let mut kept = lock(&self.body);
         if !self.is_withdrawn() {
             *kept = Some(body);
         }
     }
 
-    pub(crate) fn body(&self) -> MutexGuard<'_, Option<Quiet<Incoming>>> {
+    pub(crate) fn body(&self) -> MutexGuard<'_, Option<Quiet<Answer>>> {
         lock(&self.body)
     }
 

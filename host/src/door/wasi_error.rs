@@ -4,31 +4,34 @@
 use super::connections::ConnectError;
 use super::frames;
 use super::issuing::TokenSourceError;
-use super::tls_stream::is_flood;
-use hyper_util::client::legacy;
+use super::pool::RequestError;
+use super::tls_stream::{is_alert, is_flood};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::tls::{self, find};
 use incluster_core::{ConfigError, Server};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use wasmtime_wasi_http::Error;
 
 /// A request that got no response.
-pub(crate) fn of_request(error: &legacy::Error, server: &Server) -> Error {
-    if let Some(error) = find::<ConnectError>(error) {
-        return of_connect(error, server);
+pub(crate) fn of_request(error: &RequestError, server: &Server) -> Error {
+    match error {
+        RequestError::Connect(error) => of_connect(error, server),
+        RequestError::Http(error) => of_http(error),
+        RequestError::Lost => failed(Code::ConnectionLost, "before the request was sent"),
     }
-    if let Some(error) = find::<hyper::Error>(error) {
-        return of_http(error);
-    }
-    // Not our connector's failure: the connection was another request's, and ended before this one could share it.
-    if error.is_connect() {
-        return failed(Code::ConnectionLost, "before the request was sent");
-    }
-    failed(Code::HttpProtocol, &error.to_string())
 }
 
 /// A response that broke off, or one that is not HTTP.
 pub(crate) fn of_http(error: &hyper::Error) -> Error {
+    // Before all else: what waits for an answer may hear of an alert as that its request was canceled.
+    let io = find::<io::Error>(error).or_else(|| find::<h2::Error>(error)?.get_io());
+    if let Some(alert) = io.filter(|io| is_alert(io)) {
+        return failed(Code::Tls, &alert.to_string());
+    }
+    // A ping was not answered.
+    if error.is_timeout() {
+        return failed(Code::ConnectionLost, "the server does not answer any more");
+    }
     let is_torn = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     match find::<h2::Error>(error) {
         Some(h2) if !is_torn => of_h2(h2),
@@ -41,10 +44,14 @@ fn of_h2(error: &h2::Error) -> Error {
         return failed(Code::HttpProtocol, &frames::flood());
     }
     let code = match error.reason() {
-        // The server goes away, takes no more requests, or has lost what is behind it.
+        // The server ends the connection, whatever for: what it has not answered is asked for on another (RFC 9113, section 6.8).
+        Some(_) if error.is_go_away() && error.is_remote() => Code::ConnectionLost,
+        // It takes no more requests, or has lost what is behind it.
         Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
             Code::ConnectionLost
         }
+        // Our library says the same of a server that floods it.
+        Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_remote() => Code::ConnectionLost,
         None if error.is_io() => Code::ConnectionLost,
         _ => Code::HttpProtocol,
     };
@@ -110,6 +117,7 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
     match error {
         ConnectError::TcpTimeout => failed(Code::ConnectionTimeout, "connecting"),
         ConnectError::TlsTimeout => failed(Code::ConnectionTimeout, "TLS handshake"),
+        ConnectError::Http(error) => of_http(error),
         ConnectError::Trust(error) => internal(&tls::of_trust(error)),
         ConnectError::Tls(io) => internal(&tls::of_tls(io, server)),
         ConnectError::Lookup(why) => Error::DnsError { rcode: Some(why.to_string()), info_code: None },

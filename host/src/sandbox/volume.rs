@@ -13,6 +13,7 @@ use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use incluster_core::{ConfigError, Token};
 use memchr::memmem;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{HasData, Resource};
@@ -113,7 +114,13 @@ fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
 
 /// A file that nobody can change any more, whatever lets them try.
 fn in_memory(content: &[u8]) -> io::Result<std::fs::File> {
-    let mut file = std::fs::File::from(memfd_create("incluster", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Where vm.memfd_noexec is 2, a file has to say that nobody executes it; kernels before 6.3 do not know the flag.
+    let file = match memfd_create("incluster", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create("incluster", flags),
+        file => file,
+    };
+    let mut file = std::fs::File::from(file?);
     file.write_all(content)?;
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file)

@@ -1,7 +1,11 @@
 //! Certificates.
 
-use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use data_encoding::BASE64;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::SupportedProtocolVersion;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::process::Command;
 use time::{Duration, OffsetDateTime};
@@ -19,13 +23,52 @@ pub struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivateKeyDer<'static>,
     pub(crate) versions: &'static [&'static SupportedProtocolVersion],
+    pub(crate) asks_for_certificate: bool,
 }
 
 impl Identity {
+    fn new(certificate: Certificate, key: &KeyPair) -> Identity {
+        Identity {
+            certificate: certificate.into(),
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            versions: rustls::DEFAULT_VERSIONS,
+            asks_for_certificate: false,
+        }
+    }
+
+    pub(crate) fn from_pem(certificate: &str, key: &str) -> Identity {
+        Identity {
+            certificate: CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate"),
+            key: PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key"),
+            versions: rustls::DEFAULT_VERSIONS,
+            asks_for_certificate: false,
+        }
+    }
+
     /// The same, for a server that knows no newer TLS than 1.2.
     pub fn with_tls_1_2_alone(self) -> Identity {
         static TLS_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
         Identity { versions: TLS_1_2, ..self }
+    }
+
+    /// The same, for a server that wants its clients to present certificates, and takes none that does not.
+    pub fn asking_for_certificates(self) -> Identity {
+        Identity { asks_for_certificate: true, ..self }
+    }
+
+    /// This certificate as it would stand in ca.crt, and another, which its key has signed as if it were a CA's.
+    pub fn issuing(self, names: &[&str]) -> (String, Identity) {
+        let PrivateKeyDer::Pkcs8(own_key) = &self.key else { panic!("a key of another kind") };
+        let own_key = KeyPair::try_from(own_key.secret_pkcs8_der()).expect("a key");
+        let issuer = params("kube-apiserver", &[]);
+        let key = ecdsa_key();
+        let issued = params("another", names).signed_by(&key, &Issuer::from_params(&issuer, &own_key)).expect("a certificate");
+        (self.pem(), Identity::new(issued, &key))
+    }
+
+    /// The server's certificate, as it would stand in ca.crt.
+    pub fn pem(&self) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(&self.certificate))
     }
 }
 
@@ -50,6 +93,46 @@ impl Ca {
         })
     }
 
+    /// A CA whose certificate has expired.
+    pub fn expired(name: &str) -> Ca {
+        Ca::with(name, ecdsa_key, |params| {
+            is_ca(params);
+            valid(params, -Duration::DAY, -Duration::HOUR);
+        })
+    }
+
+    /// A CA whose certificate is not valid yet.
+    pub fn future(name: &str) -> Ca {
+        Ca::with(name, ecdsa_key, |params| {
+            is_ca(params);
+            valid(params, Duration::HOUR, Duration::DAY);
+        })
+    }
+
+    /// A certificate that is for clients, and not for servers.
+    pub fn client_identity(&self, names: &[&str]) -> Identity {
+        self.issue(names, (-Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A CA that this one issued.
+    pub fn intermediate(&self, name: &str) -> Ca {
+        let mut params = params(name, &[]);
+        is_ca(&mut params);
+        let key = (self.make_key)();
+        let pem = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).expect("a CA").pem();
+        Ca { params, make_key: self.make_key, key, pem }
+    }
+
+    /// A certificate that its server issued to itself: a CA's, or not.
+    pub fn self_signed(names: &[&str], as_ca: bool) -> Identity {
+        let mut params = params("kube-apiserver", names);
+        if as_ca {
+            is_ca(&mut params);
+        }
+        let key = ecdsa_key();
+        Identity::new(params.self_signed(&key).expect("a certificate"), &key)
+    }
+
     fn with(name: &str, make_key: fn() -> KeyPair, make: impl FnOnce(&mut CertificateParams)) -> Ca {
         let mut params = params(name, &[]);
         make(&mut params);
@@ -65,33 +148,33 @@ impl Ca {
 
     /// A server's certificate for these addresses and names, valid now.
     pub fn identity(&self, names: &[&str]) -> Identity {
-        self.identity_valid(names, -Duration::HOUR, Duration::DAY)
+        self.issue(names, (-Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate that has expired.
     pub fn expired_identity(&self, names: &[&str]) -> Identity {
-        self.identity_valid(names, -Duration::DAY, -Duration::HOUR)
+        self.issue(names, (-Duration::DAY, -Duration::HOUR), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate that is not valid yet.
     pub fn future_identity(&self, names: &[&str]) -> Identity {
-        self.identity_valid(names, Duration::HOUR, Duration::DAY)
+        self.issue(names, (Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn identity_valid(&self, names: &[&str], from: Duration, to: Duration) -> Identity {
+    fn issue(&self, names: &[&str], (from, to): (Duration, Duration), purpose: ExtendedKeyUsagePurpose) -> Identity {
         let mut params = params("kube-apiserver", names);
-        let now = OffsetDateTime::now_utc();
-        (params.not_before, params.not_after) = (now + from, now + to);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        valid(&mut params, from, to);
+        params.extended_key_usages = vec![purpose];
         let key = (self.make_key)();
         let issuer = Issuer::from_params(&self.params, &self.key);
-        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-        Identity {
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            versions: rustls::DEFAULT_VERSIONS,
-        }
+        Identity::new(params.signed_by(&key, &issuer).expect("a certificate"), &key)
     }
+}
+
+/// Valid from so long after now, to so long after now.
+fn valid(params: &mut CertificateParams, from: Duration, to: Duration) {
+    let now = OffsetDateTime::now_utc();
+    (params.not_before, params.not_after) = (now + from, now + to);
 }
 
 fn is_ca(params: &mut CertificateParams) {

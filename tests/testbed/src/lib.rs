@@ -10,6 +10,7 @@ mod ca;
 #[cfg(test)]
 mod client;
 mod fault;
+mod openssl;
 mod recording;
 mod request;
 mod server;

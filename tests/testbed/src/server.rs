@@ -235,5 +235,9 @@ pub(crate) async fn serve(seen: Arc<Seen>, stream: TcpStream, tls: Arc<Tls>, pro
         let said = handler(request);
         async move { said.await.map(Answer::into_response).map_err(h2::Error::from) }
     });
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    if let Protocol::Http2Streams(streams) = protocol {
+        http.http2().max_concurrent_streams(streams);
+    }
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }

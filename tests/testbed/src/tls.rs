@@ -1,7 +1,8 @@
 //! The server's side of TLS.
 
 use crate::ca::Identity;
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::sync::{Arc, RwLock};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +17,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 alone.
     Http2,
+    /// HTTP/2 alone, of which a connection may have so many streams at a time.
+    Http2Streams(u32),
 }
 
 /// An identity that can be replaced while the server runs.
@@ -38,7 +41,7 @@ impl Tls {
         config.alpn_protocols = match protocol {
             Protocol::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
-            Protocol::Http2 => vec![b"h2".to_vec()],
+            Protocol::Http2 | Protocol::Http2Streams(_) => vec![b"h2".to_vec()],
         };
         Arc::new(config)
     }
@@ -57,10 +60,17 @@ impl Identity {
 
 fn config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
+    // That none of them would be accepted does not matter: no client presents one.
+    let any = || {
+        let mut roots = RootCertStore::empty();
+        roots.add(identity.certificate.clone()).expect("a certificate");
+        WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().expect("a verifier")
+    };
+    let clients = if identity.asks_for_certificate { any() } else { WebPkiClientVerifier::no_client_auth() };
+    ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(identity.versions)
         .expect("TLS versions")
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![identity.certificate], identity.key)
         .expect("an identity")
 }

@@ -156,11 +156,20 @@ impl Object<'_> {
         {
             return Err(malformed(format!("expected a watch's {expected}, got kind {kind:?}")));
         }
-        let decoded = match self {
+        self.read().map_err(|e| {
+            let name = match self.read() {
+                Ok(schema::Named { name }) if !name.is_empty() => format!(" {name:?}"),
+                _ => String::new(),
+            };
+            malformed(format!("the event's object{name}: {e}"))
+        })
+    }
+
+    fn read<M: Message>(&self) -> Result<M, String> {
+        match self {
             Object::Json(event, _) => from_json_event(event),
             Object::Protobuf(unknown) => message::decode(unknown.raw).map_err(|e| e.to_string()),
-        };
-        decoded.map_err(|e| malformed(format!("the event's object: {e}")))
+        }
     }
 }
 
@@ -192,5 +201,14 @@ mod tests {
             assert!(matches!(json_event(Encoding::Json, no_event.as_bytes()), Err(Error::MalformedResponse(_))), "{no_event}");
         }
         assert!(matches!(json_event(Encoding::Protobuf, b"\x0a\x05ADDED"), Err(Error::MalformedResponse(_))));
+    }
+
+    #[test]
+    fn an_object_that_is_malformed_is_named() {
+        let event = br#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":"web-1","deletionTimestamp":"now"}}}"#;
+        let Err(Error::MalformedResponse(message)) = pod_event(Encoding::Json, event) else { panic!() };
+        let expected =
+            "the event's object \"web-1\": object.metadata.deletionTimestamp is \"now\", where a time (RFC 3339) belongs";
+        assert!(message.starts_with(expected), "{message}");
     }
 }

@@ -1,6 +1,6 @@
 //! A list of objects, from either encoding.
 
-use super::object::{Object, decode};
+use super::object::{Object, decode, name_of};
 use super::{Encoding, MAX_ITEMS, Part, json, malformed, protobuf, schema};
 use crate::types::{Error, Pod, PodList};
 
@@ -142,7 +142,8 @@ impl<O: Object> List<O> {
                     // Twice as much room, as vectors take it, would be megabytes that are never used.
                     items.reserve_exact(items.len() / 4 + 16);
                 }
-                items.push(O::of_list(self.encoding, bytes).map_err(|e| malformed(format!("items[{place}]: {e}")))?);
+                let item = O::of_list(self.encoding, bytes);
+                items.push(item.map_err(|e| malformed(format!("items[{place}]{}: {e}", name_of(self.encoding, bytes))))?);
             }
         }
         Ok(())
@@ -279,6 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn null_among_the_items_hides_nothing() {
+        let body = br#"{"kind":"PodList","items":[{"metadata":{"name":"a"}},null,{"metadata":{"name":"c"}}]}"#;
+        let pods = decode_in_chunks(Encoding::Json, body, 7).unwrap().items;
+        assert_eq!(pods.iter().map(|pod| &*pod.metadata.name).collect::<Vec<_>>(), ["a", "", "c"]);
+    }
+
+    #[test]
+    fn what_is_malformed_in_protobuf_says_which_object_it_is_in() {
+        // A pod with a name, and a port that is none.
+        let pod = b"\x0a\x07\x0a\x05web-1\x12\x08\x12\x06\x32\x04\x18\x80\x80\x04";
+        let list = [&[0x12, pod.len() as u8][..], pod].concat();
+        let body = [b"k8s\0\x0a\x09\x12\x07PodList\x12", &[list.len() as u8][..], &list].concat();
+        let Err(Error::MalformedResponse(message)) = decode_in_chunks(Encoding::Protobuf, &body, 7) else { panic!() };
+        assert_eq!(message, "items[0] \"web-1\": spec.containers.ports.containerPort 65536 is not a port");
+    }
+
+    #[test]
     fn what_is_malformed_says_where() {
         let message = |body: &str| match decode_in_chunks(Encoding::Json, body.as_bytes(), 7) {
             Err(Error::MalformedResponse(message)) => message,
@@ -290,7 +308,10 @@ mod tests {
         let port = r#"{"kind":"PodList","items":[{"spec":{"containers":[{"ports":[{"containerPort":65536}]}]}}]}"#;
         assert!(message(port).contains("containerPort 65536 is not a port"));
         let time = r#"{"kind":"PodList","items":[{"metadata":{"creationTimestamp":"yesterday"}}]}"#;
-        assert!(message(time).contains("\"yesterday\", expected a time (RFC 3339)"));
+        let expected = "items[0]: metadata.creationTimestamp is \"yesterday\", where a time (RFC 3339) belongs";
+        assert!(message(time).starts_with(expected), "{}", message(time));
+        let named = time.replace("\"metadata\":{", "\"metadata\":{\"name\":\"web-1\",");
+        assert!(message(&named).starts_with("items[0] \"web-1\": metadata.creationTimestamp is"), "{}", message(&named));
         let deep = format!(r#"{{"kind":"PodList","items":[{{"spec":{}{}}}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let deep = decode_in_chunks(Encoding::Json, deep.as_bytes(), 7);
         assert!(matches!(deep, Err(Error::LimitExceeded(text)) if text.contains("nested deeper than 100")));

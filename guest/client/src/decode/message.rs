@@ -1,9 +1,11 @@
 //! Records from messages: what a field is on the wire, in JSON, and in the record that it fills in.
 
+#[cfg(test)]
+mod tests;
+
 use super::transcode::{Field, Kind};
 use super::wire::{Invalid, Value, bytes, fields, number};
-use std::collections::BinaryHeap;
-use std::marker::PhantomData;
+use std::{collections::BinaryHeap, marker::PhantomData};
 
 /// What is decoded from a protobuf message, or from a JSON object that [`super::transcode`] made one of.
 pub trait Message: Default {
@@ -20,9 +22,16 @@ pub trait Message: Default {
 /// Decodes a message.
 pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Invalid> {
     let mut message = M::default();
+    fill(&mut message, bytes)?;
+    Ok(message)
+}
+
+/// Decodes a message where it belongs. Of two values of one field that is a message, the fields of both count, as protobuf says.
+#[inline(always)]
+fn fill<M: Message>(message: &mut M, bytes: &[u8]) -> Result<(), Invalid> {
     fields(bytes, M::FIELDS, &mut |number, value| message.take(number, value))?;
     message.finish();
-    Ok(message)
+    Ok(())
 }
 
 /// Declares what messages hold, one line a field: its protobuf number, its JSON name, the place it fills in, and its kind.
@@ -86,8 +95,12 @@ pub struct Texts;
 pub struct Pointer<T>(PhantomData<T>);
 /// A message.
 pub struct One<M>(PhantomData<M>);
+/// A message that is not what its place holds, but is made into it.
+pub struct OneAs<M>(PhantomData<M>);
 /// Any number of messages.
 pub struct Many<M>(PhantomData<M>);
+/// Any number of messages that are not what their places hold, but are made into it.
+pub struct ManyAs<M>(PhantomData<M>);
 
 impl Known for Text {
     const KIND: Kind = Kind::Text;
@@ -319,7 +332,17 @@ impl<M: Message> Known for One<M> {
     const KIND: Kind = Kind::One(M::FIELDS);
 }
 
-impl<M: Message + Into<T>, T> Put<T> for One<M> {
+impl<M: Message> Put<M> for One<M> {
+    fn put(place: &mut M, value: Value<'_>) -> Result<(), Invalid> {
+        fill(place, bytes(value)?)
+    }
+}
+
+impl<M: Message> Known for OneAs<M> {
+    const KIND: Kind = Kind::One(M::FIELDS);
+}
+
+impl<M: Message + Into<T>, T> Put<T> for OneAs<M> {
     fn put(place: &mut T, value: Value<'_>) -> Result<(), Invalid> {
         *place = decode::<M>(bytes(value)?)?.into();
         Ok(())
@@ -330,62 +353,48 @@ impl<M: Message> Known for Many<M> {
     const KIND: Kind = Kind::Many(M::FIELDS);
 }
 
-impl<M: Message + Into<T>, T> Put<Vec<T>> for Many<M> {
+impl<M: Message> Put<Vec<M>> for Many<M> {
+    fn put(place: &mut Vec<M>, value: Value<'_>) -> Result<(), Invalid> {
+        place.push(M::default());
+        match place.last_mut() {
+            Some(last) => fill(last, bytes(value)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Room for what did not come would be a third of a list's memory.
+    fn finish(place: &mut Vec<M>) {
+        place.shrink_to_fit();
+    }
+}
+
+impl<M: Message> Known for ManyAs<M> {
+    const KIND: Kind = Kind::Many(M::FIELDS);
+}
+
+impl<M: Message + Into<T>, T> Put<Vec<T>> for ManyAs<M> {
     fn put(place: &mut Vec<T>, value: Value<'_>) -> Result<(), Invalid> {
         place.push(decode::<M>(bytes(value)?)?.into());
         Ok(())
     }
 
-    /// Room for what did not come would be a third of a list's memory.
     fn finish(place: &mut Vec<T>) {
         place.shrink_to_fit();
     }
 }
 
-/// A string's text.
+/// A string's text. What is no UTF-8 in it is U+FFFD: the kubelet cuts a termination message after 4,096 bytes, within a character.
+#[inline(always)]
 pub fn text(value: Value<'_>) -> Result<String, Invalid> {
-    match str::from_utf8(bytes(value)?) {
-        Ok(text) => Ok(text.into()),
-        Err(_) => Err(Invalid::new("is not UTF-8 text")),
-    }
+    let bytes = bytes(value)?;
+    Ok(match str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => lossy(bytes),
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{Container, ObjectMeta, Pod};
-
-    #[test]
-    fn of_a_fields_values_the_last_counts_but_a_list_has_all() {
-        let container: Container = decode(b"\x0a\x01a\x12\x01i\x0a\x01b\x12\x00\x32\x00\x32\x00").unwrap();
-        assert_eq!((&*container.name, container.image, container.ports.len()), ("b", None, 2));
-    }
-
-    #[test]
-    fn maps_are_sorted_and_of_entries_with_one_key_the_last_counts() {
-        let entry = |key: &str, value: &str| [b"\x5a\x06\x0a\x01", key.as_bytes(), b"\x12\x01", value.as_bytes()].concat();
-        let meta = [entry("b", "1"), entry("a", "2"), entry("b", "3"), entry("a", "4"), entry("c", "5")].concat();
-        let meta: ObjectMeta = decode(&meta).unwrap();
-        assert_eq!(meta.labels, [("a", "4"), ("b", "3"), ("c", "5")].map(|(k, v)| (k.into(), v.into())));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_path() {
-        let error = |bytes: &[u8]| decode::<Pod>(bytes).unwrap_err().to_string();
-        assert_eq!(error(b"\x0a\x03\x0a\x01\xff"), "metadata.name is not UTF-8 text");
-        assert_eq!(error(b"\x0a\x02\x08\x01"), "metadata.name is a number, where text or a message belongs");
-        assert_eq!(error(b"\x0a\x02\x3a\x00"), "metadata.generation is no number");
-        assert_eq!(error(b"\x12\x08\x12\x06\x32\x04\x18\x80\x80\x04"), "spec.containers.ports.containerPort 65536 is not a port");
-        assert_eq!(error(b"\x12\x02\x12\x07"), "spec ends within a field");
-        assert_eq!(error(b"\x12"), "ends within a field");
-    }
-
-    #[test]
-    fn where_there_is_no_list_of_addresses_the_main_one_is_it() {
-        let addresses = |bytes: &[u8]| decode::<Pod>(bytes).map(|pod| (pod.status.pod_ips, pod.status.host_ips)).unwrap();
-        let none = Vec::<String>::new;
-        assert_eq!(addresses(b"\x1a\x03\x32\x01a"), (vec!["a".to_string()], none()));
-        assert_eq!(addresses(b"\x1a\x05\x2a\x01h\x32\x00"), (none(), vec!["h".to_string()]));
-        assert_eq!(addresses(b"\x1a\x0a\x32\x01a\x62\x03\x0a\x01b\x62\x00"), (vec!["b".to_string()], none()));
-    }
+#[cold]
+#[inline(never)]
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -63,6 +63,14 @@ impl Object for JsonObject {
     }
 }
 
+/// The name of an object of which something else cannot be decoded, for an error's text: ` "web-0"`.
+pub fn name_of(encoding: Encoding, bytes: &[u8]) -> String {
+    match decode(encoding, bytes) {
+        Ok(schema::Named { name }) if !name.is_empty() => format!(" {name:?}"),
+        _ => String::new(),
+    }
+}
+
 /// Decodes a message from either encoding.
 pub fn decode<M: Message>(encoding: Encoding, bytes: &[u8]) -> Result<M, String> {
     match encoding {

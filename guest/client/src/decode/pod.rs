@@ -4,16 +4,19 @@
 //! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; names are the API's. All else is
 //! skipped.
 
-use super::message::{Flag, Int32, Int64, Known, Many, Map, Message, One, Pointer, Put, Quantities, Text, Texts, Time, messages};
+use super::message::{
+    Flag, Int32, Int64, Known, Many, ManyAs, Map, Message, One, OneAs, Pointer, Put, Quantities, Text, Texts, Time, decode,
+    messages,
+};
 use super::transcode::Field;
-use super::wire::{Invalid, Value};
+use super::wire::{Invalid, Value, bytes};
 use crate::types::*;
 
 messages! {
     Pod {
         1 "metadata" => metadata: One<ObjectMeta>,
         2 "spec" => spec: One<PodSpec>,
-        3 "status" => status: One<Observed>,
+        3 "status" => status: OneAs<Observed>,
     }
     ObjectMeta {
         1 "name" => name: Text,
@@ -52,9 +55,9 @@ messages! {
         20 "initContainers" => init_containers: Many<Container>,
         24 "priorityClassName" => priority_class_name: Text,
         25 "priority" => priority: Pointer<Int32>,
-        28 "readinessGates" => readiness_gates: Many<ReadinessGate>,
-        34 "ephemeralContainers" => ephemeral_containers: Many<EphemeralContainer>,
-        38 "schedulingGates" => scheduling_gates: Many<SchedulingGate>,
+        28 "readinessGates" => readiness_gates: ManyAs<ReadinessGate>,
+        34 "ephemeralContainers" => ephemeral_containers: ManyAs<EphemeralContainer>,
+        38 "schedulingGates" => scheduling_gates: ManyAs<SchedulingGate>,
         40 "resources" => resources: One<ResourceRequirements>,
     }
     SchedulingGate {
@@ -102,9 +105,9 @@ messages! {
         9 "qosClass" => status.qos_class: Text,
         10 "initContainerStatuses" => status.init_container_statuses: Many<ContainerStatus>,
         11 "nominatedNodeName" => status.nominated_node_name: Text,
-        12 "podIPs" => status.pod_ips: Many<Ip>,
+        12 "podIPs" => status.pod_ips: ManyAs<Ip>,
         13 "ephemeralContainerStatuses" => status.ephemeral_container_statuses: Many<ContainerStatus>,
-        16 "hostIPs" => status.host_ips: Many<Ip>,
+        16 "hostIPs" => status.host_ips: ManyAs<Ip>,
         17 "observedGeneration" => status.observed_generation: Int64,
         finally |observed: &mut Observed| {
             default_to(&mut observed.status.pod_ips, observed.pod_ip.take());
@@ -125,8 +128,8 @@ messages! {
     }
     ContainerStatus {
         1 "name" => name: Text,
-        2 "state" => state: One<States>,
-        3 "lastState" => last_state: One<States>,
+        2 "state" => state: One<Option<ContainerState>>,
+        3 "lastState" => last_state: One<Option<ContainerState>>,
         4 "ready" => ready: Flag,
         5 "restartCount" => restart_count: Int32,
         6 "image" => image: Text,
@@ -134,11 +137,6 @@ messages! {
         8 "containerID" => container_id: Text,
         9 "started" => started: Flag,
         11 "resources" => resources: One<ResourceRequirements>,
-    }
-    States {
-        1 "waiting" => waiting: One<ContainerStateWaiting>,
-        2 "running" => running: One<ContainerStateRunning>,
-        3 "terminated" => terminated: One<ContainerStateTerminated>,
     }
     ContainerStateWaiting {
         1 "reason" => reason: Text,
@@ -228,17 +226,31 @@ impl From<EphemeralContainer> for Container {
     }
 }
 
-/// `ContainerState`, of which one is there.
-#[derive(Default)]
-struct States {
-    waiting: Option<ContainerStateWaiting>,
-    running: Option<ContainerStateRunning>,
-    terminated: Option<ContainerStateTerminated>,
-}
+/// Of its fields one is there. Were there several, the first of them would count.
+impl Message for Option<ContainerState> {
+    const FIELDS: &'static [Field] = &[
+        Field { json: "waiting", number: 1, kind: <One<ContainerStateWaiting> as Known>::KIND },
+        Field { json: "running", number: 2, kind: <One<ContainerStateRunning> as Known>::KIND },
+        Field { json: "terminated", number: 3, kind: <One<ContainerStateTerminated> as Known>::KIND },
+    ];
 
-impl From<States> for Option<ContainerState> {
-    fn from(States { waiting, running, terminated }: States) -> Option<ContainerState> {
-        let waiting = waiting.map(ContainerState::Waiting);
-        waiting.or(running.map(ContainerState::Running)).or(terminated.map(ContainerState::Terminated))
+    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Invalid> {
+        let before = match self {
+            Some(ContainerState::Waiting(_)) => 1,
+            Some(ContainerState::Running(_)) => 2,
+            _ => 3,
+        };
+        let state = match number {
+            1 => ContainerState::Waiting(decode(bytes(value)?)?),
+            2 => ContainerState::Running(decode(bytes(value)?)?),
+            3 => ContainerState::Terminated(decode(bytes(value)?)?),
+            _ => return Ok(()),
+        };
+        if number <= before {
+            *self = Some(state);
+        }
+        Ok(())
     }
+
+    fn finish(&mut self) {}
 }

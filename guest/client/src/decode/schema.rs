@@ -1,7 +1,7 @@
 //! What is not a pod: the messages around pods, and failures. As in [`super::pod`], one line a field; numbers are those of
 //! `generated.proto` in `k8s.io/apimachinery/pkg/apis/meta/v1` and `k8s.io/apimachinery/pkg/runtime`.
 
-use super::message::{Int32, Int64, Known, Many, Map, Message, One, Put, Text, messages, text};
+use super::message::{Int32, Int64, Known, Many, Map, Message, One, OneAs, Put, Text, messages, text};
 use super::transcode::Field;
 use super::wire::{Invalid, Value, bytes, fields};
 use crate::types::{StatusCause, StatusDetails};
@@ -55,6 +55,13 @@ pub struct TypedEvent {
     pub kind: String,
 }
 
+/// Any object, as far as it says which it is.
+#[derive(Default)]
+pub struct Named {
+    /// `metadata.name`.
+    pub name: String,
+}
+
 /// An event's object in JSON, as far as it says where in the course of events it is.
 #[derive(Default)]
 pub struct Versioned {
@@ -75,6 +82,18 @@ pub struct VersionedMeta {
 #[derive(Default)]
 pub struct Typed {
     kind: String,
+}
+
+/// Its `metadata`, likewise.
+#[derive(Default)]
+pub struct Name {
+    name: String,
+}
+
+impl From<Name> for String {
+    fn from(Name { name }: Name) -> String {
+        name
+    }
 }
 
 impl From<Typed> for String {
@@ -112,10 +131,16 @@ messages! {
     }
     TypedEvent {
         1 "type" => name: Text,
-        2 "object" => kind: One<Typed>,
+        2 "object" => kind: OneAs<Typed>,
     }
     Typed {
         2 "kind" => kind: Text,
+    }
+    Named {
+        1 "metadata" => name: OneAs<Name>,
+    }
+    Name {
+        1 "name" => name: Text,
     }
     Versioned {
         1 "metadata" => metadata: One<VersionedMeta>,

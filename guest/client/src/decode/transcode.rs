@@ -42,7 +42,8 @@ pub enum Kind {
     Many(&'static [Field]),
 }
 
-/// Decodes a message from JSON. Unknown fields are skipped; `null` is the same as absent.
+/// Decodes a message from JSON. As Go reads it: unknown fields are skipped; `null` is the same as absent, and in an array the same as an
+/// element that has nothing; what is no UTF-8 is U+FFFD.
 pub fn from_json<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(M::FIELDS, json)
 }
@@ -53,12 +54,29 @@ pub fn from_json_event<M: Message>(json: &[u8]) -> Result<M, String> {
 }
 
 fn decode<M: Message>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
+    let protobuf = match to_protobuf(fields, json) {
+        Err(_) if str::from_utf8(json).is_err() => to_protobuf(fields, String::from_utf8_lossy(json).as_bytes()),
+        read => read,
+    };
+    let protobuf = protobuf.map_err(|e| e.to_string().trim_start_matches(['.', ' ']).to_string())?;
+    message::decode(&protobuf).map_err(|e| e.to_string())
+}
+
+fn to_protobuf(fields: &'static [Field], json: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut protobuf = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let object = Writing { kind: Kind::One(fields), number: None, out: &mut protobuf };
-    object.deserialize(&mut deserializer).map_err(|e| e.to_string())?;
-    deserializer.end().map_err(|e| e.to_string())?;
-    message::decode(&protobuf).map_err(|e| e.to_string())
+    object.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(protobuf)
+}
+
+/// What is wrong with a value, as the object sees it that calls it by this name: `.metadata.name is 7, …`.
+#[cold]
+fn within<E: Error>(name: &str, error: E) -> E {
+    let error = error.to_string();
+    let space = if error.starts_with(['.', ' ']) { "" } else { " " };
+    E::custom(format_args!(".{name}{space}{error}"))
 }
 
 /// A value that is to be written as the field of this number; the whole message, where there is none.
@@ -83,7 +101,7 @@ impl Writing<'_> {
     /// serde's own would bring what prints floating-point numbers into the component, which is 14 KB.
     #[cold]
     fn not<E: Error>(&self, value: impl fmt::Display) -> E {
-        E::custom(format_args!("{value}, expected {}", self as &dyn Expected))
+        E::custom(format_args!(" is {value}, where {} belongs", self as &dyn Expected))
     }
 
     fn delimited<E>(self, content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
@@ -118,10 +136,7 @@ impl<'de> Visitor<'de> for Writing<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        match self.number {
-            Some(_) => Ok(()),
-            None => Err(self.not("null")),
-        }
+        Ok(())
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
@@ -168,8 +183,16 @@ impl<'de> Visitor<'de> for Writing<'_> {
             Kind::Texts => Kind::Text,
             _ => return Err(self.not("an array")),
         };
-        while items.next_element_seed(Writing { kind, number: self.number, out: self.out })?.is_some() {}
-        Ok(())
+        loop {
+            let before = self.out.len();
+            if items.next_element_seed(Writing { kind, number: self.number, out: self.out })?.is_none() {
+                return Ok(());
+            }
+            // It was `null`.
+            if self.out.len() == before {
+                put_bytes(self.number.unwrap_or_default(), b"", self.out);
+            }
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -180,9 +203,9 @@ impl<'de> Visitor<'de> for Writing<'_> {
             Kind::One(fields) => self.delimited(|out| {
                 while let Some(field) = map.next_key_seed(Name(fields))? {
                     match field {
-                        Some(Field { number, kind, .. }) => {
+                        Some(Field { number, kind, json }) => {
                             let number = (*number > 0).then_some(*number);
-                            map.next_value_seed(Writing { kind: *kind, number, out })?
+                            map.next_value_seed(Writing { kind: *kind, number, out }).map_err(|e| within(json, e))?
                         }
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -293,6 +316,27 @@ mod tests {
     }
 
     #[test]
+    fn null_in_an_array_is_an_element_that_has_nothing() {
+        let spec: PodSpec = from_json(br#"{"containers":[null,{"name":"b","ports":[null]}],"nodeSelector":null}"#).unwrap();
+        assert_eq!((spec.containers.len(), &*spec.containers[0].name, &*spec.containers[1].name), (2, "", "b"));
+        assert_eq!(&*spec.containers[1].ports[0].protocol, "TCP");
+        let meta: ObjectMeta = from_json(br#"{"finalizers":["a",null,"c"],"ownerReferences":[null]}"#).unwrap();
+        assert_eq!((meta.finalizers, meta.owner_references.len()), (["a", "", "c"].map(String::from).to_vec(), 1));
+        assert_eq!(from_json::<ObjectMeta>(b" null ").unwrap(), ObjectMeta::default());
+    }
+
+    #[test]
+    fn what_is_no_utf8_hides_nothing() {
+        let meta: ObjectMeta = from_json(b"{\"name\":\"a\xff\",\"labels\":{\"k\xe2\x82\":\"v\"}}").unwrap();
+        assert_eq!((&*meta.name, &*meta.labels), ("a\u{fffd}", &[("k\u{fffd}".into(), "v".into())][..]));
+        assert!(error_of(b"{\"name\":\"\xff\",\"uid\":7}").starts_with("uid is 7, where a string belongs"));
+    }
+
+    fn error_of(json: &[u8]) -> String {
+        from_json::<ObjectMeta>(json).unwrap_err()
+    }
+
+    #[test]
     fn lengths_of_more_than_one_byte() {
         let long = "x".repeat(70_000);
         for length in [127, 128, 16_383, 16_384, long.len()] {
@@ -304,21 +348,26 @@ mod tests {
 
     #[test]
     fn values_of_another_type_are_refused() {
-        assert!(error::<ContainerPort>(r#"{"containerPort":"80"}"#).contains("expected a 32-bit number"));
-        assert!(error::<ContainerPort>(r#"{"containerPort":4294967376}"#).contains("expected a 32-bit number"));
-        assert!(error::<ContainerPort>(r#"{"containerPort":80.5}"#).contains("expected a 32-bit number"));
-        assert!(error::<ContainerPort>(r#"{"name":{}}"#).contains("expected a string"));
-        assert!(error::<ObjectMeta>(r#"{"generation":9223372036854775808}"#).contains("expected a 64-bit number"));
-        assert!(error::<ObjectMeta>(r#"{"labels":["a"]}"#).contains("expected an object"));
-        assert!(error::<ObjectMeta>(r#"{"labels":{"a":1}}"#).contains("expected a string"));
-        assert!(error::<ObjectMeta>(r#"{"ownerReferences":{}}"#).contains("expected an array"));
+        assert_eq!(
+            error::<ContainerPort>(r#"{"containerPort":"80"}"#),
+            "containerPort is \"80\", where a 32-bit number belongs at line 1 column 21"
+        );
+        assert!(error::<ContainerPort>(r#"{"containerPort":4294967376}"#).contains("where a 32-bit number belongs"));
+        assert!(error::<ContainerPort>(r#"{"containerPort":80.5}"#).contains("where a 32-bit number belongs"));
+        assert!(error::<ContainerPort>(r#"{"name":{}}"#).contains("where a string belongs"));
+        assert!(error::<ObjectMeta>(r#"{"generation":9223372036854775808}"#).contains("where a 64-bit number belongs"));
+        assert!(error::<ObjectMeta>(r#"{"labels":["a"]}"#).contains("where an object belongs"));
+        assert!(error::<ObjectMeta>(r#"{"labels":{"a":1}}"#).contains("where a string belongs"));
+        assert!(error::<ObjectMeta>(r#"{"ownerReferences":{}}"#).contains("where an array belongs"));
+        let deep = error::<PodSpec>(r#"{"containers":[{},{"ports":[{"name":"a","containerPort":true}]}]}"#);
+        assert!(deep.starts_with("containers.ports.containerPort is true, where a 32-bit number belongs"), "{deep}");
         for time in [r#""""#, r#""2026-11-23""#, r#""2026-13-01T00:00:00Z""#, r#""1969-13-01T00:00:00Z""#, r#""19ä""#, "7"] {
             assert!(
                 error::<ContainerStateRunning>(&format!(r#"{{"startedAt":{time}}}"#)).contains("a time (RFC 3339)"),
                 "{time}"
             );
         }
-        for no_object in ["", "7", "[]", "null", "1.5", "true", "{", "{} {}", r#"{"name":"\ud800"}"#] {
+        for no_object in ["", "7", "[]", "1.5", "true", "{", "{} {}", r#"{"name":"\ud800"}"#] {
             error::<ObjectMeta>(no_object);
         }
     }

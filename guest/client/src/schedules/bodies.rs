@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// A connection that lasts longer was good.
 const GOOD: Duration = Duration::from_secs(10);
 
+/// So many connections in a row may the server end without an event.
+const EMPTY_ENDS: u32 = 5;
+
 /// So long does nothing run when a machine sleeps.
 const SUSPENDED: Duration = Duration::from_secs(200);
 
@@ -44,18 +47,23 @@ impl<O: Watched> World<'_, O> {
         match choice {
             Some(0..10) => {
                 self.faults.count(if body.sent.is_empty() { Fault::CutWatch } else { Fault::CutWithinFrame });
-                self.lost();
+                self.lost(false);
                 return Ok(lost());
             }
             Some(10..20) => {
                 self.faults.count(Fault::EndedWatch);
-                self.lost();
+                self.lost(true);
                 return Ok(Read::Other(Event::End));
             }
             Some(20..26) => {
                 self.pass_until(until);
                 self.faults.count(Fault::PausedWatch);
-                self.lost();
+                // What is missing is listed, or lost.
+                if self.reader.is_listing() {
+                    self.connection = None
+                } else {
+                    self.lost(false)
+                }
                 return Ok(Read::Other(Event::TimeOver));
             }
             Some(26..32) => {
@@ -99,7 +107,7 @@ impl<O: Watched> World<'_, O> {
             }
             45..49 => {
                 self.faults.count(Fault::BusyEvent);
-                self.lost();
+                self.lost(false);
                 self.server.error_event(500)
             }
             _ => {
@@ -111,16 +119,26 @@ impl<O: Watched> World<'_, O> {
         Read::Chunk(body, chunk)
     }
 
-    /// The watch's connection is over.
-    fn lost(&mut self) {
-        if let Some((since, false)) = self.connection.take()
-            && self.now.instant <= since + GOOD
-        {
-            self.fruitless += 1;
-            self.fruitless_since.get_or_insert(since);
-            self.must = if self.fruitless < ATTEMPTS { Must::WaitOrGiveUp(Duration::ZERO) } else { Must::GiveUp };
-        } else {
-            (self.fruitless, self.fruitless_since) = (0, None);
+    /// The watch's connection is over; perhaps the server just ended it.
+    fn lost(&mut self, ended: bool) {
+        match self.connection.take() {
+            Some((since, fruitful)) if self.now.instant <= since + GOOD => {
+                self.short += 1;
+                self.must = if self.short > 1 { Must::Slow } else { Must::Anything };
+                if fruitful {
+                    return;
+                }
+                self.empty = if ended { self.empty + 1 } else { 0 };
+                self.fruitless += 1;
+                self.fruitless_since.get_or_insert(since);
+                self.must = if self.fruitless < ATTEMPTS { Must::WaitOrGiveUp(Duration::ZERO) } else { Must::GiveUp };
+                if self.empty >= EMPTY_ENDS && !self.reader.is_listing() {
+                    self.faults.count(Fault::EmptyEnds);
+                    self.reader.may_expire = true;
+                    self.must = Must::Expire;
+                }
+            }
+            _ => (self.fruitless, self.fruitless_since, self.empty, self.short) = (0, None, 0, 0),
         }
     }
 
@@ -156,6 +174,15 @@ impl<O: Watched> World<'_, O> {
             Kind::Failure(429 | 503, asked) => {
                 let asked = Duration::from_secs(asked.and_then(|asked| u64::try_from(asked).ok()).unwrap_or_default());
                 self.failed(Fault::Busy, Must::WaitOrGiveUp(asked));
+            }
+            Kind::Failure(504, asked) => {
+                let asked = Duration::from_secs(asked.and_then(|asked| u64::try_from(asked).ok()).unwrap_or_default());
+                self.reader.may_expire = true;
+                let times = self.call.as_mut().map_or(1, |call| {
+                    call.too_large += 1;
+                    call.too_large
+                });
+                self.failed(Fault::TooLarge, if times > 1 { Must::Expire } else { Must::WaitOrGiveUp(asked) });
             }
             Kind::Failure(..) | Kind::Page | Kind::Watch(_) => self.call = None,
         }

@@ -43,6 +43,8 @@ struct Under {
     deadline: Instant,
     failed: u32,
     sent: u32,
+    /// Whether the server has answered.
+    trusted: bool,
     token: Option<Arc<Token>>,
     reloaded: bool,
     whole: Vec<u8>,
@@ -106,6 +108,7 @@ impl Calls<'_> {
             deadline: begun + Duration::from_millis(deadline.into()),
             failed: 0,
             sent: 0,
+            trusted: false,
             token,
             reloaded: false,
             whole,
@@ -189,6 +192,7 @@ impl Calls<'_> {
         ensure(sending.attempt == under.sent, || format!("attempt {} says that it is {}", under.sent, sending.attempt))?;
         ensure(under.token.as_ref() == Some(&sending.token), || "a request with another token than the last".into())?;
         let choice = self.next();
+        let trusted = under.trusted;
         self.pass(Duration::from_millis(u64::from(choice.unwrap_or(1)) * 10));
         let mut lost = |fault, must, error: fn(String) -> TransportError| {
             self.faults.count(fault);
@@ -199,6 +203,7 @@ impl Calls<'_> {
         match choice {
             Some(0..12) => return lost(Fault::Refused, again, TransportError::ConnectionRefused),
             Some(12..24) => return lost(Fault::LostBeforeHead, again, TransportError::ConnectionLost),
+            Some(24..28) if trusted => return lost(Fault::NotTrustedAnyMore, again, TransportError::Certificate),
             Some(24..28) => return lost(Fault::NotTrusted, Must::GiveUp, TransportError::Certificate),
             Some(28..40) => {
                 self.pass_until(sending.until);
@@ -213,6 +218,7 @@ impl Calls<'_> {
             Some(60..130) | None => self.in_volume = self.accepted,
             Some(_) => {}
         }
+        under.trusted = true;
         if *sending.token != token(self.accepted)? {
             return Ok(answer(401, None, failure(401, None)));
         }

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod calls;
+mod checks;
 mod reader;
 mod server;
 mod world;
@@ -55,6 +56,10 @@ pub enum Fault {
     WallClockJump,
     Suspended,
     NoWatchList,
+    NoInitialEnd,
+    EmptyEnds,
+    TooLarge,
+    NotTrustedAnyMore,
     NotJson,
     TooMuch,
 }
@@ -140,7 +145,7 @@ fn as_test(name: &str, tape: &impl Debug) -> String {
     format!("#[test]\nfn a_schedule() {{\n    {name}(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
 }
 
-const OF_A_WATCH: [Fault; 26] = [
+const OF_A_WATCH: [Fault; 30] = [
     Fault::NoToken,
     Fault::Rotation,
     Fault::Unauthorized,
@@ -167,9 +172,13 @@ const OF_A_WATCH: [Fault; 26] = [
     Fault::WallClockJump,
     Fault::Suspended,
     Fault::NoWatchList,
+    Fault::NoInitialEnd,
+    Fault::EmptyEnds,
+    Fault::TooLarge,
+    Fault::NotTrustedAnyMore,
 ];
 
-const OF_A_CALL: [Fault; 14] = [
+const OF_A_CALL: [Fault; 15] = [
     Fault::NoToken,
     Fault::Rotation,
     Fault::Unauthorized,
@@ -182,6 +191,7 @@ const OF_A_CALL: [Fault; 14] = [
     Fault::CutPage,
     Fault::SlowPage,
     Fault::WallClockJump,
+    Fault::NotTrustedAnyMore,
     Fault::NotJson,
     Fault::TooMuch,
 ];

@@ -64,6 +64,11 @@ impl Reader {
         matches!(self.position, Position::After(version) if version >= server.version())
     }
 
+    /// Whether it is among the pods that there are.
+    pub fn is_listing(&self) -> bool {
+        matches!(self.position, Position::Listing(_))
+    }
+
     /// The watch's first use.
     pub fn begin(&mut self, now: Instant) {
         self.begun.get_or_insert(now);

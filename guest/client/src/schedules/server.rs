@@ -184,7 +184,7 @@ fn json(pod: &Pod) -> Value {
 }
 
 fn json_failure(code: u16, retry_after_seconds: Option<i32>) -> Value {
-    json!({"kind": "Status", "status": "Failure", "code": code, "details": {"retryAfterSeconds": retry_after_seconds}})
+    json!({"kind": "Status", "status": "Failure", "message": message(code), "code": code, "details": {"retryAfterSeconds": retry_after_seconds}})
 }
 
 fn object(pod: u8, version: u64) -> Pod {
@@ -208,10 +208,15 @@ fn frame(name: &str, object: Vec<u8>) -> Vec<u8> {
     [&u32::try_from(event.len()).unwrap().to_be_bytes()[..], &event].concat()
 }
 
+fn message(code: u16) -> Option<&'static str> {
+    (code == 504).then_some("Too large resource version: 1200, current: 1000")
+}
+
 /// What a failure says, as a body.
 pub fn failure(code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
     let details = StatusDetails { retry_after_seconds, ..StatusDetails::default() };
-    let status = Status { status: Some("Failure".into()), code: Some(code.into()), details: Some(details), ..Status::default() };
+    let (status, message) = (Some("Failure".into()), message(code).map(String::from));
+    let status = Status { status, message, code: Some(code.into()), details: Some(details), ..Status::default() };
     unknown("Status", &status)
 }
 

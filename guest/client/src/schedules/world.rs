@@ -3,7 +3,7 @@
 use super::bodies::Read;
 use super::reader::{Reader, Told, told};
 use super::server::{Logged, Server, Watched};
-use super::{Checked, DEADLINE, Fault, Faults, LEAST_EVENTS, ensure};
+use super::{Checked, Fault, Faults, LEAST_EVENTS, ensure};
 use crate::asking::Settings;
 use crate::machine::{Do, Event, Machine, Sending, Todo};
 use crate::request::Collection;
@@ -44,12 +44,14 @@ pub(super) enum Kind {
 
 /// One call, as the server and the clock see it.
 pub(super) struct Call {
-    begun: Instant,
+    pub(super) begun: Instant,
     /// Those that have failed.
-    attempts: u32,
+    pub(super) attempts: u32,
     token: Option<Arc<Token>>,
     /// Whether the token was read again since the last attempt.
     pub(super) reloaded: bool,
+    /// How often the server had not come to the version.
+    pub(super) too_large: u32,
 }
 
 /// What the machine must do next.
@@ -60,6 +62,12 @@ pub(super) enum Must {
     WaitOrGiveUp(Duration),
     GiveUp,
     Reload,
+    /// Wait for a bit, however good the connection was.
+    Slow,
+    /// Say that changes are lost.
+    Expire,
+    /// Wait for a certificate that is trusted, however long it takes.
+    BetweenCertificates,
 }
 
 pub struct World<'a, O: Watched> {
@@ -82,6 +90,12 @@ pub struct World<'a, O: Watched> {
     /// Connections in a row that ended soon without an event.
     pub(super) fruitless: u32,
     pub(super) fruitless_since: Option<Instant>,
+    /// Those that were soon over, in a row.
+    pub(super) short: u32,
+    /// Those that the server just ended, in a row.
+    pub(super) empty: u32,
+    /// Whether the server has answered.
+    trusted: bool,
     pub(super) must: Must,
     /// Whether an event that means nothing has been sent among others.
     pub(super) has_garbage: bool,
@@ -111,6 +125,9 @@ impl<'a, O: Watched> World<'a, O> {
             connection: None,
             fruitless: 0,
             fruitless_since: None,
+            short: 0,
+            empty: 0,
+            trusted: false,
             must: Must::Anything,
             has_garbage: false,
         }
@@ -189,43 +206,6 @@ impl<'a, O: Watched> World<'a, O> {
         self.pass(until.saturating_duration_since(self.now.instant) + Duration::from_millis(1));
     }
 
-    /// What must hold for a step.
-    fn check(&mut self, step: &Do<Body, Result<Told<O>, Error>>) -> Checked {
-        let now = self.now.instant;
-        let deadline = self.call.as_ref().map(|call| call.begun + DEADLINE);
-        let must = std::mem::replace(&mut self.must, Must::Anything);
-        match (must, step) {
-            (Must::Anything, Do::HandOut(Err(Error::MalformedResponse(_)))) if self.has_garbage => self.has_garbage = false,
-            (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {
-                let least = if let Must::WaitOrGiveUp(least) = must { least + LONGEST_WAIT } else { Duration::ZERO };
-                let is_late = deadline.is_some_and(|deadline| now + least >= deadline)
-                    || self.fruitless_since.is_some_and(|since| now + LONGEST_WAIT >= since + DEADLINE);
-                let is_used_up = self.call.as_ref().is_some_and(|call| call.attempts >= ATTEMPTS) || self.fruitless >= ATTEMPTS;
-                ensure(is_late || is_used_up, || format!("it gives up too early: {error:?}"))?;
-            }
-            (Must::GiveUp, Do::HandOut(Err(_))) => {}
-            (Must::Anything, _) | (Must::Reload, Do::Next(Todo::Token { afresh: true })) => {}
-            (Must::WaitOrGiveUp(least), Do::Next(Todo::Wait(until))) => {
-                ensure(*until >= now + least, || format!("it waits for less than the {least:?} that were asked for"))?;
-                ensure(*until <= now + least + LONGEST_WAIT, || format!("it waits for {:?}", *until - now))?;
-            }
-            // The watch's time is over.
-            (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(Told::Ended))) => {}
-            (must, _) => return Err(format!("it must {must:?}, and does something else")),
-        }
-        if let Do::HandOut(Err(Error::Transport(TransportError::ConnectionLost(why)))) = step
-            && why.contains("again and again")
-        {
-            (self.fruitless, self.fruitless_since) = (0, None);
-        }
-        let until = match step {
-            Do::Next(Todo::Send(sending)) => sending.until,
-            Do::Next(Todo::Read(_, until) | Todo::Wait(until)) => *until,
-            Do::Next(Todo::Token { .. }) | Do::HandOut(_) => return Ok(()),
-        };
-        ensure(deadline.is_none_or(|deadline| until <= deadline), || "a call goes on after its deadline".into())
-    }
-
     fn token(&mut self, afresh: bool) -> Checked<Result<Arc<Token>, ConfigError>> {
         if self.next().is_some_and(|byte| byte < 3) {
             self.faults.count(Fault::NoToken);
@@ -234,7 +214,7 @@ impl<'a, O: Watched> World<'a, O> {
         }
         let token = Arc::new(token(self.in_volume)?);
         let begun = self.now.instant;
-        let call = self.call.get_or_insert(Call { begun, attempts: 0, token: None, reloaded: false });
+        let call = self.call.get_or_insert(Call { begun, attempts: 0, token: None, reloaded: false, too_large: 0 });
         ensure(afresh == call.reloaded, || "the token is read again, and was not refused".into())?;
         ensure(call.attempts < ATTEMPTS, || "there are more attempts than the policy has".into())?;
         call.token = Some(token.clone());
@@ -277,15 +257,28 @@ impl<'a, O: Watched> World<'a, O> {
                 return Ok(Event::TimeOver);
             }
             74..77 => {
-                self.failed(Fault::NotTrusted, Must::GiveUp);
+                match self.trusted && sending.request.is_watch {
+                    true => self.failed(Fault::NotTrustedAnyMore, Must::BetweenCertificates),
+                    false if self.trusted => self.failed(Fault::NotTrustedAnyMore, Must::WaitOrGiveUp(Duration::ZERO)),
+                    false => self.failed(Fault::NotTrusted, Must::GiveUp),
+                }
                 return Ok(failed(TransportError::Certificate));
             }
             77..90 => {
+                self.trusted = true;
                 return Ok(
                     self.refusal(if choice % 2 == 0 { 503 } else { 429 }, (choice % 3 > 0).then(|| i32::from(choice - 77)))
                 );
             }
-            90..93 => return Ok(self.refusal(403, None)),
+            90..93 => {
+                self.trusted = true;
+                return Ok(self.refusal(403, None));
+            }
+            // It lags behind, as far as it says.
+            156..160 if sending.request.path_and_query.contains("resourceVersion=") => {
+                self.trusted = true;
+                return Ok(self.refusal(504, Some(1)));
+            }
             // Whoever is not connected misses it.
             93..150 => self.server.change(choice.wrapping_mul(29)),
             150..156 => {
@@ -310,6 +303,7 @@ impl<'a, O: Watched> World<'a, O> {
 
     /// What the server has to say.
     fn answer(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
+        self.trusted = true;
         if *sending.token != token(self.accepted)? {
             return Ok(self.refusal(401, None));
         }
@@ -332,12 +326,17 @@ impl<'a, O: Watched> World<'a, O> {
                 let pods = self.server.pods(version).into_iter();
                 let added = pods.flat_map(|(pod, version)| self.server.event(Logged { version, kind: ChangeKind::Added, pod }));
                 let mut sent: Vec<u8> = added.collect();
-                if self.next().is_some_and(|byte| byte < 20) {
+                let choice = self.next();
+                if choice.is_some_and(|byte| byte < 20) {
                     self.faults.count(Fault::MalformedInitialEvent);
                     self.has_garbage = true;
                     sent.extend(self.server.garbage());
                 }
-                sent.extend(self.server.bookmark(version, true));
+                let has_end = choice.is_none_or(|byte| byte < 240);
+                if !has_end {
+                    self.faults.count(Fault::NoInitialEnd);
+                }
+                sent.extend(self.server.bookmark(version, has_end));
                 (version, Body { sent, kind: Kind::Watch(version) })
             }
         };
@@ -362,7 +361,7 @@ impl<'a, O: Watched> World<'a, O> {
         match &output {
             Ok(Told::Expired | Told::Ended) | Err(_) => (self.call, self.connection) = (None, None),
             Ok(Told::Change(_)) => {
-                (self.fruitless, self.fruitless_since) = (0, None);
+                (self.fruitless, self.fruitless_since, self.empty) = (0, None, 0);
                 if let Some((_, fruitful)) = &mut self.connection {
                     *fruitful = true;
                 }
@@ -370,7 +369,7 @@ impl<'a, O: Watched> World<'a, O> {
         }
         if let Some((from, seconds)) = self.reader.take(output, &self.server, self.now.instant)? {
             self.watch = watch(&self.settings, from, seconds);
-            (self.fruitless, self.fruitless_since) = (0, None);
+            (self.fruitless, self.fruitless_since, self.empty, self.short) = (0, None, 0, 0);
         }
         Ok(())
     }

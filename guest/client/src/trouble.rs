@@ -1,0 +1,243 @@
+//! What connections that end say about the server of a watch: when to ask for the next one, and when no more.
+
+use crate::machine::after;
+use crate::retry;
+use crate::types::{Error, Expired, Failure, RetryPolicy, TransportError};
+use std::time::{Duration, Instant};
+
+/// A connection that was good for so long has not failed, whether or not anything happened meanwhile.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+/// So often in a row, a server may end a watch from one resource version without having said anything.
+const EMPTY_ENDS: u32 = 5;
+
+/// How long past the time at which a server should have ended the watch, or sent a bookmark, it is taken for stuck.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How often servers send bookmarks, at least.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The bookmarks of a watch, which tell whether its connection still works.
+#[derive(Debug, Default)]
+pub struct Bookmarks {
+    /// When the last one came on this connection.
+    last: Option<Instant>,
+    /// The longest time between two.
+    interval: Option<Duration>,
+}
+
+impl Bookmarks {
+    /// There is a new connection.
+    pub fn connected(&mut self) {
+        self.last = None;
+    }
+
+    /// A bookmark came.
+    pub fn came(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            self.interval = self.interval.max(Some(now.saturating_duration_since(last)));
+        }
+    }
+
+    /// How long a connection may be silent: until two bookmarks are missing. `None` while nobody knows how often the server sends them.
+    pub fn longest_pause(&self) -> Option<Duration> {
+        Some(self.interval?.max(BOOKMARK_INTERVAL).saturating_mul(2).saturating_add(GRACE))
+    }
+}
+
+/// What is wrong with the connections, in a row.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    /// Those that were soon over.
+    short: u32,
+    /// Those that brought no event, and since when.
+    fruitless: u32,
+    since: Option<Instant>,
+    /// Those that the server ended without an event, and without saying why.
+    empty: u32,
+    /// How often the server had not come to the resource version from which the watch goes on.
+    too_large: u32,
+}
+
+/// A connection that has ended.
+pub struct Ended<'a> {
+    /// When it began, and when it ended.
+    pub lasted: (Instant, Instant),
+    /// Whether it brought an event.
+    pub fruitful: bool,
+    /// Why it ended; none, where the server just ended it.
+    pub error: Option<Error>,
+    /// The resource version after which the watch goes on, if it does.
+    pub from: Option<&'a str>,
+}
+
+impl Trouble {
+    /// An event came.
+    pub fn fruitful(&mut self) {
+        *self = Trouble { short: self.short, ..Trouble::default() };
+    }
+
+    /// The server has not come to the resource version: whether it had not before.
+    pub fn is_behind(&mut self) -> bool {
+        self.too_large += 1;
+        self.too_large > 1
+    }
+
+    /// How long to wait before the next connection, or why there is to be none. After a good one, and after the first that brought events and was
+    /// soon over, the wait is what was asked for. After others it grows, so that a server that hurries is not asked in a hurry.
+    pub fn ended(&mut self, ended: Ended<'_>, policy: RetryPolicy, random: u64) -> Result<Duration, Failure> {
+        let (begun, now) = ended.lasted;
+        let asked = ended.error.as_ref().and_then(retry::worth_it).unwrap_or_default();
+        if now.saturating_duration_since(begun) > GOOD_CONNECTION {
+            *self = Trouble { too_large: self.too_large, ..Trouble::default() };
+            return Ok(asked);
+        }
+        self.short += 1;
+        if ended.fruitful {
+            // One that was cut is no sign of a hurry.
+            let others = self.short - 1;
+            return Ok(asked + if others > 0 { retry::backoff(others, random) } else { Duration::ZERO });
+        }
+        let wait = asked + retry::backoff(self.short, random);
+        self.fruitless += 1;
+        self.empty = if ended.error.is_none() { self.empty + 1 } else { 0 };
+        if let (Some(from), EMPTY_ENDS..) = (ended.from, self.empty) {
+            let message = format!("the server ends the watch from resource version {from:?} again and again without an event");
+            return Err(Error::Expired(Expired { message, continue_token: None }).into());
+        }
+        let since = *self.since.get_or_insert(begun);
+        let is_late = after(now, wait) >= after(since, Duration::from_millis(policy.deadline.max(1).into()));
+        if is_late || policy.attempts.is_some_and(|most| self.fruitless >= most) {
+            self.since = None;
+            let times = std::mem::take(&mut self.fruitless);
+            let error = ended.error.unwrap_or_else(|| {
+                Error::Transport(TransportError::ConnectionLost("the watch ended again and again without an event".into()))
+            });
+            return Err(retry::gave_up(error, times, now.saturating_duration_since(since)));
+        }
+        Ok(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Status;
+
+    const POLICY: RetryPolicy = RetryPolicy::DEFAULT;
+    const MOMENT: Duration = Duration::from_millis(20);
+
+    /// A server, by its connections, which last so long.
+    struct Server {
+        trouble: Trouble,
+        now: Instant,
+        random: u64,
+    }
+
+    impl Server {
+        fn new() -> Server {
+            Server { trouble: Trouble::default(), now: Instant::now(), random: 1 }
+        }
+
+        /// A connection, and the wait after it.
+        fn ends(&mut self, lasted: Duration, fruitful: bool, error: Option<Error>) -> Result<Duration, Failure> {
+            self.random = self.random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ 7;
+            if fruitful {
+                self.trouble.fruitful();
+            }
+            let lasted = (self.now, self.now + lasted);
+            let waited = self.trouble.ended(Ended { lasted, fruitful, error, from: Some("5") }, POLICY, self.random);
+            self.now = lasted.1 + *waited.as_ref().unwrap_or(&Duration::ZERO);
+            waited
+        }
+    }
+
+    fn status(code: u16, retry_after_seconds: Option<u32>) -> Option<Error> {
+        Some(Error::Api(Status { code, reason: None, message: "no".into(), details: None, retry_after_seconds }))
+    }
+
+    #[test]
+    fn a_good_connection_is_made_again_at_once() {
+        let mut server = Server::new();
+        for fruitful in [true, false, true] {
+            assert_eq!(server.ends(Duration::from_secs(11), fruitful, None).unwrap(), Duration::ZERO);
+        }
+        assert_eq!(server.ends(Duration::from_secs(11), false, status(503, Some(7))).unwrap(), Duration::from_secs(7));
+    }
+
+    /// A server that closes each connection after one event is asked a handful of times in five seconds, not a hundred.
+    #[test]
+    fn a_server_that_hurries_is_not_asked_in_a_hurry() {
+        let mut server = Server::new();
+        let begun = server.now;
+        let mut connections = 0;
+        while server.now < begun + Duration::from_secs(5) {
+            server.ends(MOMENT, true, None).unwrap();
+            connections += 1;
+        }
+        assert!((3..=15).contains(&connections), "{connections}");
+        // A good one ends that.
+        server.ends(Duration::from_secs(60), true, None).unwrap();
+        assert_eq!(server.ends(MOMENT, true, None).unwrap(), Duration::ZERO);
+        assert!(server.ends(MOMENT, true, None).unwrap() <= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_server_that_has_forgotten_is_found_out() {
+        let mut server = Server::new();
+        for _ in 1..EMPTY_ENDS {
+            server.ends(MOMENT, false, None).unwrap();
+        }
+        let failure = server.ends(MOMENT, false, None).unwrap_err();
+        let Error::Expired(Expired { message, .. }) = failure.error else { panic!() };
+        assert!(message.contains("resource version \"5\""), "{message}");
+        // An event between, or an error, is another story.
+        for other in [(true, None), (false, status(500, None))] {
+            let mut server = Server::new();
+            for round in 0..8 {
+                let (fruitful, error) = if round % 4 == 3 { other.clone() } else { (false, None) };
+                server.ends(MOMENT, fruitful, error).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_server_said_last_is_why_the_watch_fails_and_what_it_asked_for_is_waited() {
+        let mut server = Server::new();
+        let begun = server.now;
+        let failure = loop {
+            match server.ends(MOMENT, false, status(500, Some(4))) {
+                Ok(waited) => assert!(waited >= Duration::from_secs(4)),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(matches!(failure.error, Error::Api(Status { code: 500, .. })), "{failure:?}");
+        assert!(server.now < begun + Duration::from_millis(POLICY.deadline.into()));
+        assert!(failure.attempts > 3);
+    }
+
+    #[test]
+    fn silence_is_noticed_when_two_bookmarks_are_missing() {
+        let (begun, mut bookmarks) = (Instant::now(), Bookmarks::default());
+        let second = Duration::from_secs(1);
+        bookmarks.came(begun);
+        assert_eq!(bookmarks.longest_pause(), None);
+        bookmarks.connected();
+        bookmarks.came(begun + 500 * second);
+        assert_eq!(bookmarks.longest_pause(), None);
+        // In a hurry, they say nothing of how often they come otherwise.
+        bookmarks.came(begun + 501 * second);
+        assert_eq!(bookmarks.longest_pause(), Some(125 * second));
+        bookmarks.came(begun + 571 * second);
+        assert_eq!(bookmarks.longest_pause(), Some(145 * second));
+    }
+
+    #[test]
+    fn a_server_may_be_behind_once() {
+        let mut trouble = Trouble::default();
+        assert!(!trouble.is_behind());
+        trouble.fruitful();
+        assert!(!trouble.is_behind());
+        assert!(trouble.is_behind());
+    }
+}
