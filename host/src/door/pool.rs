@@ -143,19 +143,19 @@ impl Pool {
     }
 
     /// Sends a request, and waits for the answer's head.
-    pub(crate) async fn request(self: &Arc<Pool>, mut request: Request<Sent>) -> Result<Response<Answer>, RequestError> {
+    pub(crate) async fn request(self: &Arc<Pool>, request: Request<Sent>) -> Result<Response<Answer>, RequestError> {
         for _ in 0..MOST_LOST {
             let sent = match self.connection().await? {
                 Next::Http2(mut connection, in_use) => {
                     let number = connection.number;
-                    match connection.sender.try_send_request(request).await {
+                    match connection.sender.try_send_request(request.clone()).await {
                         Ok(answer) => return Ok(answer.map(|body| Answer::new(body, Some(in_use)))),
                         Err(error) => (number, error),
                     }
                 }
                 Next::Http1(mut connection, in_use) => {
                     let number = connection.number;
-                    match connection.sender.try_send_request(to_origin(request)).await {
+                    match connection.sender.try_send_request(to_origin(request.clone())).await {
                         Ok(answer) => {
                             self.keep(connection, in_use);
                             return Ok(answer.map(|body| Answer::new(body, None)));
@@ -169,9 +169,9 @@ impl Pool {
             // What was not sent before the connection ended is sent on another.
             let (number, mut error) = sent;
             self.state().http2.retain(|connection| connection.number != number);
-            match error.take_message() {
-                Some(unsent) => request = unsent,
-                None => return Err(RequestError::Http(error.into_error())),
+            // As it was: the next connection may speak another version of HTTP.
+            if error.take_message().is_none() {
+                return Err(RequestError::Http(error.into_error()));
             }
         }
         Err(RequestError::Lost)
