@@ -27,7 +27,7 @@ test: setup-clang
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
-    cargo clippy {{release}} --workspace --test pods --test real --test soak --test cli --test page -- -D warnings
+    cargo clippy {{release}} --workspace --test pods --test real --test soak --test cli --test page --test languages -- -D warnings
     cargo clippy {{release}} -p incluster --lib -- -D warnings
     cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
@@ -106,6 +106,10 @@ test-matrix +VERSIONS: setup
 test-wasmtime-cli: setup-clang
     tests/wasmtime-cli/run.sh
 
+# Build the extensions of examples/extensions by their languages' toolchains, and run them
+test-languages: setup
+    tests/languages/run.sh
+
 # COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N begins elsewhere
 schedules COUNT="1000000": setup
     SCHEDULES={{COUNT}} cargo test {{release}} -p incluster-client --lib schedules -- --nocapture
@@ -114,13 +118,17 @@ schedules COUNT="1000000": setup
 mutations: setup
     tests/mutations/run.py
 
-# Many callers for SECONDS while everything goes wrong, and the memory of long lists; SOAK_SEED=N repeats the faults
-soak SECONDS="600": setup soak-memory schedules
-    cargo test {{release}} -p incluster-cli --test soak -- {{SECONDS}}
+# Many callers for SECONDS while everything goes wrong, on a testbed and in a real cluster, and the memory of long lists; SOAK_SEED=N repeats the faults
+soak SECONDS="600": setup soak-memory schedules (soak-cluster SECONDS)
+    cargo test {{release}} --workspace --test soak -- {{SECONDS}}
+
+# The same for SECONDS in a real Kubernetes of its own, whose components are restarted
+soak-cluster SECONDS="600": setup
+    tests/soak/cluster.sh {{SECONDS}}
 
 # Compare the memory of paging through 5,000 and 50,000 pods
 soak-memory: setup
-    cargo test {{release}} -p incluster-cli --test soak -- memory
+    cargo test {{release}} --workspace --test soak -- memory
 
 # Fuzz what reads bodies, requests and configuration: every target for 10 s, or its corpus alone where there is no nightly
 fuzz-smoke:
@@ -154,6 +162,10 @@ bench-tenants SECONDS="60": setup
 bench-loading *FILES: setup
     cargo bench --locked -p incluster-cli --bench loading -- {{FILES}}
 
+# Measure what loading these FILES costs that were compiled before: time, and resident memory
+bench-cached +FILES: setup
+    cargo bench --locked -p incluster-cli --bench cached -- {{FILES}}
+
 # The gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup
     @cargo run --quiet {{release}} -p gateway --example demo
@@ -182,7 +194,7 @@ test-packages: setup-clang
 release-check: gateway-page loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
-ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli
+ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli test-languages
 
 # Make the target wasm32-wasip2 available
 setup:

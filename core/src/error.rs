@@ -84,9 +84,11 @@ impl ConfigError {
             | ConfigError::InvalidPort(_) => {
                 "check that this runs in a pod, and that the host passes KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT on"
             }
+            ConfigError::FileUnreadable { .. } => {
+                "check the file's owner and mode, and the pod's runAsUser and fsGroup: a group of its own lets a pod that is not root read its token"
+            }
             ConfigError::FileMissing(_)
             | ConfigError::FileEmpty(_)
-            | ConfigError::FileUnreadable { .. }
             | ConfigError::FileNotText(_)
             | ConfigError::FileTooLarge(_)
             | ConfigError::InvalidToken(_)

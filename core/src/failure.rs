@@ -53,6 +53,8 @@ codes! {
     NoCertificate = "no-certificate",
     /// The API server's certificate was not accepted.
     Certificate = "TLS-certificate-error",
+    /// The API server's certificate was not accepted, although the host has trusted the server for this tenant before.
+    CertificateChanged = "certificate-changed",
     /// The handshake failed for another reason.
     Tls = "TLS-protocol-error",
     /// There is no connection, for a reason that has no code of its own.

@@ -18,6 +18,9 @@ pub const MAX_BYTES: u64 = 1 << 20;
 /// A pipe, say: opening one would wait for somebody to write.
 pub const NOT_A_FILE: &str = "it is not a file";
 
+/// What every system calls it when a file may not be read: by its mode, say, when a volume's files are root's alone and a pod is not root.
+pub const PERMISSION_DENIED: &str = "permission denied";
+
 /// kubelet renews a volume by a new folder, and removes the old one, perhaps while we are on our way through it to a file.
 /// So often a file that is not there is looked for; it takes microseconds.
 const LOOKS: usize = 20;

@@ -26,6 +26,7 @@ pub mod text;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod token;
+pub mod warning;
 
 pub use error::ConfigError;
 pub use namespace::{Namespace, Namespaces};

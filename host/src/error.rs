@@ -62,6 +62,24 @@ pub enum Error {
     NotLinked(String),
     /// The guest ended the whole instance by `wasi:cli/exit`, where a call was to return.
     Exit(i32),
+    /// The address space of this process has no room for one sandbox. Usually it is limited, by `ulimit -v`, RLIMIT_AS or systemd's `LimitAS=`.
+    AddressSpace {
+        /// A limit that is enough, in bytes.
+        needed: u64,
+    },
+    /// The operating system had no memory, or no address space, for a sandbox.
+    NotMapped {
+        /// What it said.
+        reason: String,
+    },
+    /// The folder for compiled extensions cannot be used.
+    #[cfg(feature = "extensions")]
+    CacheFolder {
+        /// Where it is, or would be.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The engine could not be set up.
     Runtime(wasmtime::Error),
     /// A component cannot be an extension.
@@ -137,6 +155,22 @@ impl fmt::Display for Error {
             Error::Limits { limit, problem } => write!(f, "the limit {limit} {problem}"),
             #[cfg(feature = "extensions")]
             Error::LoadLimits { limit, problem } => write!(f, "the load limit {limit} {problem}"),
+            #[cfg(feature = "extensions")]
+            Error::CacheFolder { path, reason } => {
+                write!(f, "the cache of compiled extensions, `{}`, cannot be used: {reason}", path.display())
+            }
+            Error::AddressSpace { needed } => write!(
+                f,
+                "the address space of this process has no room for one sandbox: check its limit (ulimit -v, RLIMIT_AS, systemd's LimitAS), \
+                 and raise it to {} GiB or more (ulimit -v {}), or lower the memories in Pool and LoadLimits",
+                needed >> 30,
+                needed >> 10
+            ),
+            Error::NotMapped { reason } => write!(
+                f,
+                "the operating system has no memory for the sandbox: {reason}; check this process's limits of address space \
+                 (ulimit -v, RLIMIT_AS) and memory"
+            ),
             Error::Runtime(error) => write!(f, "failed to set up the WebAssembly engine: {error:#}"),
         }
     }
@@ -201,7 +235,9 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Kubernetes(failure) => Problem::from(&failure.error).is_retryable(),
-            Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) => true,
+            Error::WallTime(_) | Error::Instances(_) | Error::ConcurrentCalls(_) | Error::Full(_) | Error::NotMapped { .. } => {
+                true
+            }
             #[cfg(feature = "extensions")]
             Error::Extension(error) => !error.is_permanent(),
             _ => false,

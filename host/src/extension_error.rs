@@ -97,6 +97,11 @@ pub enum ExtensionError {
         /// What the operating system said.
         reason: String,
     },
+    /// What was precompiled cannot be used.
+    NotPrecompiled {
+        /// Why not.
+        reason: String,
+    },
     /// The runtime was built without saying where to compile.
     NoCompiler,
 }
@@ -132,7 +137,7 @@ impl fmt::Display for ExtensionError {
                 }
                 write!(
                     f,
-                    "; without being allowed by name, it may import the client and those WASI interfaces that reach nothing outside"
+                    "; it may import the client and WASI 0.2, as far as this host does not refuse them, and else what is allowed by name"
                 )
             }
             ExtensionError::NotAnInterface(import) => {
@@ -183,6 +188,12 @@ impl fmt::Display for ExtensionError {
                 f,
                 "the compiled component has no place in this process's memory: {reason}; check its address space and its memory limit"
             ),
+            ExtensionError::NotPrecompiled { reason } => {
+                write!(
+                    f,
+                    "the precompiled extension cannot be used: {reason}; compile it anew with `incluster compile`, on this kind of machine"
+                )
+            }
             ExtensionError::NoCompiler => write!(
                 f,
                 "the runtime has no compiler: choose one with Runtime::builder().compiler(…), either Compiler::child(program), which compiles \
@@ -208,6 +219,7 @@ impl ExtensionError {
             | ExtensionError::NotAnInterface(_)
             | ExtensionError::DoesNotFit { .. }
             | ExtensionError::NotCompiled(_)
+            | ExtensionError::NotPrecompiled { .. }
             | ExtensionError::CompileMemory { is_all_that_is_left: false, .. }
             | ExtensionError::ArtifactTooLarge { .. } => true,
             ExtensionError::CompileMemory { is_all_that_is_left: true, .. }

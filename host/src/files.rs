@@ -1,6 +1,6 @@
 //! Reads the service account's files.
 
-use incluster_core::files::{NOT_A_FILE, NotRead};
+use incluster_core::files::{NOT_A_FILE, NotRead, PERMISSION_DENIED};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::DecInt;
@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
     read(path, at_most).map_err(|e| match e.kind() {
         ErrorKind::NotFound => NotRead::Missing,
+        ErrorKind::PermissionDenied => NotRead::Other(PERMISSION_DENIED.into()),
         _ => NotRead::Other(e.to_string()),
     })
 }

@@ -1,7 +1,9 @@
 //! The `incluster` binary.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
-use testbed::{Answer, Ca, PodApi, PodStore, Recording, TOKEN, Testbed};
+use testbed::{Answer, Ca, PodApi, PodStore, Recording, Request, TOKEN, Testbed};
 use tokio::process::Command;
 
 pub struct Output {
@@ -203,4 +205,49 @@ async fn the_environment_names_the_server() {
         Output::of(&mut command).await.stderr,
         "incluster: not in a pod: KUBERNETES_SERVICE_PORT is \"tcp://10.0.0.1:443\", which is not a port\n"
     );
+}
+
+/// As kubectl prints them: each once, whatever the answer is, and none that is about caches.
+#[tokio::test]
+async fn warnings_of_the_servers_are_printed_once() {
+    let store = PodStore::with_pods(20);
+    let answer = move |request: &Request| {
+        let answer = store.answer(request).header("warning", r#"299 - "v1 \"Pod\" is old", 110 - "stale""#);
+        answer.header("warning", r#"299 - "x""#)
+    };
+    let testbed = Testbed::serving(answer).await;
+    for args in [&["pods", "-o", "name", "--chunk-size", "8"][..], &["pods", "-o", "json"]] {
+        let output = in_testbed(&testbed, args).await;
+        assert_eq!((output.status, &*output.stderr), (0, "Warning: v1 \"Pod\" is old\nWarning: x\n"));
+    }
+    let failing = Testbed::serving(|_| Answer::new(403, "no").header("warning", "299 - \"old\"")).await;
+    let output = in_testbed(&failing, &["pods"]).await;
+    assert!(output.status == 1 && output.stderr.starts_with("Warning: old\nincluster: failed to list"), "{}", output.stderr);
+}
+
+/// A volume's files may be root's alone while the pod is somebody else.
+#[tokio::test]
+async fn a_token_that_may_not_be_read() {
+    let testbed = Testbed::start().await;
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(testbed.volume.path(), 0o755);
+    for (name, what) in [
+        ("token", &["config"][..]),
+        ("token", &["pods"]),
+        ("namespace", &["pods"]),
+        ("ca.crt", &["config"]),
+        ("ca.crt", &["pods"]),
+    ] {
+        let file = testbed.volume.path().join(name);
+        set(&file, 0);
+        let mut command = command_in(&testbed, what);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let output = Output::of(&mut command).await;
+        let says = format!("failed to read /var/run/secrets/kubernetes.io/serviceaccount/{name}: permission denied");
+        assert!(output.status == 1 && output.stderr.contains(&says), "{what:?}: {}", output.stderr);
+        set(&file, 0o644);
+    }
+    assert_eq!(testbed.server.requests().len(), 0);
 }

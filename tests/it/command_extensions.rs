@@ -35,7 +35,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     assert!(denied.status == 1 && denied.stderr.contains("Denied"), "{}", denied.stderr);
     for (args, status, says) in [
         (vec!["run", "--cpu-time", "100ms", &at("program.wasm"), "spin"], 1, "computed for longer than its limit of 100ms"),
-        (vec!["run", &at("sockets.wasm")], 1, "wasi:sockets/"),
+        (vec!["run", "--refuse", "wasi:sockets", &at("sockets.wasm")], 1, "wasi:sockets/"),
         (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
         (vec!["run", &at("none.wasm")], 1, "failed to read"),
         (vec!["run", "--policy", &at("bad.yaml"), &at("program.wasm")], 2, "rules[0] names no verb"),
@@ -49,11 +49,13 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     }
     let composed = in_testbed(&testbed, &["compose", &at("program.wasm"), "-o", &at("out.wasm")]).await;
     assert_eq!((composed.status, &*composed.stderr), (0, ""));
-    // The composition has the client in it, which sends requests itself.
-    let refused = in_testbed(&testbed, &["run", &at("out.wasm"), "list", "shop"]).await;
+    // The composition has the client in it, which sends requests itself, by the same policy.
+    let (refuse, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
+    let refused = in_testbed(&testbed, &["run", "--refuse", refuse, &out, "list", "shop"]).await;
     assert!(refused.status == 1 && refused.stderr.contains("wasi:http/outgoing-handler"), "{}", refused.stderr);
-    let (allow, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
-    let ran = in_testbed(&testbed, &["run", "--allow", allow, "--policy", &policy, &out, "list", "shop"]).await;
+    let denied = in_testbed(&testbed, &["run", &out, "list", "shop"]).await;
+    assert!(denied.status == 1 && denied.stderr.contains("Denied"), "{}", denied.stderr);
+    let ran = in_testbed(&testbed, &["run", "--policy", &policy, &out, "list", "shop"]).await;
     assert_eq!((ran.status, ran.stdout.lines().count(), &*ran.stderr), (0, 7, ""));
 }
 
@@ -111,9 +113,13 @@ async fn check_says_what_there_is_to_know_before_a_component_runs() {
         assert!(good.stdout.contains(says), "{says}: {}", good.stdout);
     }
     assert!(good.stdout.starts_with("result    it can be loaded\n"), "{}", good.stdout);
+    let closed = in_testbed(&testbed, &["check", &at("sockets.wasm")]).await;
+    assert!(closed.status == 0 && closed.stdout.contains("import    closed    wasi:sockets/tcp@0.2."), "{}", closed.stdout);
+    let refused = in_testbed(&testbed, &["check", "--refuse", "wasi:sockets/tcp", &at("sockets.wasm")]).await;
+    let says = "it is refused: the component imports what an extension may not use: wasi:sockets/tcp@0.2.";
+    assert!(refused.status == 1 && refused.stdout.contains(says), "{}", refused.stdout);
+    assert!(refused.stdout.contains("import    refused   wasi:sockets/tcp@0.2."), "{}", refused.stdout);
     for (file, says) in [
-        ("sockets.wasm", "import    refused   wasi:sockets/"),
-        ("sockets.wasm", "it is refused: the component imports what an extension may not use: wasi:sockets/"),
         ("bomb.wasm", "it is refused: the component exceeds the limit nesting: it may have 16, and has 101 or more"),
         ("names.wasm", "import    refused   a:b/c\n"),
         ("cut.wasm", "it is refused: the component is malformed: unexpected end"),

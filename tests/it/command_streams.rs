@@ -1,10 +1,12 @@
 //! The `incluster` binary, where its output comes bit by bit.
 
 use crate::command::{command_in, in_testbed};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use testbed::{Answer, PodStore, Testbed};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use testbed::{Answer, Ca, PodStore, Testbed};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Notify;
 
@@ -91,18 +93,102 @@ fn testbed_is_at_its_first_continue(store: &PodStore) -> bool {
     store.resource_version() == PodStore::with_pods(20).resource_version()
 }
 
+/// The binary on a terminal of its own, which shows both of the program's outputs.
+fn on_terminal(testbed: &Testbed, args: &[&str]) -> Command {
+    let plain = command_in(testbed, args);
+    let words: Vec<_> = std::iter::once(plain.as_std().get_program()).chain(plain.as_std().get_args()).collect();
+    let line = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
 #[tokio::test]
 async fn a_terminal_shows_how_far_a_long_list_is() {
     let testbed = Testbed::serving(PodStore::with_pods(1200).handler()).await;
-    let plain = command_in(&testbed, &["pods", "-o", "name"]);
-    let words: Vec<_> = std::iter::once(plain.as_std().get_program()).chain(plain.as_std().get_args()).collect();
-    let command = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
-    // A terminal of its own, which shows both of the program's outputs.
-    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().await.unwrap();
+    let output = on_terminal(&testbed, &["pods", "-o", "name"]).output().await.unwrap();
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     for part in ["500 of 1200 pods (41 %)\r\u{1b}[K", "1000 of 1200 pods (83 %)\r\u{1b}[K", "pod/web-01199"] {
         assert!(shown.contains(part), "{part:?} in {shown:?}");
     }
+}
+
+/// Somebody who waits is told for what, and nothing is left of it on the terminal.
+#[tokio::test]
+async fn a_terminal_shows_what_is_waited_for() {
+    let (answer, store) = (Arc::new(Notify::new()), PodStore::with_pods(1));
+    let answering = answer.clone();
+    let handler = move |request: testbed::Request| {
+        let (answering, store) = (answering.clone(), store.clone());
+        async move {
+            answering.notified().await;
+            store.answer(&request)
+        }
+    };
+    let testbed = Testbed::serving_async(handler).await;
+    let mut terminal = on_terminal(&testbed, &["pods", "-o", "name"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = terminal.stdout.take().unwrap();
+    let mut shown = String::new();
+    let waiting = format!("waiting for {} for ", testbed.server.url());
+    while !shown.contains("no answer yet") {
+        let mut bytes = [0; 1000];
+        let count = output.read(&mut bytes).await.unwrap();
+        assert!(count > 0, "{shown}");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert!(shown.starts_with(&waiting), "{shown}");
+    answer.notify_one();
+    output.read_to_string(&mut shown).await.unwrap();
+    assert!(shown.ends_with("s: no answer yet\r\u{1b}[Kpod/web-00000\r\n"), "{shown:?}");
+}
+
+/// The cluster's CA is changed, and ca.crt follows: a watch goes on, and says why it waits.
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_any_more_is_told() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let (mut child, mut lines) = spawn(&testbed, &["pods", "--watch", "-o", "name"]);
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(line(&mut lines).await, "pod/web-00000");
+    store.until_open_watches(1).await;
+    let new = Ca::new("kubernetes-ca");
+    testbed.server.rotate(new.identity(&["127.0.0.1"]));
+    testbed.server.hang_up();
+    let told = errors.next_line().await.unwrap().unwrap();
+    assert!(
+        told.starts_with("incluster: the API server's certificate was not accepted: ")
+            && told.ends_with("ca.crt may follow: trying again"),
+        "{told}"
+    );
+    testbed.volume.set("ca.crt", new.pem().as_bytes());
+    store.add("new");
+    assert_eq!(line(&mut lines).await, "pod/new");
+    child.start_kill().unwrap();
+    assert_eq!(errors.next_line().await.unwrap(), None);
+}
+
+/// A file that cannot be read any more is no reason to stop: the last token serves on.
+#[tokio::test]
+async fn a_token_that_may_not_be_read_any_more() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(testbed.volume.path(), 0o755);
+    let mut command = command_in(&testbed, &["pods", "--watch", "-o", "name"]);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534);
+    }
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(line(&mut lines).await, "pod/web-00000");
+    store.until_open_watches(1).await;
+    set(&testbed.volume.path().join("token"), 0);
+    // Which has the file read at once.
+    store.fail_next(1, Answer::new(401, "no"));
+    store.drop_watches();
+    store.add("new");
+    assert_eq!(line(&mut lines).await, "pod/new");
+    assert!(testbed.server.requests().len() >= 4);
 }
 
 #[tokio::test]

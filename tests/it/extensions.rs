@@ -1,7 +1,7 @@
 //! Components of tenants' own: what they can do, what they cannot, and what becomes of those that try.
 
 use crate::log::Log;
-use crate::{RUNTIME, load, portable, tenant};
+use crate::{RUNTIME, compiler, load, portable, tenant};
 use incluster::policy::Policy;
 use incluster::{
     CallLimits, Ctx, Error, Extension, ExtensionError, Limits, Pool, RequestLimits, Reuse, Runtime, Sandboxes, Server, Tenant,
@@ -115,7 +115,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
     // As a check of the check: where the sandbox has the token, it is found.
     assert!(run(&portable(&testbed), &["read"]).await.1.contains(secret));
 
-    let sends = load(extensions::EXFILTRATE, &["wasi:http/outgoing-handler"]).await;
+    let sends = load(extensions::EXFILTRATE, &[]).await;
     let authority = elsewhere.server.address().to_string();
     let (ended, sent) = run_with(&tenant(&testbed), &sends, &[&authority, "example.com"]).await;
     assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
@@ -135,10 +135,10 @@ async fn what_an_extension_may_not_import_is_named() {
         Err(Error::Extension(error)) => error,
         other => panic!("{other:?}"),
     };
-    let ExtensionError::Imports { names, total } = refused(extensions::SOCKETS, &[]).await else { panic!() };
-    assert!(total == names.len() && names.iter().all(|name| name.starts_with("wasi:sockets/")), "{names:?}");
-    let ExtensionError::Imports { names, .. } = refused(extensions::EXFILTRATE, &[]).await else { panic!() };
-    assert!(names.len() == 1 && names[0].starts_with("wasi:http/outgoing-handler@"), "{names:?}");
+    let other =
+        wat::parse_str(r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)) (import "a:b/c" (instance)))"#).unwrap();
+    let ExtensionError::Imports { names, total } = refused(&other, &["a:b/c"]).await else { panic!() };
+    assert_eq!((total, names), (1, vec!["wasi:keyvalue/store@0.2.0".into()]));
 
     assert!(matches!(refused(b"\0asm\x01\0\0\0", &[]).await, ExtensionError::CoreModule));
     for no_component in [&b""[..], b"text", b"\0as"] {
@@ -152,6 +152,49 @@ async fn what_an_extension_may_not_import_is_named() {
         replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.9.0");
     let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]).await else { panic!() };
     assert_eq!(import, "incluster:kubernetes/client@0.9.0");
+}
+
+/// An embedder may want none of what is closed, nor what leads to the API server.
+#[tokio::test]
+async fn what_an_embedder_refuses_by_name_is_not_loaded() {
+    let pool = Pool { places: 1, ..Pool::default() };
+    let runtime =
+        Runtime::builder().pool(pool).compiler(compiler()).refuse_imports(["wasi:sockets", "wasi:http/outgoing-handler"]);
+    let runtime = runtime.build().unwrap();
+    for (component, package) in [(extensions::SOCKETS, "wasi:sockets/"), (extensions::EXFILTRATE, "wasi:http/outgoing-handler@")]
+    {
+        match runtime.extension("test", component, &[package.trim_end_matches(['/', '@'])]).await {
+            Err(Error::Extension(ExtensionError::Imports { names, total })) => {
+                assert!(total == names.len() && names.iter().all(|name| name.starts_with(package)), "{names:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The client, with which it is composed, sends requests all the same.
+    assert!(runtime.extension("test", extensions::PROGRAM, &[]).await.is_ok());
+}
+
+/// Toolchains import sockets for every component. There they are, and lead nowhere.
+#[tokio::test]
+async fn sockets_are_there_and_closed() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let testbed = Testbed::start().await;
+    // Another file than any other test's: it is loaded here.
+    let component = [extensions::SOCKETS, b"\0\x02\x01x"].concat();
+    let sockets = load(&component, &[]).await;
+    let (ended, written) = run_with(&tenant(&testbed), &sockets, &[&testbed.server.address().to_string()]).await;
+    assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    for what in ["connect", "listen", "udp", "name"] {
+        let line = written.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{written}"));
+        assert!(line.contains("PermissionDenied") || what == "name" && line.contains("Err("), "{line}");
+    }
+    assert_eq!(testbed.server.connections(), 0);
+    let told = "an extension imports what is closed to it: every use is denied";
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(told)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("wasi:sockets/tcp@0.2."), "{log}");
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -14,13 +14,19 @@ async fn http_2_goaway() {
 
 #[tokio::test]
 async fn http_2_refused_stream() {
-    passes(Fault::RefusedStream, lost).await;
+    passes(Fault::StreamRefused(7), lost).await;
 }
 
 #[tokio::test]
 async fn http_2_stream_reset_in_the_body() {
     // For watches, `watching.rs` cuts the stream everywhere.
     passes_for(&LISTS, Fault::StreamReset, lost).await;
+}
+
+/// A request does not wait for SETTINGS that do not come.
+#[tokio::test]
+async fn a_server_of_http_2_that_says_nothing() {
+    passes(Fault::SilentHttp2, timeout).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod api_errors;
 mod architecture;
+mod cache;
 mod caller;
 mod cancellation;
 mod command;
@@ -10,6 +11,7 @@ mod command_extensions;
 mod command_streams;
 mod components;
 mod configuration;
+mod confined;
 mod connections;
 mod contract_docs;
 mod controller;

@@ -104,7 +104,8 @@ async fn a_span_for_each_request_without_query_and_token() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
     let store = PodStore::recorded();
-    let testbed = Testbed::serving(store.handler()).await;
+    let answers = store.handler();
+    let testbed = Testbed::serving(move |request| answers(request).header("warning", "299 - \"v1 Pod is old\"")).await;
     store.fail_next(1, Answer::new(429, "busy"));
     let options = ListOptions { label_selector: Some("confidential=yes".into()), ..ListOptions::ALL };
     let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
@@ -119,6 +120,7 @@ async fn a_span_for_each_request_without_query_and_token() {
         format!("{path}2 verb=list status=200 bytes="),
         "done seconds=0.".into(),
         "outcome=\"complete\"".into(),
+        "the API server warns warning=\"v1 Pod is old\" suppressed=0".into(),
     ] {
         assert!(lines.iter().any(|line| line.contains(&part)), "{part} in {lines:#?}");
     }

@@ -1,7 +1,7 @@
 //! Tokens, certificates and volumes that change under way.
 
 use crate::waiting::watches_are_waited_for;
-use crate::{RUNTIME, kubernetes, list_shop, portable, tenant};
+use crate::{RUNTIME, answer, kubernetes, list_shop, portable, tenant};
 use incluster::bindings::Plugin;
 use incluster::types::{ConfigError, Error, ListOptions, PodList, RetryPolicy, TransportError};
 use incluster::{Ctx, Tenant, TenantLimits, TenantStore};
@@ -258,6 +258,30 @@ async fn a_rotated_ca_is_trusted_at_once_and_open_connections_keep_working() {
     testbed.volume.set("ca.crt", format!("{}{}", old.pem(), new.pem()).as_bytes());
     let patient = tenant.with_retry_policy(RetryPolicy::DEFAULT);
     assert_eq!(list_shop(&patient).await.unwrap().items.len(), 7);
+}
+
+/// Each call has a sandbox, and so a client, of its own: that the tenant has trusted the server before, its host knows.
+#[tokio::test]
+async fn a_certificate_that_comes_before_its_ca() {
+    let new = Ca::new("new");
+    let store = PodStore::recorded();
+    let testbed = Arc::new(Testbed::serving(store.handler()).await);
+    let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
+    assert_eq!(list_shop(&patient).await.unwrap().items.len(), 7);
+    testbed.server.rotate(new.identity(&["127.0.0.1"]));
+    testbed.server.hang_up();
+    testbed.server.until_open_connections(0).await;
+    let error = list_shop(&tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT)).await.unwrap_err();
+    assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "a new tenant's: {error:?}");
+    let twice = patient.with_retry_policy(RetryPolicy { attempts: Some(2), ..RetryPolicy::DEFAULT });
+    let failure = answer(twice.list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap_err();
+    assert!(matches!(failure.error, Error::Transport(TransportError::Certificate(_))), "{failure:?}");
+    assert_eq!(failure.attempts, 2);
+
+    let (listing, connections) = (tokio::spawn(async move { list_shop(&patient).await }), testbed.server.connections());
+    testbed.server.until_connections(connections + 1).await;
+    testbed.volume.set("ca.crt", new.pem().as_bytes());
+    assert_eq!(listing.await.unwrap().unwrap().items.len(), 7);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Watches.
 
 use crate::{answer, kubernetes, tenant};
-use incluster::types::{ChangeKind, Error, Expired, ListOptions, PodEvent, RetryPolicy, WatchOptions};
+use incluster::types::{ChangeKind, Error, Expired, JsonEvent, ListOptions, PodEvent, RetryPolicy, WatchOptions};
 use incluster::{PodWatch, Tenant};
 use std::collections::BTreeMap;
-use testbed::{PodStore, Request, Testbed};
+use testbed::{Answer, PodStore, Request, Testbed};
 
 fn patient(testbed: &Testbed) -> Tenant {
     tenant(testbed).with_retry_policy(RetryPolicy { attempts: Some(6), deadline: 20_000 })
@@ -31,7 +31,7 @@ fn short(event: &PodEvent) -> String {
 }
 
 /// The same server for clients that do not take protobuf.
-fn json_only(store: &PodStore) -> impl Fn(&Request) -> testbed::Answer + Send + Sync + 'static {
+fn json_only(store: &PodStore) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
     let store = store.clone();
     move |request| store.answer(&request.clone().with("accept", "application/json"))
 }
@@ -169,7 +169,7 @@ async fn a_watch_ends_when_its_time_is_over() {
 
 #[tokio::test]
 async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
-    let testbed = Testbed::serving(|_| testbed::Answer::new(200, "").header("content-type", "application/json")).await;
+    let testbed = Testbed::serving(|_| Answer::new(200, "").header("content-type", "application/json")).await;
     let options = WatchOptions { resource_version: Some("1".into()), ..WatchOptions::ALL };
     let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), deadline: 9000 });
     let mut watch = tenant.watch_namespaced_pods("shop", &options).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_refusal_is_an_error_and_the_watch_can_go_on() {
     assert!(matches!(kubernetes(refused.next().await), Err(Error::Api(status)) if status.code == 403));
 
     let mut watch = watch(&testbed, Some(store.resource_version())).await;
-    let forbidden = testbed::Answer::new(403, "no");
+    let forbidden = Answer::new(403, "no");
     store.fail_next(1, forbidden);
     assert!(matches!(kubernetes(watch.next().await), Err(Error::Api(status)) if status.code == 403));
     store.add("new");
@@ -213,4 +213,48 @@ async fn a_call_that_is_dropped_loses_no_event() {
     store.add("new");
     assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
     assert_eq!(testbed.server.requests().len(), 1);
+}
+
+/// "0" is any state that the server has: its objects come in no order from which to go on.
+#[tokio::test]
+async fn any_state_is_begun_anew_when_it_breaks_off() {
+    let body = |order: &[(&str, u32)]| -> Vec<u8> {
+        let added = |(name, version): &(&str, u32)| {
+            format!(
+                "{{\"type\":\"ADDED\",\"object\":{{\"kind\":\"Pod\",\"metadata\":{{\"name\":\"{name}\",\"resourceVersion\":\"{version}\"}}}}}}\n"
+            )
+        };
+        order.iter().map(added).collect::<String>().into()
+    };
+    let events = body(&[("a", 900), ("b", 20)]);
+    let testbed = Testbed::serving(move |_| Answer::new(200, events.clone()).header("content-type", "application/json")).await;
+    for json in [false, true] {
+        let options = WatchOptions { resource_version: Some("0".into()), ..WatchOptions::ALL };
+        let mut names = Vec::new();
+        let failure = if json {
+            let mut watch = patient(&testbed).watch_json("/api/v1/namespaces/shop/pods", &options).await.unwrap();
+            loop {
+                match kubernetes(watch.next().await) {
+                    Ok(Some(JsonEvent::Changed(change))) => names.push(String::from_utf8(change.object).unwrap()),
+                    other => break other.unwrap_err(),
+                }
+            }
+        } else {
+            let mut watch = patient(&testbed).watch_namespaced_pods("shop", &options).await.unwrap();
+            loop {
+                match kubernetes(watch.next().await) {
+                    Ok(Some(PodEvent::Changed(change))) => names.push(change.pod.metadata.name),
+                    other => break other.unwrap_err(),
+                }
+            }
+        };
+        assert!(names.len() == 2 && names[0].contains('a') && names[1].contains('b'), "{names:?} {failure:?}");
+        assert!(matches!(failure, Error::Expired(_)), "{failure:?}");
+    }
+    // It was never asked to go on from one of these.
+    let requests = testbed.server.requests();
+    assert!(
+        requests.len() == 2
+            && requests.iter().all(|request| request.query("resourceVersion").is_none_or(|version| version.is_empty()))
+    );
 }

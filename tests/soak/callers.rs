@@ -6,16 +6,32 @@ use fastrand::Rng;
 use incluster::Tenant;
 use incluster::types::{ListOptions, Pod};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use testbed::PodStore;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
-const LISTS: u64 = 6;
-const PAGES: u64 = 5;
-const WATCHES: u64 = 6;
-const GETS: u64 = 3;
+/// Each pod's name and resource version.
+pub type State = BTreeMap<String, String>;
+
+/// What callers ask for, and what they may expect.
+#[derive(Clone)]
+pub struct Bed {
+    pub namespace: &'static str,
+    /// The least number of pods at any time.
+    pub fewest: usize,
+    /// The sizes of pages.
+    pub pages_of: Range<u32>,
+    /// The latest resource version, where somebody knows.
+    pub version: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// How many callers there are of each kind.
+    pub lists: usize,
+    pub pages: usize,
+    pub watches: usize,
+    pub gets: usize,
+}
 
 /// The pod that is made last: a watch that knows it knows all.
 pub const LAST_POD: &str = "zz-last";
@@ -26,43 +42,43 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One caller, with randomness of its own.
 pub struct Caller {
     pub tenant: Tenant,
-    pub store: PodStore,
+    pub bed: Bed,
     pub ledger: Arc<Ledger>,
     pub random: Rng,
-    stopping: channel::Receiver<bool>,
+    /// The pods that there are at the end, when it has come.
+    stopping: channel::Receiver<Option<State>>,
 }
 
 pub struct Callers {
     tasks: JoinSet<()>,
-    stop: channel::Sender<bool>,
+    stop: channel::Sender<Option<State>>,
 }
 
 impl Callers {
-    pub fn start(tenant: &Tenant, store: &PodStore, ledger: &Arc<Ledger>, seed: u64) -> Callers {
-        let (stop, stopping) = channel::channel(false);
+    pub fn start(tenant: &Tenant, bed: &Bed, ledger: &Arc<Ledger>, seed: u64) -> Callers {
+        let (stop, stopping) = channel::channel(None);
         let mut tasks = JoinSet::new();
-        for number in 0..LISTS + PAGES + WATCHES + GETS {
-            let caller = Caller {
+        let mut number = 0;
+        let mut caller = || {
+            number += 1;
+            Caller {
                 tenant: tenant.clone(),
-                store: store.clone(),
+                bed: bed.clone(),
                 ledger: ledger.clone(),
-                random: Rng::with_seed(seed ^ (number + 1)),
+                random: Rng::with_seed(seed ^ number),
                 stopping: stopping.clone(),
-            };
-            match number {
-                n if n < LISTS => tasks.spawn(lists(caller)),
-                n if n < LISTS + PAGES => tasks.spawn(paging::pages(caller)),
-                n if n < LISTS + PAGES + WATCHES => tasks.spawn(watching::watches(caller)),
-                _ => tasks.spawn(gets(caller)),
-            };
-        }
+            }
+        };
+        (0..bed.lists).for_each(|_| drop(tasks.spawn(lists(caller()))));
+        (0..bed.pages).for_each(|_| drop(tasks.spawn(paging::pages(caller()))));
+        (0..bed.watches).for_each(|_| drop(tasks.spawn(watching::watches(caller()))));
+        (0..bed.gets).for_each(|_| drop(tasks.spawn(gets(caller()))));
         Callers { tasks, stop }
     }
 
-    /// Lets the callers finish what they do; the watches go on until they know all.
-    pub async fn stop(mut self, store: &PodStore) -> Vec<String> {
-        store.add(LAST_POD);
-        self.stop.send_replace(true);
+    /// Lets the callers finish what they do; the watches go on until they know all, [`LAST_POD`] among it.
+    pub async fn stop(mut self, state: State) -> Vec<String> {
+        self.stop.send_replace(Some(state));
         let mut problems = Vec::new();
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -78,12 +94,13 @@ impl Callers {
 
 impl Caller {
     pub fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
+        self.stopping.borrow().is_some()
     }
 
-    /// What the store's latest version is, as a number.
-    pub fn version(&self) -> u64 {
-        number(&self.store.resource_version())
+    /// The pods that there are at the end, when it has come.
+    pub async fn last_state(&mut self) -> State {
+        let stopping = self.stopping.wait_for(Option::is_some).await;
+        stopping.ok().and_then(|state| state.clone()).unwrap_or_default()
     }
 
     pub fn wrong(&self, what: String) {
@@ -91,7 +108,7 @@ impl Caller {
     }
 }
 
-/// A resource version of the testbed's, which are numbers.
+/// A resource version, which is a number.
 pub fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
@@ -102,15 +119,19 @@ pub fn is_in_order(pods: &[Pod]) -> bool {
 }
 
 async fn lists(caller: Caller) {
+    // A list that begins after another one has ended is no older.
+    let mut last = 0;
     while !caller.is_stopping() {
-        let (begun, before) = (Instant::now(), caller.version());
-        match caller.tenant.list_namespaced_pods("shop", &ListOptions::ALL).await {
+        let begun = Instant::now();
+        let before = (caller.bed.version)().unwrap_or(last);
+        match caller.tenant.list_namespaced_pods(caller.bed.namespace, &ListOptions::ALL).await {
             Ok(list) => {
-                let (version, after) = (number(&list.resource_version), caller.version());
+                let (version, after) = (number(&list.resource_version), (caller.bed.version)().unwrap_or(u64::MAX));
                 if version < before || version > after {
                     caller.wrong(format!("a list of version {version}, asked for between {before} and {after}"));
                 }
-                if !is_in_order(&list.items) || list.items.len() < 100 || list.continue_token.is_some() {
+                last = version;
+                if !is_in_order(&list.items) || list.items.len() < caller.bed.fewest || list.continue_token.is_some() {
                     caller.wrong(format!("a list of {} pods, in order: {}", list.items.len(), is_in_order(&list.items)));
                 }
                 caller.ledger.count("lists");
@@ -121,10 +142,11 @@ async fn lists(caller: Caller) {
 }
 
 async fn gets(mut caller: Caller) {
+    let path = format!("/api/v1/namespaces/{}/pods", caller.bed.namespace);
     while !caller.is_stopping() {
         let begun = Instant::now();
-        let limit = caller.random.usize(1..50);
-        match caller.tenant.get_json(&format!("/api/v1/namespaces/shop/pods?limit={limit}")).await {
+        let limit = caller.random.usize(1..=caller.bed.fewest.min(50));
+        match caller.tenant.get_json(&format!("{path}?limit={limit}")).await {
             Ok(json) => {
                 let list: Value = serde_json::from_slice(&json).unwrap_or_default();
                 if list["items"].as_array().map(Vec::len) != Some(limit) {

@@ -1,12 +1,13 @@
-//! Everything that can go wrong, at random.
+//! Pods that change, and faults of the server, at random.
 
-use crate::ledger::{Deed, Ledger};
+use crate::faults::{self, Deck, Spell};
+use crate::ledger::Ledger;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use testbed::{Faults, PodStore, TOKEN, Testbed};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// So many pods there are at first.
 pub const PODS: usize = 200;
@@ -21,24 +22,24 @@ const PACE: Duration = Duration::from_millis(10);
 /// One change in so many comes with a fault.
 const FAULTS: u8 = 10;
 
-/// How long a token stays damaged.
-const DAMAGE: Duration = Duration::from_millis(5);
-
-/// How long to wait for a connection that is made anew.
-const RECONNECTION: Duration = Duration::from_secs(1);
+/// A run of this length must have had each kind of fault.
+pub const ALL: Duration = Duration::from_secs(60);
 
 pub struct Chaos {
-    testbed: Arc<Testbed>,
-    store: PodStore,
-    ledger: Arc<Ledger>,
-    random: Rng,
+    pub testbed: Arc<Testbed>,
+    pub store: PodStore,
+    pub faults: Faults,
+    pub ledger: Arc<Ledger>,
+    pub random: Rng,
     /// The names of the pods that there are, and the number of the next.
     pods: Vec<String>,
     made: usize,
-    token: String,
+    pub token: String,
     tokens: u32,
-    ca: String,
-    done: Done,
+    pub ca: String,
+    pub deck: Deck,
+    pub spells: Vec<Spell>,
+    pub done: Done,
 }
 
 /// What was done, and how often.
@@ -46,20 +47,27 @@ pub struct Chaos {
 pub struct Done(BTreeMap<&'static str, usize>);
 
 impl Done {
-    fn count(&mut self, what: &'static str) {
+    pub fn count(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
     }
 
     pub fn print(&self) {
         println!("chaos: {:?}", self.0);
     }
+
+    /// Names the faults that a run of this length should have had.
+    pub fn missing(&self, time: Duration) -> Vec<String> {
+        let missing = faults::names().filter(|name| time >= ALL && !self.0.contains_key(name));
+        missing.map(|name| format!("in {} s there was never this fault: {name}", time.as_secs())).collect()
+    }
 }
 
 impl Chaos {
-    pub fn new(testbed: &Arc<Testbed>, store: &PodStore, ledger: &Arc<Ledger>, seed: u64) -> Chaos {
+    pub fn new(testbed: &Arc<Testbed>, store: &PodStore, faults: &Faults, ledger: &Arc<Ledger>, seed: u64) -> Chaos {
         Chaos {
             testbed: testbed.clone(),
             store: store.clone(),
+            faults: faults.clone(),
             ledger: ledger.clone(),
             random: Rng::with_seed(seed),
             pods: store.state().into_keys().collect(),
@@ -67,6 +75,8 @@ impl Chaos {
             token: TOKEN.into(),
             tokens: 0,
             ca: testbed.ca.pem(),
+            deck: Deck::default(),
+            spells: Vec::new(),
             done: Done::default(),
         }
     }
@@ -79,11 +89,20 @@ impl Chaos {
         while Instant::now() < end {
             pace.tick().await;
             self.change_a_pod();
+            self.end_spells(false).await;
             if self.random.u8(..FAULTS) == 0 {
                 self.commit_a_fault().await;
             }
         }
+        self.end_spells(true).await;
+        // What is silent would be so for longer than anybody waits.
+        self.testbed.server.hang_up();
         self.done
+    }
+
+    pub fn next_token(&mut self) -> String {
+        self.tokens += 1;
+        format!("{TOKEN}{}", self.tokens)
     }
 
     fn change_a_pod(&mut self) {
@@ -111,115 +130,5 @@ impl Chaos {
                 self.done.count("pods modified");
             }
         }
-    }
-
-    async fn commit_a_fault(&mut self) {
-        let (ledger, store) = (self.ledger.clone(), self.store.clone());
-        match self.random.u8(..16) {
-            0 => {
-                ledger.doing(Deed::Compacted, || store.compact());
-                self.done.count("compactions");
-            }
-            1 => {
-                ledger.doing(Deed::Compacted, || ledger.doing(Deed::CompactedForGood, || store.compact_without_token()));
-                self.done.count("compactions without a token");
-            }
-            2 => {
-                if self.random.bool() {
-                    // What they would go on with is forgotten.
-                    ledger.doing(Deed::Compacted, || store.compact());
-                    self.done.count("compactions");
-                }
-                ledger.doing(Deed::WatchesEnded, || store.drop_watches());
-                self.done.count("watches dropped");
-            }
-            3 => {
-                ledger.doing(Deed::WatchesEnded, || store.close_watches());
-                self.done.count("watches closed");
-            }
-            4 => {
-                let bytes = self.random.usize(..20_000);
-                ledger.doing(Deed::WatchesEnded, || store.cut_watches_after(bytes));
-                self.done.count("watches cut");
-            }
-            5 => {
-                ledger.doing(Deed::WatchesEnded, || self.testbed.server.hang_up());
-                self.done.count("hang-ups");
-            }
-            6 | 7 => self.rotate_token(),
-            8 | 9 => self.damage_token().await,
-            10 => self.rotate_ca().await,
-            11 => self.damage_ca().await,
-            12 => {
-                self.testbed.volume.set("namespace", b"shop\n");
-                self.done.count("volume swaps");
-            }
-            13 => store.bookmark(),
-            _ => self.fail_requests(),
-        }
-    }
-
-    fn fail_requests(&mut self) {
-        let answer = match self.random.u8(..6) {
-            0 => Answer::new(429, "Too many requests, please try again later.\n").header("retry-after", "0"),
-            1 => Answer::new(429, "Too many requests, please try again later.\n").header("retry-after", "1"),
-            2 => Answer::new(500, "an internal error"),
-            3 => Answer::new(503, "the server is shutting down").header("retry-after", "0"),
-            4 => Answer::new(503, "the server is shutting down").header("retry-after", "1"),
-            _ => Answer::new(504, "the backend timed out"),
-        };
-        self.store.fail_next(self.random.usize(1..4), answer);
-        self.done.count("failures ordered");
-    }
-
-    /// As kubelet does it: the new token is in the volume before the old one is refused.
-    fn rotate_token(&mut self) {
-        self.tokens += 1;
-        let new = format!("{TOKEN}{}", self.tokens);
-        self.store.accept_tokens(&[&self.token, &new]);
-        self.testbed.volume.set("token", new.as_bytes());
-        self.ledger.doing(Deed::Revoked, || self.store.accept_token(&new));
-        self.token = new;
-        self.done.count("token rotations");
-    }
-
-    /// As a careless tool does it: the file is empty or half for a moment.
-    async fn damage_token(&mut self) {
-        let rest = if self.random.bool() { 0 } else { self.token.len() / 2 };
-        let damaged = self.ledger.begin(Deed::TokenDamaged);
-        self.testbed.volume.write_in_place("token", &self.token.as_bytes()[..rest]);
-        tokio::time::sleep(DAMAGE).await;
-        self.testbed.volume.set("token", self.token.as_bytes());
-        self.ledger.end(damaged);
-        self.done.count("tokens damaged");
-    }
-
-    /// In the documented order: both CAs are trusted before the server shows the new one's certificate. The connections that
-    /// there are break, as when the server restarts.
-    async fn rotate_ca(&mut self) {
-        let new = Ca::new("kubernetes-ca");
-        let (volume, server) = (&self.testbed.volume, &self.testbed.server);
-        volume.set("ca.crt", format!("{}{}", self.ca, new.pem()).as_bytes());
-        server.rotate(new.identity(&["127.0.0.1"]));
-        let connections = server.connections();
-        self.ledger.doing(Deed::WatchesEnded, || server.hang_up());
-        // Were the file damaged before anybody has looked at it, what was good last would be the CA that is no more.
-        let _ = timeout(RECONNECTION, server.until_connections(connections + 1)).await;
-        volume.set("ca.crt", new.pem().as_bytes());
-        self.ca = new.pem();
-        self.done.count("CA rotations");
-    }
-
-    /// No caller may notice: what was good last stays.
-    async fn damage_ca(&mut self) {
-        let rest = if self.random.bool() { 0 } else { self.ca.len() / 2 };
-        let (volume, server) = (&self.testbed.volume, &self.testbed.server);
-        volume.write_in_place("ca.crt", &self.ca.as_bytes()[..rest]);
-        let connections = server.connections();
-        self.ledger.doing(Deed::WatchesEnded, || server.hang_up());
-        // Somebody has looked at it meanwhile, unless all are waiting for something else.
-        let _ = timeout(RECONNECTION, server.until_connections(connections + 1)).await;
-        volume.set("ca.crt", self.ca.as_bytes());
-        self.done.count("CAs damaged");
     }
 }

@@ -20,20 +20,33 @@ impl Figures {
         Figures { snapshotter, requests: 0, connections: 0, counters: BTreeMap::new() }
     }
 
-    pub fn take(&mut self, testbed: &Testbed) {
-        self.requests += testbed.server.take_requests().len();
-        self.connections = testbed.server.connections();
+    pub fn take(&mut self, testbed: Option<&Testbed>) {
+        if let Some(testbed) = testbed {
+            self.requests += testbed.server.take_requests().len();
+            self.connections = testbed.server.connections();
+        }
         for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
-            if let DebugValue::Counter(count) = value {
-                let labels: Vec<&str> = key.key().labels().map(|label| label.value()).collect();
-                let name = format!("{}{{{}}}", key.key().name().trim_start_matches("incluster_"), labels.join(","));
-                *self.counters.entry(name).or_default() += count;
-            }
+            let labels: Vec<&str> = key.key().labels().map(|label| label.value()).collect();
+            let name = format!("{}{{{}}}", key.key().name().trim_start_matches("incluster_"), labels.join(","));
+            let count = match value {
+                DebugValue::Counter(count) => count,
+                // How requests ended, of which some were answered well at first.
+                DebugValue::Histogram(times) if name.starts_with("request_seconds") => times.len() as u64,
+                _ => continue,
+            };
+            *self.counters.entry(name).or_default() += count;
         }
     }
 
+    /// Whether an answer, or a part of it, was late.
+    pub fn has_timeouts(&self) -> bool {
+        self.counters.keys().any(|name| name.contains("timeout"))
+    }
+
     pub fn print(&self) {
-        println!("the server saw {} requests on {} connections", self.requests, self.connections);
+        if self.connections > 0 {
+            println!("the server saw {} requests on {} connections", self.requests, self.connections);
+        }
         println!("metrics: {:?}", self.counters);
     }
 }

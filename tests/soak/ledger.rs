@@ -1,6 +1,5 @@
 //! What was done to the callers, and when; and which of their errors that explains.
 
-use crate::ATTEMPTS;
 use incluster::Error;
 use incluster::types::{ConfigError, Error as Kubernetes, OnExpired, Status, TransportError};
 use std::collections::BTreeMap;
@@ -18,8 +17,18 @@ pub enum Deed {
     Compacted,
     /// The past is forgotten, and there is no token to go on with.
     CompactedForGood,
-    /// Watches were ended: all of them, or one.
-    WatchesEnded,
+    /// Watches, answers or connections were broken or ended, or nobody listens.
+    Broken,
+    /// Watches, answers or connections say nothing any more.
+    Stalled,
+    /// Requests or watches are answered by failures.
+    Failed,
+    /// A watch is told that the server has not come to its resource version.
+    Behind,
+    /// The API server ends, or starts and does not know all yet.
+    Restarted,
+    /// ca.crt does not know the server's certificate yet.
+    CaLate,
 }
 
 /// What a caller did.
@@ -41,13 +50,40 @@ const HELD: Duration = Duration::from_millis(50);
 /// So far back goes the trace of an error that nothing explains.
 const TRACE: Duration = Duration::from_millis(500);
 
+/// How long a queued fault may wait for a request: all callers may be waiting before their next attempt.
+const WAITING: Duration = Duration::from_secs(10);
+
 const GAVE_UP: &str = "all attempts were answered by failures";
 
-#[derive(Default)]
+/// Why a watch may expire: a part of its message, the deeds that explain it, and the name in the counts.
+const EXPIRED: [(&str, &[Deed], &str); 5] = [
+    // One that was started anew knows the past from there on.
+    ("too old resource version", &[Deed::Compacted, Deed::Restarted], "expired: the server said so"),
+    ("again and again without an event", &[Deed::Compacted], "expired: the server did not say so"),
+    ("Too large resource version", &[Deed::Behind, Deed::Restarted], "expired: the server was behind"),
+    (
+        "before all objects that there are had come",
+        &[Deed::Broken, Deed::Stalled, Deed::Failed, Deed::Restarted],
+        "expired: not all had come",
+    ),
+    ("sendInitialEvents", &[Deed::Stalled], "expired: the pods that there are had no end"),
+];
+
+/// A call that failed.
+pub struct Failed<'a> {
+    pub call: Call,
+    /// When its session began, whose token may be as old; or else the call.
+    pub session: Instant,
+    pub begun: Instant,
+    pub error: &'a Error,
+}
+
 pub struct Ledger(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// How often a call is tried. Without a limit, no call may be given up.
+    attempts: Option<u32>,
     deeds: Vec<(Deed, Instant, Option<Instant>)>,
     calls: BTreeMap<&'static str, usize>,
     explained: BTreeMap<&'static str, usize>,
@@ -55,6 +91,10 @@ struct Inner {
 }
 
 impl Ledger {
+    pub fn new(attempts: Option<u32>) -> Ledger {
+        Ledger(Mutex::new(Inner { attempts, ..Inner::default() }))
+    }
+
     /// Does something to the callers.
     pub fn doing(&self, deed: Deed, act: impl FnOnce()) {
         let place = self.begin(deed);
@@ -86,15 +126,16 @@ impl Ledger {
 
     /// Takes the error of a call that began then and ends now.
     pub fn failed(&self, call: Call, begun: Instant, error: &Error) {
-        self.failed_in_session(call, begun, begun, error);
+        self.explain(&Failed { call, session: begun, begun, error });
     }
 
-    /// The same for a call in a session, whose token may be as old as the session.
-    pub fn failed_in_session(&self, call: Call, session: Instant, begun: Instant, error: &Error) {
+    /// Takes the error of a call.
+    pub fn explain(&self, failed: &Failed<'_>) {
         let inner = &mut *self.0.lock().unwrap();
-        match inner.explain(call, session, begun, error) {
+        match inner.explain(failed) {
             Some(why) => *inner.explained.entry(why).or_default() += 1,
             None => {
+                let Failed { call, begun, error, .. } = failed;
                 let now = Instant::now();
                 let recent = inner.deeds.iter().filter(|(_, begin, _)| now.duration_since(*begin) < TRACE);
                 let recent: Vec<_> = recent.map(|(deed, begin, _)| (deed, now.duration_since(*begin))).collect();
@@ -129,29 +170,50 @@ impl Inner {
     }
 
     /// Why the contract allows the error, given what was done since the session and the call began.
-    fn explain(&self, call: Call, session: Instant, begun: Instant, error: &Error) -> Option<&'static str> {
+    fn explain(&self, failed: &Failed<'_>) -> Option<&'static str> {
+        let Failed { call, session, begun, error } = *failed;
+        let earlier = |time: Instant, by: Duration| time.checked_sub(by).unwrap_or(time);
         let since = |deed| self.done_since(begun, deed);
         let Error::Kubernetes(failure) = error else { return None };
-        let has_given_up = failure.attempts == ATTEMPTS;
+        let gave_up = |deeds: &[Deed]| {
+            let then = earlier(begun, WAITING);
+            (self.attempts == Some(failure.attempts) && deeds.iter().any(|deed| self.done_since(then, *deed) > 0))
+                .then_some(GAVE_UP)
+        };
         match &failure.error {
             Kubernetes::Config(ConfigError::FileEmpty(path)) if path.ends_with("/token") => {
                 (since(Deed::TokenDamaged) > 0).then_some("the token's file was empty")
+            }
+            // Its authorizer has not read all roles yet, nor its authenticator all accounts.
+            Kubernetes::Api(Status { code: 401 | 403, .. }) if since(Deed::Restarted) > 0 => {
+                Some("an API server that starts does not know everybody yet")
             }
             Kubernetes::Api(Status { code: 401, .. }) if since(Deed::TokenDamaged) > 0 => {
                 Some("the token's file was half a token")
             }
             // The token is read again once an attempt: one was refused before it or in it, and its successor in it.
             Kubernetes::Api(Status { code: 401, .. }) => {
-                let held = session.checked_sub(HELD).unwrap_or(session);
+                let held = earlier(session, HELD);
                 (since(Deed::Revoked) > 0 && self.done_since(held, Deed::Revoked) > 1).then_some("two tokens were revoked")
             }
-            Kubernetes::Expired(_) => match call {
+            Kubernetes::Expired(expired) => match call {
                 Call::Page(None | Some(OnExpired::Fail)) => (since(Deed::Compacted) > 0).then_some("expired, as chosen"),
                 Call::Page(Some(OnExpired::Resume)) => (since(Deed::CompactedForGood) > 0).then_some("expired, without a token"),
-                _ => None,
+                Call::Watch => {
+                    let why = EXPIRED.iter().find(|(part, ..)| expired.message.contains(part));
+                    let (_, deeds, why) = why?;
+                    let then = earlier(session, WAITING);
+                    deeds.iter().any(|deed| self.done_since(then, *deed) > 0).then_some(why)
+                }
+                Call::Page(Some(OnExpired::Restart)) | Call::List | Call::GetJson => None,
             },
-            Kubernetes::Api(Status { code: 429 | 500 | 503 | 504, .. })
-            | Kubernetes::Transport(TransportError::ConnectionLost(_)) => has_given_up.then_some(GAVE_UP),
+            Kubernetes::Api(Status { code: 429 | 500 | 502 | 503 | 504, .. }) => gave_up(&[Deed::Failed, Deed::Behind]),
+            Kubernetes::Transport(TransportError::ConnectionRefused(_) | TransportError::ConnectionLost(_)) => {
+                gave_up(&[Deed::Broken])
+            }
+            Kubernetes::Transport(TransportError::Timeout(_)) => gave_up(&[Deed::Stalled]),
+            // The tenant has trusted the server before, and waits.
+            Kubernetes::Transport(TransportError::Certificate(_)) => gave_up(&[Deed::CaLate]),
             _ => None,
         }
     }

@@ -1,11 +1,14 @@
 //! A soak: many callers on one `Tenant` for minutes, while everything that can go wrong does. `just soak [SECONDS]`.
 //!
-//! No call may fail but for a reason that the contract gives, and neither memory nor file descriptors may grow. `SOAK_SEED`
+//! There are two beds: a testbed on which all goes wrong that it can play, and a real cluster whose components are restarted,
+//! `just soak-cluster [SECONDS]`. No call may fail but for a reason that the contract gives, and neither memory nor file descriptors may grow. `SOAK_SEED`
 //! repeats a run's faults.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod callers;
 mod chaos;
+mod cluster;
+mod faults;
 mod figures;
 mod gauge;
 mod ledger;
@@ -14,18 +17,18 @@ mod paging;
 mod swaps;
 mod watching;
 
-use callers::Callers;
+use callers::{Bed, Callers, LAST_POD, number};
 use chaos::Chaos;
 use figures::Figures;
-use gauge::Gauge;
+use gauge::{Gauge, Samples};
 use incluster::policy::Policy;
 use incluster::types::RetryPolicy;
-use incluster::{CallLimits, Runtime, Server, Tenant};
+use incluster::{CallLimits, Limits, RequestLimits, Runtime, Server, Tenant};
 use ledger::Ledger;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use testbed::{PodStore, Testbed};
+use testbed::{Faults, PodStore, Testbed};
 
 /// How long the chaos lasts, when nobody says.
 const SECONDS: u64 = 600;
@@ -33,8 +36,18 @@ const SECONDS: u64 = 600;
 /// How long a call may take: longer than the default, so that no call fails only because the machine is slow.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// How long the parts of a request may take: what stalls is left soon.
+const REQUEST: RequestLimits = RequestLimits {
+    connect: Duration::from_millis(500),
+    handshake: Duration::from_secs(1),
+    first_byte: Duration::from_millis(500),
+    between_bytes: Duration::from_millis(1500),
+    watch_pause: Duration::from_millis(1500),
+    ..RequestLimits::DEFAULT
+};
+
 /// How often a call is tried: it gives up now and then, which is to be seen, too.
-pub const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 7;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,10 +57,11 @@ async fn main() -> ExitCode {
         ["memory"] => memory::compare().await,
         ["serve-pods", count, encoding] => memory::serve(count.parse().expect("a number"), encoding).await,
         ["list-pages", url, service_account_dir] => memory::list(url, service_account_dir).await,
+        ["cluster", seconds] => cluster::soak(Duration::from_secs(seconds.parse().expect("seconds"))).await,
         ["swaps"] => verdict(swaps::run().await),
         [] => soak(Duration::from_secs(SECONDS)).await,
         [seconds] => soak(Duration::from_secs(seconds.parse().expect("seconds"))).await,
-        _ => panic!("usage: soak [SECONDS | swaps | memory]"),
+        _ => panic!("usage: soak [SECONDS | cluster SECONDS | swaps | memory]"),
     }
 }
 
@@ -64,31 +78,56 @@ fn verdict(problems: Vec<String>) -> ExitCode {
 
 async fn soak(time: Duration) -> ExitCode {
     let mut problems = swaps::run().await;
-    let seed =
-        std::env::var("SOAK_SEED").ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("SOAK_SEED: a number"));
+    let seed = seed();
     println!("chaos for {} s; SOAK_SEED={seed}", time.as_secs());
 
     let figures = Figures::install();
     let store = PodStore::with_pods(chaos::PODS);
-    let testbed = Arc::new(Testbed::serving(store.handler()).await);
+    let faults = Faults::default();
+    let testbed = Arc::new(Testbed::disturbed(&faults, store.handler()).await);
     let descriptors = gauge::descriptors();
     let tenant = tenant(&testbed);
-    let ledger = Arc::new(Ledger::default());
-    let callers = Callers::start(&tenant, &store, &ledger, seed);
-    let gauge = Gauge::start(&testbed, figures);
-    let chaos = Chaos::new(&testbed, &store, &ledger, seed).run(time).await;
-    problems.extend(callers.stop(&store).await);
+    let ledger = Arc::new(Ledger::new(Some(ATTEMPTS)));
+    let counting = store.clone();
+    let bed = Bed {
+        namespace: "shop",
+        fewest: 100,
+        pages_of: 10..80,
+        version: Arc::new(move || Some(number(&counting.resource_version()))),
+        lists: 6,
+        pages: 5,
+        watches: 6,
+        gets: 3,
+    };
+    let callers = Callers::start(&tenant, &bed, &ledger, seed);
+    let gauge = Gauge::start(Some(testbed.clone()), figures);
+    let chaos = Chaos::new(&testbed, &store, &faults, &ledger, seed).run(time).await;
+    store.add(LAST_POD);
+    problems.extend(callers.stop(store.state()).await);
     let (gauge, figures) = gauge.stop().await;
     drop(tenant);
-    problems.extend(gauge::all_closed(&testbed, descriptors).await);
+    problems.extend(gauge::all_closed(descriptors).await);
 
     chaos.print();
+    problems.extend(chaos.missing(time));
+    if time >= chaos::ALL && !figures.has_timeouts() {
+        problems.push("no answer was ever late, although some had stalled".into());
+    }
+    problems.extend(told(&figures, &ledger, &gauge));
+    verdict(problems)
+}
+
+/// What the randomness begins with.
+fn seed() -> u64 {
+    std::env::var("SOAK_SEED").ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("SOAK_SEED: a number"))
+}
+
+/// Prints what there was, and returns what was wrong with it.
+fn told(figures: &Figures, ledger: &Ledger, gauge: &Samples) -> Vec<String> {
     figures.print();
     ledger.print();
     gauge.print();
-    problems.extend(gauge.growth());
-    problems.extend(ledger.problems());
-    verdict(problems)
+    [gauge.growth(), ledger.problems()].concat()
 }
 
 /// The cluster that a testbed is, with a runtime of its own.
@@ -102,7 +141,11 @@ fn tenant(testbed: &Testbed) -> Tenant {
         .policy(Policy::allow_all())
         .build()
         .expect("a tenant")
-        .with_limits(CallLimits { wall_time: DEADLINE, ..CallLimits::default() })
+        .with_limits(Limits {
+            call: CallLimits { wall_time: DEADLINE, ..CallLimits::default() },
+            request: REQUEST,
+            ..Limits::default()
+        })
         .unwrap()
         .with_retry_policy(RetryPolicy { attempts: Some(ATTEMPTS), deadline })
 }

@@ -14,7 +14,7 @@ pub async fn pages(mut caller: Caller) {
             2 => Some(OnExpired::Resume),
             _ => Some(OnExpired::Restart),
         };
-        let limit = caller.random.u32(10..80);
+        let limit = caller.random.u32(caller.bed.pages_of.clone());
         let begun = Instant::now();
         match whole(&caller, limit, on_expired).await {
             Ok(()) => caller.ledger.count("paged lists"),
@@ -27,7 +27,7 @@ pub async fn pages(mut caller: Caller) {
 async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Result<(), Error> {
     let options = ListOptions { limit: Some(limit), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
-    let mut pages = caller.tenant.page_namespaced_pods("shop", &options, &paging).await?;
+    let mut pages = caller.tenant.page_namespaced_pods(caller.bed.namespace, &options, &paging).await?;
     let mut last: Option<PodPage> = None;
     while let Some(page) = pages.next().await? {
         if let Some(problem) = problem(last.as_ref(), &page, limit, on_expired) {

@@ -1,16 +1,15 @@
 //! Callers that follow the pods' state by watches.
 
-use crate::callers::{Caller, LAST_POD, is_in_order, number};
-use crate::ledger::Call;
+use crate::callers::{Caller, LAST_POD, State, is_in_order, number};
+use crate::ledger::{Call, Failed};
 use incluster::types::{ChangeKind, Error as Kubernetes, ListOptions, PodChange, PodEvent, WatchOptions};
 use incluster::{Error, PodWatch};
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What is known: each pod's name and resource version, as in [`PodStore::state`](testbed::PodStore::state).
+/// What is known.
 #[derive(Default)]
 struct Known {
-    pods: BTreeMap<String, String>,
+    pods: State,
     /// The version of the latest event; `None` while the pods that there are still come.
     synced: Option<u64>,
 }
@@ -21,7 +20,7 @@ pub async fn watches(mut caller: Caller) {
         let begun = Instant::now();
         match follow(&mut caller).await {
             Ok(Some(known)) => {
-                let (expected, found) = (caller.store.state(), known.pods);
+                let (expected, found) = (caller.last_state().await, known.pods);
                 if found != expected {
                     let differing = expected.iter().filter(|(name, version)| found.get(*name) != Some(*version)).count();
                     caller.wrong(format!(
@@ -45,7 +44,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     let mut known = Known::default();
     let mut options = WatchOptions::ALL;
     if caller.random.bool() {
-        let list = caller.tenant.list_namespaced_pods("shop", &ListOptions::ALL).await?;
+        let list = caller.tenant.list_namespaced_pods(caller.bed.namespace, &ListOptions::ALL).await?;
         if !is_in_order(&list.items) {
             caller.wrong("a list to watch from is not in order".into());
         }
@@ -60,7 +59,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     // Some leave in the middle, some stay.
     let enough = if caller.random.bool() { caller.random.usize(..2_000) } else { usize::MAX };
     let mut events = 0;
-    let mut watch = caller.tenant.watch_namespaced_pods("shop", &options).await?;
+    let mut watch = caller.tenant.watch_namespaced_pods(caller.bed.namespace, &options).await?;
     loop {
         if known.synced.is_some() && known.pods.contains_key(LAST_POD) {
             return Ok(Some(known));
@@ -71,13 +70,12 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
         }
         let begun = Instant::now();
         let event = match next(caller, &mut watch, impatient).await {
-            // It may be called again, and goes on after the last event.
-            Err(error) if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) => {
-                caller.ledger.count("watches expired");
-                return Ok(None);
-            }
             Err(error @ Error::Kubernetes(_)) => {
-                caller.ledger.failed_in_session(Call::Watch, session, begun, &error);
+                caller.ledger.explain(&Failed { call: Call::Watch, session, begun, error: &error });
+                if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) {
+                    return Ok(None);
+                }
+                // It may be called again, and goes on after the last event.
                 continue;
             }
             event => event?,

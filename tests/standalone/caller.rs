@@ -6,12 +6,16 @@ use crate::waiting::watches_are_waited_for;
 use incluster::SERVICE_ACCOUNT_DIR;
 use incluster::bindings::Plugin;
 use incluster::types::{Error, Failure, JsonEvent, ListOptions, PagingOptions, PodEvent, RetryPolicy, WatchOptions};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::vec;
 use testbed::{PodStore, Testbed};
-use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
-use wasmtime::{Engine, Store};
+use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceTable};
+use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
@@ -29,6 +33,8 @@ pub struct Caller {
     policy: RetryPolicy,
     has_network: bool,
     ahead: Duration,
+    /// What each name stands for, in the place of what this machine knows.
+    addresses: Vec<IpAddr>,
 }
 
 /// What a sandbox holds.
@@ -36,6 +42,7 @@ struct Sandbox {
     wasi: WasiCtx,
     table: ResourceTable,
     clock: Clock,
+    addresses: vec::IntoIter<IpAddr>,
 }
 
 /// A sandbox, and the configuration that was loaded in it.
@@ -66,7 +73,8 @@ impl Caller {
     pub fn new(url: &str, volume: &Path, policy: RetryPolicy) -> Caller {
         let authority = url.strip_prefix("https://").expect("a URL");
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
-        Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true, ahead: Duration::ZERO }
+        let (ahead, addresses) = (Duration::ZERO, Vec::new());
+        Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true, ahead, addresses }
     }
 
     /// The same in a host that lets nobody connect.
@@ -79,6 +87,11 @@ impl Caller {
         Caller { ahead, ..self }
     }
 
+    /// The same where each name stands for these addresses.
+    pub fn resolving_to(self, addresses: Vec<IpAddr>) -> Caller {
+        Caller { addresses, ..self }
+    }
+
     /// A sandbox in which the configuration is loaded.
     pub async fn load(&self) -> Loaded {
         let mut wasi = WasiCtx::builder();
@@ -88,12 +101,27 @@ impl Caller {
             wasi.inherit_network().allow_tcp(true).allow_ip_name_lookup(true);
         }
         wasi.preopened_dir(&self.volume, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly).unwrap();
-        let sandbox = Sandbox { wasi: wasi.build(), table: ResourceTable::new(), clock: Clock::new() };
+        let sandbox = Sandbox {
+            wasi: wasi.build(),
+            table: ResourceTable::new(),
+            clock: Clock::new(),
+            addresses: self.addresses.clone().into_iter(),
+        };
         let mut store = Store::new(&ENGINE, sandbox);
         let mut linker = Linker::new(&ENGINE);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         linker.allow_shadowing(true);
         clock::add_to_linker(&mut linker).unwrap();
+        if !self.addresses.is_empty() {
+            let next = "[method]resolve-address-stream.resolve-next-address";
+            let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.12").unwrap();
+            lookup
+                .func_wrap(next, |mut store: StoreContextMut<'_, Sandbox>, (_,): (Resource<ResolveAddressStream>,)| {
+                    let address = store.data_mut().addresses.next().map(IpAddress::from);
+                    Ok((Ok::<_, ErrorCode>(address),))
+                })
+                .unwrap();
+        }
         let plugin = Plugin::instantiate_async(&mut store, &PLUGIN, &linker).await.unwrap();
         let client = plugin.incluster_kubernetes_client();
         let config = client.call_load_incluster_config(&mut store).await.unwrap().unwrap();
@@ -116,6 +144,20 @@ impl Loaded {
     /// What `waiting` tries.
     pub async fn waits(&mut self, pods: &PodStore) {
         watches_are_waited_for(&mut self.store, &self.plugin, self.config, pods).await.unwrap();
+    }
+
+    /// Watches the pods after this version, and hands each event on, until it is told that it has seen enough.
+    pub async fn watch(&mut self, from: &str, mut enough: impl FnMut(PodEvent, &Clock) -> bool) {
+        let Loaded { store, plugin, config } = self;
+        let client = plugin.incluster_kubernetes_client();
+        let options = WatchOptions { resource_version: Some(from.into()), ..WatchOptions::ALL };
+        let watch = client.call_watch_namespaced_pods(&mut *store, *config, "shop", &options).await.unwrap().unwrap();
+        loop {
+            let event = client.pod_watch().call_next(&mut *store, watch, None).await.unwrap().unwrap().unwrap();
+            if enough(event, &store.data().clock) {
+                return;
+            }
+        }
     }
 
     /// The sandbox's clock.

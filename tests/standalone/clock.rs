@@ -34,7 +34,13 @@ impl Clock {
         self.skipped.fetch_add(time.as_nanos() as u64, Ordering::SeqCst);
     }
 
-    fn now(&self) -> Duration {
+    /// Whether a long wait was made short.
+    pub fn has_skipped(&self) -> bool {
+        self.skipped.load(Ordering::SeqCst) > 0
+    }
+
+    /// What time it is, since it began.
+    pub fn now(&self) -> Duration {
         self.begun.elapsed() + Duration::from_nanos(self.skipped.load(Ordering::SeqCst))
     }
 }

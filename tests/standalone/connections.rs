@@ -2,14 +2,14 @@
 
 use crate::caller::Caller;
 use crate::faults::Call;
-use incluster::types::{Error, RetryPolicy, TransportError};
-use std::net::SocketAddr;
+use incluster::types::{Error, PodEvent, RetryPolicy, TransportError};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use testbed::{Ca, Fault, PodStore, Protocol, Request, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 fn once(testbed: &Testbed) -> Caller {
     Caller::at(&testbed.server.url(), testbed)
@@ -126,6 +126,27 @@ async fn certificates_are_judged_by_the_guests_own_clock() {
     assert_eq!(once(&testbed).outcome(Call::List).await, Ok(7));
 }
 
+/// A load balancer's address that is dead is not all that is tried, and costs a moment.
+#[tokio::test]
+async fn an_address_that_does_not_answer_is_passed_by() {
+    let ca = Ca::new("kubernetes-ca");
+    let server = Server::start(ca.identity(&["localhost"]), Protocol::Any, testbed::PodApi::answer).await;
+    let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+    let port = server.address().port();
+    // Nobody accepts its only connection: no other one is answered. Beside it, nobody listens at a third address.
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind(([127, 0, 0, 2], port).into()).unwrap();
+    let full = full.listen(0).unwrap();
+    let _first = TcpStream::connect(full.local_addr().unwrap()).await.unwrap();
+    let [good, dead, refusing] = [1, 2, 3].map(|last| IpAddr::from([127, 0, 0, last]));
+    for addresses in [vec![dead, good], vec![refusing, dead, good], vec![good, dead], vec![refusing, good]] {
+        let caller = Caller::new(&format!("https://localhost:{port}"), volume.path(), RetryPolicy::NEVER);
+        let mut loaded = caller.resolving_to(addresses).load().await;
+        assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+        assert!(!loaded.clock().has_skipped(), "no time limit passed");
+    }
+}
+
 #[tokio::test]
 async fn a_host_without_a_network_is_told_from_one_without_a_server() {
     let testbed = Testbed::start().await;
@@ -136,4 +157,46 @@ async fn a_host_without_a_network_is_told_from_one_without_a_server() {
     let Error::Transport(TransportError::NameNotResolved(text)) = &error else { panic!("{error:?}") };
     assert!(text.contains("-S allow-ip-name-lookup"), "{text}");
     assert_eq!(testbed.server.connections(), 0);
+}
+
+/// Over HTTP/1.1 there are no pings: that two bookmarks are missing tells.
+#[tokio::test]
+async fn a_watch_that_goes_silent_is_noticed_when_two_bookmarks_are_missing() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let mut loaded = once(&testbed).load().await;
+    let from = store.resource_version();
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move {
+            store.until_open_watches(1).await;
+            store.bookmark();
+        }
+    });
+    let (mut bookmarks, mut silent_since) = (0, None);
+    loaded
+        .watch(&from, |event, clock| match event {
+            PodEvent::Bookmark(_) => {
+                bookmarks += 1;
+                if bookmarks < 3 {
+                    clock.skip(Duration::from_secs(60));
+                    store.bookmark();
+                } else {
+                    testbed.server.freeze();
+                    store.add("new");
+                    silent_since = Some(clock.now());
+                }
+                false
+            }
+            PodEvent::Changed(change) => {
+                assert_eq!(change.pod.metadata.name, "new");
+                let noticed_after = clock.now() - silent_since.unwrap();
+                assert!((120..130).contains(&noticed_after.as_secs()), "{noticed_after:?}");
+                true
+            }
+            other => panic!("{other:?}"),
+        })
+        .await;
+    first.await.unwrap();
+    assert_eq!((bookmarks, testbed.server.connections()), (3, 2));
 }

@@ -6,4 +6,4 @@ mod verifier;
 mod why;
 
 pub use trust::{News, ReadCa, Tell, Trust, TrustError, is_untrusted};
-pub use why::{find, of_alert, of_http, of_tls, of_trust};
+pub use why::{find, is_torn, of_alert, of_http, of_tls, of_trust};

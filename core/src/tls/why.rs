@@ -19,7 +19,7 @@ pub fn of_http(error: &hyper::Error) -> Failure {
         return alert;
     }
     let reset = |e: &io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    if is_torn(error) {
         return Failure::new(Code::ConnectionLost, "closed by the server");
     }
     if error.is_parse_too_large() {
@@ -29,6 +29,12 @@ pub fn of_http(error: &hyper::Error) -> Failure {
         Some(io) if reset(io) => Failure::new(Code::ConnectionLost, io.to_string()),
         _ => Failure::new(Code::HttpProtocol, innermost(error)),
     }
+}
+
+/// Whether the connection ended before the answer was complete, or before there was room on it for the request. hyper reports the latter as a mistake
+/// of its user's; we make no others.
+pub fn is_torn(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || error.is_user()
 }
 
 /// A connection that the server ended by an alert (RFC 8446, section 6.2); `None` where it is something else. With TLS 1.3, a client

@@ -24,6 +24,9 @@ pub struct Config {
     /// What the files of extensions may hold. It is not changed by a reload.
     #[serde(default)]
     pub load_limits: LoadLimits,
+    /// The folder in which compiled extensions are kept, so that a restart loads them in milliseconds: this user's own, which nobody else may
+    /// write to. It is made if there is none. Without it, each start compiles them. It is not changed by a reload.
+    pub cache: Option<PathBuf>,
     /// By name.
     #[serde(default)]
     pub tenants: BTreeMap<String, TenantConfig>,

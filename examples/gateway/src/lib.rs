@@ -89,8 +89,11 @@ impl Gateway {
         let runtime = Runtime::builder()
             .pool(Pool { places: SANDBOXES, ..Pool::default() })
             .compiler(compiler)
-            .load_limits(config.load_limits.clone())
-            .build()?;
+            .load_limits(config.load_limits.clone());
+        let runtime = match &config.cache {
+            Some(folder) => runtime.cache(folder).build()?,
+            None => runtime.build()?,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
         let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
         let files = files_of(file, &config);

@@ -111,7 +111,8 @@ impl<T: Transport> Client<T> {
         if afresh { self.0.credentials.reload(now) } else { self.0.credentials.token(now) }
     }
 
-    pub(crate) fn transport(&self) -> &T {
+    /// The way to the API server.
+    pub fn transport(&self) -> &T {
         &self.0.transport
     }
 }

@@ -111,7 +111,7 @@ impl<B: Body> From<Stopped> for Done<B> {
     fn from(stopped: Stopped) -> Self {
         Done::Event(match stopped {
             Stopped::TimeOver => Event::TimeOver,
-            Stopped::Failed(error) => Event::Failed(error),
+            Stopped::Failed(error) | Stopped::NotTrustedAnyMore(error) => Event::Failed(error),
         })
     }
 }
@@ -125,7 +125,12 @@ impl<T: Transport> Client<T> {
             Todo::Token { afresh } => Done::Event(Event::Token(client.token(now, afresh))),
             Todo::Send(sending) => match client.transport().send(&sending, &waits).await {
                 Ok((head, body)) => Done::Event(Event::Head(head, body)),
-                Err(stopped) => stopped.into(),
+                Err(stopped) => {
+                    if matches!(stopped, Stopped::NotTrustedAnyMore(_)) {
+                        client.settings().was_trusted.set(true);
+                    }
+                    stopped.into()
+                }
             },
             Todo::Read(mut body, until) => match body.chunk(until, &waits).await {
                 Ok(Some(chunk)) => Done::Chunk(body, chunk),

@@ -41,6 +41,7 @@ mod watch;
 
 pub use asking::Settings;
 pub use bindings::exports::incluster::kubernetes::types;
+pub use call::{Call, Json};
 pub use changes::{Change, Changes};
 pub use client::Client;
 pub use driving::Driven;

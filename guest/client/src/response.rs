@@ -22,6 +22,8 @@ pub struct Head {
     pub location: Option<String>,
     /// The header `Date`: the server's clock.
     pub date: Option<String>,
+    /// The headers `Warning`, where somebody looks at them.
+    pub warnings: Vec<String>,
 }
 
 /// So much of a failure's body is read: 64 KiB. A `Status` is far smaller.

@@ -1,7 +1,7 @@
 //! What WASI says: what time it is, what is in a file, what is random, and what is ready.
 
 use incluster_core::credentials::Now;
-use incluster_core::files::{NOT_A_FILE, NotRead};
+use incluster_core::files::{NOT_A_FILE, NotRead, PERMISSION_DENIED};
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -112,7 +112,7 @@ fn not_read(code: ErrorCode) -> NotRead {
         ErrorCode::NoEntry => NotRead::Missing,
         // What is no file cannot be read as one.
         ErrorCode::Invalid | ErrorCode::IsDirectory => NotRead::Other(NOT_A_FILE.into()),
-        ErrorCode::Access => NotRead::Other("permission denied".into()),
+        ErrorCode::Access => NotRead::Other(PERMISSION_DENIED.into()),
         code => NotRead::Other(code.name().into()),
     }
 }

@@ -18,6 +18,9 @@ pub trait Transport: Sized + 'static {
     /// The way to this server, for calls with these limits; `is_told` of them by a host, which then counts attempts, too.
     fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self;
 
+    /// From now on, somebody looks at [`Head::warnings`], which may be left out otherwise.
+    fn wants_warnings(&mut self) {}
+
     /// Sends a GET request with its token, and waits for the answer's head.
     fn send(&self, sending: &Sending, waits: &Waits) -> impl Future<Output = Result<(Head, Self::Body), Stopped>>;
 }
@@ -38,6 +41,8 @@ pub enum Stopped {
     TimeOver,
     /// It failed.
     Failed(Error),
+    /// The server's certificate is not trusted, although whoever keeps the connections has trusted the server before.
+    NotTrustedAnyMore(Error),
 }
 
 impl From<Error> for Stopped {
@@ -73,7 +78,7 @@ pub fn failed(Failure { code, text }: Failure) -> Error {
         Code::CaTooLarge => return config(ConfigError::FileTooLarge(ca())),
         Code::NoCertificate => return config(ConfigError::NoCertificate(ca())),
         Code::TokenNotIssued => TransportError::Other(text),
-        Code::Certificate => TransportError::Certificate(text),
+        Code::Certificate | Code::CertificateChanged => TransportError::Certificate(text),
         Code::Tls => TransportError::Tls(text),
         Code::NotConnected => TransportError::Unreachable(text),
         Code::ConnectionTimeout | Code::ReadTimeout => TransportError::Timeout(text),

@@ -3,7 +3,7 @@
 
 use crate::pods::Page;
 use crate::yaml;
-use incluster_client::decode::{Part, json};
+use incluster_client::decode::{Part, json, unicode};
 use incluster_client::types::Error;
 use incluster_core::text::json;
 use serde::Serialize;
@@ -141,7 +141,7 @@ impl List {
 }
 
 fn parse(json: &[u8], what: &str) -> Result<Value, Error> {
-    match serde_json::from_slice(json) {
+    match unicode::from_slice(json) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Error::MalformedResponse(format!("{what} of the list is not an object"))),
         Err(e) => Err(Error::MalformedResponse(format!("{what} of the list: {e}"))),

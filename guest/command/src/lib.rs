@@ -3,8 +3,9 @@
 mod command_error;
 mod config;
 mod document;
+mod line;
+mod observed;
 mod pods;
-mod progress;
 mod table;
 mod yaml;
 

@@ -2,18 +2,20 @@
 
 use crate::command_error::CommandError;
 use crate::document::{Document, Format};
-use crate::progress::Progress;
+use crate::line::progress;
+use crate::observed::{Observed, drive};
 use crate::table::{Columns, Printer, Table, table_event};
 use incluster_client::request::{self, Collection, Request};
+use incluster_client::system::now;
 use incluster_client::transport::Transport;
 use incluster_client::types::{Error, Failure, ListOptions, OnExpired, PagingOptions, RetryPolicy, WatchOptions};
-use incluster_client::{Change, Changes, Client, Driven, Pager};
+use incluster_client::{Call, Change, Changes, Client, Driven, Json, Pager};
 use incluster_core::command_line::{Output, Pods};
 use incluster_core::{Namespace, Namespaces};
 use std::io::Write;
 
 pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), CommandError> {
-    let client = Client::<T>::load_incluster_config().map_err(CommandError::Config)?;
+    let client = Client::<Observed<T>>::load_incluster_config().map_err(CommandError::Config)?;
     client.set_retry_policy(RetryPolicy { attempts: pods.attempts, deadline: pods.deadline_milliseconds });
     let namespace = pods.namespace.as_ref().or(client.namespace()).map_or("default", Namespace::as_str);
     let namespace = Namespace::parse(namespace).map_err(|not| CommandError::Argument(Error::InvalidArgument(not.to_string())))?;
@@ -47,7 +49,7 @@ type ReadPage<'a> = dyn FnMut(&[u8], usize) -> Result<Page, Error> + 'a;
 
 /// What is to be listed.
 struct List<'a, T> {
-    client: &'a Client<T>,
+    client: &'a Client<Observed<T>>,
     namespace: &'a Namespace,
     collection: Collection,
     pods: &'a Pods,
@@ -72,7 +74,7 @@ impl<T: Transport> List<'_, T> {
             }
             out.flush()?;
             self.changes(version, &mut printer, out)?;
-            eprintln!("incluster: the server has forgotten the changes that come next: listing again");
+            self.say("the server has forgotten the changes that come next: listing again");
         }
     }
 
@@ -96,20 +98,18 @@ impl<T: Transport> List<'_, T> {
         };
         let paging = PagingOptions { on_expired: Some(OnExpired::Resume), ..PagingOptions::DEFAULT };
         let mut pager = Pager::new(&options, &paging);
-        let mut progress = Progress::on_terminal();
+        let told = self.client.transport();
         let mut shown = 0;
         let room = |shown| limit.map_or(usize::MAX, |limit| limit as usize - shown);
         while let Some(options) = pager.next().map_err(CommandError::Argument)? {
             let request = form(request::list(&self.collection, options, request::JSON));
             let fail = |failure| self.failure("list", &request, failure);
             let wrong = |error: Error| fail(error.into());
-            let json = match self.client.get_whole(request.clone()) {
+            let call = Call::<Json>::new(request.clone(), self.client.settings(), now());
+            let json = match drive(self.client, &mut Driven::new(self.client.clone(), call)) {
                 Err(Failure { error: Error::Expired(expired), attempts, elapsed }) => {
                     pager.expired(expired).map_err(|error| fail(Failure { error, attempts, elapsed }))?;
-                    progress.clear();
-                    eprintln!(
-                        "incluster: the list expired while it was read: what follows is as of now, and pods that changed meanwhile may be missing"
-                    );
+                    self.say("the list expired while it was read: what follows is as of now, and pods that changed meanwhile may be missing");
                     continue;
                 }
                 json => json.map_err(fail)?,
@@ -117,22 +117,22 @@ impl<T: Transport> List<'_, T> {
             let page = read(&json, room(shown)).map_err(wrong)?;
             pager.page(page.continue_token.as_deref()).map_err(wrong)?;
             shown += page.shown;
-            progress.clear();
+            told.clear();
             out.write_all(&page.text)?;
             if room(shown) == 0 && (page.cut > 0 || page.continue_token.is_some()) {
                 out.flush()?;
                 match page.remaining {
-                    None if page.continue_token.is_some() => eprintln!("incluster: there are more pods than --limit let through"),
+                    None if page.continue_token.is_some() => self.say("there are more pods than --limit let through"),
                     remaining => {
                         let left_out = page.cut as u64 + remaining.unwrap_or(0);
-                        eprintln!("incluster: there are {left_out} more pods than --limit let through");
+                        self.say(&format!("there are {left_out} more pods than --limit let through"));
                     }
                 }
                 break;
             }
             if page.continue_token.is_some() {
                 out.flush()?;
-                progress.show(shown, page.remaining);
+                told.show(&progress(shown, page.remaining));
             }
         }
         Ok(shown)
@@ -155,11 +155,12 @@ impl<T: Transport> List<'_, T> {
         let changes = Changes::new(self.client.settings().clone(), Some(version), None, Box::new(make), table_event);
         let mut watching = Driven::new(self.client.clone(), changes);
         loop {
-            let change = match watching.next(None).transpose() {
+            let change = match drive(self.client, &mut watching) {
                 Err(Failure { error: Error::Expired(_), .. }) => return Ok(()),
                 change => change.map_err(|failure| self.failure("watch", &first, failure))?,
             };
-            match change.flatten() {
+            self.client.transport().clear();
+            match change {
                 Some(Change::Object(_, table)) => {
                     out.write_all(&printer.page(&table, usize::MAX).text)?;
                     out.flush()?;
@@ -168,6 +169,10 @@ impl<T: Transport> List<'_, T> {
                 None => return Ok(()),
             }
         }
+    }
+
+    fn say(&self, what: &str) {
+        self.client.transport().say(&format!("incluster: {what}"));
     }
 
     fn failure(&self, verb: &str, request: &Request, failure: Failure) -> CommandError {

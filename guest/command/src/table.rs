@@ -1,7 +1,7 @@
 //! Prints the server's own table, as `kubectl get` does.
 
 use crate::pods::Page;
-use incluster_client::decode::{Encoding, Event, change_kind, pod_event};
+use incluster_client::decode::{Encoding, Event, change_kind, pod_event, unicode};
 use incluster_client::types::Error;
 use incluster_core::text::is_control;
 use serde::Deserialize;
@@ -59,7 +59,7 @@ const MIN_WIDTH: usize = 6;
 
 impl Table {
     pub fn from_json(json: &[u8]) -> Result<Table, Error> {
-        let table: Table = serde_json::from_slice(json).map_err(|e| Error::MalformedResponse(format!("the table: {e}")))?;
+        let table: Table = unicode::from_slice(json).map_err(|e| Error::MalformedResponse(format!("the table: {e}")))?;
         table.checked()
     }
 
@@ -84,7 +84,7 @@ pub fn table_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Table>, Err
         object: Table,
     }
     if encoding == Encoding::Json
-        && let Ok(TableEvent { r#type, object }) = serde_json::from_slice(frame)
+        && let Ok(TableEvent { r#type, object }) = unicode::from_slice(frame)
         && object.kind == "Table"
     {
         let resource_version = object.metadata.resource_version.clone();
@@ -276,6 +276,7 @@ mod tests {
         for json in ["", "[]", r#"{"kind":"PodList"}"#, r#"{"kind":"Table","rows":7}"#] {
             assert!(matches!(Table::from_json(json.as_bytes()), Err(Error::MalformedResponse(_))), "{json}");
         }
+        assert!(Table::from_json(b"{\"kind\":\"Table\",\"rows\":[{\"cells\":[\"\xff\\ud800\"]}]}").is_ok());
         assert!(Table::from_json(br#"{"kind":"Table","rows":null}"#).unwrap().rows.is_empty());
     }
 }

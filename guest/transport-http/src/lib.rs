@@ -6,7 +6,7 @@ use incluster_client::system::Waits;
 use incluster_client::transport::{self, CHUNK_BYTES, Stopped, USER_AGENT, failed, other, too_large};
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
-use incluster_core::failure::{ATTEMPT_HEADER, Failure};
+use incluster_core::failure::{ATTEMPT_HEADER, Code, Failure};
 use incluster_core::limits::RequestLimits;
 use std::rc::Rc;
 use std::time::Instant;
@@ -20,6 +20,7 @@ pub struct Http {
     authority: String,
     /// Whether the host is one that counts attempts, and keeps what says which one it is to itself.
     counts_attempts: bool,
+    wants_warnings: bool,
 }
 
 /// A body, as the host hands it over.
@@ -35,7 +36,11 @@ impl transport::Transport for Http {
 
     /// What a connection may take, is the host's to say.
     fn to(server: &Server, _: RequestLimits, counts_attempts: bool) -> Http {
-        Http { authority: server.authority().into(), counts_attempts }
+        Http { authority: server.authority().into(), counts_attempts, wants_warnings: false }
+    }
+
+    fn wants_warnings(&mut self) {
+        self.wants_warnings = true;
     }
 
     async fn send(&self, sending: &Sending, waits: &Waits) -> Result<(Head, Body), Stopped> {
@@ -60,8 +65,13 @@ impl transport::Transport for Http {
             return Err(other("the host does not take the request's URL").into());
         }
         let of_request = |code| match code {
-            ErrorCode::HttpRequestDenied => Error::Denied(format!("the host does not permit GET {}", request.path())),
-            code => of_code(code),
+            ErrorCode::HttpRequestDenied => {
+                Stopped::Failed(Error::Denied(format!("the host does not permit GET {}", request.path())))
+            }
+            ErrorCode::InternalError(Some(text)) if text.starts_with(Code::CertificateChanged.name()) => {
+                Stopped::NotTrustedAnyMore(of_code(ErrorCode::InternalError(Some(text))))
+            }
+            code => Stopped::Failed(of_code(code)),
         };
         let pending = outgoing_handler::handle(outgoing, None).map_err(of_request)?;
         let ready = Rc::new(pending.subscribe());
@@ -75,7 +85,7 @@ impl transport::Transport for Http {
         };
         drop(ready);
         let response = answer.map_err(|()| other("the host gave no answer"))?.map_err(of_request)?;
-        let head = head(&response);
+        let head = head(&response, self.wants_warnings);
         let body = response.consume().map_err(|()| other("the host gave no body"))?;
         let stream = body.stream().map_err(|()| other("the host gave no body"))?;
         Ok((head, Body { ready: Rc::new(stream.subscribe()), stream, _body: body }))
@@ -105,9 +115,10 @@ impl transport::Body for Body {
     }
 }
 
-fn head(response: &IncomingResponse) -> Head {
+fn head(response: &IncomingResponse, wants_warnings: bool) -> Head {
     let headers = response.headers();
-    let header = |name: &str| headers.get(name).into_iter().next().map(|v| String::from_utf8_lossy(&v).into_owned());
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    let header = |name: &str| headers.get(name).into_iter().next().map(text);
     Head {
         status: response.status(),
         content_type: header("content-type"),
@@ -115,6 +126,8 @@ fn head(response: &IncomingResponse) -> Head {
         retry_after: header("retry-after"),
         location: header("location"),
         date: header("date"),
+        // Another call of the host's, which costs each answer's time.
+        warnings: if wants_warnings { headers.get("warning").into_iter().map(text).collect() } else { Vec::new() },
     }
 }
 

@@ -75,6 +75,12 @@ impl Sockets {
             retry_after: header(header::RETRY_AFTER),
             location: header(header::LOCATION),
             date: header(header::DATE),
+            warnings: parts
+                .headers
+                .get_all(header::WARNING)
+                .iter()
+                .map(|v| String::from_utf8_lossy(v.as_bytes()).into())
+                .collect(),
         };
         (head, Body { incoming, connection: Some(connection), idle: self.idle.clone() })
     }

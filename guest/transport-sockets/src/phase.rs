@@ -39,6 +39,16 @@ impl Phase<'_> {
 
     /// Waits until one of these may be ready.
     pub async fn wait(&self, ready: &[&Rc<Pollable>]) -> Result<(), Stopped> {
-        if self.waits.wait(ready, self.until).await { Ok(()) } else { Err(self.over()) }
+        self.wait_at_most(ready, None).await.map(drop)
+    }
+
+    /// Waits until one of these may be ready, or for so long. Whether one may be.
+    pub async fn wait_at_most(&self, ready: &[&Rc<Pollable>], time: Option<Duration>) -> Result<bool, Stopped> {
+        let brief = time.map(|time| after(Instant::now(), time)).filter(|brief| *brief < self.until);
+        match (self.waits.wait(ready, brief.unwrap_or(self.until)).await, brief) {
+            (true, _) => Ok(true),
+            (false, Some(_)) => Ok(false),
+            (false, None) => Err(self.over()),
+        }
     }
 }

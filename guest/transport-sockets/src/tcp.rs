@@ -37,28 +37,39 @@ pub struct Tcp {
     end: Cell<Option<Instant>>,
 }
 
-impl Tcp {
-    /// A connection, or why there is none. The outer error says that the phase is over.
-    pub async fn connect(address: IpSocketAddress, phase: &Phase<'_>) -> Result<Result<Rc<Tcp>, ErrorCode>, Stopped> {
+/// A connection that is being made.
+pub struct Connecting {
+    // Dropped in this order, as WASI wants it.
+    pub ready: Rc<Pollable>,
+    socket: TcpSocket,
+}
+
+impl Connecting {
+    /// Begins.
+    pub fn to(address: IpSocketAddress) -> Result<Connecting, ErrorCode> {
         let family = match address {
             IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
             IpSocketAddress::Ipv6(_) => IpAddressFamily::Ipv6,
         };
-        let connecting =
-            create_tcp_socket(family).and_then(|socket| socket.start_connect(&instance_network(), address).map(|()| socket));
-        let socket = match connecting {
-            Ok(socket) => socket,
-            Err(code) => return Ok(Err(code)),
-        };
-        loop {
-            match socket.finish_connect() {
-                Ok((input, output)) => return Ok(Ok(Tcp::new(socket, input, output))),
-                Err(ErrorCode::WouldBlock) => phase.wait(&[&Rc::new(socket.subscribe())]).await?,
-                Err(code) => return Ok(Err(code)),
-            }
-        }
+        let socket = create_tcp_socket(family)?;
+        socket.start_connect(&instance_network(), address)?;
+        Ok(Connecting { ready: Rc::new(socket.subscribe()), socket })
     }
 
+    /// The connection, once there is one; or why there is none.
+    pub fn finish(self) -> Result<Result<Rc<Tcp>, Connecting>, ErrorCode> {
+        match self.socket.finish_connect() {
+            Ok((input, output)) => {
+                drop(self.ready);
+                Ok(Ok(Tcp::new(self.socket, input, output)))
+            }
+            Err(ErrorCode::WouldBlock) => Ok(Err(self)),
+            Err(code) => Err(code),
+        }
+    }
+}
+
+impl Tcp {
     fn new(socket: TcpSocket, input: InputStream, output: OutputStream) -> Rc<Tcp> {
         let (readable, writable) = (Rc::new(input.subscribe()), Rc::new(output.subscribe()));
         let (unsent, wants_bytes, end) = (RefCell::default(), Cell::default(), Cell::default());

@@ -6,22 +6,23 @@ mod stand_in;
 
 use incluster::policy::Policy;
 use incluster::{
-    CallLimits, Compiler, Error, ExtensionError, Inspection, LoadLimit, LoadLimits, Pool, Runtime, Server, Tenant, TokenAccess,
+    CallLimits, Compiler, Error, Extension, ExtensionError, Inspection, LoadLimit, Pool, Runtime, Server, Tenant, TokenAccess,
     input,
 };
 use incluster_core::command_line::Command;
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use options::{Action, Check, Compose, File, Format, Options};
+use options::{Action, Cache, Check, File, Format, Make, Options, Product};
 use stand_in::StandIn;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -39,6 +40,9 @@ const COMPILE_CHILD: &str = "compile-child";
 /// The tenant that this command's extensions are loaded for.
 const TENANT: &str = "command";
 
+/// How many threads to run one sandbox and its connections on. Each takes about 70 MiB of address space, which may be limited.
+const THREADS: usize = 2;
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
         return incluster::compile_child();
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
     let is_help = matches!(options.action, Action::Own(_, Command::Help));
     // Of `check`, 1 says something of the extension.
     let failure = ExitCode::from(if matches!(options.action, Action::Check(_)) { 2 } else { 1 });
-    let tokio = match tokio::runtime::Runtime::new() {
+    let tokio = match Builder::new_multi_thread().worker_threads(THREADS).enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => {
             eprintln!("incluster: failed to start the threads: {error}");
@@ -102,15 +106,33 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     if let Some(address) = options.metrics {
         serve_metrics(address)?;
     }
-    let limits = match &options.action {
-        Action::Run(run) => run.file.limits.clone(),
-        Action::Check(Check { file, .. }) | Action::Compose(Compose { file, .. }) => file.limits.clone(),
-        Action::Own(..) | Action::New(_) | Action::Wit(_) => LoadLimits::default(),
+    let extension = match &options.action {
+        Action::Run(run) => Some(&run.file),
+        Action::Check(Check { file, .. }) | Action::Make(Make { file, .. }) => Some(file),
+        Action::Own(..) | Action::New(_) | Action::Wit(_) => None,
     };
-    // The program itself, also after its file was replaced by another version's.
-    let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
-    let runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler).load_limits(limits);
-    let runtime = runtime.debug(is_debugged).build()?;
+    let runtime = |cache: Option<PathBuf>| {
+        let mut runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).debug(is_debugged);
+        if let Some(file) = extension {
+            // The program itself, also after its file was replaced by another version's.
+            let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
+            runtime = runtime.compiler(compiler).load_limits(file.limits.clone()).refuse_imports(&file.refused);
+        }
+        match cache {
+            Some(folder) => runtime.cache(folder).build(),
+            None => runtime.build(),
+        }
+    };
+    let cache = if let Action::Run(run) = &options.action { &run.cache } else { &Cache::None };
+    let runtime = match cache {
+        Cache::At(folder) => runtime(Some(folder.clone())),
+        // Nobody asked for it, so that nobody hears where there is none.
+        Cache::OfUser => match runtime(cache_of_user()) {
+            Err(Error::CacheFolder { .. }) => runtime(None),
+            runtime => runtime,
+        },
+        Cache::None => runtime(None),
+    }?;
     let signal = end_by_signal(&runtime)?;
     let done = act(&runtime, options).await;
     match signal.load(Ordering::Relaxed) {
@@ -126,7 +148,7 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
         options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
     };
     match options.action {
-        Action::Compose(compose) => write_composition(runtime, &compose).await,
+        Action::Make(make) => write_product(runtime, &make).await,
         // These ask nothing.
         Action::New(_) | Action::Wit(_) => Ok(0),
         Action::Check(check) => print_inspection(runtime, &check).await,
@@ -143,7 +165,11 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             Ok(tenant.build()?.run_command(&args).await?)
         }
         Action::Run(run) => {
-            let bytes = read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?;
+            let bytes = match run.is_precompiled {
+                // What it may hold was looked at when it was compiled.
+                true => std::fs::read(&run.file.path).map_err(|e| format!("failed to read {}: {e}", run.file.path.display()))?,
+                false => read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?,
+            };
             let stand_in = match &run.pods {
                 Some(file) => Some(StandIn::start(file).await?),
                 None => None,
@@ -152,7 +178,11 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
                 Some(stand_in) => (stand_in.server.clone(), stand_in.service_account_dir()),
                 None => (server()?, &*options.service_account_dir),
             };
-            let extension = runtime.extension(TENANT, &bytes, &names(&run.file)).await.map_err(|e| in_file(&run.file, &e))?;
+            let extension = match run.is_precompiled {
+                true => precompiled(runtime, &bytes).await,
+                false => runtime.extension(TENANT, &bytes, &names(&run.file)).await,
+            };
+            let extension = extension.map_err(|e| in_file(&run.file, &e))?;
             let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
             let tenant = tenant(&name, server, dir).limits(run.limits).policy(run.policy).build()?;
             Ok(tenant.run_extension(&extension, &name, &run.args).await?)
@@ -193,17 +223,31 @@ fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
     Ok(ended)
 }
 
-async fn write_composition(runtime: &Runtime, compose: &Compose) -> Result<i32, Failure> {
-    let bytes = read(&compose.file)?.map_err(|e| in_file(&compose.file, &Error::Extension(e)))?;
-    let allowed = names(&compose.file);
-    let composed = match compose.is_standalone {
+async fn write_product(runtime: &Runtime, make: &Make) -> Result<i32, Failure> {
+    let bytes = read(&make.file)?.map_err(|e| in_file(&make.file, &Error::Extension(e)))?;
+    let allowed = names(&make.file);
+    let made = match make.what {
         #[cfg(feature = "standalone")]
-        true => runtime.compose_standalone(TENANT, &bytes, &allowed).await,
+        Product::Standalone => runtime.compose_standalone(TENANT, &bytes, &allowed).await,
+        Product::Code => runtime.precompile(TENANT, &bytes, &allowed).await,
         _ => runtime.compose(TENANT, &bytes, &allowed).await,
     };
-    let composed = composed.map_err(|e| in_file(&compose.file, &e))?;
-    std::fs::write(&compose.output, composed).map_err(|e| format!("failed to write {}: {e}", compose.output.display()))?;
+    let made = made.map_err(|e| in_file(&make.file, &e))?;
+    std::fs::write(&make.output, made).map_err(|e| format!("failed to write {}: {e}", make.output.display()))?;
     Ok(0)
+}
+
+#[expect(unsafe_code, reason = "whoever runs the command says by an option that the file is theirs")]
+async fn precompiled(runtime: &Runtime, code: &[u8]) -> Result<Extension, Error> {
+    // SAFETY: `--precompiled` says what it means, and who gives it has all that this process has already.
+    unsafe { runtime.extension_precompiled(code).await }
+}
+
+/// A folder of incluster's in the user's cache folder (XDG Base Directory Specification).
+fn cache_of_user() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
+    Some(caches.join("incluster").join("extensions"))
 }
 
 /// Returns 0 if the extension can be loaded, and 1 if it is refused.

@@ -16,6 +16,8 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
   new DIR                        Write a project of an extension to DIR, which builds and runs, and say how
   check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it holds
                                  of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
+  compile EXTENSION.wasm -o OUT.cwasm
+                                 Compile it for this kind of machine and this version, for run --precompiled
   compose [--standalone] EXTENSION.wasm -o OUT.wasm
                                  Write the composition, for other hosts (this one takes the file as it was before). With
                                  --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
@@ -25,6 +27,10 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
 Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
 Options of run (before EXTENSION.wasm):
+      --precompiled              The file is what compile wrote. It is executed as it is, outside of any sandbox if somebody made it so:
+                                 only for files that nobody else could write to
+      --cache DIR                Keep what was compiled there, and find it there: this user's own folder, which nobody else may write to,
+                                 for example an emptyDir; or none [default: incluster in the user's cache folder, if there is one]
       --pods FILE                Try it without a cluster: the pods of this file, as `kubectl get pods -o json` or -o yaml prints
                                  them, are all that there is. What changes in the file is watched. YAML may have 1 MiB, JSON 128
       --debug                    Show on standard error each request with its decision, and what the run cost; and in the text of a
@@ -43,9 +49,10 @@ Options of new:
 Options of check (before EXTENSION.wasm):
   -o, --output FORMAT            text or json [default: text]
 
-Options of run, check and compose (before EXTENSION.wasm):
-      --allow NAME               Let it import this interface, too, such as wasi:http/outgoing-handler, which reaches the API server
-                                 alone; may be given more than once
+Options of run, check, compile and compose (before EXTENSION.wasm):
+      --allow NAME               Let it import this interface beyond the client and WASI 0.2; may be given more than once
+      --refuse NAME              Do not load it if it imports this interface, or one of this package, such as wasi:sockets (which it may
+                                 import, and not use); may be given more than once
       --load-limits FILE         What its file may hold, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
 
 Options for use outside of a pod (before COMMAND):
@@ -68,7 +75,7 @@ pub enum Action {
     Own(Vec<String>, Command),
     Run(Box<Run>),
     Check(Check),
-    Compose(Compose),
+    Make(Make),
     /// `incluster new`: to this folder.
     New(PathBuf),
     /// `incluster wit`: to this folder.
@@ -80,7 +87,30 @@ pub enum Action {
 pub struct File {
     pub path: PathBuf,
     pub allowed: Vec<String>,
+    pub refused: Vec<String>,
     pub limits: LoadLimits,
+}
+
+/// The options of each command that loads a file.
+const OF_FILE: [&str; 3] = ["allow", "refuse", "load-limits"];
+
+impl File {
+    fn take(&mut self, option: &str, parser: &mut Parser) -> Result<(), Error> {
+        match option {
+            "allow" => self.allowed.push(parser.value()?.string()?),
+            "refuse" => self.refused.push(parser.value()?.string()?),
+            _ => self.limits = read_yaml("--load-limits", parser)?,
+        }
+        Ok(())
+    }
+}
+
+/// Where `incluster run` keeps what was compiled.
+pub enum Cache {
+    /// In the user's cache folder, if it can be used.
+    OfUser,
+    At(PathBuf),
+    None,
 }
 
 /// `incluster run`.
@@ -91,6 +121,9 @@ pub struct Run {
     /// Whose pods take a cluster's place.
     pub pods: Option<PathBuf>,
     pub is_debugged: bool,
+    /// Whether the file is compiled already.
+    pub is_precompiled: bool,
+    pub cache: Cache,
     pub args: Vec<String>,
 }
 
@@ -107,12 +140,20 @@ pub enum Format {
     Json,
 }
 
-/// `incluster compose`.
-pub struct Compose {
+/// `incluster compose` and `incluster compile`.
+pub struct Make {
     pub file: File,
-    /// Whether it is to have TLS of its own.
-    pub is_standalone: bool,
+    pub what: Product,
     pub output: PathBuf,
+}
+
+/// What is made of an extension.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    Composition,
+    /// The composition with a client that has TLS of its own.
+    Standalone,
+    Code,
 }
 
 /// Takes the host's options, which stand before the command.
@@ -148,7 +189,11 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
                 return Ok(options);
             }
             Arg::Value(name) if name == "compose" => {
-                options.action = compose(parser)?;
+                options.action = make(parser, Product::Composition)?;
+                return Ok(options);
+            }
+            Arg::Value(name) if name == "compile" => {
+                options.action = make(parser, Product::Code)?;
                 return Ok(options);
             }
             Arg::Value(name) if name == "new" => {
@@ -208,6 +253,8 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
         limits: Limits::default(),
         pods: None,
         is_debugged: false,
+        is_precompiled: false,
+        cache: Cache::OfUser,
         args: Vec::new(),
     };
     let limits = &mut run.limits;
@@ -216,6 +263,11 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
             Arg::Short('h') | Arg::Long("help") => return Ok(help()),
             Arg::Long("pods") => run.pods = Some(parser.value()?.into()),
             Arg::Long("debug") => run.is_debugged = true,
+            Arg::Long("precompiled") => run.is_precompiled = true,
+            Arg::Long("cache") => {
+                let folder = parser.value()?;
+                run.cache = if folder == "none" { Cache::None } else { Cache::At(folder.into()) };
+            }
             Arg::Long("policy") => run.policy = read_yaml("--policy", &mut parser)?,
             Arg::Long("memory") => limits.call.memory = mebibytes("--memory", &mut parser)?,
             Arg::Long("response-mib") => limits.request.response_bytes = mebibytes("--response-mib", &mut parser)? as u64,
@@ -226,8 +278,10 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
                 limits.tenant.request_burst = limits.tenant.request_burst.max(limits.tenant.requests_per_second);
             }
             Arg::Long("open-streams") => limits.tenant.open_streams = parser.value()?.parse()?,
-            Arg::Long("allow") => run.file.allowed.push(parser.value()?.string()?),
-            Arg::Long("load-limits") => run.file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Long(name) if OF_FILE.contains(&name) => {
+                let name = name.to_owned();
+                run.file.take(&name, &mut parser)?;
+            }
             Arg::Value(path) => {
                 run.file.path = path.into();
                 run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
@@ -244,8 +298,10 @@ fn check(mut parser: Parser) -> Result<Action, Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(help()),
-            Arg::Long("allow") => check.file.allowed.push(parser.value()?.string()?),
-            Arg::Long("load-limits") => check.file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Long(name) if OF_FILE.contains(&name) => {
+                let name = name.to_owned();
+                check.file.take(&name, &mut parser)?;
+            }
             Arg::Long("output") | Arg::Short('o') => {
                 check.format = parser.value()?.parse_with(|text| match text {
                     "text" => Ok(Format::Text),
@@ -263,16 +319,18 @@ fn check(mut parser: Parser) -> Result<Action, Error> {
     Ok(Action::Check(check))
 }
 
-fn compose(mut parser: Parser) -> Result<Action, Error> {
-    let (mut file, mut output, mut is_standalone) = (File::default(), None, false);
+fn make(mut parser: Parser, mut what: Product) -> Result<Action, Error> {
+    let (mut file, mut output) = (File::default(), None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(help()),
-            Arg::Long("allow") => file.allowed.push(parser.value()?.string()?),
-            Arg::Long("load-limits") => file.limits = read_yaml("--load-limits", &mut parser)?,
+            Arg::Long(name) if OF_FILE.contains(&name) => {
+                let name = name.to_owned();
+                file.take(&name, &mut parser)?;
+            }
             Arg::Long("output") | Arg::Short('o') => output = Some(parser.value()?.into()),
-            Arg::Long("standalone") if cfg!(feature = "standalone") => is_standalone = true,
-            Arg::Long("standalone") => {
+            Arg::Long("standalone") if what != Product::Code && cfg!(feature = "standalone") => what = Product::Standalone,
+            Arg::Long("standalone") if what != Product::Code => {
                 return Err(
                     "this build has no --standalone: build it with `--features standalone`, as `./justw dist` does".into()
                 );
@@ -283,7 +341,8 @@ fn compose(mut parser: Parser) -> Result<Action, Error> {
     }
     match output {
         _ if file.path.as_os_str().is_empty() => Err(NO_FILE.into()),
-        Some(output) => Ok(Action::Compose(Compose { file, is_standalone, output })),
+        Some(output) => Ok(Action::Make(Make { file, what, output })),
+        None if what == Product::Code => Err("compile takes -o OUT.cwasm, the file to write".into()),
         None => Err("compose takes -o OUT.wasm, the file to write".into()),
     }
 }

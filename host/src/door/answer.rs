@@ -5,22 +5,47 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
 
+/// The requests on a connection.
+#[derive(Default)]
+pub(super) struct Uses {
+    count: watch::Sender<usize>,
+    is_late: AtomicBool,
+}
+
+impl Uses {
+    /// How many requests are under way.
+    pub(super) fn count(&self) -> &watch::Sender<usize> {
+        &self.count
+    }
+
+    /// Whether an answer on this connection was late, so that further requests go by another one.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.load(Ordering::Relaxed)
+    }
+}
+
 /// A request on a connection, until its answer has been read.
-pub(crate) struct InUse(Arc<watch::Sender<usize>>);
+pub(crate) struct InUse(Arc<Uses>);
 
 impl InUse {
-    pub(super) fn new(in_use: &Arc<watch::Sender<usize>>) -> InUse {
-        in_use.send_modify(|count| *count += 1);
-        InUse(in_use.clone())
+    pub(super) fn new(uses: &Arc<Uses>) -> InUse {
+        uses.count.send_modify(|count| *count += 1);
+        InUse(uses.clone())
+    }
+
+    /// Marks the connection as one on which an answer was late. It may have gone silent, which its pings show only later.
+    pub(super) fn mark_late(&self) {
+        self.0.is_late.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.count.send_modify(|count| *count -= 1);
     }
 }
 
@@ -28,12 +53,19 @@ impl Drop for InUse {
 pub(crate) struct Answer {
     body: Incoming,
     /// On a connection of HTTP/2; one of HTTP/1.1 is in use until it is ready again.
-    _in_use: Option<InUse>,
+    in_use: Option<InUse>,
 }
 
 impl Answer {
     pub(super) fn new(body: Incoming, in_use: Option<InUse>) -> Answer {
-        Answer { body, _in_use: in_use }
+        Answer { body, in_use }
+    }
+
+    /// Marks the connection as one on which a piece of an answer was late.
+    pub(super) fn mark_late(&self) {
+        if let Some(in_use) = &self.in_use {
+            in_use.mark_late();
+        }
     }
 }
 

@@ -84,6 +84,9 @@ impl Body for LimitedBody {
             };
             let Poll::Ready(frame) = polled else {
                 ready!(self.deadline.as_mut().poll(cx));
+                if let Some(answer) = self.open.request.body().as_ref().and_then(|answer| answer.get()) {
+                    answer.mark_late();
+                }
                 return self.broken(wasi_error::body_too_slow());
             };
             turn.made_progress();
@@ -146,7 +149,8 @@ mod tests {
 
     fn open(request: Arc<OpenRequest>) -> Open {
         let (asked, ()) = Request::get("https://10.0.0.1/api").body(()).unwrap().into_parts();
-        let answered = Exchange::begin(&asked, 1, "test".into(), Arc::default()).answered(http::StatusCode::OK);
+        let answered =
+            Exchange::begin(&asked, 1, "test".into(), Arc::default()).answered(http::StatusCode::OK, &http::HeaderMap::new());
         let permit = RequestQuota::new(&TenantLimits::default()).stream().ok().unwrap();
         let _stream = Stream::open(permit, false, &"test".into());
         Open { answered, guard: None, withdrawn: Box::pin(request.withdrawn()), request, _stream }

@@ -20,10 +20,11 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 /// How long an address is tried alone (RFC 8305, section 5).
@@ -39,8 +40,12 @@ impl Connections {
         Connections(Pool::new(Connector::new(server, path, read, limits, secrets)))
     }
 
-    pub(super) async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Quiet<Answer>>, RequestError> {
-        quiet::run(self.0.request(request)).await.map(|answer| answer.map(Quiet::new))
+    pub(super) async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<Response<Quiet<Answer>>, RequestError> {
+        quiet::run(self.0.request(request, until)).await.map(|answer| answer.map(Quiet::new))
     }
 }
 
@@ -52,6 +57,8 @@ pub(crate) struct Connector {
     secrets: Arc<Secrets>,
     connect: Duration,
     handshake: Duration,
+    /// Whether a handshake has succeeded.
+    was_trusted: AtomicBool,
 }
 
 /// Why there is no connection.
@@ -67,6 +74,8 @@ pub(crate) enum ConnectError {
     Trust(TrustError),
     /// TLS failed.
     Tls(io::Error),
+    /// The server's certificate is not trusted, although the server was trusted before.
+    NotTrustedAnyMore(io::Error),
     /// TLS took too long.
     TlsTimeout,
     /// What comes next is not HTTP.
@@ -78,13 +87,13 @@ impl Connector {
         let RequestLimits { connect, handshake, .. } = *limits;
         let trust = Trust::new(path, read, ring::default_provider(), &["h2", "http/1.1"]);
         let lookup = Lookup::new(&server.name_to_resolve(), server.port());
-        Connector { server, lookup, trust, secrets, connect, handshake }
+        Connector { server, lookup, trust, secrets, connect, handshake, was_trusted: AtomicBool::new(false) }
     }
 
     pub(super) async fn connect(&self) -> Result<Tls, ConnectError> {
         // Before the connection: without anything to trust, the server need not hear of us.
         let config = self.trust()?;
-        match self.connect_with(config.clone()).await {
+        let connected = match self.connect_with(config.clone()).await {
             // The cluster's CA may have been rotated since ca.crt was read.
             Err(ConnectError::Tls(error)) if is_untrusted(&error) => {
                 let now = self.trust()?;
@@ -94,6 +103,16 @@ impl Connector {
                 }
             }
             connected => connected,
+        };
+        match connected {
+            // Then ca.crt follows later.
+            Err(ConnectError::Tls(error)) if is_untrusted(&error) && self.was_trusted.load(Ordering::Relaxed) => {
+                Err(ConnectError::NotTrustedAnyMore(error))
+            }
+            connected => {
+                self.was_trusted.fetch_or(connected.is_ok(), Ordering::Relaxed);
+                connected
+            }
         }
     }
 

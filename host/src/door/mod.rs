@@ -193,16 +193,15 @@ impl Door {
         let answer = tokio::select! {
             biased;
             () = &mut withdrawn => Err(wasi_error::withdrawn()),
-            answer = timeout_at(deadline, self.connections.request(request)) => match answer {
-                Ok(Ok(answer)) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
+            answer = self.connections.request(request, deadline) => match answer {
+                Ok(answer) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
                     Err(wasi_error::token_in_answer())
                 }
-                Ok(answer) => answer.map_err(|e| wasi_error::of_request(&e, &self.server)),
-                Err(_) => Err(Error::HttpResponseTimeout),
+                answer => answer.map_err(|e| wasi_error::of_request(&e, &self.server)),
             },
         };
         let (answered, answer) = match answer {
-            Ok(answer) => (exchange.answered(answer.status()), answer),
+            Ok(answer) => (exchange.answered(answer.status(), answer.headers()), answer),
             Err(error) => return Err(exchange.failed(error)),
         };
         if let (Some(token), 401) = (&token, answer.status().as_u16()) {

@@ -3,7 +3,10 @@
 //!
 //! Our own, over hyper's connections: hyper-util's has one of HTTP/2 to a server, on which a request waits while watches take all streams.
 
-use super::answer::{Answer, InUse};
+#[cfg(test)]
+mod tests;
+
+use super::answer::{Answer, InUse, Uses};
 use super::connections::{ConnectError, Connector};
 use super::quiet::{self, Quiet};
 use super::tls_stream::Tls;
@@ -18,7 +21,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::instrument::WithSubscriber;
 
 /// A flow-control window that a list of thousands of pods does not wait for.
@@ -54,6 +57,8 @@ pub(crate) enum RequestError {
     Http(hyper::Error),
     /// Connections ended, one after the other, before the request was sent.
     Lost,
+    /// The answer's head did not come in time.
+    Late,
 }
 
 /// Connections to one server.
@@ -85,7 +90,7 @@ struct Http2 {
     number: u64,
     sender: http2::SendRequest<Sent>,
     connection: Running,
-    in_use: Arc<watch::Sender<usize>>,
+    in_use: Arc<Uses>,
     /// Whether the server has said how many streams it allows.
     is_settled: watch::Receiver<bool>,
 }
@@ -93,7 +98,7 @@ struct Http2 {
 struct Http1 {
     number: u64,
     sender: http1::SendRequest<Sent>,
-    in_use: Arc<watch::Sender<usize>>,
+    in_use: Arc<Uses>,
 }
 
 /// What there is for a request.
@@ -119,7 +124,7 @@ impl Clone for Http2 {
 impl Http2 {
     /// Whether the server allows another stream.
     fn has_room(&self) -> bool {
-        let in_use = *self.in_use.borrow();
+        let in_use = *self.in_use.count().borrow();
         if !*self.is_settled.borrow() {
             return in_use == 0;
         }
@@ -142,25 +147,36 @@ impl Pool {
         lock(&self.state)
     }
 
-    /// Sends a request, and waits for the answer's head.
-    pub(crate) async fn request(self: &Arc<Pool>, request: Request<Sent>) -> Result<Response<Answer>, RequestError> {
+    /// Sends a request, and waits for the answer's head until then.
+    pub(crate) async fn request(
+        self: &Arc<Pool>,
+        request: Request<Sent>,
+        until: Instant,
+    ) -> Result<Response<Answer>, RequestError> {
         for _ in 0..MOST_LOST {
-            let sent = match self.connection().await? {
+            let connection = timeout_at(until, self.connection()).await.unwrap_or(Err(RequestError::Late))?;
+            let sent = match connection {
                 Next::Http2(mut connection, in_use) => {
                     let number = connection.number;
-                    match connection.sender.try_send_request(request.clone()).await {
-                        Ok(answer) => return Ok(answer.map(|body| Answer::new(body, Some(in_use)))),
-                        Err(error) => (number, error),
+                    match timeout_at(until, connection.sender.try_send_request(request.clone())).await {
+                        Ok(Ok(answer)) => return Ok(answer.map(|body| Answer::new(body, Some(in_use)))),
+                        Ok(Err(error)) => (number, error),
+                        Err(_late) => {
+                            in_use.mark_late();
+                            return Err(RequestError::Late);
+                        }
                     }
                 }
                 Next::Http1(mut connection, in_use) => {
                     let number = connection.number;
-                    match connection.sender.try_send_request(to_origin(request.clone())).await {
-                        Ok(answer) => {
+                    match timeout_at(until, connection.sender.try_send_request(to_origin(request.clone()))).await {
+                        Ok(Ok(answer)) => {
                             self.keep(connection, in_use);
                             return Ok(answer.map(|body| Answer::new(body, None)));
                         }
-                        Err(error) => (number, error),
+                        Ok(Err(error)) => (number, error),
+                        // It ends with the request.
+                        Err(_late) => return Err(RequestError::Late),
                     }
                 }
                 // `connection` waits for these.
@@ -225,7 +241,7 @@ impl Pool {
 
     async fn make(self: &Arc<Pool>) -> Result<(), ConnectError> {
         let tls = self.connector.connect().await?;
-        let in_use = Arc::new(watch::Sender::new(0));
+        let in_use = Arc::new(Uses::default());
         let (is_http2, is_settled) = (tls.is_http2(), tls.settings());
         let io = TokioIo::new(tls);
         let number = {
@@ -250,13 +266,8 @@ impl Pool {
     }
 
     /// Runs a connection to its end, which comes when it has not been used for a while, or when the pool is gone.
-    fn run(
-        self: &Arc<Pool>,
-        number: u64,
-        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-        in_use: &watch::Sender<usize>,
-    ) {
-        let (pool, mut uses) = (Arc::downgrade(self), in_use.subscribe());
+    fn run(self: &Arc<Pool>, number: u64, connection: impl Future<Output = hyper::Result<()>> + Send + 'static, in_use: &Uses) {
+        let (pool, mut uses) = (Arc::downgrade(self), in_use.count().subscribe());
         tokio::spawn(async move {
             let mut connection = Quiet::new(Box::pin(connection));
             tokio::select! {
@@ -314,7 +325,7 @@ async fn until_unused(uses: &mut watch::Receiver<usize>) {
 
 impl State {
     fn next(&mut self) -> Next {
-        self.http2.retain(|connection| !connection.sender.is_closed());
+        self.http2.retain(|connection| !connection.sender.is_closed() && !connection.in_use.is_late());
         self.http1.retain(|connection| !connection.sender.is_closed());
         let mut settling = None;
         for connection in &self.http2 {
@@ -365,36 +376,5 @@ struct QuietExecutor;
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for QuietExecutor {
     fn execute(&self, work: F) {
         tokio::spawn(Quiet::new(Box::pin(work)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::wasi_error;
-    use super::*;
-    use incluster_core::Server;
-    use tokio::time::Instant;
-
-    /// A connection that goes silent both ways, without ending, is found out: what waits on it is to be asked for on another.
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_goes_silent_is_lost_and_not_refused() {
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let (client, server) = tokio::join!(of_http2().handshake(TokioIo::new(near)), h2::server::handshake(far));
-        let (mut sender, connection) = client.unwrap();
-        // Nobody drives the server any more.
-        let _server = server.unwrap();
-        tokio::spawn(connection);
-        let begun = Instant::now();
-        let error = sender.try_send_request(Request::get("https://10.0.0.1/api").body(Sent::default()).unwrap()).await;
-        let error = RequestError::Http(error.unwrap_err().into_error());
-        assert!(begun.elapsed() <= PING_INTERVAL + PING_TIMEOUT + Duration::from_secs(1));
-        let text = wasi_error::text(&wasi_error::of_request(&error, &Server::parse("https://10.0.0.1").unwrap()));
-        assert!(text.contains("does not answer any more"), "{text}");
-    }
-
-    #[test]
-    fn http_1_asks_the_origin_by_its_path() {
-        let request = to_origin(Request::get("https://10.0.0.1:6443/api?x=1").body(Sent::default()).unwrap());
-        assert_eq!((&*request.uri().to_string(), &request.headers()["host"] == "10.0.0.1:6443"), ("/api?x=1", true));
     }
 }

@@ -19,6 +19,11 @@ impl<T> Quiet<T> {
         Quiet(Some(inner))
     }
 
+    /// The value itself. Nothing that is done with it may emit events.
+    pub(super) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
     fn with<R>(&mut self, act: impl FnOnce(&mut T) -> R) -> Option<R> {
         let inner = self.0.as_mut()?;
         Some(with_default(&Dispatch::none(), || act(inner)))

@@ -2,11 +2,12 @@
 
 use super::wasi_error;
 use crate::figures::{self, TARGET};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use incluster_core::failure::{Code, Failure};
 use incluster_core::request_info::Verb;
 use incluster_core::secrets::Secrets;
 use incluster_core::tls::News;
+use incluster_core::warning;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,8 +85,16 @@ impl Exchange {
     }
 
     /// Takes the answer's head.
-    pub(crate) fn answered(self, status: StatusCode) -> Answered {
+    pub(crate) fn answered(self, status: StatusCode, headers: &HeaderMap) -> Answered {
         self.span.record("status", status.as_u16());
+        for value in headers.get_all(header::WARNING) {
+            for text in warning::texts(&String::from_utf8_lossy(value.as_bytes())) {
+                if let Some(suppressed) = self.telling.times.tell("warning", Instant::now()) {
+                    let warning = self.telling.secrets.text(&text);
+                    self.span.in_scope(|| tracing::warn!(target: TARGET, warning, suppressed, "the API server warns"));
+                }
+            }
+        }
         self.span.in_scope(|| tracing::debug!(target: TARGET, seconds = self.begun.elapsed().as_secs_f64(), "answered"));
         self.first_byte(of_status(status), None)
     }
@@ -247,7 +256,7 @@ fn of_code(code: Code) -> &'static str {
     match code {
         Code::ConnectionTimeout | Code::ReadTimeout => "timeout",
         Code::ConnectionLost | Code::NotConnected => "connection_lost",
-        Code::Certificate => "certificate",
+        Code::Certificate | Code::CertificateChanged => "certificate",
         Code::Tls => "tls",
         Code::BodyTooLarge | Code::HeadTooLarge | Code::LimitExceeded => "limit",
         Code::TokenExpired | Code::TokenNotIssued => "token",

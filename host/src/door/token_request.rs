@@ -15,9 +15,13 @@ use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// No answer is longer: a token has a few KB.
 const MOST_BYTES: usize = 1 << 20;
+
+/// How long an answer's head may take: a little less than a token may, so that the next request goes by another connection.
+const HEAD: Duration = Duration::from_secs(25);
 
 /// Words of an answer's message are logged if they are no longer. A token is, and no name.
 const LONGEST_WORD: usize = 253;
@@ -98,7 +102,7 @@ impl TokenRequests {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string()))
             .map_err(|e| self.failed(false, &e))?;
-        let answer = self.connections.request(request).await;
+        let answer = self.connections.request(request, Instant::now() + HEAD).await;
         let answer = answer.map_err(|e| self.failed(true, &wasi_error::text(&wasi_error::of_request(&e, &self.server))))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;

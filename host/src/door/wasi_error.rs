@@ -17,6 +17,7 @@ pub(crate) fn of_request(error: &RequestError, server: &Server) -> Error {
     match error {
         RequestError::Connect(error) => of_connect(error, server),
         RequestError::Http(error) => of_http(error),
+        RequestError::Late => Error::HttpResponseTimeout,
         RequestError::Lost => failed(Code::ConnectionLost, "before the request was sent"),
     }
 }
@@ -32,9 +33,8 @@ pub(crate) fn of_http(error: &hyper::Error) -> Error {
     if error.is_timeout() {
         return failed(Code::ConnectionLost, "the server does not answer any more");
     }
-    let is_torn = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     match find::<h2::Error>(error) {
-        Some(h2) if !is_torn => of_h2(h2),
+        Some(h2) if !tls::is_torn(error) => of_h2(h2),
         _ => internal(&tls::of_http(error)),
     }
 }
@@ -120,6 +120,7 @@ fn of_connect(error: &ConnectError, server: &Server) -> Error {
         ConnectError::Http(error) => of_http(error),
         ConnectError::Trust(error) => internal(&tls::of_trust(error)),
         ConnectError::Tls(io) => internal(&tls::of_tls(io, server)),
+        ConnectError::NotTrustedAnyMore(io) => failed(Code::CertificateChanged, &tls::of_tls(io, server).text),
         ConnectError::Lookup(why) => Error::DnsError { rcode: Some(why.to_string()), info_code: None },
         ConnectError::Tcp(io) => match io.kind() {
             ErrorKind::ConnectionRefused => Error::ConnectionRefused,

@@ -5,8 +5,9 @@ use crate::door::{Door, Egress};
 use crate::error::{Error, Trap};
 use crate::limits::{CallLimits, MAX_FIELDS_BYTES, MAX_RESOURCES};
 use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
-use incluster_core::limits;
 use incluster_core::server::{HOST_VARIABLE, PORT_VARIABLE};
+use incluster_core::{limits, text};
+use rustix::io::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -203,10 +204,19 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     if why.contains("store handle limit exceeded") {
         return Error::Handles(ctx.limits.handles);
     }
+    if let Some(refused) = not_mapped(&trap) {
+        return refused;
+    }
     match trap.downcast_ref::<ResourceTableError>() {
         Some(ResourceTableError::Full) => Error::Resources(MAX_RESOURCES),
         _ => Error::Trap(Trap::new(&trap)),
     }
+}
+
+/// The error for what the operating system refused the engine, if that is why it failed.
+fn not_mapped(error: &wasmtime::Error) -> Option<Error> {
+    let is_the_systems = error.chain().any(|cause| cause.is::<Errno>());
+    is_the_systems.then(|| Error::NotMapped { reason: text::error(&format_args!("{error:#}")) })
 }
 
 impl ResourceLimiter for Ctx {
@@ -221,6 +231,14 @@ impl ResourceLimiter for Ctx {
         self.memory = all;
         Span::current().record("memory_bytes", all);
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // A guest that may not grow aborts.
+        if let Some(refused) = not_mapped(&error) {
+            self.exceeded.get_or_insert(refused);
+        }
+        Ok(())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -238,4 +256,17 @@ fn reads_at_once(service_account_dir: &Path) -> bool {
         Ok(found) => found.is_file() || found.is_dir(),
         Err(_) => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_refuses_is_no_trap() {
+        let refused = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to reserve 0x1000 bytes");
+        let error = not_mapped(&refused).unwrap();
+        assert!(error.is_retryable() && error.to_string().contains("mmap failed to reserve 0x1000 bytes"), "{error}");
+        assert!(not_mapped(&wasmtime::Error::msg("memory growth exceeds memory type's limits")).is_none());
+    }
 }

@@ -1,13 +1,23 @@
 //! How much room there is for sandboxes.
 
+#[cfg(feature = "extensions")]
+use super::movable;
 use crate::error::Error;
 use crate::figures::TARGET;
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::ptr;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// The room that a [`Runtime`](crate::Runtime) has for sandboxes. Address space is reserved for all of it, up to 4 GiB for each memory of each
+/// The room that a [`Runtime`](crate::Runtime) has for sandboxes. Address space is reserved for all of it, 4 GiB for each memory of each
 /// place; memory is used as guests use it.
+///
+/// If there is no address space for one place, for example under a `ulimit -v` of 4 GiB, nothing is reserved, and each sandbox takes address
+/// space as it grows. This needs the feature `extensions`: the client is compiled again, which takes two to three seconds, and runs slower.
+/// Without the feature, or with less than about 400 MiB, [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) fails with
+/// [`Error::AddressSpace`].
 ///
 /// All but the places is for one sandbox. It is by default what the components that come with this crate need; where extensions are loaded,
 /// it is at least that and what `LoadLimits` let them have.
@@ -74,9 +84,53 @@ impl Pool {
         }
     }
 
-    /// An engine with this room, or with half of it, and so on: how many places it has.
+    /// Returns an engine and how many places it has: all of them, or half, and so on, or else places that reserve no address space.
     pub(crate) fn engine(&self, state: usize, config: &Config) -> Result<(Engine, u16), Error> {
-        with_fewer(self.places, |places| self.engine_with(places, state, config.clone())).map_err(Error::Runtime)
+        let pooled: wasmtime::Result<_> = with_fewer(self.places, |places| {
+            let engine = self.engine_with(places, state, config.clone())?;
+            find_room(FOR_THE_PROCESS)?;
+            Ok(engine)
+        });
+        match pooled {
+            Err(error) if error.chain().any(|cause| cause.is::<Errno>()) => self.movable(config),
+            pooled => pooled.map_err(Error::Runtime),
+        }
+    }
+
+    /// Returns an engine whose places reserve no address space.
+    #[cfg(feature = "extensions")]
+    fn movable(&self, config: &Config) -> Result<(Engine, u16), Error> {
+        let room = |places: u16| find_room(FOR_COMPILING + usize::from(places) * FOR_A_MOVABLE_SANDBOX);
+        let ((), places) = with_fewer(self.places, room).map_err(|_| self.too_small())?;
+        tracing::warn!(
+            target: TARGET,
+            places,
+            raise_to = self.least(),
+            "there is no address space for one sandbox of full size: the client is compiled again, and runs slower"
+        );
+        let engine = Engine::new(&movable::configuration(config.clone())).map_err(Error::Runtime)?;
+        Ok((engine, places))
+    }
+
+    #[cfg(not(feature = "extensions"))]
+    fn movable(&self, _config: &Config) -> Result<(Engine, u16), Error> {
+        Err(self.too_small())
+    }
+
+    fn too_small(&self) -> Error {
+        Error::AddressSpace { needed: self.least() }
+    }
+
+    /// How much address space is enough for one place and the rest of the process, in bytes: whole GiB.
+    fn least(&self) -> u64 {
+        /// A memory, and what wasmtime keeps free behind it and before the first.
+        const MEMORY: u64 = (4 << 30) + GUARD;
+        const GUARD: u64 = 32 << 20;
+        const ELEMENT: u64 = 16;
+        let memories = MEMORY.saturating_mul(self.memories.into()).saturating_add(GUARD);
+        let tables = ELEMENT.saturating_mul(self.tables.into()).saturating_mul(self.table_elements as u64);
+        // At least one GiB is for the process itself.
+        memories.saturating_add(tables).saturating_add(1 << 30).div_ceil(1 << 30).saturating_mul(1 << 30)
     }
 
     fn engine_with(&self, places: u16, state: usize, mut config: Config) -> wasmtime::Result<Engine> {
@@ -98,6 +152,27 @@ impl Pool {
             .table_elements(self.table_elements);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
+    }
+}
+
+/// How much address space to leave to the process itself, for threads and what they allocate.
+const FOR_THE_PROCESS: usize = 128 << 20;
+
+/// How much address space the process and compiling the client take. (With 128 MiB, too little was left for a sandbox now and then.)
+#[cfg(feature = "extensions")]
+const FOR_COMPILING: usize = 256 << 20;
+
+/// How much address space to count for a sandbox whose memories may move: a stack, what they hold, and room to grow.
+#[cfg(feature = "extensions")]
+const FOR_A_MOVABLE_SANDBOX: usize = 64 << 20;
+
+/// Fails if this much address space is not left.
+#[expect(unsafe_code, reason = "mapping is the only way to find out: the process's limit is one of several bounds")]
+fn find_room(bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the kernel chooses where the mapping goes, so that it replaces no other; nobody else has its address when it is unmapped.
+    unsafe {
+        let room = mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)?;
+        munmap(room, bytes)
     }
 }
 
@@ -128,6 +203,22 @@ mod tests {
         assert_eq!(with_fewer(256, make(100)), Ok(((), 64)));
         assert_eq!(with_fewer(3, make(1)), Ok(((), 1)));
         assert_eq!(with_fewer(256, make(0)), Err("too many"));
+    }
+
+    #[test]
+    fn what_there_is_room_for_is_found() {
+        assert_eq!(find_room(1 << 20), Ok(()));
+        // More than any processor's address space has.
+        assert_eq!(find_room(1 << 62), Err(Errno::NOMEM));
+    }
+
+    #[test]
+    fn what_is_too_small_says_what_is_enough() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(Pool::default().least(), 6 * GIB);
+        assert_eq!(Pool { memories: 4, ..Pool::default() }.least(), 18 * GIB);
+        let error = Pool::default().too_small().to_string();
+        assert!(error.contains("6 GiB or more (ulimit -v 6291456)"), "{error}");
     }
 
     #[test]

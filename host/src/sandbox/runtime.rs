@@ -1,15 +1,17 @@
 //! The engine that all sandboxes of a process share, and the components that come with this crate.
 
-use super::compile;
 #[cfg(feature = "extensions")]
-use super::loader::Compiler;
+use super::loader::{Compiler, Folder};
 use super::pool::{self, Pool};
 use super::ticks::{Computing, Ticks};
+use super::{code, compile};
 use crate::closing::Closing;
 use crate::error::Error;
 use crate::figures::{self, Counted, describe_metrics};
 #[cfg(feature = "extensions")]
 use crate::load_limits::LoadLimits;
+#[cfg(feature = "extensions")]
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,9 +58,13 @@ struct Components {
 /// How extensions are loaded.
 #[cfg(feature = "extensions")]
 #[derive(Default)]
-struct Loading {
-    compiler: Option<Compiler>,
-    limits: LoadLimits,
+pub(super) struct Loading {
+    pub(super) compiler: Option<Compiler>,
+    pub(super) limits: LoadLimits,
+    /// The names of what none of them may import.
+    pub(super) refused: Vec<String>,
+    /// Where what was compiled is kept.
+    pub(super) folder: Option<Arc<Folder>>,
 }
 
 /// Room for one sandbox in a [`Runtime`]'s pool, until it is dropped.
@@ -77,9 +83,20 @@ pub struct RuntimeBuilder {
     engine: Option<Engine>,
     #[cfg(feature = "extensions")]
     loading: Loading,
+    /// Whether there is to be room for them, whatever else is said.
+    #[cfg(feature = "extensions")]
+    loads_extensions: bool,
+    #[cfg(feature = "extensions")]
+    cache: Option<PathBuf>,
+    #[cfg(feature = "extensions")]
+    cache_bytes: Option<u64>,
     #[cfg(feature = "debug")]
     debug: bool,
 }
+
+/// What the entries of a cache may have together, unless the embedder says otherwise.
+#[cfg(feature = "extensions")]
+const CACHE_BYTES: u64 = 1 << 30;
 
 impl RuntimeBuilder {
     /// How much room there is for sandboxes.
@@ -104,10 +121,42 @@ impl RuntimeBuilder {
         self
     }
 
-    /// What the files of extensions may hold. The pool has room for as many instances, memories and tables in each sandbox.
+    /// What the files of extensions may hold. With these, a [`RuntimeBuilder::compiler`] or a [`RuntimeBuilder::cache`], the pool has room for as
+    /// many instances, memories and tables in each sandbox; a runtime that loads nothing but what was precompiled is given these.
     #[cfg(feature = "extensions")]
     pub fn load_limits(mut self, limits: LoadLimits) -> Self {
         self.loading.limits = limits;
+        self.loads_extensions = true;
+        self
+    }
+
+    /// Keeps compiled extensions in this folder, and finds them there, also those of earlier processes: a load takes milliseconds then, in place
+    /// of seconds, and no compiler. The folder is made if there is none. It is for one user: in a pod, an `emptyDir` that no other container has.
+    ///
+    /// Whoever may write to it may have this process do anything. So it must be this user's own, and nobody else may write to it, nor to an
+    /// entry of it; what is not so is not read. Entries are for one component, version of this crate, engine, processor and
+    /// [`RuntimeBuilder::load_limits`]; one that is damaged is removed, and compiled anew. Where an entry cannot be written, because the disk is
+    /// full or read-only, an event of the level warn says so. Processes may share a folder.
+    #[cfg(feature = "extensions")]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// How many bytes the entries of [`RuntimeBuilder::cache`] may have together, 1 GiB by default. Those that were not used for longest go
+    /// first; a larger one is not kept.
+    #[cfg(feature = "extensions")]
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Interfaces that no extension may import, by their names with or without a version, such as `wasi:http/outgoing-handler`, or all of a
+    /// package's by its name, such as `wasi:sockets`. One that does is not loaded, whatever else allows it. Without this, the ordinary world of
+    /// WASI 0.2 is there, and what reaches out in it is closed: see [`Runtime::extension`].
+    #[cfg(feature = "extensions")]
+    pub fn refuse_imports(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.loading.refused = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -134,8 +183,11 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Runtime`], where the engine cannot be set up; [`Error::Limits`] and [`Error::LoadLimits`], where limits make no sense.
-    pub fn build(self) -> Result<Runtime, Error> {
+    /// [`Error::AddressSpace`], where there is no room for one sandbox; [`Error::CacheFolder`], where the folder of
+    /// [`RuntimeBuilder::cache`] cannot be used; [`Error::Runtime`], where the engine cannot be set up;
+    /// [`Error::Limits`] and [`Error::LoadLimits`], where limits make no sense.
+    #[cfg_attr(not(feature = "extensions"), expect(unused_mut, reason = "for extensions"))]
+    pub fn build(mut self) -> Result<Runtime, Error> {
         self.pool.check()?;
         let config = self.configuration();
         #[cfg(not(feature = "extensions"))]
@@ -143,7 +195,14 @@ impl RuntimeBuilder {
         #[cfg(feature = "extensions")]
         let (pool, state) = {
             self.loading.limits.check(self.pool.table_elements)?;
-            (self.pool.for_extensions(&self.loading.limits), pool::state_for_extensions(&self.loading.limits))
+            if let Some(path) = &self.cache {
+                self.loading.folder = Some(Arc::new(Folder::open(path, self.cache_bytes.unwrap_or(CACHE_BYTES))?));
+            }
+            if self.loads_extensions || self.loading.compiler.is_some() || self.cache.is_some() {
+                (self.pool.for_extensions(&self.loading.limits), pool::state_for_extensions(&self.loading.limits))
+            } else {
+                (self.pool, pool::STATE)
+            }
         };
         let (engine, places, ticks) = match self.engine {
             // What it has room for, its owner knows.
@@ -259,10 +318,10 @@ impl Runtime {
         &self.loading.limits
     }
 
-    /// Where extensions are compiled, and what their files may hold.
+    /// How extensions are loaded.
     #[cfg(feature = "extensions")]
-    pub(crate) fn loading(&self) -> (Option<&Compiler>, &LoadLimits) {
-        (self.loading.compiler.as_ref(), &self.loading.limits)
+    pub(super) fn loading(&self) -> &Loading {
+        &self.loading
     }
 
     fn load(&self, loaded: &OnceLock<Component>, precompiled: &'static [u8], wasm: &[u8]) -> Result<Component, Error> {
@@ -277,16 +336,16 @@ impl Runtime {
         Ok(loaded.get_or_init(|| component).clone())
     }
 
-    #[expect(unsafe_code, reason = "deserializing trusts the bytes: they are our own build's, embedded in this binary")]
-    fn deserialize(&self, precompiled: &'static [u8]) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes are what `precompile_component` returned in build.rs; nobody else can have made or changed them.
-        unsafe { Component::deserialize(&self.engine, precompiled) }
+    #[expect(unsafe_code, reason = "deserializing trusts the bytes: our own build or this process made them")]
+    fn deserialize(&self, precompiled: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes are what `precompile_component` returned, in build.rs or in `compile`; nobody else can have made or changed them.
+        unsafe { code::component(&self.engine, precompiled) }
     }
 
     /// `None` without a compiler.
     #[cfg(feature = "extensions")]
     fn compile(&self, wasm: &[u8]) -> Option<wasmtime::Result<Component>> {
-        Some(Component::new(&self.engine, wasm))
+        Some(self.engine.precompile_component(wasm).and_then(|code| self.deserialize(&code)))
     }
 
     #[cfg(not(feature = "extensions"))]

@@ -8,13 +8,12 @@ use crate::door::PLACEHOLDER;
 use crate::door::issuing::TokenSource;
 use crate::files::read_file;
 use crate::now;
+use crate::sandbox::in_memory::in_memory;
 use incluster_core::credentials::Credentials;
 use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use incluster_core::{ConfigError, Token};
 use memchr::memmem;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::Errno;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File, WasiFilesystemCtxView};
@@ -108,22 +107,10 @@ fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
         ConfigError::FileEmpty(_) => Ok(Vec::new()),
         ConfigError::InvalidToken(_) => Ok(vec![0]),
         ConfigError::FileTooLarge(_) => Ok(vec![b' '; files::MAX_BYTES as usize + 1]),
+        ConfigError::FileUnreadable { reason, .. } if reason == files::PERMISSION_DENIED => Err(ErrorCode::Access),
+        ConfigError::FileUnreadable { reason, .. } if reason == files::NOT_A_FILE => Err(ErrorCode::IsDirectory),
         _ => Err(ErrorCode::Io),
     }
-}
-
-/// A file that nobody can change any more, whatever lets them try.
-fn in_memory(content: &[u8]) -> io::Result<std::fs::File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Where vm.memfd_noexec is 2, a file has to say that nobody executes it; kernels before 6.3 do not know the flag.
-    let file = match memfd_create("incluster", flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create("incluster", flags),
-        file => file,
-    };
-    let mut file = std::fs::File::from(file?);
-    file.write_all(content)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok(file)
 }
 
 /// A sandbox's wasi:filesystem: wasmtime's, but for what concerns the folder when it is a [`Volume`].
@@ -316,6 +303,7 @@ mod operations;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::fd::AsRawFd;
     use std::path::Path;
 

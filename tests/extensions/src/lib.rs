@@ -17,7 +17,7 @@ pub const CONTROLLER: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/contr
 /// As [`PROGRAM`], but it imports `wasi:http/outgoing-handler`, too, and sends what it finds wherever it can.
 pub const EXFILTRATE: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/exfiltrate.wasm"));
 
-/// Imports `wasi:sockets`.
+/// Imports `wasi:sockets`, and uses what it can.
 pub const SOCKETS: &[u8] = include_bytes!(concat!(env!("EXTENSIONS"), "/sockets.wasm"));
 
 /// Exports `pick`, which picks a ready pod by a key, `calls`, how many calls its instance has had, and `explode`.

@@ -1,8 +1,11 @@
 //! Servers that misbehave below HTTP.
 
+mod due;
 mod past_h2;
 #[cfg(test)]
 mod tests;
+
+pub use due::Faults;
 
 use crate::answer::{Answer, Chunk, PACE};
 use crate::api::PodApi;
@@ -13,7 +16,6 @@ use crate::tls::{Protocol, Tls};
 use crate::{TOKEN, Testbed, Volume};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -53,16 +55,22 @@ pub enum Fault {
     /// HTTP/2: reads the request, on stream 1, and writes these frames; then the second ones again and again, as fast as they are taken, until the
     /// client ends the connection, or, if there are none, ends TLS and the connection in good order.
     Frames(Vec<u8>, Vec<u8>),
-    /// HTTP/2: resets the stream by REFUSED_STREAM.
-    RefusedStream,
+    /// HTTP/2: says nothing, not even its SETTINGS.
+    SilentHttp2,
+    /// HTTP/2: resets the stream by this code (RFC 9113, section 7), in place of an answer.
+    StreamRefused(u32),
     /// HTTP/2: resets the stream by INTERNAL_ERROR after the head and half of the body.
     StreamReset,
+    /// Does not answer the request, while others on the same connection are answered.
+    NoAnswer,
+    /// Answers the request by the head and half of the body, then nothing, while others on the same connection are answered.
+    HalfAnswer,
 }
 
 impl Fault {
     /// Whether it is a request's, or else a connection's.
     fn is_of_a_request(&self) -> bool {
-        matches!(self, Fault::RefusedStream | Fault::StreamReset)
+        matches!(self, Fault::StreamRefused(_) | Fault::StreamReset | Fault::NoAnswer | Fault::HalfAnswer)
     }
 }
 
@@ -80,22 +88,24 @@ impl Testbed {
 
     /// The same, but then serves what `answer` says.
     pub async fn faulty_then(fault: Fault, count: usize, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
+        let faults = Faults::default();
+        faults.commit(fault, count);
+        Testbed::disturbed(&faults, answer).await
+    }
+
+    /// A testbed whose server commits the queued faults, and otherwise serves what `answer` says.
+    pub async fn disturbed(faults: &Faults, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
         let ca = Ca::new("kubernetes-ca");
         let tls = Tls::new(ca.identity(&["127.0.0.1"]));
-        let left = Arc::new(Left(AtomicUsize::new(count)));
-        let handler = match fault.is_of_a_request() {
-            true => faulty_handler(fault.clone(), left.clone(), at_once(answer)),
-            false => at_once(answer),
-        };
-        let serving = tls.clone();
+        let handler = faulty_handler(faults.clone(), at_once(answer));
+        let (serving, faults) = (tls.clone(), faults.clone());
         let server = Server::accepting("127.0.0.1:0", Some(tls), move |seen, stream| {
-            let (fault, tls, left, handler) = (fault.clone(), serving.clone(), left.clone(), handler.clone());
+            let (faults, tls, handler) = (faults.clone(), serving.clone(), handler.clone());
             async move {
-                match fault.is_of_a_request() {
-                    true => serve(seen, stream, tls, Protocol::Http2, handler).await,
+                match faults.next_of_connections() {
                     // That the client ends it is no failure.
-                    false if left.take() => drop(commit(fault, &tls, &seen, stream).await),
-                    false => serve(seen, stream, tls, Protocol::Any, handler).await,
+                    Some(fault) => drop(commit(fault, &tls, &seen, stream).await),
+                    None => serve(seen, stream, tls, faults.protocol(), handler).await,
                 }
             }
         })
@@ -105,30 +115,25 @@ impl Testbed {
     }
 }
 
-/// How many faults are left to commit.
-struct Left(AtomicUsize);
-
-impl Left {
-    fn take(&self) -> bool {
-        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-    }
-}
-
-fn faulty_handler(fault: Fault, left: Arc<Left>, handler: Handler) -> Handler {
+fn faulty_handler(faults: Faults, handler: Handler) -> Handler {
     Arc::new(move |request| {
         let said = handler(request);
-        match left.take() {
-            false => said,
-            true if fault == Fault::RefusedStream => Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM))),
-            true => Box::pin(async move { said.await.map(half) }),
+        match faults.next_of_requests() {
+            None => said,
+            Some(Fault::StreamRefused(code)) => Box::pin(std::future::ready(Err(code.into()))),
+            Some(Fault::NoAnswer) => Box::pin(std::future::pending()),
+            Some(Fault::HalfAnswer) => Box::pin(async move { said.await.map(|answer| half(answer, None)) }),
+            Some(_) => Box::pin(async move { said.await.map(|answer| half(answer, Some(Chunk::Abort))) }),
         }
     })
 }
 
-fn half(mut answer: Answer) -> Answer {
+/// Half of the body, and then this chunk; without one, nothing, for ever.
+fn half(mut answer: Answer, then: Option<Chunk>) -> Answer {
     answer.body.truncate(answer.body.len() / 2);
+    let Some(then) = then else { return Answer { chunks: None, stalls: true, ..answer } };
     let (sender, receiver) = mpsc::unbounded_channel();
-    let _ = sender.send(Chunk::Abort);
+    let _ = sender.send(then);
     Answer { chunks: Answer::streaming(answer.status, receiver).chunks, ..answer }
 }
 
@@ -151,6 +156,7 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
             let stream = tls.accept(stream, Protocol::Http2).await?;
             return past_h2::write(stream, seen, &past_h2::GOAWAY, &[]).await;
         }
+        Fault::SilentHttp2 => return drain(&mut tls.accept(stream, Protocol::Http2).await?).await,
         Fault::Frames(first, again) => {
             let stream = tls.accept(stream, Protocol::Http2).await?;
             return past_h2::write(stream, seen, &first, &again).await;
@@ -186,7 +192,9 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
         Fault::HalfHead => (b"HTTP/1.1 200 OK\r\nContent-Type: applica".to_vec(), true),
         Fault::Raw(bytes) => (bytes, false),
         Fault::RawThenStall(bytes) => (bytes, true),
-        Fault::RefusedStream | Fault::StreamReset => unreachable!("these are a handler's"),
+        Fault::StreamRefused(_) | Fault::StreamReset | Fault::NoAnswer | Fault::HalfAnswer => {
+            unreachable!("these are a handler's")
+        }
     };
     let mut stream = tls.accept(stream, Protocol::Http1).await?;
     read_request(&mut stream, seen).await?;

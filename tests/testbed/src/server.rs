@@ -87,7 +87,7 @@ impl Server {
         let listener = TcpListener::bind(address).await.expect("an address to listen on");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen::default());
-        let accepting = tokio::spawn(accept(listener, seen.clone(), serve));
+        let accepting = tokio::spawn(accept(listener, address, seen.clone(), serve));
         Server { address, tls, seen, accepting }
     }
 
@@ -150,6 +150,22 @@ impl Server {
         self.seen.hang_up.notify_one();
     }
 
+    /// Breaks all open connections and stops listening, until [`Server::come_back`].
+    pub fn leave(&self) {
+        self.seen.is_away.send_replace(true);
+    }
+
+    /// Listens again, at the same address.
+    pub fn come_back(&self) {
+        self.seen.is_away.send_replace(false);
+    }
+
+    /// Makes all open connections go silent: the server neither reads nor writes on them, as if a proxy in between had lost them. They stay open
+    /// until [`Server::hang_up`]. New connections are served.
+    pub fn freeze(&self) {
+        self.seen.freezes.send_modify(|freezes| *freezes += 1);
+    }
+
     /// Stops, and waits until the address is free to be listened on again.
     pub async fn stop(mut self) {
         self.accepting.abort();
@@ -170,6 +186,9 @@ pub(crate) struct Seen {
     open: watch::Sender<usize>,
     requests: watch::Sender<Vec<Request>>,
     hang_up: Notify,
+    is_away: watch::Sender<bool>,
+    /// How often the connections were frozen.
+    freezes: watch::Sender<usize>,
 }
 
 impl Seen {
@@ -197,26 +216,54 @@ impl Drop for Open {
 
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
+    address: SocketAddr,
     seen: Arc<Seen>,
     serve: impl Fn(Arc<Seen>, TcpStream) -> F + Send + Sync + 'static,
 ) {
     // Owned here, so that they end with the server.
     let mut connections = JoinSet::new();
+    let mut listener = Some(listener);
+    let mut away = seen.is_away.subscribe();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = next_connection(listener.as_ref()) => {
                 let Ok((stream, _)) = accepted else { return };
                 // As Go's servers do; otherwise each answer would wait for the client's delayed acknowledgement.
                 stream.set_nodelay(true).expect("a socket");
                 let (open, serving) = (Open::new(seen.clone()), serve(seen.clone(), stream));
+                let frozen = seen.freezes.subscribe();
                 connections.spawn(async move {
-                    serving.await;
+                    until_frozen(serving, frozen).await;
                     drop(open);
                 });
             }
             () = seen.hang_up.notified() => connections.abort_all(),
+            Ok(()) = away.changed() => {
+                listener = None;
+                let is_away = *away.borrow_and_update();
+                match is_away {
+                    true => connections.abort_all(),
+                    false => listener = Some(TcpListener::bind(address).await.expect("the address, which is still free")),
+                }
+            }
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+async fn next_connection(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves a connection until it is frozen, and then keeps it open without a word.
+async fn until_frozen(serving: impl Future<Output = ()>, mut frozen: watch::Receiver<usize>) {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        () = &mut serving => {}
+        Ok(()) = frozen.changed() => std::future::pending().await,
     }
 }
 

@@ -18,6 +18,7 @@ use pod::Pod;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch as channel;
+pub use watch::Forgotten;
 use watch::Watch;
 
 /// The pods of the namespace `shop`: lists, pages, tables and watches of them, in JSON and protobuf. Selectors are
@@ -45,9 +46,15 @@ struct State {
     knows_initial_events: bool,
     tokens: Vec<String>,
     failures: VecDeque<Answer>,
+    /// Failures of watches from a resource version.
+    watch_failures: VecDeque<Answer>,
+    forgotten: Forgotten,
     watches: BTreeMap<u64, Watch>,
+    /// Watches that get nothing more, until their clients leave them.
+    stalled: BTreeMap<u64, Watch>,
     watches_so_far: u64,
     cut_next_watch_after: Option<usize>,
+    hurries: bool,
 }
 
 /// A change, and what was there before it.
@@ -90,9 +97,13 @@ impl PodStore {
             knows_initial_events: true,
             tokens: vec![TOKEN.into()],
             failures: VecDeque::new(),
+            watch_failures: VecDeque::new(),
+            forgotten: Forgotten::Event,
             watches: BTreeMap::new(),
+            stalled: BTreeMap::new(),
             watches_so_far: 0,
             cut_next_watch_after: None,
+            hurries: false,
         };
         PodStore { state: Arc::new(Mutex::new(state)), open_watches: Arc::default() }
     }
@@ -214,6 +225,37 @@ impl PodStore {
     /// Breaks the next watch to come after so many bytes of its body.
     pub fn cut_watches_after(&self, bytes: usize) {
         self.change(|state| state.cut_next_watch_after = Some(bytes));
+    }
+
+    /// Sets how a watch from a forgotten resource version is answered. At first, it is [`Forgotten::Event`].
+    pub fn answer_forgotten(&self, forgotten: Forgotten) {
+        self.change(|state| state.forgotten = forgotten);
+    }
+
+    /// Ends all open watches by an `ERROR` event with the code 500, and with `retryAfterSeconds` if given.
+    pub fn fail_watches(&self, retry_after_seconds: Option<u32>) {
+        self.change(|state| {
+            state.tell(&Event::ErrorStatus(Arc::new(ErrorStatus::internal(retry_after_seconds))));
+            state.watches.clear();
+        });
+    }
+
+    /// Sends nothing more on the open watches, and does not end them either.
+    pub fn stall_watches(&self) {
+        self.change(|state| {
+            let mut watches = std::mem::take(&mut state.watches);
+            state.stalled.append(&mut watches);
+        });
+    }
+
+    /// Sets whether watches that begin from now on end 20 ms after their first event.
+    pub fn hurry_watches(&self, hurries: bool) {
+        self.change(|state| state.hurries = hurries);
+    }
+
+    /// Gives this answer to the next `count` watches that name a resource version.
+    pub fn fail_next_watches(&self, count: usize, answer: Answer) {
+        self.change(|state| state.watch_failures.extend(std::iter::repeat_n(answer, count)));
     }
 
     /// How many watches are open.

@@ -88,6 +88,11 @@ impl Cluster {
         format!("  - {{tenant: {tenant}, namespace: shop, port: {}, {more}}}\n", self.port)
     }
 
+    /// Puts a file beside the configuration.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.files.path().join(name), content).expect("a file");
+    }
+
     /// Writes the configuration: a tenant that may watch pods, and these routes.
     pub fn write(&self, tenant: &str, routes: &str) -> PathBuf {
         self.write_for(&[tenant], routes)

@@ -34,6 +34,7 @@ impl Exchange {
                 retry_after: header("Retry-After"),
                 location: header("Location"),
                 date: header("Date"),
+                warnings: Vec::new(),
             },
             body,
         }

@@ -18,6 +18,7 @@ pub(crate) mod schema;
 #[cfg(test)]
 mod test_pods;
 pub(crate) mod transcode;
+pub mod unicode;
 pub(crate) mod wire;
 
 pub use event::{Event, change_kind, pod_event};

@@ -1,6 +1,7 @@
 //! Turns one JSON object into the protobuf message that a schema describes, so that all decoding after it is the same.
 
 use super::message::{self, Message};
+use super::unicode::mended;
 use super::wire::{put_bytes, put_message, put_varint};
 use incluster_core::calendar::SECONDS_OF_2000_YEARS;
 use serde::de::{DeserializeSeed, Deserializer, Error, Expected, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -43,7 +44,7 @@ pub enum Kind {
 }
 
 /// Decodes a message from JSON. As Go reads it: unknown fields are skipped; `null` is the same as absent, and in an array the same as an
-/// element that has nothing; what is no UTF-8 is U+FFFD.
+/// element that has nothing; what is no Unicode is U+FFFD.
 pub fn from_json<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(M::FIELDS, json)
 }
@@ -54,10 +55,10 @@ pub fn from_json_event<M: Message>(json: &[u8]) -> Result<M, String> {
 }
 
 fn decode<M: Message>(fields: &'static [Field], json: &[u8]) -> Result<M, String> {
-    let protobuf = match to_protobuf(fields, json) {
-        Err(_) if str::from_utf8(json).is_err() => to_protobuf(fields, String::from_utf8_lossy(json).as_bytes()),
-        read => read,
-    };
+    let protobuf = to_protobuf(fields, json).or_else(|error| match mended(json) {
+        Some(json) => to_protobuf(fields, &json),
+        None => Err(error),
+    });
     let protobuf = protobuf.map_err(|e| e.to_string().trim_start_matches(['.', ' ']).to_string())?;
     message::decode(&protobuf).map_err(|e| e.to_string())
 }
@@ -326,9 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf8_hides_nothing() {
+    fn what_is_no_unicode_hides_nothing() {
         let meta: ObjectMeta = from_json(b"{\"name\":\"a\xff\",\"labels\":{\"k\xe2\x82\":\"v\"}}").unwrap();
         assert_eq!((&*meta.name, &*meta.labels), ("a\u{fffd}", &[("k\u{fffd}".into(), "v".into())][..]));
+        let meta: ObjectMeta = from_json(br#"{"name":"\ud83e\ud83e\udd80"}"#).unwrap();
+        assert_eq!(&*meta.name, "\u{fffd}🦀");
         assert!(error_of(b"{\"name\":\"\xff\",\"uid\":7}").starts_with("uid is 7, where a string belongs"));
     }
 
@@ -367,7 +370,7 @@ mod tests {
                 "{time}"
             );
         }
-        for no_object in ["", "7", "[]", "1.5", "true", "{", "{} {}", r#"{"name":"\ud800"}"#] {
+        for no_object in ["", "7", "[]", "1.5", "true", "{", "{} {}"] {
             error::<ObjectMeta>(no_object);
         }
     }

@@ -3,8 +3,8 @@
 use super::pipeline::{compile, inspect, on_own_stack, prepare, survey};
 use super::protocol::{self, Action, Answer, Question};
 use super::{compiler, inventory::Inventory};
-use crate::sandbox::compile as settings;
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use crate::sandbox::{compile as settings, movable};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::set_no_new_privs;
 use std::fs;
 use std::io::{self, Read, Write, stdin, stdout};
@@ -62,9 +62,11 @@ fn engine(asked: u64) -> io::Result<Option<Engine>> {
         crate::sandbox::debug::configuration,
     ];
     for configuration in ours {
-        let engine = Engine::new(&configuration()).map_err(io::Error::other)?;
-        if compiler::settings_of(&engine) == asked {
-            return Ok(Some(engine));
+        for config in [configuration(), movable::configuration(configuration())] {
+            let engine = Engine::new(&config).map_err(io::Error::other)?;
+            if compiler::settings_of(&engine) == asked {
+                return Ok(Some(engine));
+            }
         }
     }
     Ok(None)
@@ -90,16 +92,16 @@ fn close(file: i32) {
 }
 
 fn work(engine: &Engine, question: &Question, component: &[u8]) -> (Answer, Vec<u8>) {
-    let Question { action, allowed, limits, .. } = question;
+    let Question { action, imports, limits, .. } = question;
     let made = match action {
-        Action::Load => compile(engine, component, allowed, limits, &mut Inventory::default()),
+        Action::Load => compile(engine, component, imports, limits, &mut Inventory::default()),
         Action::Survey(problem) => {
-            let inspection = survey(component, allowed, limits, problem.clone());
+            let inspection = survey(component, imports, limits, problem.clone());
             return (Answer::Inspected(Box::new(inspection), 0), Vec::new());
         }
-        Action::Compose(client) => prepare(component, *client, allowed, limits, &mut Inventory::default()),
+        Action::Compose(client) => prepare(component, *client, imports, limits, &mut Inventory::default()),
         Action::Inspect => {
-            let (inspection, code) = inspect(engine, component, allowed, limits);
+            let (inspection, code) = inspect(engine, component, imports, limits);
             return (Answer::Inspected(Box::new(inspection), code.len() as u64), code);
         }
     };
@@ -118,10 +120,16 @@ fn limit(question: &Question) -> io::Result<()> {
     setrlimit(Resource::Nofile, at_most(0))?;
     set_no_new_privs(true)?;
     // What it may write to; and all that it may map, of which some is only reserved, or the program's own.
-    setrlimit(Resource::Data, at_most(question.memory))?;
-    setrlimit(Resource::As, at_most(question.memory.saturating_add(RESERVED)))?;
+    lower(Resource::Data, question.memory)?;
+    lower(Resource::As, question.memory.saturating_add(RESERVED))?;
     // At the first it is told by SIGXCPU, which ends it, and which the host knows the limit by.
     setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
     setpriority_process(None, NICENESS)?;
     Ok(())
+}
+
+/// Limits a resource, but never above what this process was started with, which only root may do.
+fn lower(resource: Resource, limit: u64) -> io::Result<()> {
+    let limit = getrlimit(resource).maximum.map_or(limit, |maximum| maximum.min(limit));
+    Ok(setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?)
 }

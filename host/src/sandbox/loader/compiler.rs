@@ -1,18 +1,20 @@
 //! Where components are compiled.
 
-use super::compose::Client;
+use super::compose::{Client, Imports};
 use super::inspection::Inspection;
 use super::inventory::Inventory;
 use super::memory::Share;
-use super::pipeline::{inspect, not_mapped, on_own_stack, prepare};
+use super::pipeline::{inspect, not_compiled, not_mapped, on_own_stack, prepare};
 use super::process::Program;
 use super::protocol::{Action, Answer, Question};
 use super::queue::{Place, Queue};
 use crate::extension_error::ExtensionError;
 use crate::load_limits::{LoadLimit, LoadLimits};
+use crate::sandbox::code;
 use ring::digest::{Context, SHA256};
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,7 +123,7 @@ pub(crate) struct Job<'a> {
     pub(crate) limits: &'a LoadLimits,
     pub(crate) tenant: &'a str,
     pub(crate) component: &'a [u8],
-    pub(crate) allowed: Vec<String>,
+    pub(crate) imports: Imports,
 }
 
 impl Job<'_> {
@@ -131,18 +133,18 @@ impl Job<'_> {
     }
 
     /// Makes code of it.
-    pub(crate) async fn load(&self, place: Place) -> Result<Component, ExtensionError> {
+    pub(crate) async fn compile(&self, place: Place) -> Result<Vec<u8>, ExtensionError> {
         match &self.compiler.mode {
             Mode::InProcess => {
                 let engine = self.engine.clone();
-                let compile = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
-                    let composed = prepare(component, Client::HostTls, allowed, limits, &mut Inventory::default())?;
-                    Component::new(&engine, composed).map_err(|e| not_mapped(&e))
+                let compile = move |component: &[u8], imports: &Imports, limits: &LoadLimits| {
+                    let composed = prepare(component, Client::HostTls, imports, limits, &mut Inventory::default())?;
+                    engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
                 };
                 self.in_process(place, compile).await?
             }
             Mode::Child(program) => match self.ask(program, Action::Load, &place).await? {
-                (Answer::Made(_), code) => self.deserialize(code).await,
+                (Answer::Made(_), code) => Ok(code),
                 _ => Err(program.not_usable(OTHER_ANSWER)),
             },
         }
@@ -152,8 +154,8 @@ impl Job<'_> {
     pub(crate) async fn compose(&self, place: Place, client: Client) -> Result<Vec<u8>, ExtensionError> {
         match &self.compiler.mode {
             Mode::InProcess => {
-                let compose = move |component: &[u8], allowed: &[String], limits: &LoadLimits| {
-                    prepare(component, client, allowed, limits, &mut Inventory::default())
+                let compose = move |component: &[u8], imports: &Imports, limits: &LoadLimits| {
+                    prepare(component, client, imports, limits, &mut Inventory::default())
                 };
                 self.in_process(place, compose).await?
             }
@@ -170,7 +172,7 @@ impl Job<'_> {
             Mode::InProcess => {
                 let engine = self.engine.clone();
                 let inspect =
-                    move |component: &[u8], allowed: &[String], limits: &LoadLimits| inspect(&engine, component, allowed, limits);
+                    move |component: &[u8], imports: &Imports, limits: &LoadLimits| inspect(&engine, component, imports, limits);
                 self.in_process(place, inspect).await?
             }
             Mode::Child(program) => {
@@ -195,7 +197,7 @@ impl Job<'_> {
             return Ok((inspection, None));
         }
         // Whether it has a place in the pool is seen here alone.
-        let mapped = self.deserialize(code).await;
+        let mapped = map(self.engine, code.into()).await;
         inspection.problem = mapped.as_ref().err().cloned();
         Ok((inspection, mapped.ok()))
     }
@@ -203,27 +205,20 @@ impl Job<'_> {
     /// What can be known of a component that the compiler died of. Counting is brief, unless that is what it died of.
     async fn survey(&self, program: &Program, problem: ExtensionError, place: &Place) -> (Answer, Vec<u8>) {
         let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
-        let job = Job { limits: &brief, allowed: self.allowed.clone(), ..*self };
+        let job = Job { limits: &brief, imports: self.imports.clone(), ..*self };
         let surveyed = job.ask(program, Action::Survey(problem.clone()), place).await;
         surveyed.unwrap_or_else(|_| (Answer::Inspected(Box::new(Inspection::refused(problem)), 0), Vec::new()))
-    }
-
-    /// Maps code that was made for this engine: it is copied, on a thread that may take its time.
-    async fn deserialize(&self, code: Vec<u8>) -> Result<Component, ExtensionError> {
-        let engine = self.engine.clone();
-        let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_mapped(&e)));
-        mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
     }
 
     async fn in_process<T: Send + 'static>(
         &self,
         place: Place,
-        task: impl FnOnce(&[u8], &[String], &LoadLimits) -> T + Send + 'static,
+        task: impl FnOnce(&[u8], &Imports, &LoadLimits) -> T + Send + 'static,
     ) -> Result<T, ExtensionError> {
-        let (component, allowed, limits) = (self.component.to_vec(), self.allowed.clone(), self.limits.clone());
+        let (component, imports, limits) = (self.component.to_vec(), self.imports.clone(), self.limits.clone());
         let done = tokio::task::spawn_blocking(move || {
             let _until_it_ends = place;
-            on_own_stack(|| task(&component, &allowed, &limits))
+            on_own_stack(|| task(&component, &imports, &limits))
         });
         let done = done.await.unwrap_or_else(|error| Err(error.into()));
         done.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })
@@ -236,7 +231,7 @@ impl Job<'_> {
         let memory = Share::of(self.limits.memory_for(bytes)).await?;
         let question = Question {
             action,
-            allowed: self.allowed.clone(),
+            imports: self.imports.clone(),
             limits: self.limits.clone(),
             engine: settings_of(self.engine),
             memory: memory.bytes(),
@@ -269,12 +264,34 @@ impl Hasher for Settings {
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "deserializing trusts the bytes: a child of this process's own made them, and handed them over by a pipe"
-)]
-fn deserialize(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes are what `precompile_component` returned in a process that this one started from a program that the embedder named;
-    // they came through a pipe that nobody else can write to.
-    unsafe { Component::deserialize(engine, artifact) }
+/// Code that was made for an engine, and by whom.
+#[derive(Clone)]
+pub(super) enum Code {
+    /// By this process, or one that it started from a program that the embedder named, and that handed it over by a pipe.
+    Made(Arc<Vec<u8>>),
+    /// By such a process of this user's, which kept it where nobody else can write; or by whoever an embedder vouches for.
+    Kept(Arc<File>),
+}
+
+impl From<Vec<u8>> for Code {
+    fn from(code: Vec<u8>) -> Code {
+        Code::Made(Arc::new(code))
+    }
+}
+
+/// Maps code, on a thread that may take its time.
+pub(super) async fn map(engine: &Engine, code: Code) -> Result<Component, ExtensionError> {
+    let engine = engine.clone();
+    let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_mapped(&e)));
+    mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
+}
+
+#[expect(unsafe_code, reason = "deserializing trusts the bytes, of which `Code` says where they are from")]
+fn deserialize(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
+    match code {
+        // SAFETY: the bytes are what `precompile_component` returned; nobody else can write to the pipe.
+        Code::Made(code) => unsafe { code::component(engine, code) },
+        // SAFETY: the same, in a file that is sealed.
+        Code::Kept(code) => unsafe { code::component_of(engine, code) },
+    }
 }

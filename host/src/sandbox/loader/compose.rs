@@ -41,18 +41,19 @@ impl Client {
 pub enum Access {
     /// It is there.
     Permitted,
-    /// It is there, and leads nowhere: a component that imports it loads, and gets nothing by it.
+    /// It is there, and every use is denied: toolchains import it for every component, whether or not that uses it.
     Closed,
-    /// A component that imports it is not loaded, unless the embedder allows it by name.
+    /// A component that imports it is not loaded: it is neither the client's nor WASI's, and the embedder does not allow it by name; or the
+    /// embedder refuses it by name.
     Refused,
 }
 
 use Access::{Closed, Permitted};
 
-/// What an extension may import without being asked: the client, and what of WASI 0.2 reaches nothing outside of the sandbox.
-/// wasi:filesystem is among them, as every program of a standard library's imports it: what is there to read is the service
-/// account's folder, and in that no token.
-const HARMLESS: [(&str, Access); 23] = [
+/// What an extension may import without being asked: the client, and the ordinary world of WASI 0.2. Of that, wasi:filesystem has the service
+/// account's folder to read, and in that no token; wasi:http leads to the API server alone, as the client does, by the same policy; and
+/// wasi:sockets leads nowhere.
+const ORDINARY: [(&str, Access); 31] = [
     ("incluster:kubernetes/client", Permitted),
     ("incluster:kubernetes/types", Permitted),
     ("wasi:cli/environment", Permitted),
@@ -75,19 +76,41 @@ const HARMLESS: [(&str, Access); 23] = [
     ("wasi:random/insecure", Permitted),
     ("wasi:random/insecure-seed", Permitted),
     ("wasi:random/random", Permitted),
-    // Requests and answers are data: they reach nobody without a handler.
-    ("wasi:http/types", Closed),
+    ("wasi:http/outgoing-handler", Permitted),
+    ("wasi:http/types", Permitted),
+    ("wasi:sockets/instance-network", Closed),
+    ("wasi:sockets/ip-name-lookup", Closed),
+    ("wasi:sockets/network", Closed),
+    ("wasi:sockets/tcp", Closed),
+    ("wasi:sockets/tcp-create-socket", Closed),
+    ("wasi:sockets/udp", Closed),
+    ("wasi:sockets/udp-create-socket", Closed),
 ];
 
-impl Access {
-    /// What an import of this name leads to, where the embedder allows these interfaces beyond the harmless ones.
-    pub(crate) fn of(import: &str, allowed: &[String]) -> Access {
+/// What an embedder says of imports, by their names with or without a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Imports {
+    /// Those beyond the ordinary ones that the component may have.
+    pub(crate) allowed: Vec<String>,
+    /// Those that no component may have, by the name of their package, too.
+    pub(crate) refused: Vec<String>,
+}
+
+impl Imports {
+    /// What an import of this name leads to.
+    pub(crate) fn access(&self, import: &str) -> Access {
         let name = import.split('@').next().unwrap_or(import);
-        let harmless = HARMLESS.iter().find(|(harmless, _)| *harmless == name).map(|(_, access)| *access);
-        match harmless {
-            // A refusal prints the whole name: that is taken, too.
-            _ if allowed.iter().any(|allowed| allowed == name || allowed == import) => Permitted,
+        let package = name.split('/').next().unwrap_or(name);
+        // A refusal prints the whole name: that is taken, too.
+        let is_among = |names: &[String]| names.iter().any(|listed| listed == name || listed == import);
+        if is_among(&self.refused) || self.refused.iter().any(|refused| refused == package) {
+            return Access::Refused;
+        }
+        let ordinary = ORDINARY.iter().find(|(ordinary, _)| *ordinary == name).map(|(_, access)| *access);
+        match ordinary {
+            // What is closed stays so.
             Some(access) => access,
+            None if is_among(&self.allowed) => Permitted,
             None => Access::Refused,
         }
     }
@@ -104,8 +127,8 @@ impl fmt::Display for Access {
 }
 
 /// Refuses imports that an extension may not have.
-pub(crate) fn check(found: &Inventory, allowed: &[String]) -> Result<(), ExtensionError> {
-    let refused = |import: &&Import| Access::of(&import.name, allowed) == Access::Refused;
+pub(crate) fn check(found: &Inventory, imports: &Imports) -> Result<(), ExtensionError> {
+    let refused = |import: &&Import| imports.access(&import.name) == Access::Refused;
     let refused: Vec<_> = found.imports.iter().filter(refused).map(|import| &*import.name).collect();
     if !refused.is_empty() {
         return Err(ExtensionError::imports(&refused));
@@ -217,8 +240,29 @@ mod tests {
         for (allowed, access) in
             [("a:b/c", Permitted), ("a:b/c@0.1.0", Permitted), ("a:b/c@0.2.0", Access::Refused), ("a:b/d", Access::Refused)]
         {
-            assert_eq!(Access::of("a:b/c@0.1.0", &[allowed.into()]), access, "{allowed}");
+            let imports = Imports { allowed: vec![allowed.into()], refused: Vec::new() };
+            assert_eq!(imports.access("a:b/c@0.1.0"), access, "{allowed}");
         }
-        assert_eq!((Access::of("wasi:http/types@0.2.0", &[]), Access::of("wasi:io/poll", &[])), (Closed, Permitted));
+    }
+
+    #[test]
+    fn the_ordinary_world_is_there_unless_it_is_refused_by_name() {
+        let ordinary = Imports { allowed: vec!["wasi:sockets/tcp".into()], refused: Vec::new() };
+        for (import, access) in [
+            ("wasi:http/types@0.2.0", Permitted),
+            ("wasi:http/outgoing-handler@0.2.12", Permitted),
+            ("wasi:io/poll", Permitted),
+            ("wasi:sockets/tcp@0.2.0", Closed),
+            ("wasi:sockets/tls@0.2.0", Access::Refused),
+            ("wasi:keyvalue/store@0.2.0", Access::Refused),
+            ("wasi:http/types-of-another", Access::Refused),
+        ] {
+            assert_eq!(ordinary.access(import), access, "{import}");
+        }
+        for refused in ["wasi:sockets", "wasi:sockets/tcp", "wasi:sockets/tcp@0.2.0"] {
+            let imports = Imports { allowed: vec!["wasi:sockets/tcp".into()], refused: vec![refused.into()] };
+            assert_eq!(imports.access("wasi:sockets/tcp@0.2.0"), Access::Refused, "{refused}");
+            assert_eq!(imports.access("wasi:io/poll@0.2.0"), Permitted);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What there is to know of a component before it is loaded.
 
-use super::compose::Access;
+use super::compose::{Access, Imports};
 use super::inventory::Inventory;
 use crate::extension_error::ExtensionError;
 use crate::load_limits::{LoadLimit, LoadLimits};
@@ -75,10 +75,10 @@ impl Inspection {
     pub(crate) fn new(
         found: Inventory,
         limits: &LoadLimits,
-        allowed: &[String],
+        imports: &Imports,
         compiled: Result<u64, ExtensionError>,
     ) -> Inspection {
-        let import = |import: super::inventory::Import| Import { access: Access::of(&import.name, allowed), name: import.name };
+        let import = |import: super::inventory::Import| Import { access: imports.access(&import.name), name: import.name };
         let count = |limit: LoadLimit| Count { limit, value: limit.of(limits), found: found.counts[limit as usize] };
         Inspection {
             counts: LoadLimit::COUNTED.into_iter().map(count).collect(),
@@ -118,7 +118,7 @@ impl fmt::Display for Inspection {
             None => {}
         }
         for import in self.imports.iter().take(SHOWN) {
-            let note = if import.access == Access::Closed { " (there is no handler: it reaches nothing)" } else { "" };
+            let note = if import.access == Access::Closed { " (every use of it is denied)" } else { "" };
             writeln!(f, "import    {:<9} {}{note}", import.access, text::name(&import.name))?;
         }
         more(f, "import", self.imports.len())?;

@@ -2,14 +2,16 @@
 //! component and compiled when they are loaded.
 //!
 //! ```text
-//!  Runtime::extension ──► cache ──► queue ──► Compiler::child(program) ──► count ► check ► compose ► compile
-//!                                        └──► Compiler::in_process()   ──► the same, in this process
+//!  Runtime::extension ──► those in use ──► a folder of compiled ones ──► queue ──► Compiler::child(program) ──► count ► check ► compose ► compile
+//!                                                                             └──► Compiler::in_process()   ──► the same, in this process
 //! ```
 
+mod artifact;
 mod child;
 mod compiler;
 mod compose;
 mod count;
+mod folder;
 mod inspection;
 mod inventory;
 mod memory;
@@ -21,15 +23,20 @@ mod queue;
 pub use child::compile_child;
 pub use compiler::Compiler;
 pub use compose::Access;
+pub(crate) use folder::Folder;
 pub use inspection::{Count, Import, Inspection};
 
 use super::linker::command;
-use super::runtime::Runtime;
+use super::runtime::{Loading, Runtime};
 use crate::error::Error;
 use crate::extension_error::ExtensionError;
-use compiler::Job;
-use compose::Client;
+use crate::figures::TARGET;
+use crate::load_limits::LoadLimits;
+use artifact::{Head, Unfit};
+use compiler::{Code, Job, map, settings_of};
+use compose::{Client, Imports};
 use incluster_core::text;
+use queue::Place;
 use ring::digest::{Context, SHA256};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -47,13 +54,15 @@ pub struct Extension {
 }
 
 impl Runtime {
-    /// Loads an extension for a tenant. Of interfaces beyond the client's and WASI's harmless ones, it may import those in `allowed`,
-    /// by their names with or without a version, such as `wasi:http/outgoing-handler` (which reaches the API server alone) or one of the
-    /// embedder's own.
+    /// Loads an extension for a tenant. It may import the client and the ordinary world of WASI 0.2, as toolchains make components: of that,
+    /// `wasi:filesystem` has the service account's folder alone, `wasi:http/outgoing-handler` reaches the API server alone, by the tenant's
+    /// policy, and `wasi:sockets` answers each use by access-denied. (An event of the level info names what is closed so.) Beyond that, it may
+    /// import those interfaces in `allowed`, by their names with or without a version, such as one of the embedder's own; and nothing that
+    /// [`RuntimeBuilder::refuse_imports`](crate::RuntimeBuilder::refuse_imports) names.
     ///
-    /// It is counted against the runtime's [`LoadLimits`](crate::LoadLimits), then composed and compiled where the runtime's [`Compiler`] says. That takes
-    /// about a second for each MB of the file, and nothing of it is kept when the process ends. `tenant` is a name: one tenant's
-    /// extensions are compiled one after the other. An extension that is in use is not compiled again, whoever loads it; and of those who
+    /// It is counted against the runtime's [`LoadLimits`], then composed and compiled where the runtime's [`Compiler`] says. That takes
+    /// about half a second for each MB of the file; where there is a [`RuntimeBuilder::cache`](crate::RuntimeBuilder::cache), the next process
+    /// finds the code there, in milliseconds and without a compiler. `tenant` is a name: one tenant's extensions are compiled one after the other. An extension that is in use is not compiled again, whoever loads it; and of those who
     /// load the same file at the same time, one compiles it for all. Of files that were refused for good, the last 256 are remembered.
     /// Dropping the future ends the compiling, if that is in a process of its own.
     ///
@@ -66,15 +75,27 @@ impl Runtime {
     }
 
     async fn load_extension(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Extension, Error> {
-        let job = self.job(tenant, component, allowed)?;
-        let key = key(component, allowed).await;
+        let imports = self.imports(allowed);
+        let key = key(component, &imports, self.load_limits()).await;
         let slot = self.extensions().slot(key).map_err(Error::Extension)?;
         let loaded = match slot.get() {
             Some(loaded) => loaded.clone(),
             None => {
-                // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
-                let place = job.place().await;
-                slot.get_or_try_init(|| settled(job.load(place))).await.map_err(Error::Extension)?.clone()
+                let loaded = match self.kept(&key).await {
+                    Some(kept) => slot.get_or_init(async || Ok(kept)).await,
+                    None => {
+                        let job = self.job(tenant, component, imports.clone())?;
+                        // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+                        let place = job.place().await;
+                        slot.get_or_try_init(|| settled(self.compile_and_keep(&job, place, &key)))
+                            .await
+                            .map_err(Error::Extension)?
+                    }
+                };
+                if let Ok(component) = loaded {
+                    self.tell_of_closed(tenant, component, &imports, &key);
+                }
+                loaded.clone()
             }
         };
         match loaded {
@@ -115,7 +136,7 @@ impl Runtime {
     /// [`Error::Extension`], where the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
     pub async fn inspect(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Inspection, Error> {
         let inspect = async {
-            let job = self.job(tenant, component, allowed)?;
+            let job = self.job(tenant, component, self.imports(allowed))?;
             let place = job.place().await;
             job.inspect(place).await.map_err(Error::Extension)
         };
@@ -126,18 +147,100 @@ impl Runtime {
 
     async fn composed(&self, tenant: &str, component: &[u8], allowed: &[&str], client: Client) -> Result<Vec<u8>, Error> {
         let compose = async {
-            let job = self.job(tenant, component, allowed)?;
+            let job = self.job(tenant, component, self.imports(allowed))?;
             let place = job.place().await;
             job.compose(place, client).await.map_err(Error::Extension)
         };
         self.closing().run(compose).await
     }
 
-    fn job<'a>(&'a self, tenant: &'a str, component: &'a [u8], allowed: &[&str]) -> Result<Job<'a>, Error> {
-        let (compiler, limits) = self.loading();
-        let compiler = compiler.ok_or(Error::Extension(ExtensionError::NoCompiler))?;
-        let allowed = allowed.iter().map(ToString::to_string).collect();
-        Ok(Job { compiler, engine: self.engine(), limits, tenant, component, allowed })
+    /// Compiles an extension for [`Runtime::extension_precompiled`], of this version of this crate and in a runtime with this one's settings, on
+    /// processors such as this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Runtime::extension`].
+    pub async fn precompile(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Vec<u8>, Error> {
+        let imports = self.imports(allowed);
+        let head = Head { settings: settings_of(self.engine()), key: key(component, &imports, self.load_limits()).await };
+        let compile = async {
+            let job = self.job(tenant, component, imports)?;
+            let place = job.place().await;
+            let code = job.compile(place).await.map_err(Error::Extension)?;
+            let mut precompiled = Vec::with_capacity(code.len() + 256);
+            artifact::write(&mut precompiled, &head, &code).map_err(|e| Error::Runtime(e.into()))?;
+            Ok(precompiled)
+        };
+        self.closing().run(compile).await
+    }
+
+    /// Loads what [`Runtime::precompile`] returned, in milliseconds and without a compiler. What the component may import was decided there. A
+    /// runtime without a compiler has room for it where [`RuntimeBuilder::load_limits`](crate::RuntimeBuilder::load_limits) is given.
+    ///
+    /// # Errors
+    ///
+    /// [`ExtensionError::NotPrecompiled`] says why it cannot be used: another version of this crate made it, or for another engine, or it is
+    /// damaged.
+    ///
+    /// # Safety
+    ///
+    /// These are the bytes that [`Runtime::precompile`] returned, or what `incluster compile` wrote, and nobody else has had a hand in them.
+    /// They are executed as they are: whoever may choose them has all that this process has. What is checked finds mistakes and no attacks.
+    #[expect(unsafe_code, reason = "it is for the caller to know where the bytes are from")]
+    pub async unsafe fn extension_precompiled(&self, precompiled: &[u8]) -> Result<Extension, Error> {
+        let unfit = |why: Unfit| Error::Extension(ExtensionError::NotPrecompiled { reason: why.to_string() });
+        let (head, code) = artifact::read(&mut &*precompiled, settings_of(self.engine()), None).map_err(unfit)?;
+        let load = async {
+            let slot = self.extensions().slot(head.key).map_err(Error::Extension)?;
+            let code = Code::Kept(Arc::new(code));
+            let loaded = slot.get_or_try_init(|| settled(map(self.engine(), code))).await.map_err(Error::Extension)?.clone();
+            let component = loaded.map_err(Error::Extension)?;
+            Ok(Extension { component, name: short(&head.key).into(), _slot: slot })
+        };
+        self.closing().run(load).await
+    }
+
+    fn imports(&self, allowed: &[&str]) -> Imports {
+        Imports { allowed: allowed.iter().map(ToString::to_string).collect(), refused: self.loading().refused.clone() }
+    }
+
+    fn job<'a>(&'a self, tenant: &'a str, component: &'a [u8], imports: Imports) -> Result<Job<'a>, Error> {
+        let Loading { compiler, limits, .. } = self.loading();
+        let compiler = compiler.as_ref().ok_or(Error::Extension(ExtensionError::NoCompiler))?;
+        Ok(Job { compiler, engine: self.engine(), limits, tenant, component, imports })
+    }
+
+    /// Compiles an extension, keeps what was made of it, and maps it.
+    async fn compile_and_keep(&self, job: &Job<'_>, place: Place, key: &Key) -> Loaded {
+        let code = Code::from(job.compile(place).await?);
+        if let (Some(folder), Code::Made(code)) = (self.loading().folder.clone(), code.clone()) {
+            let head = Head { settings: settings_of(self.engine()), key: *key };
+            let kept = tokio::task::spawn_blocking(move || folder.keep(&head, &code)).await;
+            kept.map_err(|error| ExtensionError::CompilerDied { how: error.to_string() })?;
+        }
+        map(self.engine(), code).await
+    }
+
+    /// What was made of an extension by another process, or by this one before.
+    async fn kept(&self, key: &Key) -> Option<Component> {
+        let folder = self.loading().folder.clone()?;
+        let head = Head { settings: settings_of(self.engine()), key: *key };
+        let code = tokio::task::spawn_blocking(move || folder.find(&head)).await.ok()??;
+        let mapped = map(self.engine(), Code::Kept(Arc::new(code))).await;
+        mapped
+            .inspect_err(|error| tracing::warn!(target: TARGET, %error, "a compiled extension in the cache cannot be used"))
+            .ok()
+    }
+
+    /// Whoever wonders why something does not work finds it in the log, once for each load.
+    fn tell_of_closed(&self, tenant: &str, component: &Component, imports: &Imports, key: &Key) {
+        let ty = component.component_type();
+        let closed = ty.imports(self.engine()).filter(|(name, _)| imports.access(name) == Access::Closed);
+        let imports = closed.map(|(name, _)| text::name(name)).collect::<Vec<_>>().join(", ");
+        if !imports.is_empty() {
+            let extension = short(key);
+            tracing::info!(target: TARGET, tenant, extension, imports, "an extension imports what is closed to it: every use is denied");
+        }
     }
 }
 
@@ -182,11 +285,14 @@ async fn settled(loading: impl Future<Output = Loaded>) -> Result<Loaded, Extens
 /// The hash of what an extension is made from.
 type Key = [u8; 32];
 
-async fn key(component: &[u8], allowed: &[&str]) -> Key {
+/// With all that decides whether it is loaded: another runtime, with other limits, may have kept it.
+async fn key(component: &[u8], imports: &Imports, limits: &LoadLimits) -> Key {
     /// What is hashed before others have their turn: it takes about a millisecond.
     const PIECE: usize = 1 << 20;
     let mut hash = Context::new(&SHA256);
-    for part in allowed.iter().map(|name| name.as_bytes()).chain([component]) {
+    // Neither can fail to be written: numbers and texts.
+    let decides = serde_json::to_vec(&(imports, limits)).unwrap_or_default();
+    for part in [&*decides, component] {
         hash.update(&part.len().to_le_bytes());
         for piece in part.chunks(PIECE) {
             hash.update(piece);

@@ -1,6 +1,6 @@
 //! What is done with a component, in whichever process: counted, checked, composed, compiled.
 
-use super::compose::{Client, check, compose};
+use super::compose::{Client, Imports, check, compose};
 use super::count::count;
 use super::inspection::Inspection;
 use super::inventory::Inventory;
@@ -28,12 +28,12 @@ pub(crate) fn on_own_stack<T: Send>(task: impl FnOnce() -> T + Send) -> io::Resu
 pub(crate) fn prepare(
     component: &[u8],
     client: Client,
-    allowed: &[String],
+    imports: &Imports,
     limits: &LoadLimits,
     found: &mut Inventory,
 ) -> Result<Vec<u8>, ExtensionError> {
     count(component, limits, found)?;
-    check(found, allowed)?;
+    check(found, imports)?;
     compose(component, client, found)
 }
 
@@ -41,33 +41,33 @@ pub(crate) fn prepare(
 pub(crate) fn compile(
     engine: &Engine,
     component: &[u8],
-    allowed: &[String],
+    imports: &Imports,
     limits: &LoadLimits,
     found: &mut Inventory,
 ) -> Result<Vec<u8>, ExtensionError> {
-    let composed = prepare(component, Client::HostTls, allowed, limits, found)?;
+    let composed = prepare(component, Client::HostTls, imports, limits, found)?;
     engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
 }
 
 /// Finds out what there is to know of a component, and makes code of it.
-pub(crate) fn inspect(engine: &Engine, component: &[u8], allowed: &[String], limits: &LoadLimits) -> (Inspection, Vec<u8>) {
+pub(crate) fn inspect(engine: &Engine, component: &[u8], imports: &Imports, limits: &LoadLimits) -> (Inspection, Vec<u8>) {
     let mut found = Inventory::default();
-    let compiled = compile(engine, component, allowed, limits, &mut found);
+    let compiled = compile(engine, component, imports, limits, &mut found);
     let (result, code) = match compiled {
         Ok(code) => (Ok(code.len() as u64), code),
         Err(error) => (Err(error), Vec::new()),
     };
-    (Inspection::new(found, limits, allowed, result), code)
+    (Inspection::new(found, limits, imports, result), code)
 }
 
 /// Finds out what there is to know of a component without making code of it.
-pub(crate) fn survey(component: &[u8], allowed: &[String], limits: &LoadLimits, problem: ExtensionError) -> Inspection {
+pub(crate) fn survey(component: &[u8], imports: &Imports, limits: &LoadLimits, problem: ExtensionError) -> Inspection {
     let mut found = Inventory::default();
     let problem = count(component, limits, &mut found).err().unwrap_or(problem);
-    Inspection::new(found, limits, allowed, Err(problem))
+    Inspection::new(found, limits, imports, Err(problem))
 }
 
-fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
+pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
     ExtensionError::NotCompiled(text::error(error))
 }
 

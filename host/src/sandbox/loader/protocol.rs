@@ -3,7 +3,7 @@
 //! Each is a line that names this protocol and this version of it, a head in JSON, and bytes: the component, or what was made of it.
 //! A program of another version, or another program, is noticed by the line.
 
-use super::compose::Client;
+use super::compose::{Client, Imports};
 use super::inspection::Inspection;
 use crate::extension_error::ExtensionError;
 use crate::load_limits::LoadLimits;
@@ -35,8 +35,8 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Question {
     pub(crate) action: Action,
-    /// The interfaces beyond the harmless ones that the component may import.
-    pub(crate) allowed: Vec<String>,
+    /// What the component may import.
+    pub(crate) imports: Imports,
     pub(crate) limits: LoadLimits,
     /// The settings of the engine that the code is for.
     pub(crate) engine: u64,

@@ -33,7 +33,7 @@ async fn connections_that_break() {
 
 #[tokio::test]
 async fn streams_that_break() {
-    let (error, requests) = fails(Fault::RefusedStream).await;
+    let (error, requests) = fails(Fault::StreamRefused(7)).await;
     assert_eq!((error.reason(), requests), (Some(h2::Reason::REFUSED_STREAM), 1));
     let (error, requests) = fails(Fault::StreamReset).await;
     assert_eq!((error.reason(), requests), (Some(h2::Reason::INTERNAL_ERROR), 1));
@@ -52,8 +52,24 @@ async fn silences() {
         assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (requests, 1), "{fault:?}");
     }
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_vec();
-    let testbed = Testbed::faulty(Fault::RawThenStall(head)).await;
-    assert!(tokio::time::timeout(nothing, get(&testbed, PODS)).await.is_err());
+    for fault in [Fault::RawThenStall(head), Fault::NoAnswer, Fault::HalfAnswer] {
+        let testbed = Testbed::faulty(fault.clone()).await;
+        assert!(tokio::time::timeout(nothing, get(&testbed, PODS)).await.is_err(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn faults_that_become_due_while_the_server_runs() {
+    let faults = Faults::default();
+    let testbed = Testbed::disturbed(&faults, PodApi::answer).await;
+    assert_eq!(get(&testbed, PODS).await.unwrap().0, 200);
+    faults.commit(Fault::Reset, 1);
+    faults.commit(Fault::StreamRefused(8), 1);
+    assert!(matches!(get(&testbed, PODS).await, Err(Error::Connect(_))));
+    assert_eq!(get(&testbed, PODS).await.unwrap_err().reason(), Some(h2::Reason::CANCEL));
+    faults.speak(Protocol::Http1);
+    let answer = ask(&testbed, PODS).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_11));
 }
 
 #[tokio::test]

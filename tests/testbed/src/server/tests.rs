@@ -6,6 +6,7 @@ use crate::client::{Error, PODS, ask, connect, get};
 use crate::{Ca, PodStore, TOKEN, Testbed, Volume};
 use http_body_util::BodyExt;
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 async fn serving(protocol: Protocol, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
@@ -63,6 +64,33 @@ async fn connections_are_counted() {
     drop(second);
     assert_eq!(get(&testbed, PODS).await.unwrap().0, 200);
     assert_eq!((testbed.server.connections(), testbed.server.requests().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_and_comes_back() {
+    let testbed = Testbed::start().await;
+    let open = connect(&testbed).await.unwrap();
+    testbed.server.leave();
+    testbed.server.until_open_connections(0).await;
+    drop(open);
+    let Err(Error::Connect(refused)) = get(&testbed, PODS).await else { panic!() };
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    testbed.server.come_back();
+    while get(&testbed, PODS).await.is_err() {}
+}
+
+#[tokio::test]
+async fn connections_that_freeze() {
+    let store = PodStore::with_pods(1);
+    let testbed = Testbed::serving(store.handler()).await;
+    let mut watch = ask(&testbed, &format!("{PODS}?watch=true")).await.unwrap().into_body();
+    watch.frame().await.unwrap().unwrap();
+    testbed.server.freeze();
+    assert_eq!(get(&testbed, PODS).await.unwrap().0, 200, "on another one");
+    store.delete("web-00000");
+    assert!(tokio::time::timeout(Duration::from_millis(50), watch.frame()).await.is_err());
+    testbed.server.hang_up();
+    assert!(watch.frame().await.unwrap().is_err());
 }
 
 #[tokio::test]

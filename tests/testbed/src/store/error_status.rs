@@ -13,6 +13,8 @@ pub(super) struct ErrorStatus {
     token: Option<String>,
     /// A query parameter that is forbidden, and why.
     forbidden: Option<(&'static str, String)>,
+    /// How long the server wants to be left alone.
+    retry_after_seconds: Option<u32>,
 }
 
 impl ErrorStatus {
@@ -33,6 +35,12 @@ impl ErrorStatus {
         ErrorStatus { token: Some(token), ..ErrorStatus::expired(message) }
     }
 
+    /// As of an object that cannot be decrypted.
+    pub(super) fn internal(retry_after_seconds: Option<u32>) -> ErrorStatus {
+        let message = "Internal error occurred: unable to transform key \"/registry/pods/shop/web\"";
+        ErrorStatus { retry_after_seconds, ..ErrorStatus::new(500, "InternalError", message.into()) }
+    }
+
     pub(super) fn forbidden_option(option: &'static str, why: &str) -> ErrorStatus {
         let why = format!("Forbidden: {why}");
         let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {option}: {why}");
@@ -40,16 +48,20 @@ impl ErrorStatus {
     }
 
     fn new(code: u16, reason: &'static str, message: String) -> ErrorStatus {
-        ErrorStatus { code, reason, message, token: None, forbidden: None }
+        ErrorStatus { code, reason, message, token: None, forbidden: None, retry_after_seconds: None }
     }
 
     /// In the server's order of members.
     pub(super) fn json(&self) -> String {
         let token = self.token.as_ref().map_or(String::new(), |token| format!(r#""continue":{}"#, go_json(&**token)));
-        let details = self.forbidden.as_ref().map_or(String::new(), |(option, why)| {
-            let cause = format!(r#"{{"reason":"FieldValueForbidden","message":{},"field":"{option}"}}"#, go_json(&**why));
-            format!(r#","details":{{"group":"meta.k8s.io","kind":"ListOptions","causes":[{cause}]}}"#)
-        });
+        let details = match (&self.forbidden, self.retry_after_seconds) {
+            (Some((option, why)), _) => {
+                let cause = format!(r#"{{"reason":"FieldValueForbidden","message":{},"field":"{option}"}}"#, go_json(&**why));
+                format!(r#","details":{{"group":"meta.k8s.io","kind":"ListOptions","causes":[{cause}]}}"#)
+            }
+            (None, Some(seconds)) => format!(r#","details":{{"retryAfterSeconds":{seconds}}}"#),
+            (None, None) => String::new(),
+        };
         format!(
             r#"{{"kind":"Status","apiVersion":"v1","metadata":{{{token}}},"status":"Failure","message":{},"reason":"{}"{details},"code":{}}}"#,
             go_json(&*self.message),
@@ -60,13 +72,17 @@ impl ErrorStatus {
 
     pub(super) fn protobuf(&self) -> meta::Status {
         let text = |text: &str| Some(text.to_string());
-        let details = self.forbidden.as_ref().map(|(option, why)| meta::StatusDetails {
+        let forbidden = self.forbidden.as_ref().map(|(option, why)| meta::StatusDetails {
             name: text(""),
             group: text("meta.k8s.io"),
             kind: text("ListOptions"),
             uid: text(""),
             causes: vec![meta::StatusCause { reason: text("FieldValueForbidden"), message: text(why), field: text(option) }],
             retry_after_seconds: Some(0),
+        });
+        let wait = self.retry_after_seconds.and_then(|seconds| i32::try_from(seconds).ok());
+        let details = forbidden.or_else(|| {
+            wait.map(|seconds| meta::StatusDetails { retry_after_seconds: Some(seconds), ..meta::StatusDetails::default() })
         });
         meta::Status {
             metadata: Some(meta::ListMeta {

@@ -268,3 +268,51 @@ async fn watches_that_fail() {
     store.fail_next(1, Answer::new(429, "slow down"));
     assert_eq!([ask(&store, "", JSON).status, ask(&store, "", JSON).status], [429, 200]);
 }
+
+/// What a server does that forgets, and how it may answer.
+#[tokio::test]
+async fn watches_that_are_forgotten() {
+    let store = PodStore::recorded();
+    store.compact();
+    let query = "?watch=true&resourceVersion=10487";
+    store.answer_forgotten(Forgotten::Status);
+    assert_eq!(ask(&store, query, JSON).status, 410);
+    store.answer_forgotten(Forgotten::Silently);
+    let silent = ask(&store, query, JSON);
+    assert_eq!((silent.status, silent.body.len(), silent.chunks.is_none()), (200, 0, true));
+    store.fail_next_watches(1, Answer::new(504, "later"));
+    let later = "?watch=true&resourceVersion=10488";
+    assert_eq!(ask(&store, "", JSON).status, 200);
+    assert_eq!([ask(&store, later, JSON).status, ask(&store, later, JSON).status], [504, 200]);
+}
+
+#[tokio::test]
+async fn watches_that_stall_hurry_or_fail() {
+    let store = PodStore::recorded();
+    let mut failed = watch(&store, "&resourceVersion=10487", JSON);
+    let mut in_protobuf = watch(&store, "&resourceVersion=10487", PROTOBUF);
+    store.fail_watches(Some(3));
+    let event = json_events(&heard(&mut failed).0).remove(0);
+    assert_eq!((&event["type"], &event["object"]["code"]), (&"ERROR".into(), &500.into()));
+    assert_eq!(event["object"]["details"]["retryAfterSeconds"], 3);
+    assert_eq!(failed.recv().await, None);
+    let bytes = heard(&mut in_protobuf).0;
+    let event = meta::WatchEvent::decode(&bytes[4..]).unwrap();
+    let status: meta::Status = message(&event.object.unwrap().raw.unwrap());
+    assert_eq!((status.code(), status.details.unwrap().retry_after_seconds), (500, Some(3)));
+
+    let mut stalled = watch(&store, "&resourceVersion=10487&timeoutSeconds=0", JSON);
+    store.stall_watches();
+    store.add("one");
+    store.close_watches();
+    assert!(heard(&mut stalled).0.is_empty());
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(50), stalled.recv());
+    assert!(nothing.await.is_err(), "it does not end either");
+    drop(stalled);
+
+    store.hurry_watches(true);
+    let mut hurried = watch(&store, "&resourceVersion=10488", JSON);
+    store.add("two");
+    assert!(hurried.recv().await.is_some());
+    assert_eq!(hurried.recv().await, None);
+}

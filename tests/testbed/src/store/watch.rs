@@ -8,13 +8,29 @@ use crate::request::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+
+/// How long a hurried watch goes on after its first event.
+const HURRY: Duration = Duration::from_millis(20);
+
+/// How a server answers a watch from a resource version that it has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// By 200 and an event `ERROR` with the code 410.
+    Event,
+    /// By 410.
+    Status,
+    /// By 200 and an end, without a word.
+    Silently,
+}
 
 /// An open watch.
 pub(super) struct Watch {
     encoding: Encoding,
     bookmarks: bool,
     first: bool,
+    /// Notified of the first event, if the watch is to end soon after it.
+    hurry: Option<Arc<Notify>>,
     /// How many bytes may still come, if it is to break.
     left: Option<usize>,
     pub(super) sender: UnboundedSender<Chunk>,
@@ -25,14 +41,23 @@ pub(super) struct Watch {
 impl PodStore {
     pub(super) fn watch(&self, state: &mut State, request: &Request, encoding: Encoding) -> Result<Answer, ErrorStatus> {
         let seconds = request.query("timeoutSeconds").and_then(|text| text.parse().ok());
-        let events = state.events_before(request)?;
+        if names_a_version(request)
+            && let Some(failure) = state.watch_failures.pop_front()
+        {
+            return Ok(failure);
+        }
+        let Some(events) = state.events_before(request)? else {
+            return Ok(encoding.headers(Answer::new(200, ""), true));
+        };
         let fails = matches!(events.last(), Some(Event::ErrorStatus(_)));
         let (sender, receiver) = mpsc::unbounded_channel();
         let (open, ended) = oneshot::channel();
+        let hurry = Arc::new(Notify::new());
         let mut watch = Watch {
             encoding,
             bookmarks: request.wants_bookmarks(),
             first: true,
+            hurry: state.hurries.then(|| hurry.clone()),
             left: state.cut_next_watch_after.take(),
             sender: sender.clone(),
             _open: open,
@@ -46,9 +71,17 @@ impl PodStore {
                 tokio::select! {
                     () = sender.closed() => {}
                     () = timeout(seconds) => {}
+                    () = soon_after(&hurry) => {}
                     _ = ended => {}
                 }
-                store.change(|state| state.watches.remove(&id));
+                let is_stalled = store.change(|state| {
+                    state.watches.remove(&id);
+                    state.stalled.contains_key(&id)
+                });
+                if is_stalled {
+                    sender.closed().await;
+                    store.change(|state| state.stalled.remove(&id));
+                }
             });
         }
         Ok(encoding.headers(Answer::streaming(200, receiver), true))
@@ -56,8 +89,8 @@ impl PodStore {
 }
 
 impl State {
-    /// What a watch says before it waits: all pods, or what happened since.
-    fn events_before(&self, request: &Request) -> Result<Vec<Event>, ErrorStatus> {
+    /// What a watch says before it waits: all pods, or what happened since. `None` is an end without a word.
+    fn events_before(&self, request: &Request) -> Result<Option<Vec<Event>>, ErrorStatus> {
         let version = request.query("resourceVersion").unwrap_or_default();
         let from_now = matches!(&*version, "" | "0");
         let asked = self.asks_for_initial_events(request)?;
@@ -66,15 +99,19 @@ impl State {
             if asked.is_some() {
                 events.push(Event::Bookmark { version: self.version, ends_initial_events: true });
             }
-            return Ok(events);
+            return Ok(Some(events));
         }
         let version = if from_now { self.version } else { super::list::number(&version)? };
         if version < self.oldest {
             let failure = ErrorStatus::expired(format!("too old resource version: {version} ({})", self.oldest));
-            return Ok(vec![Event::ErrorStatus(Arc::new(failure))]);
+            return match self.forgotten {
+                Forgotten::Event => Ok(Some(vec![Event::ErrorStatus(Arc::new(failure))])),
+                Forgotten::Status => Err(failure),
+                Forgotten::Silently => Ok(None),
+            };
         }
         let since = self.history.iter().filter(|past| past.pod.version > version);
-        Ok(since.map(|past| Event::Pod(past.change, past.pod.clone())).collect())
+        Ok(Some(since.map(|past| Event::Pod(past.change, past.pod.clone())).collect()))
     }
 
     fn asks_for_initial_events(&self, request: &Request) -> Result<Option<bool>, ErrorStatus> {
@@ -98,6 +135,9 @@ impl Watch {
             return true;
         }
         let mut bytes = self.encoding.event(event, self.first);
+        if let (true, Some(hurry)) = (self.first, &self.hurry) {
+            hurry.notify_one();
+        }
         self.first = false;
         let Some(left) = &mut self.left else { return self.sender.send(Chunk::Data(bytes)).is_ok() };
         let breaks = bytes.len() >= *left;
@@ -124,6 +164,15 @@ impl Request {
     fn says_yes(&self, name: &str) -> bool {
         matches!(self.query(name).as_deref(), Some("true" | "1"))
     }
+}
+
+fn names_a_version(request: &Request) -> bool {
+    request.query("resourceVersion").is_some_and(|version| !matches!(&*version, "" | "0"))
+}
+
+async fn soon_after(hurry: &Notify) {
+    hurry.notified().await;
+    tokio::time::sleep(HURRY).await;
 }
 
 async fn timeout(seconds: Option<u64>) {

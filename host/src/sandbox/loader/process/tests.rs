@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::load_limits::LoadLimits;
+use crate::sandbox::loader::compose::Imports;
 use crate::sandbox::loader::protocol::Action;
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use tokio::task::yield_now;
 fn question(cpu_time: Duration) -> Question {
     Question {
         action: Action::Load,
-        allowed: Vec::new(),
+        imports: Imports::default(),
         limits: LoadLimits::default(),
         engine: 0,
         memory: LoadLimits::default().memory_for(3),

@@ -1,5 +1,11 @@
-//! Imports wasi:sockets, and so is not to be loaded.
+//! Imports wasi:sockets, and uses what it can.
+
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 fn main() {
-    println!("{:?}", std::net::TcpStream::connect("127.0.0.1:443"));
+    let server = std::env::args().nth(1).unwrap_or_default();
+    println!("connect: {:?}", TcpStream::connect(&server).map(drop));
+    println!("listen: {:?}", TcpListener::bind("127.0.0.1:0").map(drop));
+    println!("udp: {:?}", UdpSocket::bind("127.0.0.1:0").map(drop));
+    println!("name: {:?}", "localhost:443".to_socket_addrs().map(drop));
 }

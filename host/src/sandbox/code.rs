@@ -1,0 +1,36 @@
+//! Compiled code as a component.
+
+use super::in_memory::{in_memory, needs_no_flag};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Maps compiled code as a component.
+///
+/// # Safety
+///
+/// The bytes are what `Engine::precompile_component` returned, whichever process called it.
+#[expect(unsafe_code, reason = "deserializing trusts the bytes: the caller says where they are from")]
+pub(crate) unsafe fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // wasmtime keeps the initial content of linear memories in files in memory, which the kernel may refuse. It makes none if the code comes
+    // from a file.
+    let file = if needs_no_flag() { None } else { in_memory(code).ok() };
+    match file {
+        // SAFETY: as the caller promises.
+        Some(file) => unsafe { component_of(engine, &file) },
+        // SAFETY: as the caller promises.
+        None => unsafe { Component::deserialize(engine, code) },
+    }
+}
+
+/// The same of a file in memory. Its content is not copied: what is not used of it takes no memory of the process beside the file.
+///
+/// # Safety
+///
+/// As for [`component`], and nobody can change the file.
+#[expect(unsafe_code, reason = "deserializing trusts the bytes: the caller says where they are from")]
+pub(crate) unsafe fn component_of(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
+    // SAFETY: as the caller promises.
+    unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
+}

@@ -1,0 +1,173 @@
+//! Entries that are good, and those that somebody has had a hand in.
+
+use super::*;
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+const MOST: u64 = 1 << 20;
+
+fn of(number: u8) -> Head {
+    Head { settings: 7, key: [number; 32] }
+}
+
+struct Kept {
+    dir: TempDir,
+    folder: Folder,
+}
+
+impl Kept {
+    fn new(most: u64) -> Kept {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&dir.path().join("a/b"), most).unwrap();
+        Kept { dir, folder }
+    }
+
+    fn path(&self, head: &Head) -> PathBuf {
+        self.dir.path().join("a/b").join(name(head).to_str().unwrap())
+    }
+
+    fn found(&self, head: &Head) -> Option<Vec<u8>> {
+        use std::io::{Seek, SeekFrom};
+        self.folder.find(head).map(|mut file| {
+            let mut code = Vec::new();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.read_to_end(&mut code).unwrap();
+            code
+        })
+    }
+
+    fn names(&self) -> usize {
+        fs::read_dir(self.dir.path().join("a/b")).unwrap().count()
+    }
+}
+
+#[test]
+fn what_is_kept_is_found_by_what_it_is_for() {
+    let kept = Kept::new(MOST);
+    kept.folder.keep(&of(1), b"one");
+    kept.folder.keep(&of(2), b"two");
+    assert_eq!(
+        (kept.found(&of(1)).unwrap(), kept.found(&of(2)).unwrap(), kept.found(&of(3))),
+        (b"one".into(), b"two".into(), None)
+    );
+    assert_eq!(kept.found(&Head { settings: 8, ..of(1) }), None);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&kept.dir.path().join("a/b")), mode(&kept.path(&of(1))), kept.names()), (0o700, 0o600, 2));
+}
+
+#[test]
+fn what_somebody_may_have_changed_is_not_read_and_goes() {
+    let kept = Kept::new(MOST);
+    let damage: [&dyn Fn(&Path); 7] = [
+        &|path| fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap(),
+        &|path| fs::set_permissions(path, Permissions::from_mode(0o620)).unwrap(),
+        &|path| fs::write(path, b"something else").unwrap(),
+        &|path| {
+            let mut bytes = fs::read(path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(path, bytes).unwrap();
+        },
+        &|path| fs::write(path, &fs::read(path).unwrap()[..60]).unwrap(),
+        &|path| {
+            fs::rename(path, path.with_extension("other")).unwrap();
+            symlink(path.with_extension("other"), path).unwrap();
+        },
+        &|path| {
+            fs::remove_file(path).unwrap();
+            rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        },
+    ];
+    for (number, damage) in damage.iter().enumerate() {
+        kept.folder.keep(&of(1), b"one");
+        assert!(kept.found(&of(1)).is_some());
+        damage(&kept.path(&of(1)));
+        assert_eq!(kept.found(&of(1)), None, "{number}");
+        assert!(fs::symlink_metadata(kept.path(&of(1))).is_err(), "{number}: it is there");
+    }
+    if geteuid().is_root() {
+        kept.folder.keep(&of(1), b"one");
+        std::os::unix::fs::chown(kept.path(&of(1)), Some(65_534), None).unwrap();
+        assert_eq!(kept.found(&of(1)), None);
+    }
+    // What was made for another is not taken under its name.
+    kept.folder.keep(&of(1), b"one");
+    fs::rename(kept.path(&of(1)), kept.path(&of(2))).unwrap();
+    assert_eq!(kept.found(&of(2)), None);
+}
+
+#[test]
+fn a_folder_of_others_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| Folder::open(path, MOST).unwrap_err().to_string();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    assert!(refused(dir.path()).contains("others may write to it: make it this user's own, with mode 0700"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert!(refused(&dir.path().join("file")).contains("cannot be"));
+    assert!(refused(&dir.path().join("file/below")).contains("cannot be made"));
+    if geteuid().is_root() {
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(65_534), None).unwrap();
+        assert!(refused(dir.path()).contains("it belongs to another user"));
+    }
+}
+
+#[test]
+fn those_that_were_not_used_for_longest_go_first() {
+    let kept = Kept::new(1000);
+    let at = |head: &Head, seconds: u64| {
+        let file = File::options().write(true).open(kept.path(head)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    };
+    for (number, used) in [(1, 300), (2, 100), (3, 200)] {
+        kept.folder.keep(&of(number), &[number; 200]);
+        at(&of(number), used);
+    }
+    // It is used.
+    assert!(kept.found(&of(2)).is_some());
+    kept.folder.keep(&of(4), &[4; 200]);
+    assert_eq!([1, 2, 3, 4].map(|number| kept.path(&of(number)).exists()), [true, true, false, true]);
+    // One that has no room is not kept, and drives nothing out.
+    kept.folder.keep(&of(5), &[5; 1001]);
+    assert_eq!(kept.names(), 3);
+    // Nor does what a process left behind stay for ever.
+    let left = kept.dir.path().join("a/b/1-1.unfinished");
+    fs::write(&left, "half").unwrap();
+    kept.folder.keep(&of(4), &[4; 200]);
+    assert!(left.exists());
+    File::options().write(true).open(&left).unwrap().set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+    kept.folder.keep(&of(4), &[4; 200]);
+    assert!(!left.exists());
+}
+
+/// A disk that is full, or one that nobody can write to, costs the cache and nothing else.
+#[test]
+fn what_cannot_be_written_leaves_nothing_behind() {
+    let kept = Kept::new(MOST);
+    let dir = kept.dir.path().join("a/b");
+    // As on a full disk, for root, too.
+    fs::create_dir(kept.path(&of(1))).unwrap();
+    kept.folder.keep(&of(1), b"one");
+    assert_eq!(kept.names(), 1);
+    fs::remove_dir(kept.path(&of(1))).unwrap();
+    fs::remove_dir(&dir).unwrap();
+    kept.folder.keep(&of(1), b"one");
+    assert_eq!(kept.found(&of(1)), None);
+}
+
+/// Whoever looks meanwhile finds all of it, or nothing.
+#[test]
+fn processes_that_write_at_once_do_not_meet() {
+    let kept = Kept::new(MOST);
+    let codes = [vec![1; 100_000], vec![2; 100_000]];
+    std::thread::scope(|scope| {
+        let writers: Vec<_> =
+            codes.iter().map(|code| scope.spawn(|| (0..50).for_each(|_| kept.folder.keep(&of(1), code)))).collect();
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            assert!(kept.found(&of(1)).is_none_or(|found| codes.contains(&found)));
+        }
+    });
+    assert_eq!(kept.names(), 1);
+}
