@@ -4,6 +4,7 @@ use crate::texts;
 use incluster_client::response::{Head, failure, success};
 use incluster_client::retry;
 use incluster_client::types::Error;
+use incluster_core::warning;
 use std::time::{Duration, SystemTime};
 
 /// A failure's body, in each encoding and none.
@@ -19,7 +20,7 @@ pub fn status(data: &[u8]) {
     }
 }
 
-/// Headers: `Retry-After`, `Date`, our own clock, status code, `Content-Type`, `Content-Encoding`, `Location`.
+/// Headers: `Retry-After`, which is read as `Warning`, too, `Date`, our own clock, status code, `Content-Type`, `Content-Encoding`, `Location`.
 pub fn retry_after(data: &[u8]) {
     let [retry_after, date, now, code, content_type, content_encoding, location] = texts(data);
     let now = Duration::from_secs(now.parse().unwrap_or_default());
@@ -31,7 +32,11 @@ pub fn retry_after(data: &[u8]) {
         retry_after: Some(retry_after.clone()),
         location: Some(location),
         date: Some(date),
+        warnings: Vec::new(),
     };
+    for text in warning::texts(&retry_after) {
+        assert!(!text.is_empty() && text.len() <= retry_after.len());
+    }
     if let Ok(Some(_)) = success(&head) {
         assert_eq!(head.status, 200);
     }
