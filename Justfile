@@ -190,8 +190,12 @@ wit-package:
 test-packages: setup-clang
     tests/packages/run.sh
 
+# Run the tests that wait for real time limits: a minute
+test-waiting: setup-clang
+    cargo test {{release}} --workspace --test it -- --ignored a_connection_that_goes_silent
+
 # What is slow and seldom fails: before a release
-release-check: gateway-page loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
+release-check: gateway-page test-waiting loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli test-languages

@@ -71,7 +71,6 @@ pub(super) fn read(from: &mut impl Read, settings: u64, key: Option<&Key>) -> Re
     let mut left = bytes;
     let file = filled(|file| {
         let mut piece = vec![0; PIECE];
-        // One more than there may be: what follows is damage, too.
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
             let count = from.read(&mut piece[..most])?;
