@@ -12,6 +12,7 @@ default:
 
 # Show it at work: a throw-away API server, and what `incluster` prints of it
 demo: setup
+    @echo "building what the demo needs: about ten minutes, once"
     @cargo build --quiet {{release}} -p incluster-cli -p incluster-testbed
     @target/release/demo target/release/incluster
 
@@ -110,6 +111,10 @@ test-wasmtime-cli: setup-clang
 test-languages: setup
     tests/languages/run.sh
 
+# The same, with those in Go, whose tools are compiled first
+test-languages-go: setup
+    tests/languages/run.sh go
+
 # COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N begins elsewhere
 schedules COUNT="1000000": setup
     SCHEDULES={{COUNT}} cargo test {{release}} -p incluster-client --lib schedules -- --nocapture
@@ -195,7 +200,7 @@ test-waiting: setup-clang
     cargo test {{release}} --workspace --test it -- --ignored a_connection_that_goes_silent
 
 # What is slow and seldom fails: before a release
-release-check: gateway-page test-waiting loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
+release-check: gateway-page test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
 ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli test-languages

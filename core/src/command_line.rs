@@ -21,7 +21,8 @@ Options of pods:
       --limit N              At most N pods, 1 or more; a note says how many were left out
       --chunk-size N         Ask for N pods at a time [default: 500]
   -o, --output FORMAT        table, wide, json, yaml or name [default: table]
-  -w, --watch                Then go on with the pods that change, until interrupted; for table, wide and name
+  -w, --watch                Then go on with the pods that change, until interrupted, or until the server is away for longer than
+                             --timeout; for table, wide and name
       --attempts N           Send a request at most N times while the server is busy or away [default: as there is time]
       --timeout SECONDS      Give up a request, with all its attempts, after so long [default: 90]
 

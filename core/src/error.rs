@@ -85,17 +85,17 @@ impl ConfigError {
                 "check that this runs in a pod, and that the host passes KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT on"
             }
             ConfigError::FileUnreadable { .. } => {
-                "check the file's owner and mode, and the pod's runAsUser and fsGroup: a group of its own lets a pod that is not root read its token"
+                "check the file's owner and mode, and the pod's runAsUser: where a pod does not run as root, fsGroup lets it read its token"
             }
-            ConfigError::FileMissing(_)
-            | ConfigError::FileEmpty(_)
+            ConfigError::FileEmpty(_)
             | ConfigError::FileNotText(_)
             | ConfigError::FileTooLarge(_)
             | ConfigError::InvalidToken(_)
             | ConfigError::NoCertificate(_)
-            | ConfigError::InvalidNamespace(_)
-            | ConfigError::TokenExpired { .. }
-            | ConfigError::Other(_) => {
+            | ConfigError::InvalidNamespace(_) => {
+                "check what writes the file: ca.crt is PEM text without a byte order mark, token is the bare token, and namespace is one name"
+            }
+            ConfigError::FileMissing(_) | ConfigError::TokenExpired { .. } | ConfigError::Other(_) => {
                 "check that the pod mounts its service account (automountServiceAccountToken), and that the host preopens its folder"
             }
         }
@@ -146,7 +146,7 @@ impl Transport {
     fn check(self) -> &'static str {
         match self {
             Transport::Certificate => {
-                "check that ca.crt is this cluster's and has not expired, and that the server's certificate names this address"
+                "check that ca.crt is this cluster's and has not expired, that the server's certificate names this address, and this machine's clock"
             }
             Transport::Tls | Transport::HttpProtocol => "check that the API server, and not something else, listens there",
             Transport::Redirected => "check what is between here and the API server: it never redirects",
@@ -288,5 +288,12 @@ mod tests {
     fn what_was_tried_again_says_how_often_and_how_long() {
         assert_eq!(tried(6, 3270).to_string(), "; tried 6 times in 3.2 s");
         assert_eq!(tried(1, 3270).to_string(), "");
+    }
+
+    /// The kubelet keeps the token of an account that was deleted: nothing in the pod tells.
+    #[test]
+    fn an_account_that_was_made_anew_is_named_as_a_cause_of_401() {
+        let check = Problem::Api { code: 401, reason: Some("Unauthorized"), message: "Unauthorized" }.check();
+        assert!(check.contains("if it was deleted and made anew, delete the pod"), "{check}");
     }
 }

@@ -22,11 +22,13 @@ mod records;
 pub mod request_info;
 pub mod secrets;
 pub mod server;
+pub mod set_back;
 pub mod text;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod token;
 pub mod warning;
+pub mod watching;
 
 pub use error::ConfigError;
 pub use namespace::{Namespace, Namespaces};

@@ -52,7 +52,7 @@ fn can_go_on(event: &Event<Pod>) {
         Event::Object { object, resource_version, .. } => {
             assert!(!resource_version.is_empty() && object.metadata.resource_version == *resource_version);
         }
-        Event::Bookmark { resource_version, .. } => assert!(!resource_version.is_empty()),
+        Event::Bookmark { resource_version, .. } | Event::Unreadable { resource_version, .. } => assert!(!resource_version.is_empty()),
         Event::Cut => panic!("only a client cuts"),
     }
 }

@@ -66,7 +66,7 @@ pub fn guard(data: &[u8]) {
 pub fn frames(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0xff);
     let (cuts, sent) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let (mut whole, mut cut) = (Frames::new(FakeRelativeClock::default()), Frames::new(FakeRelativeClock::default()));
+    let (mut whole, mut cut) = (Frames::new(FakeRelativeClock::default(), Arc::default()), Frames::new(FakeRelativeClock::default(), Arc::default()));
     let mut cuts = cuts.iter().cycle();
     // Again and again: it takes more than an input has to be a flood.
     for _ in 0..50 {

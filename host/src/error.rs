@@ -111,7 +111,8 @@ impl fmt::Display for Error {
                 let problem = Problem::from(error);
                 write!(f, "{problem}{}; {}", tried(*attempts, *elapsed), problem.check())
             }
-            Error::Environment(error) => write!(f, "not in a pod: {error}"),
+            Error::Environment(error @ ConfigError::EnvironmentMissing(_)) => write!(f, "not in a pod: {error}"),
+            Error::Environment(error) => write!(f, "cannot tell where the API server is: {error}; {}", error.check()),
             Error::Server(error) => error.fmt(f),
             Error::ServiceAccount { path, source } => {
                 write!(f, "failed to open the service account's folder `{}`: {source:#}", path.display())

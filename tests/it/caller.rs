@@ -32,7 +32,8 @@ impl Caller {
         let limits = RequestLimits {
             connect: PHASE,
             handshake: PHASE,
-            first_byte: PHASE,
+            // A head may come a byte at a time.
+            first_byte: 3 * PHASE,
             between_bytes: PHASE,
             watch_pause: PHASE,
             ..RequestLimits::default()

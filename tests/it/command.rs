@@ -183,7 +183,10 @@ async fn outside_a_pod() {
     assert_eq!((version.status, &*version.stdout), (0, "incluster 0.1.0\n"));
     let output = incluster(&["pods"]).await;
     assert_eq!(output.status, 1);
-    assert_eq!(output.stderr, "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_HOST is not set\n");
+    assert_eq!(
+        output.stderr,
+        "incluster: not in a pod: the environment variable KUBERNETES_SERVICE_HOST is not set; elsewhere, give --server and --service-account-dir\n"
+    );
     let output = incluster(&["--server", "http://127.0.0.1", "pods"]).await;
     assert_eq!((output.status, output.stderr.contains("is not the address of an API server")), (2, true));
 }
@@ -203,7 +206,7 @@ async fn the_environment_names_the_server() {
     command.env("KUBERNETES_SERVICE_PORT", "tcp://10.0.0.1:443");
     assert_eq!(
         Output::of(&mut command).await.stderr,
-        "incluster: not in a pod: KUBERNETES_SERVICE_PORT is \"tcp://10.0.0.1:443\", which is not a port\n"
+        "incluster: cannot tell where the API server is: KUBERNETES_SERVICE_PORT is \"tcp://10.0.0.1:443\", which is not a port; check that this runs in a pod, and that the host passes KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT on\n"
     );
 }
 

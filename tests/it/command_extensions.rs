@@ -38,6 +38,9 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (vec!["run", "--refuse", "wasi:sockets", &at("sockets.wasm")], 1, "wasi:sockets/"),
         (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
         (vec!["run", &at("none.wasm")], 1, "failed to read"),
+        // They were decided when it was compiled.
+        (vec!["run", "--precompiled", "--refuse", "wasi:http", &at("program.wasm")], 2, "--precompiled goes without"),
+        (vec!["run", "--debug", "--precompiled", &at("program.wasm")], 2, "--precompiled goes without"),
         (vec!["run", "--policy", &at("bad.yaml"), &at("program.wasm")], 2, "rules[0] names no verb"),
         (vec!["run", "--policy", &at("unknown.yaml"), &at("program.wasm")], 2, "unknown field `rulez`"),
         (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),

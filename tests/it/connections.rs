@@ -136,6 +136,48 @@ async fn a_connection_whose_answer_is_late_is_left() {
     assert_eq!(testbed.server.connections(), 4);
 }
 
+/// Over HTTP/1.1 there are no pings: a connection that was used before, and says nothing now, may have gone silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_of_http_1_that_went_silent_costs_half_of_the_patience() {
+    let store = PodStore::recorded();
+    let testbed = speaking(Protocol::Http1, store.handler()).await;
+    let limits = RequestLimits { first_byte: Duration::from_secs(2), ..RequestLimits::DEFAULT };
+    // Each call has one attempt.
+    let tenant = tenant(&testbed).with_limits(limits).unwrap();
+    assert_eq!(answer_to(&tenant).await, 7);
+    testbed.server.freeze();
+    assert_eq!((answer_to(&tenant).await, testbed.server.connections()), (7, 2));
+    assert_eq!((answer_to(&tenant).await, testbed.server.connections()), (7, 2));
+}
+
+/// Calls that are dropped leave their handshakes behind: so many, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_so_many_connections_and_no_more() {
+    const MOST: usize = 128;
+    let (store, faults) = (PodStore::recorded(), Faults::default());
+    faults.speak(Protocol::Http1);
+    let testbed = Testbed::disturbed(&faults, store.handler()).await;
+    let limits = RequestLimits { handshake: Duration::from_secs(600), ..RequestLimits::DEFAULT };
+    let briefly = RetryPolicy { attempts: Some(1), deadline: 500 };
+    let tenant = tenant(&testbed).with_limits(limits).unwrap();
+    assert_eq!(answer_to(&tenant).await, 7);
+    faults.commit(Fault::Silent, usize::MAX);
+    // The one that there is would be used.
+    testbed.server.hang_up();
+    testbed.server.until_open_connections(0).await;
+    let before = testbed.server.connections();
+    for count in 1..=MOST {
+        tokio::select! {
+            answer = tenant.list_namespaced_pods("shop", &ListOptions::ALL) => panic!("{answer:?}"),
+            () = testbed.server.until_connections(before + count) => {}
+        }
+    }
+    let error =
+        answer(tenant.with_retry_policy(briefly).list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap_err().error;
+    assert!(matches!(error, Error::Transport(TransportError::Timeout(_))), "{error:?}");
+    assert_eq!(testbed.server.connections(), before + MOST);
+}
+
 /// RFC 9113, section 6.8: what is above the last stream was not processed, whatever the code.
 #[tokio::test]
 async fn a_server_that_goes_away_is_asked_again_whatever_it_says() {

@@ -23,6 +23,18 @@ async fn http_2_stream_reset_in_the_body() {
     passes_for(&LISTS, Fault::StreamReset, lost).await;
 }
 
+/// An answer that is cut is not taken for one that has ended, however gently it is cut.
+#[tokio::test]
+async fn http_2_answers_that_end_before_their_end() {
+    let head = frame(1, 4, 1, b"\x88\x0f\x10\x10application/json");
+    let half = frame(0, 0, 1, br#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":["#);
+    let reset = frame(3, 0, 1, &[0, 0, 0, 0]);
+    let goes_away = frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0]);
+    for end in [reset, goes_away] {
+        passes_for(&LISTS, Fault::Frames([&head[..], &half, &end].concat(), Vec::new()), lost).await;
+    }
+}
+
 /// A request does not wait for SETTINGS that do not come.
 #[tokio::test]
 async fn a_server_of_http_2_that_says_nothing() {

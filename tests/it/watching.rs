@@ -258,3 +258,69 @@ async fn any_state_is_begun_anew_when_it_breaks_off() {
             && requests.iter().all(|request| request.query("resourceVersion").is_none_or(|version| version.is_empty()))
     );
 }
+
+/// Each watch of a tenant's is a new client, which would expire as the one before.
+#[tokio::test]
+async fn a_server_that_does_not_end_the_initial_objects_is_listed_by_the_tenants_next_watch() {
+    let store = PodStore::with_pods(3);
+    store.end_initial_events(false);
+    let testbed = Testbed::serving(store.handler()).await;
+    let tenant = patient(&testbed);
+    let path = "/api/v1/namespaces/shop/pods";
+    let mut first = tenant.watch_json(path, &WatchOptions::ALL).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(kubernetes(first.next().await).unwrap(), Some(JsonEvent::Changed(_))));
+    }
+    let Err(Error::Expired(Expired { message, .. })) = kubernetes(first.next().await) else { panic!() };
+    assert!(message.contains("sendInitialEvents"), "{message}");
+    for tenant in [tenant.clone(), tenant] {
+        let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
+        let mut events = Vec::new();
+        for _ in 0..4 {
+            events.push(short(&next(&mut watch).await));
+        }
+        assert_eq!(events.last().unwrap(), "synced", "{events:?}");
+        store.add("new");
+        assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
+        store.delete("new");
+    }
+    let requests = testbed.server.requests();
+    assert_eq!(requests.iter().filter(|request| request.query("sendInitialEvents").is_some()).count(), 1);
+    // Another identity has a server of its own, as far as this one knows.
+    assert!(matches!(next(&mut watch(&testbed, None).await).await, PodEvent::Changed(_)));
+}
+
+/// One pod hides nothing that comes after it, by which encoding ever.
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_told_and_passed_by() {
+    let event = |kind: &str, name: &str, version: u32, created: &str| {
+        format!(
+            r#"{{"type":"{kind}","object":{{"kind":"Pod","metadata":{{"name":"{name}","resourceVersion":"{version}","creationTimestamp":"{created}"}}}}}}"#
+        )
+    };
+    let events = [
+        event("ADDED", "web-0", 5, "2025-08-23T12:02:32Z"),
+        event("MODIFIED", "web-1", 6, "2025-08-2312:02:32Z"),
+        event("ADDED", "web-2", 7, "2025-08-23T12:02:32Z"),
+    ];
+    let body = events.join("\n") + "\n";
+    let testbed = Testbed::serving(move |_| Answer::new(200, body.clone()).header("content-type", "application/json")).await;
+    let mut watch = watch(&testbed, Some("1".into())).await;
+    assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added web-0");
+    let error = kubernetes(watch.next().await).unwrap_err();
+    assert!(matches!(&error, Error::MalformedResponse(message) if message.contains("\"web-1\"")), "{error:?}");
+    assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added web-2");
+    assert_eq!(testbed.server.requests().len(), 1);
+}
+
+/// It may be behind for a moment; or it was restored from an older backup.
+#[tokio::test]
+async fn a_server_that_is_behind_twice_has_forgotten() {
+    const TOO_LARGE: &str = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":504,"reason":"Timeout","message":"Too large resource version: 1200, current: 1000","details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}}"#;
+    let testbed =
+        Testbed::serving(move |_| Answer::new(200, format!("{TOO_LARGE}\n")).header("content-type", "application/json")).await;
+    let mut watch = watch(&testbed, Some("1200".into())).await;
+    let error = kubernetes(watch.next().await).unwrap_err();
+    assert!(matches!(&error, Error::Expired(expired) if expired.message.contains("1200")), "{error:?}");
+    assert_eq!(testbed.server.requests().len(), 2);
+}

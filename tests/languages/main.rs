@@ -1,4 +1,4 @@
-//! The programs of `examples/extensions`, each as `incluster run` runs it: fresh and from the cache. `run.sh` builds them.
+//! The programs of `examples/extensions`, each as `incluster run` runs it: fresh and from the cache; and the host of `examples/hosts`. `run.sh` builds them.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
@@ -111,4 +111,67 @@ async fn javascript() {
 #[tokio::test]
 async fn python() {
     speaks("python").await;
+}
+
+#[tokio::test]
+#[ignore = "its tools take minutes to build: `./justw test-languages-go`"]
+async fn go() {
+    speaks("go").await;
+}
+
+/// The component in a host of another language: `examples/hosts/node`.
+struct Node<'a> {
+    testbed: &'a Testbed,
+    /// What it trusts.
+    ca: PathBuf,
+}
+
+impl Node<'_> {
+    async fn prints(&self, args: &[&str]) -> Ran {
+        let address = self.testbed.server.address();
+        let mut node = Command::new("node");
+        node.current_dir(PathBuf::from(std::env::var_os("LANGUAGES").unwrap()).join("sources/hosts/node"));
+        node.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null()).kill_on_drop(true);
+        node.env("KUBERNETES_SERVICE_HOST", address.ip().to_string()).env("KUBERNETES_SERVICE_PORT", address.port().to_string());
+        // As its README has it.
+        node.env("SSL_CERT_FILE", &self.ca).env("SSL_CERT_DIR", "/nowhere").args(["--use-openssl-ca", "main.js"]).args(args);
+        let output =
+            timeout(PATIENCE, node.arg("shop").arg(self.testbed.volume.path()).output()).await.expect("it ends").unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ran = Ran { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        let secret = TOKEN.rsplit('.').next().unwrap();
+        assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret));
+        ran
+    }
+}
+
+#[tokio::test]
+async fn a_host_in_node_lists_pages_and_watches() {
+    let store = PodStore::with_pods(7);
+    let testbed = Testbed::serving(answer(&store)).await;
+    let node = Node { testbed: &testbed, ca: testbed.volume.path().join("ca.crt") };
+    let listed = node.prints(&["list"]).await;
+    assert_eq!((listed.status, &*listed.stderr, listed.stdout.lines().count()), (0, "", 7));
+    testbed.server.take_requests();
+    let pages = node.prints(&["pages"]).await;
+    let sizes: Vec<_> = pages.stdout.lines().map(|page| page.split(' ').count()).collect();
+    assert_eq!((sizes, testbed.server.requests().len()), (vec![3, 3, 1], 3), "{}", pages.stderr);
+    // It reads the token as the kubelet changes it.
+    let (watched, ()) = tokio::join!(node.prints(&["watch"]), async {
+        store.until_open_watches(1).await;
+        store.accept_token("another-token");
+        testbed.volume.set("token", b"another-token");
+        store.drop_watches();
+        store.add("last");
+    });
+    assert_eq!((watched.status, watched.stdout.lines().last()), (0, Some("added last")), "{}", watched.stderr);
+    assert_eq!(watched.stdout.lines().count(), 8);
+
+    // Another CA, and a folder without a token.
+    let strangers = Testbed::start().await;
+    let untrusted = Node { testbed: &testbed, ca: strangers.volume.path().join("ca.crt") }.prints(&["list"]).await;
+    assert!(untrusted.status == 1 && untrusted.stderr.contains("certificate"), "{}", untrusted.stderr);
+    testbed.volume.remove("token");
+    let missing = node.prints(&["list"]).await;
+    assert!(missing.status == 1 && missing.stderr.contains("file-missing"), "{}", missing.stderr);
 }

@@ -1,32 +1,64 @@
 #!/usr/bin/env bash
-# Builds the extensions of examples/extensions by each language's own toolchain, in target/languages, and runs main.rs beside this file and the
-# gateway's test `languages` with them.
+# Builds the extensions of examples/extensions, and the host of examples/hosts, by each language's own toolchain, in target/languages, and runs main.rs
+# beside this file and the gateway's test `languages` with them. `run.sh go` has those in Go, too, whose tools are compiled first, for minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LANGUAGES=$PWD/target/languages
-mkdir -p "$LANGUAGES/sources"
+sources=$LANGUAGES/sources
+mkdir -p "$sources"
 # Over what is there: toolchains that were fetched stay.
-cp -r examples/extensions/. "$LANGUAGES/sources/"
-deps=$LANGUAGES/sources/wit/deps
+cp -r examples/extensions examples/hosts "$sources/"
+deps=$sources/extensions/wit/deps
 mkdir -p "$deps/incluster-kubernetes" "$deps/example-gateway"
 cp wit/*.wit "$deps/incluster-kubernetes/"
 cp examples/gateway/wit/gateway.wit "$deps/example-gateway/"
 
 javascript() {
-  cd "$LANGUAGES/sources/javascript"
+  cd "$sources/extensions/javascript"
   npm install --no-audit --no-fund --silent
   npm run --silent build
   for world in lister picker; do mv "$world.wasm" "$LANGUAGES/javascript-$world.wasm"; done
 }
+node_host() {
+  cd "$sources/hosts/node"
+  cp "$LANGUAGES/../guests/incluster-plugin.wasm" .
+  npm install --no-audit --no-fund --silent
+  npm run --silent build
+}
 python() {
-  cd "$LANGUAGES/sources/python"
+  cd "$sources/extensions/python"
   [ -x .venv/bin/componentize-py ] || { python3 -m venv .venv && .venv/bin/pip install --quiet --requirement requirements.txt; }
   for world in lister picker; do
     .venv/bin/componentize-py --quiet --wit-path ../wit --world "$world" componentize "$world" --output "$LANGUAGES/python-$world.wasm"
   done
 }
+go_() {
+  cd "$sources/extensions/go"
+  local tools=$LANGUAGES/tools
+  tool() { [ -x "$tools/bin/$1" ] || cargo install --quiet --locked --root "$tools" "$@"; }
+  tool wit-bindgen --version 0.63.0 --no-default-features --features go wit-bindgen-cli
+  tool wasm-tools --version 1.253.0 --no-default-features --features component wasm-tools
+  # Two crates carry what is no Rust: the Go package that the bindings use, and the adapter.
+  mkdir -p "$tools/crates/src"
+  printf '%s\n' '[package]' 'name = "files"' 'version = "0.0.0"' '[workspace]' '[dependencies]' 'wit-bindgen-go = "=0.63.0"' \
+    'wasi-preview1-component-adapter-provider = "=48.0.1"' >"$tools/crates/Cargo.toml"
+  touch "$tools/crates/src/lib.rs"
+  (cd "$tools/crates" && cargo vendor --quiet >/dev/null)
+  local crates=$tools/crates/vendor
+  PATH=$tools/bin:$PATH GO_PACKAGE=$crates/wit-bindgen-go/src/pkg \
+    ADAPTER=$crates/wasi-preview1-component-adapter-provider/artefacts/wasi_snapshot_preview1.reactor.wasm ./build.sh
+  for world in lister picker; do mv "$world.wasm" "$LANGUAGES/go-$world.wasm"; done
+}
 (javascript)
 (python)
+# The host's component is what the tests' build makes.
+cargo test --release --locked --workspace --test languages --no-run
+(node_host)
+ignored=()
+if [ "${1:-}" = go ]; then
+  (go_)
+  ignored=(--include-ignored)
+fi
 
 # With the features of all of the workspace, as `just test` builds it: wasmtime is not compiled again.
-cargo test --release --locked --workspace --test languages
+cargo test --release --locked --workspace --test languages -- "${ignored[@]}"

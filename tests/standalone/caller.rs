@@ -43,6 +43,7 @@ struct Sandbox {
     table: ResourceTable,
     clock: Clock,
     addresses: vec::IntoIter<IpAddr>,
+    all: Vec<IpAddr>,
 }
 
 /// A sandbox, and the configuration that was loaded in it.
@@ -106,6 +107,7 @@ impl Caller {
             table: ResourceTable::new(),
             clock: Clock::new(),
             addresses: self.addresses.clone().into_iter(),
+            all: self.addresses.clone(),
         };
         let mut store = Store::new(&ENGINE, sandbox);
         let mut linker = Linker::new(&ENGINE);
@@ -117,7 +119,12 @@ impl Caller {
             let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.12").unwrap();
             lookup
                 .func_wrap(next, |mut store: StoreContextMut<'_, Sandbox>, (_,): (Resource<ResolveAddressStream>,)| {
-                    let address = store.data_mut().addresses.next().map(IpAddress::from);
+                    let Sandbox { addresses, all, .. } = store.data_mut();
+                    let address = addresses.next().map(IpAddress::from);
+                    if address.is_none() {
+                        // The next look-up begins anew.
+                        *addresses = all.clone().into_iter();
+                    }
                     Ok((Ok::<_, ErrorCode>(address),))
                 })
                 .unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use testbed::{Ca, Fault, PodStore, Protocol, Request, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 fn once(testbed: &Testbed) -> Caller {
     Caller::at(&testbed.server.url(), testbed)
@@ -199,4 +199,30 @@ async fn a_watch_that_goes_silent_is_noticed_when_two_bookmarks_are_missing() {
         .await;
     first.await.unwrap();
     assert_eq!((bookmarks, testbed.server.connections()), (3, 2));
+}
+
+/// A load balancer whose servers have gone accepts connections, and says nothing in the handshake: the next attempt is another address's.
+#[tokio::test]
+async fn an_address_without_a_handshake_is_tried_after_the_others() {
+    let ca = Ca::new("kubernetes-ca");
+    let server = Server::start(ca.identity(&["localhost"]), Protocol::Any, testbed::PodApi::answer).await;
+    let volume = Volume::new(TOKEN, &ca.pem(), "shop");
+    let port = server.address().port();
+    let deaf = TcpListener::bind((IpAddr::from([127, 0, 0, 2]), port)).await.unwrap();
+    let addresses = [2, 1].map(|last| IpAddr::from([127, 0, 0, last]));
+    let twice = RetryPolicy { attempts: Some(2), ..RetryPolicy::DEFAULT };
+    let caller = Caller::new(&format!("https://localhost:{port}"), volume.path(), twice);
+    let mut loaded = caller.resolving_to(addresses.to_vec()).load().await;
+    assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+    drop(deaf);
+}
+
+/// Over HTTP/1.1 there are no pings: a connection that was used before, and says nothing now, may have gone silent.
+#[tokio::test]
+async fn a_connection_that_went_silent_is_left_for_a_new_one() {
+    let testbed = Testbed::start().await;
+    let mut loaded = once(&testbed).load().await;
+    assert_eq!(loaded.outcome(Call::List).await, Ok(7));
+    testbed.server.freeze();
+    assert_eq!((loaded.outcome(Call::List).await, testbed.server.connections()), (Ok(7), 2));
 }

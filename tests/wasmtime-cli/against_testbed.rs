@@ -45,6 +45,17 @@ async fn every_output_is_the_binarys() {
     }
 }
 
+/// What the binary has from its host, the guest reads from its own connection.
+#[tokio::test]
+async fn warnings_of_the_servers_are_printed_once() {
+    let store = PodStore::with_pods(9);
+    let testbed =
+        Testbed::serving(move |request| store.answer(request).header("warning", r#"299 - "v1 is old", 299 - "x""#)).await;
+    let output = run(&testbed, &["pods", "-o", "name", "--chunk-size", "3"]).await;
+    assert_eq!((output.status, &*output.stderr), (0, "Warning: v1 is old\nWarning: x\n"));
+    assert_eq!(output.stdout.lines().count(), 9);
+}
+
 #[tokio::test]
 async fn a_watch_prints_changes_as_they_happen() {
     let store = PodStore::with_pods(3);

@@ -18,7 +18,6 @@ pub fn of_http(error: &hyper::Error) -> Failure {
     if let Some(alert) = io.and_then(of_alert) {
         return alert;
     }
-    let reset = |e: &io::Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
     if is_torn(error) {
         return Failure::new(Code::ConnectionLost, "closed by the server");
     }
@@ -26,9 +25,22 @@ pub fn of_http(error: &hyper::Error) -> Failure {
         return Failure::new(Code::HeadTooLarge, "");
     }
     match io {
-        Some(io) if reset(io) => Failure::new(Code::ConnectionLost, io.to_string()),
+        Some(io) if is_lost(io) => Failure::new(Code::ConnectionLost, io.to_string()),
         _ => Failure::new(Code::HttpProtocol, innermost(error)),
     }
+}
+
+/// Whether it is the connection that failed, and not what came by it: whatever the operating system says, or that it ended.
+fn is_lost(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
+        || matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::TimedOut
+        )
 }
 
 /// Whether the connection ended before the answer was complete, or before there was room on it for the request. hyper reports the latter as a mistake
@@ -90,12 +102,8 @@ pub fn of_tls(error: &io::Error, server: &dyn Display) -> Failure {
             Failure::new(Code::Certificate, format!("the certificate that {server} presents {}", of_certificate(why)))
         }
         Some(tls) => Failure::new(Code::Tls, tls.to_string()),
-        None => match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                Failure::new(Code::ConnectionLost, "during the TLS handshake")
-            }
-            _ => Failure::new(Code::Tls, error.to_string()),
-        },
+        None if is_lost(error) => Failure::new(Code::ConnectionLost, "during the TLS handshake"),
+        None => Failure::new(Code::Tls, error.to_string()),
     }
 }
 
@@ -193,6 +201,18 @@ mod tests {
         says(AlertDescription::InternalError, "the server ended it");
         assert_eq!(of_alert(&io::Error::from(ErrorKind::ConnectionReset)), None);
         assert_eq!(of_alert(&io::Error::new(ErrorKind::InvalidData, rustls::Error::DecryptError)), None);
+    }
+
+    /// A firewall that forgets a connection, a network that goes away, a plug-in of the cluster's network that ends its sockets.
+    #[test]
+    fn whatever_the_operating_system_says_of_a_connection_is_that_it_is_lost() {
+        // ETIMEDOUT, ECONNABORTED, EHOSTUNREACH, ENETDOWN, EPIPE, EIO, on Linux.
+        let errors = [110, 103, 113, 100, 32, 5].map(io::Error::from_raw_os_error);
+        for error in errors.into_iter().chain([ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].map(io::Error::from)) {
+            assert!(is_lost(&error), "{error}");
+            assert_eq!(of_tls(&error, &"https://10.0.0.1:443").code, Code::ConnectionLost, "{error}");
+        }
+        assert!(!is_lost(&io::Error::new(ErrorKind::InvalidData, "garbage")));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod support;
+#[path = "support/watches.rs"]
+mod watches;
 
 use bytes::Bytes;
 use gateway::Gateway;
@@ -268,20 +270,6 @@ async fn an_extension_is_loaded_when_the_compiler_is_there_again() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_gateway"), &program).unwrap();
     gateway.reload().await.unwrap();
     assert_eq!(browser.get(&url).await.0, 200);
-}
-
-#[tokio::test]
-async fn what_was_known_serves_while_the_api_server_is_gone() {
-    let mut cluster = Cluster::start().await;
-    cluster.add("a").await;
-    let (_gateway, browser, url) = start(&cluster.write("gone", &cluster.route("gone", "extension: sticky.wasm"))).await;
-    assert_eq!(browser.get(&url).await.0, 200);
-    let other = Testbed::start().await;
-    drop(std::mem::replace(&mut cluster.testbed.server, other.server));
-    for _ in 0..5 {
-        let (status, body) = browser.get(&url).await;
-        assert!(status == 200 && body.starts_with("a "), "{body}");
-    }
 }
 
 #[tokio::test]

@@ -56,3 +56,9 @@ async fn javascript() {
 async fn python() {
     picks("python").await;
 }
+
+#[tokio::test]
+#[ignore = "its tools take minutes to build: `./justw test-languages-go`"]
+async fn go() {
+    picks("go").await;
+}

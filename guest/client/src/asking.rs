@@ -191,7 +191,8 @@ impl Asking {
             return self.give_up(now, Error::Expired(expired));
         }
         let elapsed = now.instant.saturating_duration_since(self.begun);
-        let is_between_certificates = self.settings.is_between_certificates(&error);
+        // A watch has no deadline, and waits in its own way.
+        let is_between_certificates = self.settings.is_between_certificates(&error) && !self.request.is_watch;
         match retry::worth_it(&error).or(is_between_certificates.then_some(Duration::ZERO)) {
             Some(asked) if self.policy.attempts.is_none_or(|most| self.attempts < most) => {
                 let wait = asked + retry::backoff(self.attempts, random);

@@ -2,6 +2,7 @@
 
 use crate::asking::{Answer, Asking, Settings};
 use crate::decode::{Encoding, Event as Decoded, Frames, malformed};
+use crate::end::End;
 use crate::machine::{Do, Event, Machine, Phase, Todo, after, out_of_turn};
 use crate::redact::redact;
 use crate::request::Request;
@@ -10,12 +11,10 @@ use crate::retry;
 use crate::trouble::{Bookmarks, Ended, GRACE, Trouble};
 use crate::types::{ChangeKind, Error, Expired, Failure};
 use incluster_core::credentials::Now;
+use incluster_core::watching;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::vec;
-
-/// The longest wait for a server whose certificate is not trusted any more.
-const BETWEEN_CERTIFICATES: Duration = Duration::from_secs(30);
 
 /// What happened.
 #[derive(Debug, PartialEq)]
@@ -59,6 +58,12 @@ enum Position {
     Ended,
 }
 
+impl Position {
+    fn version(&self) -> Option<&str> {
+        if let Position::After(version) = self { Some(version) } else { None }
+    }
+}
+
 enum Connection<B> {
     /// There is none.
     None,
@@ -79,13 +84,6 @@ struct Stream<B> {
     fruitful: bool,
 }
 
-enum End {
-    Never,
-    /// So long after the first use.
-    In(Duration),
-    At(Instant),
-}
-
 impl<B, T> Changes<B, T> {
     /// A watch from a resource version; without one, from the objects that there are. For as many seconds, or for ever.
     pub fn new(
@@ -104,7 +102,7 @@ impl<B, T> Changes<B, T> {
             arrived: Vec::new().into_iter(),
             trouble: Trouble::default(),
             bookmarks: Bookmarks::default(),
-            end: seconds.map_or(End::Never, |seconds| End::In(Duration::from_secs(seconds.into()))),
+            end: End::after(seconds),
         }
     }
 
@@ -115,7 +113,7 @@ impl<B, T> Changes<B, T> {
 
     /// Whether its time is over.
     pub fn is_over(&self, now: Now) -> bool {
-        self.left(now).is_some_and(|left| left.is_zero())
+        self.end.left(now.instant).is_some_and(|left| left.is_zero())
     }
 
     /// Ends the watch: there is nothing from which to go on.
@@ -178,11 +176,19 @@ impl<B, T> Changes<B, T> {
     /// Hands out what has arrived, and else sees to it that something does.
     fn go_on(&mut self, now: Now, random: u64) -> Step<B, T> {
         loop {
-            if let Some(arrived) = self.arrived.next() {
-                if let Ok(Decoded::Bookmark { initial_events_end: false, .. }) = &arrived
-                    && matches!(self.position, Position::Initial { .. })
+            if let Some(mut arrived) = self.arrived.next() {
+                if let Ok(event) = &arrived
+                    && self.shows_no_end(now, event)
                 {
                     return Do::HandOut(Err(self.without_end()));
+                }
+                if let Ok(Decoded::Unreadable { error, resource_version }) = arrived {
+                    if let Position::After(version) = &mut self.position {
+                        *version = resource_version;
+                        self.fruitful();
+                        return Do::HandOut(Err(error.into()));
+                    }
+                    arrived = Err(error);
                 }
                 match arrived.and_then(|event| self.take(now, event)) {
                     Ok(Some(change)) => return Do::HandOut(Ok(Some(change))),
@@ -206,6 +212,8 @@ impl<B, T> Changes<B, T> {
                     Err(error) => {
                         self.disconnect();
                         self.cut();
+                        let wait = self.trouble.unreadable(random);
+                        self.wait(now, wait);
                         return Do::HandOut(Err(error.into()));
                     }
                 }
@@ -225,10 +233,7 @@ impl<B, T> Changes<B, T> {
                     }
                 }
                 Connection::Open(stream) => {
-                    let end = match self.end {
-                        End::At(end) => Some(after(end, GRACE)),
-                        End::Never | End::In(_) => None,
-                    };
+                    let end = self.end.at().map(|end| after(end, GRACE));
                     let limits = &self.settings.limits;
                     let pause = match self.position {
                         // They come as a list does.
@@ -250,20 +255,8 @@ impl<B, T> Changes<B, T> {
     }
 
     fn request(&self, now: Now) -> Request {
-        let from = match &self.position {
-            Position::After(version) => Some(version.as_str()),
-            Position::Initial { .. } | Position::Ended => None,
-        };
-        let seconds = self.left(now).map(|left| u32::try_from(retry::whole_seconds(left)).unwrap_or(u32::MAX));
-        (self.request)(from, seconds)
-    }
-
-    /// How long to go on; `None` is for ever.
-    fn left(&self, now: Now) -> Option<Duration> {
-        match self.end {
-            End::At(end) => Some(end.saturating_duration_since(now.instant)),
-            End::Never | End::In(_) => None,
-        }
+        let seconds = self.end.left(now.instant).map(|left| u32::try_from(retry::whole_seconds(left)).unwrap_or(u32::MAX));
+        (self.request)(self.position.version(), seconds)
     }
 
     /// Asks for a connection. `None` when there is one, or when the server has said why there is none.
@@ -275,13 +268,15 @@ impl<B, T> Changes<B, T> {
             }
             Do::HandOut(Ok(Answer { encoding, body })) => {
                 self.bookmarks.connected();
+                self.trouble.trusted();
                 let (body, frames) = (Some(body), Frames::new(encoding));
                 let stream = Stream { body, phase: None, encoding, frames, begun: now.instant, fruitful: false };
                 self.connection = Connection::Open(stream);
             }
             Do::HandOut(Err(failure)) if matches!(failure.error, Error::Expired(_)) => self.arrive(Err(failure.error)),
             Do::HandOut(Err(failure)) if self.settings.is_between_certificates(&failure.error) => {
-                self.wait(now, BETWEEN_CERTIFICATES / 2 + retry::random_up_to(BETWEEN_CERTIFICATES / 2, random));
+                let wait = self.trouble.untrusted(random);
+                self.wait(now, wait);
             }
             Do::HandOut(Err(failure)) => return Some(Do::HandOut(Err(failure))),
         }
@@ -290,18 +285,30 @@ impl<B, T> Changes<B, T> {
 
     /// Asks for no connection before so much time is over, but before the watch is.
     fn wait(&mut self, now: Now, wait: Duration) {
-        self.connection = Connection::Waiting(after(now.instant, self.left(now).map_or(wait, |left| left.min(wait))));
+        self.connection = Connection::Waiting(after(now.instant, self.end.left(now.instant).map_or(wait, |left| left.min(wait))));
     }
 
     /// The server does not say where the objects end that there are: from now on, they are listed.
     fn without_end(&mut self) -> Failure {
         self.settings.lists_first.set(true);
         self.disconnect();
-        let message = "the server does not end the objects that there are (sendInitialEvents): the next watch lists them".into();
+        let message = watching::WITHOUT_END.into();
         match self.position {
             // Nothing has been handed out.
             Position::Initial { begun: false } => malformed(message).into(),
             _ => self.expired(Expired { message, continue_token: None }),
+        }
+    }
+
+    /// Whether this event shows that the server does not end the initial objects.
+    fn shows_no_end(&mut self, now: Now, event: &Decoded<T>) -> bool {
+        if !matches!(self.position, Position::Initial { .. }) {
+            return false;
+        }
+        match event {
+            Decoded::Bookmark { initial_events_end, .. } => !initial_events_end,
+            Decoded::Object { kind: ChangeKind::Added, .. } | Decoded::Unreadable { .. } | Decoded::Cut => false,
+            Decoded::Object { .. } => self.bookmarks.is_end_overdue(now.instant),
         }
     }
 
@@ -325,11 +332,8 @@ impl<B, T> Changes<B, T> {
     /// The connection has ended, perhaps by an error: goes on after the last event.
     fn lost(&mut self, now: Now, random: u64, stream: Stream<B>, error: Option<Error>) -> Result<(), Failure> {
         self.cut();
-        let from = match &self.position {
-            Position::After(version) => Some(version.as_str()),
-            Position::Initial { .. } | Position::Ended => None,
-        };
-        let ended = Ended { lasted: (stream.begun, now.instant), fruitful: stream.fruitful, error, from };
+        let (lasted, from) = ((stream.begun, now.instant), self.position.version());
+        let ended = Ended { lasted, fruitful: stream.fruitful, error, from };
         match self.trouble.ended(ended, self.settings.retry_policy.get(), random) {
             Ok(Duration::ZERO) => {}
             Ok(wait) => self.wait(now, wait),
@@ -359,7 +363,7 @@ impl<B, T> Changes<B, T> {
                 let message = "the connection ended before all objects that there are had come".into();
                 return Err(Error::Expired(Expired { message, continue_token: None }));
             }
-            Decoded::Cut => None,
+            Decoded::Cut | Decoded::Unreadable { .. } => None,
         })
     }
 
@@ -382,9 +386,7 @@ impl<B, T> Machine<B> for Changes<B, T> {
     type Output = Result<Option<Change<T>>, Failure>;
 
     fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output> {
-        if let End::In(time) = self.end {
-            self.end = End::At(after(now.instant, time));
-        }
+        self.end.begin(now.instant);
         match self.take_event(now, random, event) {
             Some(next) => next,
             None => self.go_on(now, random),

@@ -14,7 +14,7 @@ use incluster_core::claims::Claims;
 use incluster_core::credentials::{Credentials, Now};
 use incluster_core::files::{self, mounted};
 use incluster_core::limits::{self, RequestLimits};
-use incluster_core::{ConfigError, Namespace, Server, Token};
+use incluster_core::{ConfigError, Namespace, Server, Token, watching};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,6 +51,7 @@ impl<T: Transport> Client<T> {
         let told = variable(limits::VARIABLE);
         let limits = RequestLimits::from_environment(told.as_deref());
         let settings = Settings::new(RetryPolicy::DEFAULT, limits);
+        settings.lists_first.set(variable(watching::LISTS_FIRST_VARIABLE).is_some());
         let transport = T::to(&server, limits, told.is_some());
         Ok(Client(Rc::new(Inner { server, transport, namespace, credentials, settings })))
     }

@@ -21,6 +21,7 @@ mod changes;
 mod client;
 pub mod decode;
 mod driving;
+mod end;
 pub mod glue;
 pub mod machine;
 mod pager;

@@ -168,6 +168,22 @@ mod tests {
         assert_eq!(failure(&head("text/plain"), b"gone", now), expired("gone", None));
     }
 
+    /// Servers of today say so by a cause, those up to 1.18 by the message alone.
+    #[test]
+    fn a_version_that_is_too_large_is_told_by_its_cause_or_its_message() {
+        let says = |code: u16, message: &str, reason: &str| {
+            let body = format!(
+                r#"{{"kind":"Status","code":{code},"message":"{message}","details":{{"causes":[{{"reason":"{reason}"}}]}}}}"#
+            );
+            let head = Head { status: code, content_type: Some("application/json".into()), ..Head::default() };
+            too_large_version(&failure(&head, body.as_bytes(), SystemTime::UNIX_EPOCH)).is_some()
+        };
+        assert!(says(504, "try later", "ResourceVersionTooLarge") && says(504, "Too large resource version: 2, current: 1", "x"));
+        assert!(
+            !says(504, "try later", "x") && !says(500, "Too large resource version: 2, current: 1", "ResourceVersionTooLarge")
+        );
+    }
+
     fn plain(code: u16, content_type: &str, body: &str) -> Status {
         status(
             &Head { status: code, content_type: Some(content_type.into()), ..Head::default() },

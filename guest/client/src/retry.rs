@@ -12,7 +12,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether the same request may fare better: `Some` with how long the server wants to be left alone, if it says.
 ///
-/// A certificate that is not trusted, a redirect or a refusal will be the same the next time.
+/// A redirect or a refusal will be the same the next time, and so will a certificate that is not trusted, unless the server was trusted before
+/// ([`Settings::is_between_certificates`](crate::asking::Settings::is_between_certificates)).
 pub fn worth_it(error: &Error) -> Option<Duration> {
     Problem::from(error).is_retryable().then(|| match error {
         Error::Api(status) => Duration::from_secs(status.retry_after_seconds.unwrap_or(0).into()),
@@ -23,8 +24,12 @@ pub fn worth_it(error: &Error) -> Option<Duration> {
 /// The wait after so many attempts: exponential, with full jitter from a random number, so that callers that failed
 /// together do not come back together.
 pub fn backoff(attempts: u32, random: u64) -> Duration {
-    let longest = FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_WAIT);
-    random_up_to(longest, random)
+    backoff_up_to(LONGEST_WAIT, attempts, random)
+}
+
+/// The same, where no wait is longer than this.
+pub fn backoff_up_to(longest: Duration, attempts: u32, random: u64) -> Duration {
+    random_up_to(FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(longest), random)
 }
 
 /// A time between nothing and this.

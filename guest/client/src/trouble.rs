@@ -14,8 +14,14 @@ const EMPTY_ENDS: u32 = 5;
 /// How long past the time at which a server should have ended the watch, or sent a bookmark, it is taken for stuck.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// The longest wait for ca.crt to follow the server's certificate.
+const LONGEST_WAIT_FOR_CA: Duration = Duration::from_secs(30);
+
 /// How often servers send bookmarks, at least.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long objects may change among the initial ones before their end comes. A server that sends it does so as soon as it knows of all that came before.
+const CHANGES_WITHOUT_END: Duration = Duration::from_secs(60);
 
 /// The bookmarks of a watch, which tell whether its connection still works.
 #[derive(Debug, Default)]
@@ -24,6 +30,8 @@ pub struct Bookmarks {
     last: Option<Instant>,
     /// The longest time between two.
     interval: Option<Duration>,
+    /// Since when objects have changed before the initial ones ended.
+    changed_since: Option<Instant>,
 }
 
 impl Bookmarks {
@@ -39,9 +47,15 @@ impl Bookmarks {
         }
     }
 
-    /// How long a connection may be silent: until two bookmarks are missing. `None` while nobody knows how often the server sends them.
+    /// An object has changed before the initial ones ended. Returns whether the bookmark that ends them should have come.
+    pub fn is_end_overdue(&mut self, now: Instant) -> bool {
+        now >= after(*self.changed_since.get_or_insert(now), CHANGES_WITHOUT_END)
+    }
+
+    /// How long a connection may be silent: until two bookmarks are missing. `None` while nobody knows whether the server sends them.
     pub fn longest_pause(&self) -> Option<Duration> {
-        Some(self.interval?.max(BOOKMARK_INTERVAL).saturating_mul(2).saturating_add(GRACE))
+        let interval = self.interval.or(self.last.map(|_| BOOKMARK_INTERVAL))?;
+        Some(interval.max(BOOKMARK_INTERVAL).saturating_mul(2).saturating_add(GRACE))
     }
 }
 
@@ -57,6 +71,8 @@ pub struct Trouble {
     empty: u32,
     /// How often the server had not come to the resource version from which the watch goes on.
     too_large: u32,
+    /// How often the server's certificate was not trusted any more.
+    untrusted: u32,
 }
 
 /// A connection that has ended.
@@ -77,7 +93,24 @@ impl Trouble {
         *self = Trouble { short: self.short, ..Trouble::default() };
     }
 
-    /// The server has not come to the resource version: whether it had not before.
+    /// The server's certificate is not trusted any more: how long to wait for ca.crt to follow it.
+    pub fn untrusted(&mut self, random: u64) -> Duration {
+        self.untrusted = self.untrusted.saturating_add(1);
+        retry::backoff_up_to(LONGEST_WAIT_FOR_CA, self.untrusted, random)
+    }
+
+    /// The server is trusted.
+    pub fn trusted(&mut self) {
+        self.untrusted = 0;
+    }
+
+    /// An event cannot be read, nor passed by: how long to wait before the server is asked for it again.
+    pub fn unreadable(&mut self, random: u64) -> Duration {
+        self.short = self.short.saturating_add(1);
+        retry::backoff(self.short, random)
+    }
+
+    /// Counts that the server has no such resource version yet. Returns whether that happened before.
     pub fn is_behind(&mut self) -> bool {
         self.too_large += 1;
         self.too_large > 1
@@ -88,6 +121,11 @@ impl Trouble {
     pub fn ended(&mut self, ended: Ended<'_>, policy: RetryPolicy, random: u64) -> Result<Duration, Failure> {
         let (begun, now) = ended.lasted;
         let asked = ended.error.as_ref().and_then(retry::worth_it).unwrap_or_default();
+        let deadline = Duration::from_millis(policy.deadline.max(1).into());
+        if let Some(error) = ended.error.as_ref().filter(|_| asked >= deadline) {
+            let (since, times) = (self.since.take().unwrap_or(begun), std::mem::take(&mut self.fruitless));
+            return Err(retry::gave_up(error.clone(), times + 1, now.saturating_duration_since(since)));
+        }
         if now.saturating_duration_since(begun) > GOOD_CONNECTION {
             *self = Trouble { too_large: self.too_large, ..Trouble::default() };
             return Ok(asked);
@@ -106,7 +144,7 @@ impl Trouble {
             return Err(Error::Expired(Expired { message, continue_token: None }).into());
         }
         let since = *self.since.get_or_insert(begun);
-        let is_late = after(now, wait) >= after(since, Duration::from_millis(policy.deadline.max(1).into()));
+        let is_late = after(now, wait) >= after(since, deadline);
         if is_late || policy.attempts.is_some_and(|most| self.fruitless >= most) {
             self.since = None;
             let times = std::mem::take(&mut self.fruitless);
@@ -216,15 +254,40 @@ mod tests {
         assert!(failure.attempts > 3);
     }
 
+    /// It is told, and not kept for a day.
+    #[test]
+    fn a_wait_that_outlasts_the_deadline_is_not_begun() {
+        let seconds = POLICY.deadline / 1000;
+        for lasted in [MOMENT, Duration::from_secs(11)] {
+            let mut server = Server::new();
+            assert!(server.ends(lasted, true, status(429, Some(seconds - 1))).is_ok());
+            let failure = server.ends(lasted, true, status(429, Some(seconds))).unwrap_err();
+            assert!(matches!(failure.error, Error::Api(Status { code: 429, .. })), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn waits_for_a_ca_grow_to_half_a_minute() {
+        let mut trouble = Trouble::default();
+        let mut longest = || trouble.untrusted(LONGEST_WAIT_FOR_CA.as_micros() as u64);
+        assert!(longest() <= Duration::from_millis(200));
+        let waits: Vec<_> = (0..9).map(|_| longest()).collect();
+        assert_eq!(waits.last(), Some(&LONGEST_WAIT_FOR_CA), "{waits:?}");
+        trouble.trusted();
+        assert!(trouble.untrusted(u64::MAX) <= Duration::from_millis(200));
+    }
+
     #[test]
     fn silence_is_noticed_when_two_bookmarks_are_missing() {
         let (begun, mut bookmarks) = (Instant::now(), Bookmarks::default());
         let second = Duration::from_secs(1);
         bookmarks.came(begun);
-        assert_eq!(bookmarks.longest_pause(), None);
+        assert_eq!(bookmarks.longest_pause(), Some(125 * second));
+        // A new connection has sent none yet.
         bookmarks.connected();
-        bookmarks.came(begun + 500 * second);
         assert_eq!(bookmarks.longest_pause(), None);
+        bookmarks.came(begun + 500 * second);
+        assert_eq!(bookmarks.longest_pause(), Some(125 * second));
         // In a hurry, they say nothing of how often they come otherwise.
         bookmarks.came(begun + 501 * second);
         assert_eq!(bookmarks.longest_pause(), Some(125 * second));

@@ -25,8 +25,12 @@ pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), CommandError> {
     for (name, value) in token_lines(client.claims(), now) {
         line(name, &value)?;
     }
-    for ca in certificates(&ca, now) {
-        line("CA:", &ca)?;
+    let certificates = certificates(&ca, now);
+    for ca in &certificates {
+        line("CA:", ca)?;
+    }
+    if certificates.is_empty() {
+        return Err(CommandError::Config(incluster_core::ConfigError::NoCertificate(mounted(files::CA)).into()));
     }
     Ok(())
 }
@@ -50,8 +54,11 @@ fn certificates(pem: &[u8], now: SystemTime) -> Vec<String> {
     let describe = |der: CertificateDer<'_>| {
         let certificate = Certificate::from_der(&der).map_err(|e| e.to_string())?;
         let certificate = certificate.tbs_certificate();
-        let not_after = certificate.validity().not_after.to_unix_duration();
-        Ok::<_, String>(format!("{}, {}", one_line(&certificate.subject().to_string()), expiry(not_after, now)))
+        let validity = certificate.validity();
+        let begins = SystemTime::UNIX_EPOCH.checked_add(validity.not_before.to_unix_duration()).filter(|begins| *begins > now);
+        let not_yet = begins.map(|begins| format!("not valid before {}, ", humantime::format_rfc3339_seconds(begins)));
+        let expiry = expiry(validity.not_after.to_unix_duration(), now);
+        Ok::<_, String>(format!("{}, {}{expiry}", one_line(&certificate.subject().to_string()), not_yet.unwrap_or_default()))
     };
     CertificateDer::pem_slice_iter(pem)
         .map(|der| {

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// So many characters fit a terminal, which does not say how wide it is: a line that were broken could not be erased.
+/// So many characters fit a terminal, which does not say how wide it is: a line that wraps could not be erased.
 const WIDTH: usize = 79;
 
 /// The line, on standard error; nothing where that is no terminal.

@@ -38,6 +38,8 @@ struct Seen {
     /// The warnings that were printed.
     warnings: BTreeSet<String>,
     unanswered: Option<Unanswered>,
+    /// Whether the terminal shows what is waited for.
+    is_wait_shown: bool,
     /// Whether the server has shown a certificate that was trusted.
     was_trusted: bool,
     /// Whether it was said that this is over.
@@ -67,7 +69,7 @@ impl<T: Transport> Transport for Observed<T> {
         let sent = self.transport.send(sending, waits).await;
         let mut seen = self.seen.borrow_mut();
         let said = match &sent {
-            Ok((head, _)) => seen.answered(head),
+            Ok((head, _)) => seen.answered(head, sending.request.is_watch),
             Err(Stopped::Failed(error)) => seen.failed(error).into_iter().collect(),
             Err(Stopped::NotTrustedAnyMore(error)) => {
                 seen.was_trusted = true;
@@ -83,7 +85,9 @@ impl<T: Transport> Transport for Observed<T> {
 impl<T: Transport> Observed<T> {
     /// Shows how far something is, until something else is printed.
     pub fn show(&self, text: &str) {
-        self.seen.borrow_mut().line.show(text);
+        let mut seen = self.seen.borrow_mut();
+        seen.is_wait_shown = false;
+        seen.line.show(text);
     }
 
     /// Makes room on the terminal for what is to be printed.
@@ -107,7 +111,10 @@ where
     loop {
         let until = look.and_then(|look| now().instant.checked_add(look));
         match driven.next(until) {
-            Some(handed_out) => return handed_out,
+            Some(handed_out) => {
+                seen.borrow_mut().over();
+                return handed_out;
+            }
             None if driven.waits().is_none() => return Err(nothing_handed_out()),
             None => seen.borrow_mut().look(now().instant),
         }
@@ -117,7 +124,16 @@ where
 impl Seen {
     fn new(server: String, line: Line) -> Seen {
         let (secrets, warnings) = (Secrets::default(), BTreeSet::new());
-        Seen { server, line, secrets, warnings, unanswered: None, was_trusted: false, is_untrusted_said: false }
+        Seen {
+            server,
+            line,
+            secrets,
+            warnings,
+            unanswered: None,
+            is_wait_shown: false,
+            was_trusted: false,
+            is_untrusted_said: false,
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -126,14 +142,17 @@ impl Seen {
     }
 
     /// Takes an answer, and returns what is to be said of it.
-    fn answered(&mut self, head: &Head) -> Vec<String> {
+    fn answered(&mut self, head: &Head, is_watch: bool) -> Vec<String> {
         (self.was_trusted, self.is_untrusted_said) = (true, false);
         match head.status {
             // It will be asked again.
             429 | 500.. => {
                 self.unanswered.iter_mut().for_each(|unanswered| unanswered.why = Some(format!("HTTP status {}", head.status)))
             }
-            _ => self.unanswered = None,
+            200..=299 if !is_watch => {
+                self.unanswered.iter_mut().for_each(|unanswered| unanswered.why = Some("the answer is arriving".into()));
+            }
+            _ => self.over(),
         }
         let mut said = Vec::new();
         for text in head.warnings.iter().flat_map(|value| warning::texts(value)) {
@@ -154,9 +173,18 @@ impl Seen {
         said
     }
 
+    /// There is nothing to wait for any more.
+    fn over(&mut self) {
+        self.unanswered = None;
+        if std::mem::take(&mut self.is_wait_shown) {
+            self.line.clear();
+        }
+    }
+
     /// Shows what is waited for, where that takes long.
     fn look(&mut self, now: Instant) {
         if let Some(text) = self.waiting(now) {
+            self.is_wait_shown = true;
             self.line.show(&text);
         }
     }
@@ -191,11 +219,19 @@ mod tests {
         assert_eq!(seen.waiting(after(2)).unwrap(), "waiting for https://10.96.0.1:443 for 2 s: no answer yet");
         seen.failed(&lost());
         assert_eq!(seen.waiting(after(3)).unwrap(), "waiting for https://10.96.0.1:443 for 3 s: connection refused");
-        seen.answered(&Head { status: 503, ..Head::default() });
+        seen.answered(&Head { status: 503, ..Head::default() }, false);
         assert_eq!(seen.waiting(after(4)).unwrap(), "waiting for https://10.96.0.1:443 for 4 s: HTTP status 503");
-        // A watch that is open waits for nothing.
-        seen.answered(&Head { status: 200, ..Head::default() });
-        assert_eq!(seen.waiting(after(99)), None);
+        // A list is waited for to its end.
+        seen.answered(&Head { status: 200, ..Head::default() }, false);
+        seen.look(after(5));
+        assert!(seen.waiting(after(5)).unwrap().ends_with("for 5 s: the answer is arriving") && seen.is_wait_shown);
+        seen.over();
+        assert!(seen.waiting(after(99)).is_none() && !seen.is_wait_shown);
+        // A watch that is open waits for nothing, and what the terminal shows of a wait goes.
+        seen.unanswered = Some(Unanswered { since: begun, why: None });
+        seen.look(after(5));
+        seen.answered(&Head { status: 200, ..Head::default() }, true);
+        assert!(seen.waiting(after(99)).is_none() && !seen.is_wait_shown);
     }
 
     #[test]
@@ -205,11 +241,11 @@ mod tests {
         let head =
             |warnings: &[&str]| Head { status: 200, warnings: warnings.iter().map(|w| (*w).into()).collect(), ..Head::default() };
         let two = head(&["299 - \"a\", 299 - \"you sent s3cr3t-and-long-enough\x1b[2J\"", "110 - \"stale\""]);
-        assert_eq!(seen.answered(&two), ["Warning: a", "Warning: you sent (redacted)\\u{1b}[2J"]);
-        assert!(seen.answered(&two).is_empty());
-        assert_eq!(seen.answered(&head(&["299 - \"b\""])), ["Warning: b"]);
+        assert_eq!(seen.answered(&two, false), ["Warning: a", "Warning: you sent (redacted)\\u{1b}[2J"]);
+        assert!(seen.answered(&two, false).is_empty());
+        assert_eq!(seen.answered(&head(&["299 - \"b\""]), false), ["Warning: b"]);
         let many: Vec<_> = (0..999).map(|n| format!("299 - \"{n}\"")).collect();
-        assert_eq!(seen.answered(&head(&many.iter().map(|w| &**w).collect::<Vec<_>>())).len(), MAX_WARNINGS - 3);
+        assert_eq!(seen.answered(&head(&many.iter().map(|w| &**w).collect::<Vec<_>>()), false).len(), MAX_WARNINGS - 3);
     }
 
     #[test]
@@ -218,10 +254,10 @@ mod tests {
         let untrusted = Error::Transport(TransportError::Certificate("it was not issued by a CA in ca.crt".into()));
         // The first time, the command fails and says so.
         assert_eq!(seen.failed(&untrusted), None);
-        seen.answered(&Head { status: 200, ..Head::default() });
+        seen.answered(&Head { status: 200, ..Head::default() }, true);
         assert!(seen.failed(&untrusted).unwrap().ends_with("it was trusted before, and ca.crt may follow: trying again"));
         assert_eq!((seen.failed(&lost()), seen.failed(&untrusted)), (None, None));
-        seen.answered(&Head { status: 200, ..Head::default() });
+        seen.answered(&Head { status: 200, ..Head::default() }, true);
         assert!(seen.failed(&untrusted).is_some());
     }
 }

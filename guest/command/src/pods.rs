@@ -6,13 +6,15 @@ use crate::line::progress;
 use crate::observed::{Observed, drive};
 use crate::table::{Columns, Printer, Table, table_event};
 use incluster_client::request::{self, Collection, Request};
-use incluster_client::system::now;
+use incluster_client::retry::backoff;
+use incluster_client::system::{now, random, wait};
 use incluster_client::transport::Transport;
 use incluster_client::types::{Error, Failure, ListOptions, OnExpired, PagingOptions, RetryPolicy, WatchOptions};
 use incluster_client::{Call, Change, Changes, Client, Driven, Json, Pager};
 use incluster_core::command_line::{Output, Pods};
 use incluster_core::{Namespace, Namespaces};
 use std::io::Write;
+use std::time::Duration;
 
 pub fn run<T: Transport>(pods: &Pods, out: &mut dyn Write) -> Result<(), CommandError> {
     let client = Client::<Observed<T>>::load_incluster_config().map_err(CommandError::Config)?;
@@ -44,6 +46,23 @@ pub struct Page {
     pub remaining: Option<u64>,
 }
 
+/// A watch that went on for so long was good, whether or not anything changed.
+const LONG_WATCH: Duration = Duration::from_secs(10);
+
+/// Watches in a row that were of no use: a server that forgets at once is not listed at full speed.
+#[derive(Default)]
+struct Relisting {
+    fruitless: u32,
+}
+
+impl Relisting {
+    /// How long to wait before the next list, after a watch that lasted so long.
+    fn pause(&mut self, changed: bool, lasted: Duration, random: u64) -> Option<Duration> {
+        self.fruitless = if changed || lasted > LONG_WATCH { 0 } else { self.fruitless.saturating_add(1) };
+        (self.fruitless > 0).then(|| backoff(self.fruitless, random))
+    }
+}
+
 /// Makes of a page's JSON what is to be printed, if there is room for so many pods.
 type ReadPage<'a> = dyn FnMut(&[u8], usize) -> Result<Page, Error> + 'a;
 
@@ -58,6 +77,7 @@ struct List<'a, T> {
 impl<T: Transport> List<'_, T> {
     fn table(&self, columns: Columns, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut printer = Printer::new(columns);
+        let mut relisting = Relisting::default();
         loop {
             let mut version = String::new();
             let read = &mut |json: &[u8], room| {
@@ -73,8 +93,13 @@ impl<T: Transport> List<'_, T> {
                 return Ok(());
             }
             out.flush()?;
-            self.changes(version, &mut printer, out)?;
+            let begun = now().instant;
+            let changed = self.changes(version, &mut printer, out)?;
             self.say("the server has forgotten the changes that come next: listing again");
+            let now = now().instant;
+            if let Some(pause) = relisting.pause(changed, now.saturating_duration_since(begun), random()) {
+                wait(&[], now.checked_add(pause));
+            }
         }
     }
 
@@ -138,8 +163,8 @@ impl<T: Transport> List<'_, T> {
         Ok(shown)
     }
 
-    /// Prints what changes after a resource version, until the server has forgotten what comes next.
-    fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<(), CommandError> {
+    /// Prints what changes after a resource version, until the server has forgotten what comes next. Returns whether anything did.
+    fn changes(&self, version: String, printer: &mut Printer, out: &mut dyn Write) -> Result<bool, CommandError> {
         let options = WatchOptions {
             label_selector: self.pods.label_selector.clone(),
             field_selector: self.pods.field_selector.clone(),
@@ -154,9 +179,10 @@ impl<T: Transport> List<'_, T> {
         let first = make(Some(&version), None);
         let changes = Changes::new(self.client.settings().clone(), Some(version), None, Box::new(make), table_event);
         let mut watching = Driven::new(self.client.clone(), changes);
+        let mut changed = false;
         loop {
             let change = match drive(self.client, &mut watching) {
-                Err(Failure { error: Error::Expired(_), .. }) => return Ok(()),
+                Err(Failure { error: Error::Expired(_), .. }) => return Ok(changed),
                 change => change.map_err(|failure| self.failure("watch", &first, failure))?,
             };
             self.client.transport().clear();
@@ -164,9 +190,10 @@ impl<T: Transport> List<'_, T> {
                 Some(Change::Object(_, table)) => {
                     out.write_all(&printer.page(&table, usize::MAX).text)?;
                     out.flush()?;
+                    changed = true;
                 }
                 Some(Change::Bookmark(_) | Change::Synced(_)) => {}
-                None => return Ok(()),
+                None => return Ok(changed),
             }
         }
     }
@@ -179,5 +206,24 @@ impl<T: Transport> List<'_, T> {
         let namespace = self.namespace.as_str();
         let permission = format!("verb {verb:?} on \"pods\" in namespace {namespace:?}");
         CommandError::of_request(self.client, format!("{verb} pods in namespace {namespace:?}"), request, &permission, failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_forgets_at_once_is_listed_ever_more_slowly() {
+        let (mut relisting, moment) = (Relisting::default(), Duration::from_millis(5));
+        let longest = |fruitless: u32| Duration::from_millis(200 << (fruitless - 1));
+        for fruitless in 1..=5 {
+            // Any number is the longest wait's own, or less.
+            let pause = relisting.pause(false, moment, longest(fruitless).as_micros() as u64).unwrap();
+            assert_eq!(pause, longest(fruitless));
+        }
+        assert_eq!(relisting.pause(true, moment, 7), None);
+        assert!(relisting.pause(false, moment, u64::MAX).unwrap() <= longest(1));
+        assert_eq!(relisting.pause(false, LONG_WATCH * 2, 7), None);
     }
 }

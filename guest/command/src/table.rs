@@ -97,7 +97,9 @@ pub fn table_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Table>, Err
     // Some servers put only the pods into tables, and send the rest as it is.
     match pod_event(encoding, frame)? {
         Event::Bookmark { resource_version, initial_events_end } => Ok(Event::Bookmark { resource_version, initial_events_end }),
-        Event::Object { .. } | Event::Cut => Err(Error::MalformedResponse("the watch is not one for tables".into())),
+        Event::Object { .. } | Event::Unreadable { .. } | Event::Cut => {
+            Err(Error::MalformedResponse("the watch is not one for tables".into()))
+        }
     }
 }
 

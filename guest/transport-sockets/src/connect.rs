@@ -7,6 +7,7 @@ use incluster_client::transport::{Stopped, failed, other};
 use incluster_client::types::{Error, TransportError};
 use incluster_core::Server;
 use incluster_core::limits::RequestLimits;
+use incluster_core::set_back::SetBack;
 use incluster_core::tls::{self, Trust, is_untrusted};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -33,16 +34,21 @@ pub async fn connect(
     server: &Server,
     trust: &Trust,
     limits: &RequestLimits,
+    set_back: &SetBack,
     until: Instant,
     waits: &Waits,
 ) -> Result<Connected, Stopped> {
     // Before the connection: without anything to trust, the server need not hear of us.
     let config = configuration(trust)?;
-    let connected = match connect_with(server, config.clone(), limits, until, waits).await? {
+    let connected = match connect_with(server, config.clone(), limits, set_back, until, waits).await? {
         // The cluster's CA may have been rotated since ca.crt was read.
         Err(error) if is_untrusted(&error) => {
             let now = configuration(trust)?;
-            if Arc::ptr_eq(&config, &now) { Err(error) } else { connect_with(server, now, limits, until, waits).await? }
+            if Arc::ptr_eq(&config, &now) {
+                Err(error)
+            } else {
+                connect_with(server, now, limits, set_back, until, waits).await?
+            }
         }
         connected => connected,
     };
@@ -58,28 +64,31 @@ async fn connect_with(
     server: &Server,
     config: Arc<ClientConfig>,
     limits: &RequestLimits,
+    set_back: &SetBack,
     until: Instant,
     waits: &Waits,
 ) -> Result<io::Result<Connected>, Stopped> {
     let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;
-    let tcp = connect_tcp(server, &Phase::of("connecting", limits.connect, until, waits)).await?;
+    let (address, tcp) = connect_tcp(server, set_back, &Phase::of("connecting", limits.connect, until, waits)).await?;
     let mut handshake = TlsConnector::from(config).connect(name, Stream::new(tcp.clone()));
     let phase = Phase::of("TLS handshake", limits.handshake, until, waits);
-    let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx)).await?;
+    let tls = tcp.drive(&phase, |cx| Pin::new(&mut handshake).poll(cx)).await;
+    set_back.tried(address, matches!(tls, Ok(Ok(_))));
+    let tls = tls?;
     Ok(tls.map(|tls| (tcp, tls)))
 }
 
 /// Connects to the first of the server's addresses that answers, so that one that is dead costs little.
-async fn connect_tcp(server: &Server, phase: &Phase<'_>) -> Result<Rc<Tcp>, Stopped> {
-    let addresses = addresses(server, phase).await?;
-    let mut left = addresses.into_iter().map(|ip| SocketAddr::new(ip, server.port()));
+async fn connect_tcp(server: &Server, set_back: &SetBack, phase: &Phase<'_>) -> Result<(SocketAddr, Rc<Tcp>), Stopped> {
+    let addresses = addresses(server, phase).await?.into_iter().map(|ip| SocketAddr::new(ip, server.port()));
+    let mut left = set_back.in_order(addresses.collect()).into_iter();
     let mut attempts: Vec<(SocketAddr, Connecting)> = Vec::new();
     let mut why = Error::Transport(TransportError::NameNotResolved(String::new()));
     let mut is_next_ones_turn = true;
     loop {
         for (address, connecting) in std::mem::take(&mut attempts) {
             match connecting.finish() {
-                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Ok(tcp)) => return Ok((address, tcp)),
                 Ok(Err(connecting)) => attempts.push((address, connecting)),
                 Err(code) => (why, is_next_ones_turn) = (not_connected(code, address), true),
             }
@@ -112,7 +121,8 @@ fn not_connected(code: ErrorCode, address: SocketAddr) -> Error {
         ErrorCode::NotSupported => TransportError::Unreachable("the host does not know this kind of address".into()),
         ErrorCode::Timeout => TransportError::Timeout("connecting".into()),
         ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted => TransportError::ConnectionLost("while connecting".into()),
-        code => TransportError::Other(code.message().into()),
+        // As in the incluster host: it may be another time.
+        code => TransportError::Unreachable(code.message().into()),
     })
 }
 

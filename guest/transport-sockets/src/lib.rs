@@ -25,6 +25,7 @@ use incluster_core::Server;
 use incluster_core::failure::Code;
 use incluster_core::files::{self, mounted};
 use incluster_core::limits::RequestLimits;
+use incluster_core::set_back::SetBack;
 use incluster_core::tls::{self, Trust};
 use phase::Phase;
 use provider::provider;
@@ -40,6 +41,7 @@ pub struct Sockets {
     server: Server,
     limits: RequestLimits,
     trust: Trust,
+    set_back: SetBack,
     idle: Idle,
 }
 
@@ -92,34 +94,39 @@ impl transport::Transport for Sockets {
     fn to(server: &Server, limits: RequestLimits, _: bool) -> Sockets {
         let trust =
             Trust::new(mounted(files::CA), Box::new(|| files::read(read_file, &mounted(files::CA))), provider(), &["http/1.1"]);
-        Sockets { server: server.clone(), limits, trust, idle: Idle::default() }
+        Sockets { server: server.clone(), limits, trust, set_back: SetBack::default(), idle: Idle::default() }
     }
 
     async fn send(&self, sending: &Sending, waits: &Waits) -> Result<(Head, Body), Stopped> {
         let headers = self.headers(sending).map_err(|_| other("the request's headers are none of HTTP's"))?;
-        let phase = Phase::until_time(sending.until, waits);
-        let send = async |connection: &mut Connection| -> Result<_, Stopped> {
+        let head = |time| Phase::of("first byte", time, sending.until, waits);
+        let send = async |connection: &mut Connection, phase: &Phase<'_>| -> Result<_, Stopped> {
             let mut outgoing = hyper::Request::new(Empty::new());
             let path = &sending.request.path_and_query;
             *outgoing.uri_mut() = path.parse().map_err(|_| other("the request's path is none of HTTP's"))?;
             *outgoing.headers_mut() = headers.clone();
-            let answer = connection.send(outgoing, &phase).await?;
+            let answer = connection.send(outgoing, phase).await?;
             Ok(answer.map_err(|error| tls::of_http(&error)))
         };
         if let Some((mut connection, since)) = self.idle.take()
             && since.elapsed() < IDLE_TIMEOUT
             && connection.is_open()
         {
-            match send(&mut connection).await? {
+            let phase = head(self.limits.first_byte / 2);
+            match send(&mut connection, &phase).await {
+                // It may have gone silent since its last answer: there are no pings. A new one tells.
+                Err(_) if phase.is_over() && Instant::now() < sending.until => {}
+                Err(stopped) => return Err(stopped),
                 // The server ended it meanwhile, as it may; that is not the request's fault (RFC 9110, section 9.2.2).
-                Err(failure) if failure.code == Code::ConnectionLost => {}
-                Err(failure) => return Err(failed(failure).into()),
-                Ok(response) => return Ok(self.answer(response, connection)),
+                Ok(Err(failure)) if failure.code == Code::ConnectionLost => {}
+                Ok(Err(failure)) => return Err(failed(failure).into()),
+                Ok(Ok(response)) => return Ok(self.answer(response, connection)),
             }
         }
-        let connected = connect(&self.server, &self.trust, &self.limits, sending.until, waits).await?;
+        let connected = connect(&self.server, &self.trust, &self.limits, &self.set_back, sending.until, waits).await?;
+        let phase = head(self.limits.first_byte);
         let mut connection = Connection::new(connected, &phase).await?;
-        match send(&mut connection).await? {
+        match send(&mut connection, &phase).await? {
             Err(failure) => Err(failed(failure).into()),
             Ok(response) => Ok(self.answer(response, connection)),
         }

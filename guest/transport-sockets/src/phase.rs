@@ -32,6 +32,11 @@ impl Phase<'_> {
         self.until
     }
 
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
     /// That it is over.
     pub fn over(&self) -> Stopped {
         self.name.map_or(Stopped::TimeOver, |name| Stopped::Failed(late(name)))

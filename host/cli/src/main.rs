@@ -6,17 +6,18 @@ mod stand_in;
 
 use incluster::policy::Policy;
 use incluster::{
-    CallLimits, Compiler, Error, Extension, ExtensionError, Inspection, LoadLimit, Pool, Runtime, Server, Tenant, TokenAccess,
-    input,
+    CallLimits, Compiler, ConfigError, Error, Extension, ExtensionError, Inspection, LoadLimit, Pool, Runtime, Server, Tenant,
+    TokenAccess, input,
 };
 use incluster_core::command_line::Command;
 use lexopt::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use options::{Action, Cache, Check, File, Format, Make, Options, Product};
 use stand_in::StandIn;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -39,6 +41,9 @@ const COMPILE_CHILD: &str = "compile-child";
 
 /// The tenant that this command's extensions are loaded for.
 const TENANT: &str = "command";
+
+/// So long nobody minds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many threads to run one sandbox and its connections on. Each takes about 70 MiB of address space, which may be limited.
 const THREADS: usize = 2;
@@ -144,8 +149,16 @@ async fn execute(options: Options) -> Result<i32, Failure> {
 
 async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     let tenant = |name: &str, server, dir: &Path| Tenant::builder(runtime, name).server(server).service_account_dir(dir);
-    let server = || {
-        options.server.map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok)
+    let server = || -> Result<Server, Failure> {
+        let found = options
+            .server
+            .map_or_else(|| Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment), Ok);
+        found.map_err(|error| match error {
+            Error::Environment(ConfigError::EnvironmentMissing(_)) => {
+                format!("{error}; elsewhere, give --server and --service-account-dir").into()
+            }
+            error => error.into(),
+        })
     };
     match options.action {
         Action::Make(make) => write_product(runtime, &make).await,
@@ -180,7 +193,7 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             };
             let extension = match run.is_precompiled {
                 true => precompiled(runtime, &bytes).await,
-                false => runtime.extension(TENANT, &bytes, &names(&run.file)).await,
+                false => patiently(&run.file, runtime.extension(TENANT, &bytes, &names(&run.file))).await,
             };
             let extension = extension.map_err(|e| in_file(&run.file, &e))?;
             let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -229,12 +242,29 @@ async fn write_product(runtime: &Runtime, make: &Make) -> Result<i32, Failure> {
     let made = match make.what {
         #[cfg(feature = "standalone")]
         Product::Standalone => runtime.compose_standalone(TENANT, &bytes, &allowed).await,
-        Product::Code => runtime.precompile(TENANT, &bytes, &allowed).await,
+        Product::Code => patiently(&make.file, runtime.precompile(TENANT, &bytes, &allowed)).await,
         _ => runtime.compose(TENANT, &bytes, &allowed).await,
     };
     let made = made.map_err(|e| in_file(&make.file, &e))?;
     std::fs::write(&make.output, made).map_err(|e| format!("failed to write {}: {e}", make.output.display()))?;
     Ok(0)
+}
+
+/// Says on a terminal what takes so long.
+async fn patiently<T>(file: &File, compile: impl Future<Output = T>) -> T {
+    let mut compile = pin!(compile);
+    let patience = if std::io::stderr().is_terminal() { PATIENCE } else { Duration::MAX };
+    match timeout(patience, &mut compile).await {
+        Ok(done) => done,
+        Err(_) => {
+            let name = file.path.display().to_string();
+            say(format!(
+                "incluster: compiling {}; what is kept in a cache, or precompiled, loads in milliseconds\n",
+                input::printable(&name)
+            ));
+            compile.await
+        }
+    }
 }
 
 #[expect(unsafe_code, reason = "whoever runs the command says by an option that the file is theirs")]

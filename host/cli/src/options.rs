@@ -95,6 +95,11 @@ pub struct File {
 const OF_FILE: [&str; 3] = ["allow", "refuse", "load-limits"];
 
 impl File {
+    /// Whether anything was said beside its path.
+    fn is_told_something(&self) -> bool {
+        !self.allowed.is_empty() || !self.refused.is_empty() || self.limits != LoadLimits::default()
+    }
+
     fn take(&mut self, option: &str, parser: &mut Parser) -> Result<(), Error> {
         match option {
             "allow" => self.allowed.push(parser.value()?.string()?),
@@ -285,6 +290,9 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
             Arg::Value(path) => {
                 run.file.path = path.into();
                 run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
+                if run.is_precompiled && (run.is_debugged || run.file.is_told_something()) {
+                    return Err("--precompiled goes without --debug, --allow, --refuse and --load-limits: what the file was compiled with holds".into());
+                }
                 return Ok(Action::Run(run.into()));
             }
             other => return Err(other.unexpected()),

@@ -1,5 +1,6 @@
 //! An answer's body, and the connection that is in use for it.
 
+use super::frames::Pieces;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -14,9 +15,16 @@ use tokio::sync::watch;
 pub(super) struct Uses {
     count: watch::Sender<usize>,
     is_late: AtomicBool,
+    /// The pieces of answers that have come and were not handed on.
+    pieces: Arc<Pieces>,
 }
 
 impl Uses {
+    /// Those of a connection whose pieces are counted.
+    pub(super) fn of(pieces: Arc<Pieces>) -> Uses {
+        Uses { pieces, ..Uses::default() }
+    }
+
     /// How many requests are under way.
     pub(super) fn count(&self) -> &watch::Sender<usize> {
         &self.count
@@ -45,7 +53,15 @@ impl InUse {
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.0.count.send_modify(|count| *count -= 1);
+        let mut is_last = false;
+        self.0.count.send_modify(|count| {
+            *count -= 1;
+            is_last = *count == 0;
+        });
+        if is_last {
+            // What an answer had that was dropped is not there any more.
+            self.0.pieces.none_left();
+        }
     }
 }
 
@@ -61,6 +77,11 @@ impl Answer {
         Answer { body, in_use }
     }
 
+    /// Whether the server has said that this is all. (Over HTTP/1.1, an answer that is cut fails.)
+    pub(super) fn is_whole(&self) -> bool {
+        self.in_use.is_none() || self.body.is_end_stream()
+    }
+
     /// Marks the connection as one on which a piece of an answer was late.
     pub(super) fn mark_late(&self) {
         if let Some(in_use) = &self.in_use {
@@ -74,7 +95,13 @@ impl Body for Answer {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(InUse(uses))) = (&polled, &self.in_use)
+            && let Some(data) = frame.data_ref()
+        {
+            uses.pieces.handed_on(data.len());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A response's body that ends at its limits.
 
+use super::answer::Answer;
 use super::guard::{Found, Guard};
 use super::permission::OpenRequest;
 use super::telemetry::Answered;
@@ -20,6 +21,8 @@ pub(crate) struct LimitedBody {
     limit: u64,
     left: u64,
     pause: Duration,
+    /// The host's own limit for a pause. A guest may be less patient, which says nothing of the connection.
+    own_pause: Duration,
     deadline: Pin<Box<Sleep>>,
     open: Open,
     /// Nothing comes after an error.
@@ -38,8 +41,13 @@ pub(crate) struct Open {
 }
 
 impl LimitedBody {
-    pub(crate) fn new(limit: u64, pause: Duration, open: Open) -> LimitedBody {
-        LimitedBody { limit, left: limit, pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
+    pub(crate) fn new(limit: u64, pause: Duration, own_pause: Duration, open: Open) -> LimitedBody {
+        LimitedBody { limit, left: limit, pause, own_pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
+    }
+
+    /// Whether the server has ended the answer. (hyper takes a stream that is reset by NO_ERROR for one that has ended.)
+    fn is_whole(&self) -> bool {
+        self.open.request.body().as_ref().and_then(|answer| answer.get()).is_none_or(Answer::is_whole)
     }
 
     fn held(&self) -> u64 {
@@ -84,7 +92,9 @@ impl Body for LimitedBody {
             };
             let Poll::Ready(frame) = polled else {
                 ready!(self.deadline.as_mut().poll(cx));
-                if let Some(answer) = self.open.request.body().as_ref().and_then(|answer| answer.get()) {
+                if self.pause >= self.own_pause
+                    && let Some(answer) = self.open.request.body().as_ref().and_then(|answer| answer.get())
+                {
                     answer.mark_late();
                 }
                 return self.broken(wasi_error::body_too_slow());
@@ -102,6 +112,7 @@ impl Body for LimitedBody {
                     Err(error) => return self.broken(error),
                 },
                 Some(Err(error)) => return self.broken(wasi_error::of_http(&error)),
+                None if !self.is_whole() => return self.broken(wasi_error::cut()),
                 None if self.open.guard.as_ref().is_some_and(|guard| guard.end().is_err()) => {
                     return self.broken(wasi_error::token_in_answer());
                 }
@@ -130,7 +141,6 @@ impl Body for LimitedBody {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::Answer;
     use super::super::permission::Permission;
     use super::super::policy::Policy;
     use super::super::quiet::Quiet;
@@ -173,7 +183,7 @@ mod tests {
         };
         let request = Arc::new(Permission::new(Policy::allow_all())).open("/api");
         request.keep(Quiet::new(Answer::new(answer.unwrap().into_body(), None)));
-        let mut body = LimitedBody::new(u64::MAX, Duration::MAX, open(request));
+        let mut body = LimitedBody::new(u64::MAX, Duration::MAX, Duration::MAX, open(request));
         let mut turns = Vec::new();
         while turns.iter().sum::<usize>() < PIECES {
             let pieces = std::future::poll_fn(|cx| {

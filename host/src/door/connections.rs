@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::lookup::{Lookup, LookupError};
-use super::pool::{Pool, RequestError};
+use super::pool::{Patience, Pool, RequestError};
 use super::quiet::{self, Quiet};
 use super::telemetry;
 use super::tls_stream::Tls;
@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use incluster_core::Server;
 use incluster_core::secrets::Secrets;
+use incluster_core::set_back::SetBack;
 use incluster_core::tls::{ReadCa, Trust, TrustError, is_untrusted};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 /// How long an address is tried alone (RFC 8305, section 5).
@@ -43,9 +44,9 @@ impl Connections {
     pub(super) async fn request(
         &self,
         request: Request<Full<Bytes>>,
-        until: Instant,
+        patience: Patience,
     ) -> Result<Response<Quiet<Answer>>, RequestError> {
-        quiet::run(self.0.request(request, until)).await.map(|answer| answer.map(Quiet::new))
+        quiet::run(self.0.request(request, patience)).await.map(|answer| answer.map(Quiet::new))
     }
 }
 
@@ -59,6 +60,7 @@ pub(crate) struct Connector {
     handshake: Duration,
     /// Whether a handshake has succeeded.
     was_trusted: AtomicBool,
+    set_back: SetBack,
 }
 
 /// Why there is no connection.
@@ -87,7 +89,16 @@ impl Connector {
         let RequestLimits { connect, handshake, .. } = *limits;
         let trust = Trust::new(path, read, ring::default_provider(), &["h2", "http/1.1"]);
         let lookup = Lookup::new(&server.name_to_resolve(), server.port());
-        Connector { server, lookup, trust, secrets, connect, handshake, was_trusted: AtomicBool::new(false) }
+        Connector {
+            server,
+            lookup,
+            trust,
+            secrets,
+            connect,
+            handshake,
+            was_trusted: AtomicBool::new(false),
+            set_back: SetBack::default(),
+        }
     }
 
     pub(super) async fn connect(&self) -> Result<Tls, ConnectError> {
@@ -124,16 +135,22 @@ impl Connector {
         let connector = TlsConnector::from(config);
         let tcp = async {
             let addresses = self.lookup.addresses().await.map_err(ConnectError::Lookup)?;
+            let addresses = self.set_back.in_order(addresses.to_vec());
             connect_to(&addresses).await.map_err(ConnectError::Tcp)
         };
         let tcp = timeout(self.connect, tcp).await.unwrap_or(Err(ConnectError::TcpTimeout))?;
         tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
         let name = ServerName::try_from(self.server.host().to_owned());
         let name = name.map_err(|e| ConnectError::Tls(io::Error::new(ErrorKind::InvalidInput, e)))?;
-        match timeout(self.handshake, connector.connect(name, tcp)).await {
-            Ok(tls) => Ok(Tls::new(tls.map_err(ConnectError::Tls)?)),
+        let address = tcp.peer_addr();
+        let connected = match timeout(self.handshake, connector.connect(name, tcp)).await {
+            Ok(tls) => tls.map(Tls::new).map_err(ConnectError::Tls),
             Err(_) => Err(ConnectError::TlsTimeout),
+        };
+        if let Ok(address) = address {
+            self.set_back.tried(address, connected.is_ok());
         }
+        connected
     }
 }
 

@@ -5,6 +5,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many frames that carry nothing may come in a second. A server that refuses every request of a tenant sends as many as the tenant
 /// may ask for by default.
@@ -16,6 +18,12 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(2000).unwrap();
 const HEADS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2000).unwrap();
 /// The burst of these.
 const HEADS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4000).unwrap();
+
+/// A piece that is smaller costs the library more than its content, and its windows count the content alone.
+const SMALL: usize = 256;
+
+/// So many small pieces that nobody has read may there be on a connection: some MiB.
+const MOST_SMALL: usize = 8192;
 
 /// A frame's head (RFC 9113, section 4.1): its length in three bytes, type, flags, and stream; and the length of the padding, if DATA has any
 /// (section 6.1).
@@ -34,7 +42,33 @@ const PADDED: u8 = 0x8;
 
 /// The error's text.
 pub(crate) fn flood() -> String {
-    format!("the server sent more than {PER_SECOND} HTTP/2 frames without content in a second")
+    format!(
+        "the server sent more than {PER_SECOND} HTTP/2 frames without content in a second, or {MOST_SMALL} tiny ones that were not read yet"
+    )
+}
+
+/// The small pieces of answers on a connection that have come and were not handed on.
+#[derive(Default)]
+pub(crate) struct Pieces(AtomicUsize);
+
+impl Pieces {
+    /// One has come. Returns whether there may be as many.
+    fn came(&self, length: usize) -> bool {
+        length >= SMALL || self.0.fetch_add(1, Ordering::Relaxed) < MOST_SMALL
+    }
+
+    /// One was handed on.
+    pub(crate) fn handed_on(&self, length: usize) {
+        if length < SMALL {
+            // The library may have cut a larger one, by its padding.
+            let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+        }
+    }
+
+    /// There is no answer any more.
+    pub(crate) fn none_left(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 type Rate<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
@@ -51,14 +85,15 @@ pub(crate) struct Frames<C: Clock = DefaultClock> {
     is_over: bool,
     /// Whether the server's SETTINGS have begun.
     settings: bool,
+    pieces: Arc<Pieces>,
 }
 
 impl<C: Clock + Clone> Frames<C> {
-    pub(crate) fn new(clock: C) -> Frames<C> {
+    pub(crate) fn new(clock: C, pieces: Arc<Pieces>) -> Frames<C> {
         let heads = Quota::per_second(HEADS_PER_SECOND).allow_burst(HEADS_AT_ONCE);
         let heads = RateLimiter::direct_with_clock(heads, clock.clone());
         let rate = RateLimiter::direct_with_clock(Quota::per_second(PER_SECOND).allow_burst(AT_ONCE), clock);
-        Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false, settings: false }
+        Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false, settings: false, pieces }
     }
 
     /// Takes the next bytes that the server sent. Returns whether they may go on to the library; after a flood none do.
@@ -113,7 +148,10 @@ impl<C: Clock + Clone> Frames<C> {
         // What is not an acknowledgement of ours.
         self.settings |= kind == SETTINGS && flags & ACK == 0;
         let is_head = matches!(kind, HEADERS | CONTINUATION);
-        self.is_over = carries_nothing && self.rate.check().is_err() || is_head && self.heads.check().is_err();
+        let is_piece = kind == DATA && content > 0;
+        self.is_over = carries_nothing && self.rate.check().is_err()
+            || is_head && self.heads.check().is_err()
+            || is_piece && !self.pieces.came(content);
     }
 }
 
@@ -131,7 +169,7 @@ mod tests {
 
     fn frames() -> (FakeRelativeClock, Frames<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();
-        (clock.clone(), Frames::new(clock))
+        (clock.clone(), Frames::new(clock, Arc::default()))
     }
 
     /// How many of these pass at once, however they are cut.
@@ -154,8 +192,8 @@ mod tests {
 
     #[test]
     fn an_answer_may_have_as_many_frames_as_it_likes() {
-        // Of eight bytes, the first of which says that six are padding, one is left.
-        for (kind, flags, length) in [(DATA, 0, 1), (DATA, 0, 0x4000), (DATA, PADDED, 8), (DATA, END_STREAM, 0)] {
+        // Of seven bytes more, the first says that six are padding.
+        for (kind, flags, length) in [(DATA, 0, SMALL), (DATA, 0, 0x4000), (DATA, PADDED, SMALL + 7), (DATA, END_STREAM, 0)] {
             assert_eq!(passing(&frame(kind, flags, length), 4096), 10_000, "{kind}");
         }
     }
@@ -173,5 +211,21 @@ mod tests {
             assert!((0..1000).all(|_| frames.pass(&frame(6, 0, 8))));
             clock.advance(Duration::from_secs(1));
         }
+    }
+
+    /// Each costs some hundred bytes, of which no window knows.
+    #[test]
+    fn tiny_pieces_that_nobody_reads_end_it() {
+        let pieces = Arc::<Pieces>::default();
+        let mut frames = Frames::new(FakeRelativeClock::default(), pieces.clone());
+        let mut pass = |length| frames.pass(&frame(DATA, 0, length));
+        assert!((0..10 * MOST_SMALL).all(|_| pass(SMALL)), "these are counted by their bytes");
+        for _ in 0..3 {
+            assert!((0..MOST_SMALL).all(|_| pass(1)));
+            (0..MOST_SMALL).for_each(|_| pieces.handed_on(1));
+        }
+        assert!((0..MOST_SMALL).all(|_| pass(1)));
+        pieces.none_left();
+        assert!((0..MOST_SMALL).all(|_| pass(1)) && !pass(1));
     }
 }

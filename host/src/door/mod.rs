@@ -43,8 +43,10 @@ use incluster_core::request_info::{RequestInfo, Verb};
 use incluster_core::{Server, Token};
 use issuing::Issuing;
 use permission::OpenRequest;
+use pool::Patience;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use telemetry::Exchange;
 pub(crate) use telemetry::Telling;
@@ -79,6 +81,8 @@ pub(crate) struct Door {
     pub(crate) connections: Connections,
     pub(crate) quota: Arc<RequestQuota>,
     pub(crate) telling: Arc<Telling>,
+    /// Whether the server has shown that it does not end the initial objects of a watch. Each watch is a new client.
+    pub(crate) lists_first: Arc<AtomicBool>,
 }
 
 /// Where the token on requests comes from.
@@ -178,8 +182,7 @@ impl Door {
         let is_watch = verb == Verb::Watch;
         let at_most = |limit: Duration, asked: Option<Duration>| asked.map_or(limit, |asked| asked.min(limit));
         let limits = RequestLimits { first_byte: at_most(self.limits.first_byte, options.first_byte_timeout), ..self.limits };
-        let deadline = Instant::now().checked_add(limits.head());
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + FAR);
+        let deadline = later(limits.head());
         let token = tokio::select! {
             biased;
             () = &mut withdrawn => Err(wasi_error::withdrawn()),
@@ -193,7 +196,7 @@ impl Door {
         let answer = tokio::select! {
             biased;
             () = &mut withdrawn => Err(wasi_error::withdrawn()),
-            answer = self.connections.request(request, deadline) => match answer {
+            answer = self.connections.request(request, Patience { until: deadline, first_byte: limits.first_byte, own: self.limits.first_byte }) => match answer {
                 Ok(answer) if guard.as_ref().is_some_and(|guard| guard.finds_in_headers(answer.headers())) => {
                     Err(wasi_error::token_in_answer())
                 }
@@ -207,13 +210,18 @@ impl Door {
         if let (Some(token), 401) = (&token, answer.status().as_u16()) {
             self.bearer.refused(token);
         }
-        let (pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
-        let pause = at_most(pause, options.between_bytes_timeout);
+        let (own_pause, bytes) = (limits.pause(is_watch), limits.body_bytes(is_watch));
+        let pause = at_most(own_pause, options.between_bytes_timeout);
         let (head, body) = answer.into_parts();
         open.keep(body);
         let open = Open { answered, guard, request: open, withdrawn, _stream: stream };
-        Ok(Response::from_parts(head, LimitedBody::new(bytes, pause, open).boxed_unsync()))
+        Ok(Response::from_parts(head, LimitedBody::new(bytes, pause, own_pause, open).boxed_unsync()))
     }
+}
+
+/// So long from now.
+fn later(time: Duration) -> Instant {
+    Instant::now().checked_add(time).unwrap_or_else(|| Instant::now() + FAR)
 }
 
 /// A request that may leave, its room among the tenant's open streams, and whether it may still be open.

@@ -3,24 +3,25 @@
 //!
 //! Our own, over hyper's connections: hyper-util's has one of HTTP/2 to a server, on which a request waits while watches take all streams.
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
 use super::answer::{Answer, InUse, Uses};
 use super::connections::{ConnectError, Connector};
 use super::quiet::{self, Quiet};
-use super::tls_stream::Tls;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kept::{Http1, Http2, Next, State};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::instrument::WithSubscriber;
 
@@ -45,6 +46,20 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many connections may end, one after the other, before the request is sent on one of them.
 const MOST_LOST: u32 = 5;
 
+/// How many connections there are at once to one server as one identity, with those that are being made, or are ending. Requests wait for more.
+const MOST_CONNECTIONS: usize = 128;
+
+/// How long a request waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until when there has to be an answer's head.
+    pub(crate) until: Instant,
+    /// How long the head may take once there is a connection.
+    pub(crate) first_byte: Duration,
+    /// The same by the host's own limit. A guest may be less patient, which says nothing of the connection.
+    pub(crate) own: Duration,
+}
+
 /// A request's body.
 type Sent = Full<Bytes>;
 
@@ -65,74 +80,11 @@ pub(crate) enum RequestError {
 pub(crate) struct Pool {
     connector: Connector,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// How many connections there have been.
-    count: u64,
-    http2: Vec<Http2>,
-    /// Those of HTTP/1.1 that no request is under way on.
-    http1: Vec<Http1>,
-    /// Whether the last connection was one of HTTP/1.1, so that each request needs one of its own.
-    is_http1: bool,
-    /// A connection that is being made, for all who wait.
-    connecting: Option<watch::Receiver<Connected>>,
+    places: Arc<Semaphore>,
 }
 
 /// Whether a connection has been made.
 type Connected = Option<Result<(), Arc<ConnectError>>>;
-
-/// A connection, to ask how many streams the server allows. The task that runs it keeps it: with it end the requests that it has not sent.
-type Running = Weak<Mutex<http2::Connection<TokioIo<Tls>, Sent, QuietExecutor>>>;
-
-struct Http2 {
-    number: u64,
-    sender: http2::SendRequest<Sent>,
-    connection: Running,
-    in_use: Arc<Uses>,
-    /// Whether the server has said how many streams it allows.
-    is_settled: watch::Receiver<bool>,
-}
-
-struct Http1 {
-    number: u64,
-    sender: http1::SendRequest<Sent>,
-    in_use: Arc<Uses>,
-}
-
-/// What there is for a request.
-enum Next {
-    Http2(Http2, InUse),
-    Http1(Http1, InUse),
-    /// This one, when the server has said how many streams it allows.
-    Settling(watch::Receiver<bool>),
-    /// One that is being made.
-    Connecting(watch::Receiver<Connected>),
-    /// None.
-    Nothing,
-}
-
-impl Clone for Http2 {
-    fn clone(&self) -> Http2 {
-        let Http2 { number, sender, connection, in_use, is_settled } = self;
-        let (sender, connection, in_use, is_settled) = (sender.clone(), connection.clone(), in_use.clone(), is_settled.clone());
-        Http2 { number: *number, sender, connection, in_use, is_settled }
-    }
-}
-
-impl Http2 {
-    /// Whether the server allows another stream.
-    fn has_room(&self) -> bool {
-        let in_use = *self.in_use.count().borrow();
-        if !*self.is_settled.borrow() {
-            return in_use == 0;
-        }
-        // A server that allows none for now may allow some later: one request waits for that.
-        let most = self.connection.upgrade().map(|running| lock(&running).current_max_send_streams());
-        most.is_some_and(|most| in_use < most.clamp(1, MOST_STREAMS as usize))
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -140,47 +92,56 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     pub(crate) fn new(connector: Connector) -> Arc<Pool> {
-        Arc::new(Pool { connector, state: Mutex::default() })
+        Arc::new(Pool { connector, state: Mutex::default(), places: Arc::new(Semaphore::new(MOST_CONNECTIONS)) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Sends a request, and waits for the answer's head until then.
+    /// Sends a request, and waits for the answer's head.
     pub(crate) async fn request(
         self: &Arc<Pool>,
         request: Request<Sent>,
-        until: Instant,
+        Patience { until, first_byte, own }: Patience,
     ) -> Result<Response<Answer>, RequestError> {
         for _ in 0..MOST_LOST {
             let connection = timeout_at(until, self.connection()).await.unwrap_or(Err(RequestError::Late))?;
+            let until_head = |time| Instant::now().checked_add(time).map_or(until, |head| head.min(until));
             let sent = match connection {
                 Next::Http2(mut connection, in_use) => {
                     let number = connection.number;
-                    match timeout_at(until, connection.sender.try_send_request(request.clone())).await {
+                    match timeout_at(until_head(first_byte), connection.sender.try_send_request(request.clone())).await {
                         Ok(Ok(answer)) => return Ok(answer.map(|body| Answer::new(body, Some(in_use)))),
                         Ok(Err(error)) => (number, error),
                         Err(_late) => {
-                            in_use.mark_late();
+                            if first_byte >= own {
+                                in_use.mark_late();
+                            }
                             return Err(RequestError::Late);
                         }
                     }
                 }
                 Next::Http1(mut connection, in_use) => {
-                    let number = connection.number;
-                    match timeout_at(until, connection.sender.try_send_request(to_origin(request.clone()))).await {
+                    let (number, was_used) = (connection.number, std::mem::replace(&mut connection.was_used, true));
+                    let patience = if was_used { first_byte / 2 } else { first_byte };
+                    match timeout_at(until_head(patience), connection.sender.try_send_request(to_origin(request.clone()))).await {
                         Ok(Ok(answer)) => {
                             self.keep(connection, in_use);
                             return Ok(answer.map(|body| Answer::new(body, None)));
                         }
                         Ok(Err(error)) => (number, error),
+                        // It may have gone silent since it was used, and so may the others, as there are no pings: a new one tells.
+                        Err(_late) if was_used && Instant::now() < until => {
+                            self.state().http1.clear();
+                            continue;
+                        }
                         // It ends with the request.
                         Err(_late) => return Err(RequestError::Late),
                     }
                 }
                 // `connection` waits for these.
-                Next::Settling(_) | Next::Connecting(_) | Next::Nothing => return Err(RequestError::Lost),
+                Next::Settling(_) | Next::Connecting(_) | Next::Nothing(_) => return Err(RequestError::Lost),
             };
             // What was not sent before the connection ended is sent on another.
             let (number, mut error) = sent;
@@ -203,45 +164,36 @@ impl Pool {
                         self.state().settle(&is_settled);
                     }
                 }
-                Next::Connecting(mut connecting) => {
-                    let connected = connecting.wait_for(Option::is_some).await.map(|connected| connected.clone());
-                    match connected {
-                        Ok(Some(Err(error))) => return Err(RequestError::Connect(error)),
-                        Ok(_) => {}
-                        // The runtime is ending.
-                        Err(_) => return Err(RequestError::Lost),
-                    }
+                // The runtime that made it may have ended, and ours not.
+                Next::Connecting(connecting) => match connected(connecting.clone()).await {
+                    Err(RequestError::Lost) => self.state().forget(&connecting),
+                    connected => connected?,
+                },
+                Next::Nothing(told) => {
+                    // Whoever goes meanwhile leaves the queue: those who wait for the same connection find nobody who makes it.
+                    let place = self.places.clone().acquire_owned().await.map_err(|_| RequestError::Lost)?;
+                    connected(self.connect(told, place)).await?;
                 }
-                Next::Nothing => self.connect().await.map_err(RequestError::Connect)?,
                 found => return Ok(found),
             }
         }
     }
 
     /// Makes a connection. It is made to its end, whoever still waits for it.
-    async fn connect(self: &Arc<Pool>) -> Result<(), Arc<ConnectError>> {
-        let (told, mut connecting) = watch::channel(None);
-        {
-            let mut state = self.state();
-            if !state.is_http1 {
-                state.connecting = Some(connecting.clone());
-            }
-        }
+    fn connect(self: &Arc<Pool>, told: watch::Sender<Connected>, place: OwnedSemaphorePermit) -> watch::Receiver<Connected> {
+        let connecting = told.subscribe();
         let (pool, outer) = (self.clone(), quiet::outer());
         tokio::spawn(async move {
-            let connected = pool.make().with_subscriber(outer).await.map_err(Arc::new);
+            let connected = pool.make(place).with_subscriber(outer).await.map_err(Arc::new);
             pool.state().connecting = None;
             told.send_replace(Some(connected));
         });
-        match connecting.wait_for(Option::is_some).await {
-            Ok(connected) => connected.clone().unwrap_or(Ok(())),
-            Err(_) => Err(Arc::new(ConnectError::TcpTimeout)),
-        }
+        connecting
     }
 
-    async fn make(self: &Arc<Pool>) -> Result<(), ConnectError> {
-        let tls = self.connector.connect().await?;
-        let in_use = Arc::new(Uses::default());
+    async fn make(self: &Arc<Pool>, place: OwnedSemaphorePermit) -> Result<(), ConnectError> {
+        let tls = self.connector.connect().await?.at(place);
+        let in_use = Arc::new(Uses::of(tls.pieces()));
         let (is_http2, is_settled) = (tls.is_http2(), tls.settings());
         let io = TokioIo::new(tls);
         let number = {
@@ -260,7 +212,7 @@ impl Pool {
             let (mut sender, connection) = http1::handshake(io).await.map_err(ConnectError::Http)?;
             self.run(number, connection, &in_use);
             sender.ready().await.map_err(ConnectError::Http)?;
-            self.state().http1.push(Http1 { number, sender, in_use });
+            self.state().http1.push(Http1 { number, sender, in_use, was_used: false });
         }
         Ok(())
     }
@@ -295,6 +247,16 @@ impl Pool {
     }
 }
 
+/// Waits for a connection that is being made.
+async fn connected(mut connecting: watch::Receiver<Connected>) -> Result<(), RequestError> {
+    match connecting.wait_for(Option::is_some).await.map(|connected| connected.clone()) {
+        Ok(Some(Err(error))) => Err(RequestError::Connect(error)),
+        Ok(_) => Ok(()),
+        // The runtime is ending.
+        Err(_) => Err(RequestError::Lost),
+    }
+}
+
 fn of_http2() -> http2::Builder<QuietExecutor> {
     let mut builder = http2::Builder::new(QuietExecutor);
     builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
@@ -319,41 +281,6 @@ async fn until_unused(uses: &mut watch::Receiver<usize>) {
         tokio::select! {
             () = sleep(IDLE_TIMEOUT) => return,
             _changed = uses.changed() => {}
-        }
-    }
-}
-
-impl State {
-    fn next(&mut self) -> Next {
-        self.http2.retain(|connection| !connection.sender.is_closed() && !connection.in_use.is_late());
-        self.http1.retain(|connection| !connection.sender.is_closed());
-        let mut settling = None;
-        for connection in &self.http2 {
-            if connection.has_room() {
-                return Next::Http2(connection.clone(), InUse::new(&connection.in_use));
-            }
-            if !*connection.is_settled.borrow() {
-                settling = Some(connection.is_settled.clone());
-            }
-        }
-        // The last one first: the others may come to their end.
-        if let Some(connection) = self.http1.pop() {
-            let in_use = InUse::new(&connection.in_use);
-            return Next::Http1(connection, in_use);
-        }
-        match (settling, &self.connecting) {
-            (Some(settling), _) => Next::Settling(settling),
-            (None, Some(connecting)) => Next::Connecting(connecting.clone()),
-            (None, None) => Next::Nothing,
-        }
-    }
-
-    /// Waits no longer for this one to say how many streams it allows.
-    fn settle(&mut self, is_settled: &watch::Receiver<bool>) {
-        for connection in &mut self.http2 {
-            if connection.is_settled.same_channel(is_settled) {
-                connection.is_settled = watch::channel(true).1;
-            }
         }
     }
 }

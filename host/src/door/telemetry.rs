@@ -10,6 +10,7 @@ use incluster_core::tls::News;
 use incluster_core::warning;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Span;
@@ -74,7 +75,7 @@ impl Exchange {
         if is_limit {
             metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => reason).increment(1);
         } else {
-            if let Some(suppressed) = self.telling.times.tell(reason, Instant::now()) {
+            if let Some(suppressed) = self.telling.times.tell(&reason, Instant::now()) {
                 tracing::warn!(target: TARGET, reason, error = %wasi_error::text(&error), suppressed, "denied");
             }
             metrics::counter!(figures::DENIED, "tenant" => tenant.clone(), "reason" => reason).increment(1);
@@ -86,11 +87,12 @@ impl Exchange {
 
     /// Takes the answer's head.
     pub(crate) fn answered(self, status: StatusCode, headers: &HeaderMap) -> Answered {
+        self.telling.is_untrusted.store(false, Ordering::Relaxed);
         self.span.record("status", status.as_u16());
         for value in headers.get_all(header::WARNING) {
             for text in warning::texts(&String::from_utf8_lossy(value.as_bytes())) {
-                if let Some(suppressed) = self.telling.times.tell("warning", Instant::now()) {
-                    let warning = self.telling.secrets.text(&text);
+                let warning = self.telling.secrets.text(&text);
+                if let Some(suppressed) = self.telling.warnings.tell(&warning, Instant::now()) {
                     self.span.in_scope(|| tracing::warn!(target: TARGET, warning, suppressed, "the API server warns"));
                 }
             }
@@ -103,7 +105,10 @@ impl Exchange {
     pub(crate) fn failed(self, error: Error) -> Error {
         let error = self.freed(error);
         let (outcome, seconds) = (of_error(&error), self.begun.elapsed().as_secs_f64());
-        if let Some(suppressed) = self.telling.times.tell(outcome, Instant::now()) {
+        // Watches try again for as long as it takes.
+        let is_between = code(&error) == Some(Code::CertificateChanged);
+        let was_told = is_between && self.telling.is_untrusted.swap(true, Ordering::Relaxed);
+        if !was_told && let Some(suppressed) = self.telling.times.tell(&outcome, Instant::now()) {
             self.span.in_scope(|| {
                 tracing::warn!(target: TARGET, seconds, outcome, error = %wasi_error::text(&error), suppressed, "failed");
             });
@@ -137,7 +142,11 @@ impl Exchange {
 #[derive(Default)]
 pub(crate) struct Telling {
     pub(crate) secrets: Arc<Secrets>,
-    times: Times,
+    times: Times<&'static str>,
+    /// Of those of the API server, by their texts.
+    warnings: Times<String>,
+    /// Whether it was told that the server's certificate is not trusted any more, and nothing was answered since.
+    is_untrusted: AtomicBool,
     hashing: RandomState,
     /// Of the token that was used last.
     last_token: Mutex<Option<u64>>,
@@ -152,7 +161,7 @@ impl Telling {
     pub(crate) fn uses(&self, token: &[u8], tenant: &Arc<str>) {
         let last = self.last_token.lock().unwrap_or_else(PoisonError::into_inner).replace(self.hashing.hash_one(token));
         if last.is_some_and(|last| last != self.hashing.hash_one(token)) {
-            if let Some(suppressed) = self.times.tell("token", Instant::now()) {
+            if let Some(suppressed) = self.times.tell(&"token", Instant::now()) {
                 tracing::info!(target: TARGET, tenant = &**tenant, suppressed, "the service account's token has changed");
             }
             metrics::counter!(figures::TOKEN_CHANGES, "tenant" => tenant.clone()).increment(1);
@@ -161,24 +170,38 @@ impl Telling {
 }
 
 /// For each reason, one in a second is told, with how many were not since the last one.
-#[derive(Default)]
-struct Times(Mutex<BTreeMap<&'static str, LastTold>>);
+struct Times<R>(Mutex<BTreeMap<R, LastTold>>);
+
+/// So many reasons are told apart. (A server makes up warnings as it likes.)
+const MOST_REASONS: usize = 64;
 
 struct LastTold {
     at: Instant,
     suppressed: u64,
 }
 
-impl Times {
-    /// How many were not told before this one, if it is to be told.
-    fn tell(&self, reason: &'static str, now: Instant) -> Option<u64> {
+impl<R> Default for Times<R> {
+    fn default() -> Self {
+        Times(Mutex::new(BTreeMap::new()))
+    }
+}
+
+impl<R: Ord + Clone> Times<R> {
+    /// How many were not told before this one, if it is to be told. Where there are too many reasons, new ones are not.
+    fn tell(&self, reason: &R, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_REASONS && !told.contains_key(reason) {
+            told.retain(|_, last| now.saturating_duration_since(last.at) < ONCE_IN);
+            if told.len() >= MOST_REASONS {
+                return None;
+            }
+        }
         match told.get_mut(reason) {
             Some(last) if now.saturating_duration_since(last.at) < ONCE_IN => {
                 last.suppressed += 1;
                 None
             }
-            _ => Some(told.insert(reason, LastTold { at: now, suppressed: 0 }).map_or(0, |last| last.suppressed)),
+            _ => Some(told.insert(reason.clone(), LastTold { at: now, suppressed: 0 }).map_or(0, |last| last.suppressed)),
         }
     }
 }
@@ -198,7 +221,7 @@ impl Answered {
     pub(crate) fn broken(&mut self, error: Error) -> Error {
         let error = self.exchange.freed(error);
         let outcome = of_error(&error);
-        if let Some(suppressed) = self.exchange.telling.times.tell(outcome, Instant::now()) {
+        if let Some(suppressed) = self.exchange.telling.times.tell(&outcome, Instant::now()) {
             self.exchange.span.in_scope(|| {
                 tracing::warn!(target: TARGET, outcome, error = %wasi_error::text(&error), suppressed, "the response broke off");
             });
@@ -245,11 +268,16 @@ fn of_error(error: &Error) -> &'static str {
     match error {
         Error::HttpResponseTimeout => "timeout",
         Error::ConnectionRefused => "refused",
-        Error::InternalError(Some(text)) => text.parse().map_or("other", |Failure { code, .. }| of_code(code)),
+        Error::InternalError(_) => code(error).map_or("other", of_code),
         Error::DnsError { .. } => "dns",
         Error::DestinationIpUnroutable => "unreachable",
         _ => "other",
     }
+}
+
+fn code(error: &Error) -> Option<Code> {
+    let Error::InternalError(Some(text)) = error else { return None };
+    text.parse().ok().map(|Failure { code, .. }| code)
 }
 
 fn of_code(code: Code) -> &'static str {
@@ -292,9 +320,18 @@ mod tests {
     #[test]
     fn what_happens_again_and_again_is_told_once_a_second_for_each_reason() {
         let (times, begun) = (Times::default(), Instant::now());
-        let tell = |reason, milliseconds| times.tell(reason, begun + Duration::from_millis(milliseconds));
+        let tell = |reason, milliseconds| times.tell(&reason, begun + Duration::from_millis(milliseconds));
         assert_eq!((tell("policy", 0), tell("method", 0)), (Some(0), Some(0)));
         assert!((1..1000).all(|milliseconds| tell("policy", milliseconds).is_none()));
         assert_eq!((tell("policy", 1000), tell("policy", 2000), tell("method", 3000)), (Some(999), Some(0), Some(0)));
+    }
+
+    /// What a server makes up takes bounded memory, and hides nothing for long.
+    #[test]
+    fn texts_without_end_are_told_a_few_at_a_time() {
+        let (times, begun) = (Times::<String>::default(), Instant::now());
+        let told = |at| (0..10_000).filter(|n| times.tell(&format!("{at:?} {n}"), at).is_some()).count();
+        assert_eq!((told(begun), told(begun + ONCE_IN)), (MOST_REASONS, MOST_REASONS));
+        assert_eq!(times.0.lock().unwrap().len(), MOST_REASONS);
     }
 }

@@ -8,6 +8,7 @@ fn door(policy: Policy, limits: TenantLimits, bearer: Bearer) -> Door {
     let connections =
         Connections::new(server.clone(), "ca.crt".into(), Box::new(|| Ok(Vec::new())), &RequestLimits::DEFAULT, Arc::default());
     Door {
+        lists_first: Arc::default(),
         tenant: "test".into(),
         permission: Arc::new(Permission::new(policy)),
         quota: Arc::new(RequestQuota::new(&limits)),

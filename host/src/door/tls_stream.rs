@@ -1,14 +1,17 @@
 //! A connection by TLS, which ends under a flood of frames.
 
-use super::frames::{Frames, flood};
+use super::frames::{Frames, Pieces, flood};
 use governor::clock::DefaultClock;
 use incluster_core::tls::of_alert;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 
 /// The error's kind, by which it is known after it has passed through the HTTP library.
@@ -27,18 +30,54 @@ pub(crate) fn is_alert(error: &io::Error) -> bool {
     error.kind() == ALERT
 }
 
+/// How long a server may take nothing of what is sent. Requests are small; and a connection that is to end has to say so first, or it never does.
+const STALL: Duration = Duration::from_secs(15);
+
+/// Until when something has to be taken of what is sent, where it has to wait.
+#[derive(Default)]
+struct Stall(Option<Pin<Box<Sleep>>>);
+
+impl Stall {
+    /// What a write comes to, which may not wait for long.
+    fn end<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.0 = None;
+            return written;
+        }
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
 /// A connection by TLS.
 pub(crate) struct Tls {
     stream: TlsStream<TcpStream>,
     /// Where it is HTTP/2.
     frames: Option<Frames>,
+    pieces: Arc<Pieces>,
     settings: watch::Sender<bool>,
+    stall: Stall,
+    /// Its place among all connections, until its descriptor is closed.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Tls {
     pub(crate) fn new(stream: TlsStream<TcpStream>) -> Tls {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Tls { stream, frames: is_h2.then(|| Frames::new(DefaultClock::default())), settings: watch::Sender::new(false) }
+        let pieces = Arc::<Pieces>::default();
+        let frames = is_h2.then(|| Frames::new(DefaultClock::default(), pieces.clone()));
+        Tls { stream, frames, pieces, settings: watch::Sender::new(false), stall: Stall::default(), _place: None }
+    }
+
+    /// The same in this place.
+    pub(crate) fn at(self, place: OwnedSemaphorePermit) -> Tls {
+        Tls { _place: Some(place), ..self }
+    }
+
+    /// The pieces of answers that have come by it.
+    pub(crate) fn pieces(&self) -> Arc<Pieces> {
+        self.pieces.clone()
     }
 
     pub(crate) fn is_http2(&self) -> bool {
@@ -67,22 +106,48 @@ impl AsyncRead for Tls {
 
 impl AsyncWrite for Tls {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.stall.end(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let written = Pin::new(&mut self.stream).poll_flush(cx);
+        self.stall.end(cx, written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let written = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.stall.end(cx, written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.stall.end(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::time::Instant;
+
+    /// A connection that is to end has to say so, and a server that takes nothing would keep it for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_nobody_takes_fails() {
+        let (mut stall, begun) = (Stall::default(), Instant::now());
+        let error = poll_fn(|cx| stall.end::<()>(cx, Poll::Pending)).await.unwrap_err();
+        assert_eq!((error.kind(), begun.elapsed() >= STALL), (ErrorKind::TimedOut, true));
+        // Whoever takes some of it has all the time again.
+        let mut stall = Stall::default();
+        for _ in 0..3 {
+            poll_fn(|cx| Poll::Ready(stall.end::<()>(cx, Poll::Pending).is_pending())).await;
+            tokio::time::advance(STALL - Duration::from_secs(1)).await;
+            poll_fn(|cx| stall.end(cx, Poll::Ready(Ok(())))).await.unwrap();
+        }
     }
 }

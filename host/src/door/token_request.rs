@@ -2,6 +2,7 @@
 
 use super::connections::Connections;
 use super::issuing::{IssuedToken, TokenSource, TokenSourceError};
+use super::pool::Patience;
 use super::wasi_error;
 use crate::figures::TARGET;
 use crate::now;
@@ -102,7 +103,8 @@ impl TokenRequests {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string()))
             .map_err(|e| self.failed(false, &e))?;
-        let answer = self.connections.request(request, Instant::now() + HEAD).await;
+        let answer =
+            self.connections.request(request, Patience { until: Instant::now() + HEAD, first_byte: HEAD, own: HEAD }).await;
         let answer = answer.map_err(|e| self.failed(true, &wasi_error::text(&wasi_error::of_request(&e, &self.server))))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;

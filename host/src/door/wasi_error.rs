@@ -65,6 +65,11 @@ pub(crate) fn body_too_large(limit: u64) -> Error {
     failed(Code::BodyTooLarge, &limit.to_string())
 }
 
+/// A response that ended before its end.
+pub(crate) fn cut() -> Error {
+    failed(Code::ConnectionLost, "the server reset the stream within the answer")
+}
+
 /// A response that pauses too long.
 pub(crate) fn body_too_slow() -> Error {
     failed(Code::ReadTimeout, "between bytes")

@@ -6,11 +6,13 @@ use crate::error::{Error, Trap};
 use crate::limits::{CallLimits, MAX_FIELDS_BYTES, MAX_RESOURCES};
 use incluster_core::files::{self, SERVICE_ACCOUNT_DIR};
 use incluster_core::server::{HOST_VARIABLE, PORT_VARIABLE};
+use incluster_core::watching::LISTS_FIRST_VARIABLE;
 use incluster_core::{limits, text};
 use rustix::io::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tracing::Span;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{ResourceLimiter, Store};
@@ -141,6 +143,9 @@ impl CtxBuilder {
     pub fn build(mut self) -> Ctx {
         let Given { door, folder, limits, variables } = &*self.given;
         let volume = if let Folder::Volume(volume) = folder { Some(volume.clone()) } else { None };
+        if door.lists_first.load(Ordering::Relaxed) {
+            self.wasi.env(LISTS_FIRST_VARIABLE, "1");
+        }
         self.wasi.envs(variables).max_random_size(limits.hostcall_bytes as u64).allow_tcp(false).allow_udp(false);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);

@@ -4,12 +4,14 @@ use super::calls::{Answer, Loaded};
 use super::sandboxes::Sandbox;
 use crate::error::Error;
 use crate::sandbox::ctx::Ctx;
-use crate::types::{Failure, JsonEvent, JsonPage, PodEvent, PodPage};
+use crate::types::{self, Failure, JsonEvent, JsonPage, PodEvent, PodPage};
 use futures_core::Stream;
+use incluster_core::watching::WITHOUT_END;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
@@ -79,7 +81,7 @@ impl PodWatch {
     }
 
     /// The next event, as long as it takes; `None` when the time that was asked for is over, and after
-    /// [`types::Error::Expired`](crate::types::Error::Expired). After [`Error::Kubernetes`] it may be called again, and goes on after the
+    /// [`types::Error::Expired`]. After [`Error::Kubernetes`] it may be called again, and goes on after the
     /// last event; after any other error the watch has ended.
     ///
     /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next one goes on with its work.
@@ -131,6 +133,9 @@ impl Open {
         match answer {
             Ok(Ok(next)) => (Some(self), Ok(next)),
             Ok(Err(failure)) => {
+                if matches!(&failure.error, types::Error::Expired(expired) if expired.message == WITHOUT_END) {
+                    self.sandbox.state().door().lists_first.store(true, Ordering::Relaxed);
+                }
                 let error = self.sandbox.state().with_real_path(Error::Kubernetes(failure));
                 (Some(self), Err(error))
             }

@@ -83,6 +83,7 @@ impl State {
             telling: Telling::new(secrets),
             server,
             bearer,
+            lists_first: Arc::default(),
         };
         let given = Given::new(Arc::new(door), folder, settings.limits.call);
         Ok(State { settings, given, quotas, turns: Arc::new(Turns::new()) })

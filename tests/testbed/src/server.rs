@@ -262,8 +262,10 @@ async fn next_connection(listener: Option<&TcpListener>) -> std::io::Result<(Tcp
 async fn until_frozen(serving: impl Future<Output = ()>, mut frozen: watch::Receiver<usize>) {
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
-        () = &mut serving => {}
+        // Nothing that happens after the call goes out.
+        biased;
         Ok(()) = frozen.changed() => std::future::pending().await,
+        () = &mut serving => {}
     }
 }
 

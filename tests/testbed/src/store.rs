@@ -55,6 +55,7 @@ struct State {
     watches_so_far: u64,
     cut_next_watch_after: Option<usize>,
     hurries: bool,
+    ends_initial_events: bool,
 }
 
 /// A change, and what was there before it.
@@ -104,6 +105,7 @@ impl PodStore {
             watches_so_far: 0,
             cut_next_watch_after: None,
             hurries: false,
+            ends_initial_events: true,
         };
         PodStore { state: Arc::new(Mutex::new(state)), open_watches: Arc::default() }
     }
@@ -266,6 +268,11 @@ impl PodStore {
     /// Waits until exactly so many watches are open.
     pub async fn until_open_watches(&self, count: usize) {
         let _ = self.open_watches.subscribe().wait_for(|open| *open == count).await;
+    }
+
+    /// Sets whether the initial events are ended as they should be, which they are at first, or followed by a bookmark like any other.
+    pub fn end_initial_events(&self, ends: bool) {
+        self.change(|state| state.ends_initial_events = ends);
     }
 
     /// Whether `sendInitialEvents` is known (as it is at first) or answered by 422.

@@ -104,7 +104,7 @@ impl Cluster {
         let tenant = |name: &&str| {
             format!(
                 "  {name}:\n    server: {server}\n    serviceAccountDir: {dir}\n    \
-                 policy: {{rules: [{{verbs: [watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
+                 policy: {{rules: [{{verbs: [list, watch], apiGroups: [\"\"], resources: [pods], namespaces: [shop]}}]}}\n    \
                  limits: {{call: {{memory: 32Mi, cpuTime: 100ms}}}}\n"
             )
         };

@@ -29,6 +29,13 @@ pub enum Event<T> {
         /// Whether the objects that there are have all been sent.
         initial_events_end: bool,
     },
+    /// An object that cannot be read, although its resource version can: the events after it can be, too.
+    Unreadable {
+        /// What is wrong with it.
+        error: Error,
+        /// Where to go on after this event.
+        resource_version: String,
+    },
     /// Not the server's: the events between the last one and the next are missing.
     Cut,
 }
@@ -47,7 +54,11 @@ pub fn change_kind(name: &str) -> Option<ChangeKind> {
 pub fn pod_event(encoding: Encoding, frame: &[u8]) -> Result<Event<Pod>, Error> {
     let (name, object) = Object::in_frame(encoding, frame)?;
     let kind = kind_of(&name, &object)?;
-    let object: Pod = object.decode(Some("Pod"))?;
+    let object: Pod = match (object.decode(Some("Pod")), kind) {
+        (Ok(pod), _) => pod,
+        (Err(error), Some(_)) if object.kind() == "Pod" => return object.unreadable(error),
+        (Err(error), _) => return Err(error),
+    };
     let (version, annotations) = (object.metadata.resource_version.clone(), &object.metadata.annotations);
     let end = is_initial_events_end(annotations);
     event(kind, version, end, || Ok(object))
@@ -145,12 +156,16 @@ impl Object<'_> {
         }
     }
 
-    /// The object, which has to be of the kind that is expected, if one is.
-    fn decode<M: Message>(&self, expected: Option<&str>) -> Result<M, Error> {
-        let kind = match self {
+    fn kind(&self) -> &str {
+        match self {
             Object::Json(_, kind) => kind,
             Object::Protobuf(unknown) => &unknown.kind,
-        };
+        }
+    }
+
+    /// The object, which has to be of the kind that is expected, if one is.
+    fn decode<M: Message>(&self, expected: Option<&str>) -> Result<M, Error> {
+        let kind = self.kind();
         if let Some(expected) = expected
             && kind != expected
         {
@@ -163,6 +178,16 @@ impl Object<'_> {
             };
             malformed(format!("the event's object{name}: {e}"))
         })
+    }
+
+    /// The event of an object that cannot be read; that error, where its resource version cannot be, either.
+    fn unreadable<T>(&self, error: Error) -> Result<Event<T>, Error> {
+        match self.read() {
+            Ok(schema::Versioned { metadata }) if !metadata.resource_version.is_empty() => {
+                Ok(Event::Unreadable { error, resource_version: metadata.resource_version })
+            }
+            _ => Err(error),
+        }
     }
 
     fn read<M: Message>(&self) -> Result<M, String> {
@@ -201,6 +226,48 @@ mod tests {
             assert!(matches!(json_event(Encoding::Json, no_event.as_bytes()), Err(Error::MalformedResponse(_))), "{no_event}");
         }
         assert!(matches!(json_event(Encoding::Protobuf, b"\x0a\x05ADDED"), Err(Error::MalformedResponse(_))));
+    }
+
+    /// A grace period that overflowed: the pod is being deleted all the same, in either encoding.
+    #[test]
+    fn a_pod_that_is_deleted_before_1970_is_being_deleted() {
+        use k8s_pb::api::core::v1::Pod as Encoded;
+        use k8s_pb::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time, WatchEvent};
+        use k8s_pb::apimachinery::pkg::runtime::{RawExtension, TypeMeta, Unknown};
+        use prost::Message as _;
+        const SECONDS: i64 = -7204204800;
+        let json = br#"{"type":"MODIFIED","object":{"kind":"Pod","metadata":{"name":"a","resourceVersion":"7","deletionTimestamp":"1741-09-16T00:00:00Z"}}}"#;
+        let deletion_timestamp = Some(Time { seconds: Some(SECONDS), nanos: None });
+        let (name, resource_version) = (Some("a".into()), Some("7".into()));
+        let metadata = Some(ObjectMeta { name, resource_version, deletion_timestamp, ..ObjectMeta::default() });
+        let raw = Some(Encoded { metadata, ..Encoded::default() }.encode_to_vec());
+        let type_meta = Some(TypeMeta { api_version: None, kind: Some("Pod".into()) });
+        let raw = Some([&b"k8s\0"[..], &Unknown { type_meta, raw, ..Unknown::default() }.encode_to_vec()].concat());
+        let protobuf = WatchEvent { r#type: Some("MODIFIED".into()), object: Some(RawExtension { raw }) }.encode_to_vec();
+        for (encoding, event) in [(Encoding::Json, &json[..]), (Encoding::Protobuf, &protobuf)] {
+            let Ok(Event::Object { object, .. }) = pod_event(encoding, event) else { panic!("{encoding:?}") };
+            assert_eq!(object.metadata.deletion_timestamp, Some(SECONDS), "{encoding:?}");
+        }
+    }
+
+    /// In either encoding.
+    #[test]
+    fn an_object_that_cannot_be_read_says_where_to_go_on() {
+        let json = br#"{"type":"MODIFIED","object":{"kind":"Pod","metadata":{"name":"web-1","resourceVersion":"7","creationTimestamp":"2025-08-2312:02:32Z"}}}"#;
+        // A container's port of 70000, which is more than 65535.
+        let metadata = b"\x0a\x0a\x0a\x05web-1\x32\x017";
+        let spec = b"\x12\x08\x12\x06\x32\x04\x18\xf0\xa2\x04";
+        let length = |bytes: &[u8]| [&[bytes.len() as u8], bytes].concat();
+        let unknown = [&b"k8s\0\x0a\x05\x12\x03Pod\x12"[..], &length(&[&metadata[..], spec].concat())].concat();
+        let protobuf = [&b"\x0a\x08MODIFIED\x12"[..], &length(&[&b"\x0a"[..], &length(&unknown)].concat())].concat();
+        for (encoding, event) in [(Encoding::Json, &json[..]), (Encoding::Protobuf, &protobuf)] {
+            match pod_event(encoding, event) {
+                Ok(Event::Unreadable { error: Error::MalformedResponse(message), resource_version }) => {
+                    assert!(message.contains("\"web-1\"") && resource_version == "7", "{encoding:?}: {message}");
+                }
+                other => panic!("{encoding:?}: {other:?}"),
+            }
+        }
     }
 
     #[test]

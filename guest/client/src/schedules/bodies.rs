@@ -105,7 +105,17 @@ impl<O: Watched> World<'_, O> {
                 self.reader.may_expire = true;
                 self.server.error_event(410)
             }
-            45..49 => {
+            45..47 => {
+                self.faults.count(Fault::TooLargeEvent);
+                self.lost(false);
+                self.too_large += 1;
+                if self.too_large > 1 {
+                    self.reader.may_expire = true;
+                    self.must = Must::Expire;
+                }
+                self.server.error_event(504)
+            }
+            47..49 => {
                 self.faults.count(Fault::BusyEvent);
                 self.lost(false);
                 self.server.error_event(500)

@@ -29,10 +29,6 @@ impl<O: Watched> World<'_, O> {
             }
             (Must::BetweenCertificates, Do::Next(Todo::Wait(until))) => {
                 ensure(*until <= now + BETWEEN_CERTIFICATES, || format!("it waits for {:?}", *until - now))?;
-                if *until > now + LONGEST_WAIT || self.call.as_ref().is_some_and(|call| call.attempts >= ATTEMPTS) {
-                    self.call = None;
-                    return Ok(());
-                }
             }
             (Must::Anything, Do::HandOut(Err(Error::MalformedResponse(_)))) if self.has_garbage => self.has_garbage = false,
             (Must::Anything | Must::WaitOrGiveUp(_), Do::HandOut(Err(error))) => {

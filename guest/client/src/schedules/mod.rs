@@ -59,6 +59,7 @@ pub enum Fault {
     NoInitialEnd,
     EmptyEnds,
     TooLarge,
+    TooLargeEvent,
     NotTrustedAnyMore,
     NotJson,
     TooMuch,
@@ -145,7 +146,7 @@ fn as_test(name: &str, tape: &impl Debug) -> String {
     format!("#[test]\nfn a_schedule() {{\n    {name}(&{tape:?}, &mut Faults::default()).unwrap();\n}}")
 }
 
-const OF_A_WATCH: [Fault; 30] = [
+const OF_A_WATCH: [Fault; 31] = [
     Fault::NoToken,
     Fault::Rotation,
     Fault::Unauthorized,
@@ -175,6 +176,7 @@ const OF_A_WATCH: [Fault; 30] = [
     Fault::NoInitialEnd,
     Fault::EmptyEnds,
     Fault::TooLarge,
+    Fault::TooLargeEvent,
     Fault::NotTrustedAnyMore,
 ];
 

@@ -94,6 +94,8 @@ pub struct World<'a, O: Watched> {
     pub(super) short: u32,
     /// Those that the server just ended, in a row.
     pub(super) empty: u32,
+    /// How often an event said that the server had not come to the version, without another event between.
+    pub(super) too_large: u32,
     /// Whether the server has answered.
     trusted: bool,
     pub(super) must: Must,
@@ -127,6 +129,7 @@ impl<'a, O: Watched> World<'a, O> {
             fruitless_since: None,
             short: 0,
             empty: 0,
+            too_large: 0,
             trusted: false,
             must: Must::Anything,
             has_garbage: false,
@@ -258,7 +261,11 @@ impl<'a, O: Watched> World<'a, O> {
             }
             74..77 => {
                 match self.trusted && sending.request.is_watch {
-                    true => self.failed(Fault::NotTrustedAnyMore, Must::BetweenCertificates),
+                    // It has no deadline, and no number of attempts.
+                    true => {
+                        self.failed(Fault::NotTrustedAnyMore, Must::BetweenCertificates);
+                        self.call = None;
+                    }
                     false if self.trusted => self.failed(Fault::NotTrustedAnyMore, Must::WaitOrGiveUp(Duration::ZERO)),
                     false => self.failed(Fault::NotTrusted, Must::GiveUp),
                 }
@@ -361,7 +368,7 @@ impl<'a, O: Watched> World<'a, O> {
         match &output {
             Ok(Told::Expired | Told::Ended) | Err(_) => (self.call, self.connection) = (None, None),
             Ok(Told::Change(_)) => {
-                (self.fruitless, self.fruitless_since, self.empty) = (0, None, 0);
+                (self.fruitless, self.fruitless_since, self.empty, self.too_large) = (0, None, 0, 0);
                 if let Some((_, fruitful)) = &mut self.connection {
                     *fruitful = true;
                 }
@@ -369,7 +376,7 @@ impl<'a, O: Watched> World<'a, O> {
         }
         if let Some((from, seconds)) = self.reader.take(output, &self.server, self.now.instant)? {
             self.watch = watch(&self.settings, from, seconds);
-            (self.fruitless, self.fruitless_since, self.empty, self.short) = (0, None, 0, 0);
+            (self.fruitless, self.fruitless_since, self.empty, self.short, self.too_large) = (0, None, 0, 0, 0);
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(super) struct Head {
 pub(super) enum Unfit {
     /// Another version of this crate made it, or it is something else.
     Version,
-    /// It is for an engine with other settings, or for another kind of processor.
+    /// It is for an engine with other settings, or for another kind of processor, or was composed with another client.
     Settings,
     /// It was made from something else.
     Key,
@@ -123,7 +123,9 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unfit::Version => write!(f, "it was not made by incluster {}", env!("CARGO_PKG_VERSION")),
-            Unfit::Settings => f.write_str("it is for an engine with other settings, or for another kind of processor"),
+            Unfit::Settings => {
+                f.write_str("it is for an engine with other settings, for another kind of processor, or has another build of the client in it")
+            }
             Unfit::Key => f.write_str("it was made from another component, or with other limits"),
             Unfit::Damaged => f.write_str("it is cut or damaged"),
             Unfit::Io(error) => write!(f, "it cannot be read: {error}"),

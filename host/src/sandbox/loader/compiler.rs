@@ -11,13 +11,14 @@ use super::queue::{Place, Queue};
 use crate::extension_error::ExtensionError;
 use crate::load_limits::{LoadLimit, LoadLimits};
 use crate::sandbox::code;
+use crate::sandbox::runtime::PLUGIN;
 use ring::digest::{Context, SHA256};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -244,9 +245,41 @@ impl Job<'_> {
 
 const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
 
-/// What tells engines apart whose code does not fit each other.
+/// What an extension is composed with, and by whose rules: a version of this crate may have several of each before it is released.
+static COMPOSED_BY: LazyLock<[u8; 32]> = LazyLock::new(|| {
+    let mut hash = Context::new(&SHA256);
+    hash.update(PLUGIN);
+    hash.update(&RULES.to_le_bytes());
+    hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
+});
+
+/// A number for what checks and composes extensions (FNV-1a of its source).
+const RULES: u64 = {
+    let sources: &[&[u8]] = &[
+        include_bytes!("compose.rs"),
+        include_bytes!("count.rs"),
+        include_bytes!("count/aliases.rs"),
+        include_bytes!("count/frame.rs"),
+        include_bytes!("count/types.rs"),
+        include_bytes!("inventory.rs"),
+        include_bytes!("pipeline.rs"),
+    ];
+    let (mut hash, mut source) = (0xcbf2_9ce4_8422_2325_u64, 0);
+    while source < sources.len() {
+        let (bytes, mut at) = (sources[source], 0);
+        while at < bytes.len() {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        source += 1;
+    }
+    hash
+};
+
+/// What tells engines apart whose code does not fit each other, and extensions that were composed with another client, or by other rules.
 pub(crate) fn settings_of(engine: &Engine) -> u64 {
     let mut settings = Settings(Context::new(&SHA256));
+    settings.write(&*COMPOSED_BY);
     engine.precompile_compatibility_hash().hash(&mut settings);
     settings.finish()
 }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::figures::TARGET;
 use ring::digest::{Context, SHA256};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::ffi::{CStr, CString};
 use std::fs::{DirBuilder, File};
@@ -25,6 +26,9 @@ const UNFINISHED: &str = ".unfinished";
 
 /// An unfinished file that is older was left behind by a process that ended, in seconds.
 const LEFT_BEHIND: i64 = 3600;
+
+/// What an entry has beside its code, at most.
+const MOST_HEAD_BYTES: u64 = 4096;
 
 /// The permissions that nobody else may have: to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -59,9 +63,15 @@ impl Folder {
         match self.read(&name, head) {
             Ok(code) => code,
             Err(why) => {
+                // It may be good, where this process has no descriptor or no memory left.
+                const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+                let is_ours = |error: &io::Error| OURS.iter().any(|ours| error.raw_os_error() == Some(ours.raw_os_error()));
+                let is_the_entrys = !matches!(&why, Unfit::Io(error) if is_ours(error));
                 let (path, why) = (self.path.display(), why.to_string());
-                tracing::warn!(target: TARGET, %path, why, "a compiled extension in the cache cannot be used: it is compiled anew");
-                let _ = rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty());
+                tracing::warn!(target: TARGET, %path, entry = ?name, why, "a compiled extension in the cache cannot be used: it is compiled anew");
+                if is_the_entrys {
+                    let _ = rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty());
+                }
                 None
             }
         }
@@ -82,6 +92,9 @@ impl Folder {
         if let Some(not_ours) = not_ours(&stat) {
             return Err(Unfit::Io(io::Error::other(not_ours)));
         }
+        if u64::try_from(stat.st_size).is_ok_and(|bytes| bytes > self.most.saturating_add(MOST_HEAD_BYTES)) {
+            return Err(Unfit::Io(io::Error::other("it is larger than the cache may be")));
+        }
         let (_, code) = artifact::read(&mut BufReader::new(&file), head.settings, Some(&head.key))?;
         // Those that were used last stay longest. Where nobody can write, nothing is removed either.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
@@ -95,7 +108,15 @@ impl Folder {
         if code.len() as u64 > self.most {
             return;
         }
-        if let Err(error) = self.write(head, code).and_then(|()| self.trim()) {
+        let most = self.most;
+        let written = match self.write(head, code) {
+            // The disk is smaller than the cache may be.
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                self.trim(most.min(self.bytes() / 2)).and_then(|()| self.write(head, code))
+            }
+            written => written,
+        };
+        if let Err(error) = written.and_then(|()| self.trim(most)) {
             let path = self.path.display();
             tracing::warn!(target: TARGET, %path, %error, "a compiled extension is not kept in the cache");
         }
@@ -124,24 +145,35 @@ impl Folder {
         written
     }
 
-    /// Removes the entries that were not used for longest, until the others are within the limit; and what was left behind.
-    fn trim(&self) -> io::Result<()> {
+    /// The entries: when each was used last, how many bytes it has, and its name. What was left behind is removed.
+    fn entries(&self) -> io::Result<Vec<(i64, u64, u64, CString)>> {
         let mut entries = Vec::new();
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         for entry in Dir::read_from(&self.dir)? {
             let name = entry?.file_name().to_owned();
             let Ok(stat) = rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let text = name.to_bytes();
-            if text.ends_with(ENTRY.as_bytes()) {
-                entries.push((stat.st_mtime, stat.st_mtime_nsec, u64::try_from(stat.st_size).unwrap_or(0), name));
-            } else if text.ends_with(UNFINISHED.as_bytes()) && now.saturating_sub(stat.st_mtime) > LEFT_BEHIND {
+            if is_entry(name.to_bytes()) {
+                let (seconds, nanoseconds) = (stat.st_mtime, stat.st_mtime_nsec);
+                entries.push((seconds, nanoseconds, u64::try_from(stat.st_size).unwrap_or(0), name));
+            } else if is_unfinished(name.to_bytes()) && now.saturating_sub(stat.st_mtime) > LEFT_BEHIND {
                 let _ = rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty());
             }
         }
         entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// How many bytes the entries have together.
+    fn bytes(&self) -> u64 {
+        self.entries().map_or(0, |entries| entries.iter().map(|(.., bytes, _)| bytes).sum())
+    }
+
+    /// Removes the entries that were not used for longest, until the others have so many bytes; and what was left behind.
+    fn trim(&self, most: u64) -> io::Result<()> {
+        let entries = self.entries()?;
         let mut all: u64 = entries.iter().map(|(.., bytes, _)| bytes).sum();
         for (.., bytes, name) in &entries {
-            if all <= self.most {
+            if all <= most {
                 break;
             }
             rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?;
@@ -173,6 +205,20 @@ fn name(head: &Head) -> CString {
     hash.update(&head.key);
     let hash: String = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     c_string(hash + ENTRY)
+}
+
+/// Whether a file has the name of an entry. Others are somebody's, and stay.
+fn is_entry(name: &[u8]) -> bool {
+    name.strip_suffix(ENTRY.as_bytes()).is_some_and(|hash| hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether a file has the name of one that becomes an entry.
+fn is_unfinished(name: &[u8]) -> bool {
+    name.strip_suffix(UNFINISHED.as_bytes()).is_some_and(|numbers| {
+        let mut numbers = numbers.splitn(2, |byte| *byte == b'-');
+        let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        numbers.next().is_some_and(is_number) && numbers.next().is_some_and(is_number)
+    })
 }
 
 fn c_string(name: String) -> CString {

@@ -10,6 +10,7 @@ async fn main() -> ExitCode {
     let testbed = Testbed::start().await;
     println!("started a throw-away API server at {} with a CA of its own", testbed.server.url());
     println!("laid out a service account as kubelet does: ..data, token, ca.crt, namespace");
+    println!("(incluster is {binary} --server … --service-account-dir … here; in a pod, it needs neither)");
     for args in [&["config"][..], &["pods", "-n", "shop"]] {
         println!("\n$ incluster {}", args.join(" "));
         let status = Command::new(&binary)

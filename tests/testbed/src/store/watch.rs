@@ -97,7 +97,7 @@ impl State {
         if asked.unwrap_or(from_now) {
             let mut events: Vec<_> = self.pods.values().map(|pod| Event::Pod(Change::Added, pod.clone())).collect();
             if asked.is_some() {
-                events.push(Event::Bookmark { version: self.version, ends_initial_events: true });
+                events.push(Event::Bookmark { version: self.version, ends_initial_events: self.ends_initial_events });
             }
             return Ok(Some(events));
         }

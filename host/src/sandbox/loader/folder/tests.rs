@@ -171,3 +171,49 @@ fn processes_that_write_at_once_do_not_meet() {
     });
     assert_eq!(kept.names(), 1);
 }
+
+/// What is not ours to remove is somebody's.
+#[test]
+fn files_of_other_names_stay() {
+    let kept = Kept::new(1000);
+    let dir = kept.dir.path().join("a/b");
+    let others = ["mine.cwasm", "draft.unfinished", "7-x.unfinished", "-.unfinished"].map(|name| dir.join(name));
+    for other in &others {
+        fs::write(other, [0; 900]).unwrap();
+        File::options().write(true).open(other).unwrap().set_modified(SystemTime::now() - Duration::from_secs(72_000)).unwrap();
+    }
+    kept.folder.keep(&of(1), &[1; 200]);
+    assert!(kept.found(&of(1)).is_some() && others.iter().all(|other| other.exists()));
+}
+
+/// A disk that is smaller than the cache may be keeps what was used last.
+#[test]
+fn a_full_disk_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=5m", "tmpfs"]).arg(dir.path()).output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        eprintln!("ignored: a_full_disk_makes_room needs to mount a small disk");
+        return;
+    }
+    let _mounted = Mounted(dir.path());
+    let folder = Folder::open(&dir.path().join("cache"), 1 << 30).unwrap();
+    for number in 0..12 {
+        folder.keep(&of(number), &vec![7; 1 << 20]);
+        assert!(folder.find(&of(number)).is_some(), "{number}");
+    }
+    // What is larger than the disk is not kept, and takes nothing else's place for ever.
+    folder.keep(&of(99), &vec![7; 6 << 20]);
+    assert!(folder.find(&of(99)).is_none());
+    folder.keep(&of(1), &vec![7; 1 << 20]);
+    assert!(folder.find(&of(1)).is_some());
+}
+
+/// A disk that goes with the test.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // With what is still open on it.
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
