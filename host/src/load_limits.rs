@@ -61,7 +61,7 @@ pub struct LoadLimits {
     pub code_bytes: u64,
     /// The code of the largest function, counted in the same way. 1 MiB by default.
     pub function_bytes: u64,
-    /// How deep blocks, loops and branches are nested in a function. 2,000 by default: what a compiler takes for nested loops grows with the
+    /// How deep blocks, loops and branches are nested in a function. 4,000 by default: what a compiler takes for nested loops grows with the
     /// square of it.
     pub block_nesting: u64,
     /// The imports of all core modules and components. 10,000 by default.
@@ -286,7 +286,7 @@ impl Default for LoadLimits {
             functions: 30_000,
             code_bytes: 32 << 20,
             function_bytes: 1 << 20,
-            block_nesting: 2_000,
+            block_nesting: 4_000,
             imports: 10_000,
             exports: 20_000,
             name_bytes: 2 << 10,

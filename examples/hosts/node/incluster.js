@@ -7,6 +7,10 @@ const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 const module = (name) => new WebAssembly.Module(readFileSync(new URL(`plugin/${name}`, import.meta.url)));
 
+function httpErrorCode({ payload }) {
+  return payload?.tag === undefined ? { tag: 'connection-terminated' } : payload;
+}
+
 /** `serviceAccount` is the folder of the token; `host` and `port` are the API server's. */
 export function client({
   serviceAccount = SERVICE_ACCOUNT,
@@ -18,5 +22,7 @@ export function client({
     Object.entries({ KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port }).filter(([, value]) => value !== undefined),
   );
   const wasi = new WASIShim({ sandbox: { preopens: { [SERVICE_ACCOUNT]: serviceAccount }, env, args: ['incluster'] } });
-  return instantiate(module, wasi.getImportObject()).client;
+  const imports = wasi.getImportObject();
+  // Of an answer that breaks off, the shim makes no error code, but an Error, on which the component would end.
+  return instantiate(module, { ...imports, 'wasi:http/types': { ...imports['wasi:http/types'], httpErrorCode } }).client;
 }

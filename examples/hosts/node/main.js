@@ -18,6 +18,7 @@ const commands = {
     const watch = asking('watch pods', () => watchNamespacedPods(config, namespace, {}));
     for (;;) {
       const event = asking('watch pods', () => watch.next());
+      if (event.tag === 'synced') console.log('that is all there is; what follows changes');
       if (event.tag !== 'changed') continue;
       console.log(`${event.val.kind} ${event.val.pod.metadata.name}`);
       if (event.val.pod.metadata.name === 'last') return;

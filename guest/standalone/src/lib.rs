@@ -1,7 +1,7 @@
 //! The components whose TLS is in the guest, for hosts that offer a network and cannot be told to trust the cluster's CA.
 
 /// `incluster-standalone.wasm`: exports `wasi:cli/run`. What the wasmtime CLI runs.
-pub const COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-standalone.wasm"));
+pub static COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-standalone.wasm"));
 
 /// `incluster-plugin-over-sockets.wasm`: exports `incluster:kubernetes/client`. What `incluster compose --standalone` composes with.
-pub const PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin-over-sockets.wasm"));
+pub static PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin-over-sockets.wasm"));
