@@ -135,6 +135,10 @@ soak-cluster SECONDS="600": setup
 soak-memory: setup
     cargo test {{release}} --workspace --test soak -- memory
 
+# What fuzzing has found, and what it began with, again
+fuzz-corpus:
+    fuzz/run.sh replay
+
 # Fuzz what reads bodies, requests and configuration: every target for 10 s, or its corpus alone where there is no nightly
 fuzz-smoke:
     fuzz/run.sh smoke
@@ -200,10 +204,10 @@ test-waiting: setup-clang
     cargo test {{release}} --workspace --test it -- --ignored a_connection_that_goes_silent
 
 # What is slow and seldom fails: before a release
-release-check: gateway-page test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
+release-check: gateway-page fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
-ci: lint test bench-check fuzz-smoke test-real test-pods test-wasmtime-cli test-languages
+ci: lint test bench-check fuzz-corpus test-real test-pods test-wasmtime-cli test-languages
 
 # Make the target wasm32-wasip2 available
 setup:
