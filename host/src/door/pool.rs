@@ -124,7 +124,9 @@ impl Pool {
                 }
                 Next::Http1(mut connection, in_use) => {
                     let (number, was_used) = (connection.number, std::mem::replace(&mut connection.was_used, true));
-                    let patience = if was_used { first_byte / 2 } else { first_byte };
+                    // A guest that is less patient says nothing of the connection.
+                    let may_be_silent = was_used && first_byte >= own;
+                    let patience = if may_be_silent { first_byte / 2 } else { first_byte };
                     match timeout_at(until_head(patience), connection.sender.try_send_request(to_origin(request.clone()))).await {
                         Ok(Ok(answer)) => {
                             self.keep(connection, in_use);
@@ -132,7 +134,7 @@ impl Pool {
                         }
                         Ok(Err(error)) => (number, error),
                         // It may have gone silent since it was used, and so may the others, as there are no pings: a new one tells.
-                        Err(_late) if was_used && Instant::now() < until => {
+                        Err(_late) if may_be_silent && Instant::now() < until => {
                             self.state().http1.clear();
                             continue;
                         }

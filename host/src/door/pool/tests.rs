@@ -1,7 +1,9 @@
 //! Requests on connections that end or go silent.
 
+use super::super::connections::Connections;
 use super::super::wasi_error;
 use super::*;
+use crate::limits::RequestLimits;
 use incluster_core::Server;
 
 /// A connection that goes silent both ways, without ending, is found out: what waits on it is to be asked for on another.
@@ -57,4 +59,28 @@ async fn a_request_that_waits_for_a_stream_of_a_connection_that_ends_is_lost() {
 fn http_1_asks_the_origin_by_its_path() {
     let request = to_origin(Request::get("https://10.0.0.1:6443/api?x=1").body(Sent::default()).unwrap());
     assert_eq!((&*request.uri().to_string(), &request.headers()["host"] == "10.0.0.1:6443"), ("/api?x=1", true));
+}
+
+/// An embedder may have several runtimes, of which one ends while it connects: the others make connections of their own.
+#[test]
+fn a_runtime_that_ends_while_it_connects_leaves_the_way_free() {
+    // It accepts, and says nothing in the handshake.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let ca = testbed::Ca::new("kubernetes-ca").pem();
+    let read = Box::new(move || Ok(ca.clone().into_bytes()));
+    let server = Server::parse(&url).unwrap();
+    let connections = Connections::new(server, "ca.crt".into(), read, &RequestLimits::DEFAULT, Arc::default());
+    let ask = || async {
+        let request = Request::get(format!("{url}/api")).body(Sent::default()).unwrap();
+        let brief = Duration::from_millis(200);
+        let patience = Patience { until: Instant::now() + brief, first_byte: brief, own: brief };
+        connections.request(request, patience).await.map(drop)
+    };
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // It waits for the handshake, which the runtime's end leaves undone.
+        assert!(matches!(runtime.block_on(ask()), Err(RequestError::Late)));
+        let _accepted = listener.accept().unwrap();
+    }
 }
