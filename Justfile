@@ -175,6 +175,10 @@ bench-loading *FILES: setup
 bench-cached +FILES: setup
     cargo bench --locked -p incluster-cli --bench cached -- {{FILES}}
 
+# Measure calls of these FILES, pickers such as those of examples/extensions: in a fresh sandbox and a warm one, and what memory that has
+bench-calls +FILES: setup
+    cargo bench --locked --workspace --bench calls -- {{FILES}}
+
 # The gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup
     @cargo run --quiet {{release}} -p gateway --example demo

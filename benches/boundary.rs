@@ -69,7 +69,7 @@ fn request(c: &mut Criterion) {
     let answer = |_: &Request| Answer::new(200, "{}").header("content-type", "application/json");
     let testbed = tokio.block_on(Testbed::serving(answer));
     let runtime = Runtime::new().unwrap();
-    let reuse = Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(60) };
+    let reuse = Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(60), ..Reuse::default() };
     let limits = TenantLimits { requests_per_second: u32::MAX, ..TenantLimits::default() };
     let tenant = tenant(&runtime, &testbed).with_reuse(reuse).with_limits(limits).unwrap();
     let mut group = c.benchmark_group("small request");

@@ -71,8 +71,11 @@ async fn denial() {
     let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
     let tenant = builder(&runtime, &testbed, "denied").policy(Policy::deny_all());
     let limits = TenantLimits { requests_per_second: u32::MAX, request_burst: u32::MAX, ..TenantLimits::default() };
-    let tenant =
-        tenant.limits(limits).reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600) }).build().unwrap();
+    let tenant = tenant
+        .limits(limits)
+        .reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600), ..Reuse::default() })
+        .build()
+        .unwrap();
     const TIMES: usize = 20_000;
     let mut times: [Vec<Duration>; 2] = Default::default();
     for _ in 0..TIMES {
@@ -99,7 +102,10 @@ async fn memory() {
     let mut tenants = Vec::new();
     for number in 0..1000 {
         let tenant = builder(&runtime, &testbed, &format!("tenant-{number}"));
-        let tenant = tenant.reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600) }).build().unwrap();
+        let tenant = tenant
+            .reuse(Reuse { kept: 1, calls: u32::MAX, idle_time: Duration::from_secs(600), ..Reuse::default() })
+            .build()
+            .unwrap();
         tenant.namespace().await.unwrap();
         tenants.push(tenant);
     }

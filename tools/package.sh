@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(incluster-core incluster-components incluster-extension incluster-standalone incluster incluster-cli incluster-testbed)
 cargo build --quiet --release --locked -p incluster -p incluster-standalone
-trap 'rm -rf host/components guest/standalone/components host/cli/crates' EXIT
+trap 'rm -rf host/components guest/standalone/components host/cli/crates host/cli/languages' EXIT
 mkdir -p host/components guest/standalone/components
 cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm host/components/
 cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm guest/standalone/components/
@@ -19,6 +19,8 @@ for crate in incluster-core:core incluster-extension:guest/extension; do
   cp "$from/Cargo.toml" "$to/manifest.toml"
   [ ! -e "$from/README.md" ] || cp "$from/README.md" "$to/"
 done
+mkdir -p host/cli/languages
+(cd examples/extensions && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory ../../host/cli/languages)
 rm -rf target/package
 cargo package --quiet --locked --no-verify --allow-dirty "${packages[@]/#/--package=}"
 ls -l target/package/*.crate

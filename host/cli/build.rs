@@ -1,5 +1,5 @@
-//! Gathers the sources of the crates that an extension depends on, which `incluster new` writes out: beside this package in the
-//! repository, and in it, in `crates/`, where it was packaged.
+//! Gathers what `incluster new` writes out: the sources of the crates that an extension in Rust depends on, and the programs in other
+//! languages. They are beside this package in the repository, and in it, in `crates/` and `languages/`, where it was packaged.
 
 use std::env;
 use std::error::Error;
@@ -9,6 +9,14 @@ use std::path::{Path, PathBuf};
 
 /// Each crate, and its folder in the repository.
 const CRATES: [(&str, &str); 2] = [("incluster-core", "core"), ("incluster-extension", "guest/extension")];
+
+/// The files of `examples/extensions` that are a project of each language, and those of every one.
+const LANGUAGES: [(&str, &[&str]); 3] = [
+    ("javascript", &["build.js", "errors.js", "lister.js", "package.json"]),
+    ("python", &["errors.py", "lister.py", "requirements.txt"]),
+    ("go", &["build.sh", "lister/export_wasi_cli_run/lister.go", "lister/kubernetes/errors.go"]),
+];
+const WORLD: [&str; 2] = ["wit/lister.wit", "wit/deps/wasi-cli/cli.wit"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -28,15 +36,35 @@ fn main() -> Result<(), Box<dyn Error>> {
         sources(&dir.join("src"), &format!("{name}/src"), &mut files)?;
         println!("cargo::rerun-if-changed={}", dir.display());
     }
-    let workspace = if is_packaged { package.join("crates") } else { repository }.join(manifest_name);
+    let workspace = if is_packaged { package.join("crates") } else { repository.clone() }.join(manifest_name);
     println!("cargo::rerun-if-changed={}", workspace.display());
     files.push(("Cargo.toml".into(), workspace_of(&fs::read_to_string(workspace)?)));
     let mut code = String::from("[\n");
     for (path, text) in &files {
         writeln!(code, "    ({path:?}, {text:?}),")?;
     }
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("crates.rs"), code + "]\n")?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("crates.rs"), code + "]\n")?;
+    let languages = if is_packaged { package.join("languages") } else { repository.join("examples/extensions") };
+    println!("cargo::rerun-if-changed={}", languages.display());
+    fs::write(out.join("languages.rs"), programs(&languages)?)?;
     Ok(())
+}
+
+/// The programs in other languages, as Rust: of each language, the paths and texts of its project.
+fn programs(dir: &Path) -> Result<String, Box<dyn Error>> {
+    let mut code = String::from("[\n");
+    for (language, files) in LANGUAGES {
+        write!(code, "    ({language:?}, &[")?;
+        let own = files.iter().map(|file| (*file, dir.join(language).join(file)));
+        for (path, file) in own.chain(WORLD.iter().map(|file| (*file, dir.join(file)))) {
+            let text = fs::read_to_string(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
+            // In a project, the world is in its own folder.
+            write!(code, "({path:?}, {:?}), ", text.replace("../wit", "wit"))?;
+        }
+        code += "]),\n";
+    }
+    Ok(code + "]\n")
 }
 
 /// A manifest without what is for tests.

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .args(["build", "--profile", "component", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target_dir)
         .args(
-            ["controller", "decode-guest", "extension-guests", "handler", "sticky", "unruly"]
+            ["controller", "decode-guest", "extension-guests", "handler", "rust-extensions", "sticky", "unruly"]
                 .iter()
                 .flat_map(|package| ["-p", package]),
         )
@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "guest/extension",
         "tests/extensions",
         "examples/controller",
+        "examples/extensions/rust",
         "examples/gateway/sticky",
         "examples/gateway/wit",
         "wit",

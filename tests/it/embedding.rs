@@ -158,7 +158,7 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     let store = testbed::PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
     let tenant = tenant(&testbed).with_policy(only("shop"));
-    let reuse = incluster::Reuse { kept: 1, calls: 100, idle_time: Duration::from_secs(60) };
+    let reuse = incluster::Reuse { kept: 1, calls: 100, idle_time: Duration::from_secs(60), ..incluster::Reuse::default() };
     let derived = tenant.with_policy(Policy::allow_all()).with_reuse(reuse);
     assert_eq!(*derived.policy(), Policy::allow_all());
     let list = async || derived.list_namespaced_pods("shop", &ListOptions::ALL).await;

@@ -10,6 +10,7 @@ use incluster::{
 use picker::{Picker, PickerIndices};
 use std::time::Duration;
 use testbed::{Answer, PodApi, PodStore, TOKEN, Testbed};
+use tokio::sync::Barrier;
 use wasmtime::Store;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
@@ -333,7 +334,7 @@ async fn a_world_of_the_embedders_own() {
 #[tokio::test]
 async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
     let testbed = Testbed::start().await;
-    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60) };
+    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60), ..Reuse::default() };
     let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
     let mut had = Vec::new();
     for _ in 0..5 {
@@ -347,9 +348,33 @@ async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
 }
 
 #[tokio::test]
+async fn warm_instances_have_no_more_memory_than_is_said() {
+    let testbed = Testbed::start().await;
+    let kept = async |memory: usize| {
+        let reuse = Reuse { kept: 3, memory, ..Reuse::default() };
+        let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
+        // At the same time, so that each has a sandbox of its own.
+        let all = Barrier::new(3);
+        let call = async || {
+            let together = async |picker: &Picker, store: &mut Store<Ctx>| {
+                all.wait().await;
+                picker.call_calls(store).await
+            };
+            pickers.call(together).await.unwrap()
+        };
+        assert_eq!(tokio::join!(call(), call(), call()), (1, 1, 1));
+        pickers.warm()
+    };
+    assert_eq!(kept(1 << 30).await, 3);
+    // One has more than 64 KiB, and two have less than 32 MiB together.
+    assert_eq!(kept(64 << 10).await, 0);
+    assert_eq!(kept(32 << 20).await, 3);
+}
+
+#[tokio::test]
 async fn a_warm_instance_that_nobody_uses_ends() {
     let testbed = Testbed::start().await;
-    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1) };
+    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1), ..Reuse::default() };
     let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
     assert_eq!(calls(&pickers).await, 1);
     let gone = async {

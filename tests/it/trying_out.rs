@@ -125,11 +125,28 @@ async fn a_new_project_builds_runs_and_says_where_it_trapped() {
     for (args, status, says) in [
         (&["hello"][..], 1, "hello is not empty"),
         (&["3d"], 1, "with a letter first"),
-        (&["other", "--language", "cobol"], 2, "--language takes rust"),
+        (&["other", "--language", "cobol"], 2, "--language takes rust, javascript, python or go"),
         (&[], 2, "new takes the folder"),
     ] {
         let refused = new(args).await;
         assert!(refused.status == status && refused.stderr.contains(says), "{args:?}: {} {}", refused.status, refused.stderr);
+    }
+
+    // `tests/languages` builds these.
+    for (language, command, program) in [
+        ("javascript", "npm install && npm run build", "lister.js"),
+        ("python", ".venv/bin/componentize-py -d wit -w lister componentize lister -o lister.wasm", "lister.py"),
+        ("go", "ADAPTER=PATH/wasi_snapshot_preview1.reactor.wasm bash build.sh", "lister/export_wasi_cli_run/lister.go"),
+    ] {
+        let made = new(&[language, "--language", language]).await;
+        assert_eq!((made.status, &*made.stderr), (0, ""));
+        assert!(made.stdout.contains(&format!("  {command}\n")), "{}", made.stdout);
+        let project = dir.path().join(language);
+        let text = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
+        assert!(text("README.md").starts_with(&format!("# {language}\n")) && !text(program).is_empty());
+        for (name, text) in incluster::WIT {
+            assert_eq!(std::fs::read_to_string(project.join("wit/deps/incluster-kubernetes").join(name)).unwrap(), *text);
+        }
     }
 
     let project = dir.path().join("hello");

@@ -97,6 +97,7 @@ async fn speaks(language: &str) {
     let imported = match language {
         "javascript" => "wasi:http",
         "python" => "wasi:sockets",
+        "rust" => "wasi:cli",
         _ => "wasi:filesystem",
     };
     for (options, args, status, says) in [
@@ -111,7 +112,43 @@ async fn speaks(language: &str) {
     }
     let busy = Testbed::serving(|_| Answer::new(403, "no")).await;
     let failed = run(language, &busy, &[], &["list", "shop"]).await;
-    assert!(failed.status == 1 && failed.stderr.contains("403: no; trying again does not help"), "{language}: {}", failed.stderr);
+    assert_eq!(failed.status, 1);
+    for says in ["403", "no", "trying again does not help"] {
+        assert!(failed.stderr.contains(says), "{language}: {}", failed.stderr);
+    }
+}
+
+/// Composed with the client that has TLS of its own, in the wasmtime CLI.
+async fn stands_alone(language: &str) {
+    let store = PodStore::with_pods(7);
+    let testbed = Testbed::serving(answer(&store)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let composed = dir.path().join("composed.wasm");
+    let languages = PathBuf::from(std::env::var_os("LANGUAGES").unwrap());
+    let mut compose = Command::new(languages.join("incluster-standalone"));
+    compose.env_clear().args(["compose", "--standalone"]).arg(program(language)).arg("-o").arg(&composed);
+    let made = Ran::of(&mut compose).await;
+    assert_eq!((made.status, &*made.stderr), (0, ""), "{language}");
+    let mut run = Command::new(std::env::var_os("WASMTIME").expect("WASMTIME: run.sh sets it"));
+    let address = testbed.server.address();
+    run.env_clear().env("HOME", dir.path()).stdin(Stdio::null()).kill_on_drop(true);
+    run.args(["run", "-S", "inherit-network", "-S", "http", "--env"]).arg(format!("KUBERNETES_SERVICE_HOST={}", address.ip()));
+    run.arg("--env").arg(format!("KUBERNETES_SERVICE_PORT={}", address.port()));
+    run.arg("--dir").arg(format!("{}::/var/run/secrets/kubernetes.io/serviceaccount", testbed.volume.path().display()));
+    let listed = Ran::of(run.arg(&composed).args(["list", "shop"])).await;
+    assert_eq!((listed.status, listed.stdout.lines().count(), &*listed.stderr), (0, 7, ""), "{language}");
+}
+
+#[tokio::test]
+async fn rust() {
+    speaks("rust").await;
+}
+
+#[tokio::test]
+async fn what_is_composed_to_stand_alone_runs_in_the_wasmtime_cli() {
+    for language in ["rust", "javascript", "python"] {
+        stands_alone(language).await;
+    }
 }
 
 #[tokio::test]
@@ -128,6 +165,7 @@ async fn python() {
 #[ignore = "its tools take minutes to build: `./justw test-languages-go`"]
 async fn go() {
     speaks("go").await;
+    stands_alone("go").await;
 }
 
 /// The component in a host of another language: `examples/hosts/node`.

@@ -1,17 +1,33 @@
 #!/usr/bin/env bash
 # Builds the extensions of examples/extensions, and the host of examples/hosts, by each language's own toolchain, in target/languages, and runs main.rs
-# beside this file and the gateway's test `languages` with them. `run.sh go` has those in Go, too, whose tools are compiled first, for minutes.
+# beside this file and the gateway's test `languages` with them. The lister is the project that `incluster new` writes, to which the picker is added.
+# `run.sh go` has those in Go, too, whose tools are compiled first, for minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LANGUAGES=$PWD/target/languages
 sources=$LANGUAGES/sources
 mkdir -p "$sources"
+# As tests/wasmtime-cli builds it, and what the tests run.
+cargo build --quiet --release --locked --workspace --exclude incluster-command --features incluster-cli/standalone --bin incluster --example list
+cp target/release/incluster "$LANGUAGES/incluster-standalone"
+WASMTIME=$(tools/wasmtime-cli.sh)
+export WASMTIME
+cargo test --release --locked --workspace --test languages --no-run
+for program in lister picker; do cp "target/extensions/wasm32-wasip2/component/$program.wasm" "$LANGUAGES/rust-$program.wasm"; done
+
 # Over what is there: toolchains that were fetched stay.
-cp -r examples/extensions examples/hosts "$sources/"
-deps=$sources/extensions/wit/deps
-mkdir -p "$deps/incluster-kubernetes" "$deps/example-gateway"
-cp wit/*.wit "$deps/incluster-kubernetes/"
-cp examples/gateway/wit/gateway.wit "$deps/example-gateway/"
+cp -r examples/hosts "$sources/"
+for language in javascript python go; do
+  project=$(mktemp -d)/$language
+  target/release/incluster new --language "$language" "$project" >/dev/null
+  cp -r examples/extensions/$language/picker* "$project/"
+  cp examples/extensions/wit/picker.wit "$project/wit/"
+  mkdir "$project/wit/deps/example-gateway"
+  cp examples/gateway/wit/gateway.wit "$project/wit/deps/example-gateway/"
+  mkdir -p "$sources/extensions/$language"
+  cp -r "$project/." "$sources/extensions/$language/"
+  rm -rf "$(dirname "$project")"
+done
 
 javascript() {
   cd "$sources/extensions/javascript"
@@ -29,7 +45,7 @@ python() {
   cd "$sources/extensions/python"
   [ -x .venv/bin/componentize-py ] || { python3 -m venv .venv && .venv/bin/pip install --quiet --requirement requirements.txt; }
   for world in lister picker; do
-    .venv/bin/componentize-py --quiet --wit-path ../wit --world "$world" componentize "$world" --output "$LANGUAGES/python-$world.wasm"
+    .venv/bin/componentize-py --quiet --wit-path wit --world "$world" componentize "$world" --output "$LANGUAGES/python-$world.wasm"
   done
 }
 go_() {
@@ -46,13 +62,11 @@ go_() {
   (cd "$tools/crates" && cargo vendor --quiet >/dev/null)
   local crates=$tools/crates/vendor
   PATH=$tools/bin:$PATH GO_PACKAGE=$crates/wit-bindgen-go/src/pkg \
-    ADAPTER=$crates/wasi-preview1-component-adapter-provider/artefacts/wasi_snapshot_preview1.reactor.wasm ./build.sh
+    ADAPTER=$crates/wasi-preview1-component-adapter-provider/artefacts/wasi_snapshot_preview1.reactor.wasm bash build.sh
   for world in lister picker; do mv "$world.wasm" "$LANGUAGES/go-$world.wasm"; done
 }
 (javascript)
 (python)
-# The host's component is what the tests' build makes.
-cargo test --release --locked --workspace --test languages --no-run
 (node_host)
 ignored=()
 if [ "${1:-}" = go ]; then

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Makes lister.wasm and picker.wasm. ADAPTER is wasi_snapshot_preview1.reactor.wasm, of a release of wasmtime; GO_PACKAGE is a copy of the module
+# Makes a component of each program that is here. ADAPTER is wasi_snapshot_preview1.reactor.wasm, of a release of wasmtime; GO_PACKAGE is a copy of the module
 # go.bytecodealliance.org/pkg, where the Go module proxy does not have it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 for world in lister picker; do
+  [ -d "$world" ] || continue
   wit-bindgen go --quiet ../wit --world "$world" --out-dir "$world"
   (
     cd "$world"

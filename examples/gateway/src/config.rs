@@ -202,7 +202,7 @@ tenants:
   shop:
     policy: {rules: [{verbs: [watch], apiGroups: [""], resources: [pods], namespaces: [shop]}]}
     limits: {tenant: {requestsPerSecond: 10}, call: {wallTime: 2s}}
-    reuse: {kept: 2, calls: 100, idleTime: 1m}
+    reuse: {kept: 2, memory: 64Mi, calls: 100, idleTime: 1m}
 routes:
   - {tenant: shop, namespace: shop, port: 80, pathPrefix: /cart, pickTimeout: 20ms}
 "#;
@@ -212,7 +212,7 @@ routes:
         let config = Config::parse(GOOD.as_bytes()).unwrap();
         let (tenant, route) = (&config.tenants["shop"], &config.routes[0]);
         assert_eq!((tenant.limits.tenant.requests_per_second, tenant.limits.call.wall_time), (10, Duration::from_secs(2)));
-        assert_eq!(tenant.reuse, Reuse { kept: 2, calls: 100, idle_time: Duration::from_secs(60) });
+        assert_eq!(tenant.reuse, Reuse { kept: 2, memory: 64 << 20, calls: 100, idle_time: Duration::from_secs(60) });
         assert_eq!((route.to_string().as_str(), route.pick_timeout), ("*/cart", Duration::from_millis(20)));
     }
 

@@ -28,7 +28,7 @@ use status::Reload;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ pub struct Gateway {
 struct Shared {
     file: PathBuf,
     runtime: Runtime,
-    routes: RwLock<Arc<Routes>>,
+    routes: watch::Sender<Arc<Routes>>,
     reload: Mutex<Reload>,
     /// Held from reading the files to taking them: of two reloads at once, the one that read older files must not be the last.
     reloading: tokio::sync::Mutex<()>,
@@ -101,7 +101,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             file: file.into(),
             runtime,
-            routes: RwLock::new(Arc::new(routes)),
+            routes: watch::Sender::new(Arc::new(routes)),
             reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
             reloading: tokio::sync::Mutex::default(),
             files: Mutex::new(files),
@@ -135,6 +135,12 @@ impl Gateway {
         self.shared.reload().await
     }
 
+    /// Waits until no extension is being loaded any more: `/readyz` answers 200 from then on.
+    pub async fn until_loaded(&self) {
+        // The sender is this gateway's own.
+        let _ = self.shared.routes.subscribe().wait_for(|routes| routes.are_loaded()).await;
+    }
+
     /// Takes no more requests, and waits for those under way, for at most 10 s. Then it ends what is left of its extensions, watches and
     /// processes that compile.
     pub async fn stop(mut self) {
@@ -146,11 +152,11 @@ impl Gateway {
 
 impl Shared {
     fn routes(&self) -> Arc<Routes> {
-        self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.routes.borrow().clone()
     }
 
     fn take(&self, routes: Routes) {
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        self.routes.send_replace(Arc::new(routes));
     }
 
     async fn reload(&self) -> Result<(), ConfigError> {

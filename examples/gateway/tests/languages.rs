@@ -48,6 +48,11 @@ async fn picks(language: &str) {
 }
 
 #[tokio::test]
+async fn rust() {
+    picks("rust").await;
+}
+
+#[tokio::test]
 async fn javascript() {
     picks("javascript").await;
 }

@@ -101,7 +101,7 @@ fn say(text: String) {
 async fn execute(options: Options) -> Result<i32, Failure> {
     match &options.action {
         Action::Wit(dir) => return write_contract(dir),
-        Action::New(dir) => return print(&project::write(dir)?).map(|()| 0),
+        Action::New(dir, language) => return print(&project::write(dir, *language)?).map(|()| 0),
         _ => {}
     }
     let is_debugged = matches!(&options.action, Action::Run(run) if run.is_debugged);
@@ -114,7 +114,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let extension = match &options.action {
         Action::Run(run) => Some(&run.file),
         Action::Check(Check { file, .. }) | Action::Make(Make { file, .. }) => Some(file),
-        Action::Own(..) | Action::New(_) | Action::Wit(_) => None,
+        Action::Own(..) | Action::New(..) | Action::Wit(_) => None,
     };
     let runtime = |cache: Option<PathBuf>| {
         let mut runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).debug(is_debugged);
@@ -163,7 +163,7 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     match options.action {
         Action::Make(make) => write_product(runtime, &make).await,
         // These ask nothing.
-        Action::New(_) | Action::Wit(_) => Ok(0),
+        Action::New(..) | Action::Wit(_) => Ok(0),
         Action::Check(check) => print_inspection(runtime, &check).await,
         Action::Own(args, command) => {
             // These must not need a pod.

@@ -1,5 +1,6 @@
 //! The host's command line. What stands after a command of the component's own is the component's.
 
+use crate::project::Language;
 use incluster::policy::Policy;
 use incluster::{Limits, LoadLimits, SERVICE_ACCOUNT_DIR, Server, input};
 use incluster_core::command_line::{self, Command};
@@ -7,6 +8,7 @@ use lexopt::{Arg, Error, Parser, ValueExt};
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 pub const HELP: &str = "\
@@ -44,7 +46,7 @@ Options of run (before EXTENSION.wasm):
       --open-streams N           Answers waited for or read at once [default: 64]
 
 Options of new:
-      --language LANGUAGE        rust [default: rust]
+      --language LANGUAGE        rust, javascript, python or go [default: rust]
 
 Options of check (before EXTENSION.wasm):
   -o, --output FORMAT            text or json [default: text]
@@ -77,7 +79,7 @@ pub enum Action {
     Check(Check),
     Make(Make),
     /// `incluster new`: to this folder.
-    New(PathBuf),
+    New(PathBuf, Language),
     /// `incluster wit`: to this folder.
     Wit(PathBuf),
 }
@@ -237,18 +239,16 @@ fn wit(mut parser: Parser) -> Result<Action, Error> {
 }
 
 fn new(mut parser: Parser) -> Result<Action, Error> {
-    let mut dir = None;
+    let (mut dir, mut language) = (None, Language::Rust);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(help()),
-            Arg::Long("language") => {
-                parser.value()?.parse_with(|text| if text == "rust" { Ok(()) } else { Err("--language takes rust") })?;
-            }
+            Arg::Long("language") => language = parser.value()?.parse_with(Language::from_str)?,
             Arg::Value(value) if dir.is_none() => dir = Some(value.into()),
             other => return Err(other.unexpected()),
         }
     }
-    dir.map(Action::New).ok_or_else(|| "new takes the folder to write the project to".into())
+    dir.map(|dir| Action::New(dir, language)).ok_or_else(|| "new takes the folder to write the project to".into())
 }
 
 fn run(mut parser: Parser) -> Result<Action, Error> {

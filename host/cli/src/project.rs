@@ -3,25 +3,71 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::str::FromStr;
 
 /// The sources of the crates that the project depends on.
 const CRATES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/crates.rs"));
 
-/// The project's own files. `NAME` stands for its name.
-const RUST: [(&str, &str); 8] = [
+/// The programs in other languages, and the world that they are built against.
+const PROGRAMS: &[(&str, &[(&str, &str)])] = &include!(concat!(env!("OUT_DIR"), "/languages.rs"));
+
+/// The files of every project, but for its program. `NAME` stands for its name.
+const PODS: (&str, &str) = ("pods.yaml", include_str!("../templates/pods.yaml"));
+const RUST: [(&str, &str); 7] = [
     (".cargo/config.toml", include_str!("../templates/rust/cargo/config.toml")),
     (".gitignore", include_str!("../templates/rust/gitignore")),
     ("Cargo.toml", include_str!("../templates/rust/manifest.toml")),
     ("README.md", include_str!("../templates/rust/README.md")),
-    ("pods.yaml", include_str!("../templates/rust/pods.yaml")),
     ("policy.yaml", include_str!("../templates/rust/policy.yaml")),
     ("rust-toolchain.toml", include_str!("../templates/rust/rust-toolchain.toml")),
     ("src/main.rs", include_str!("../templates/rust/src/main.rs")),
 ];
+const POLICY: (&str, &str) = ("policy.yaml", include_str!("../templates/policy.yaml"));
 
-/// Writes a project in Rust to a folder, which may be there if it is empty. Returns the lines that tell what to do next.
-pub fn write(dir: &Path) -> Result<String, String> {
-    let name = name(dir)?;
+/// What a project is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Rust,
+    JavaScript,
+    Python,
+    Go,
+}
+
+impl FromStr for Language {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Language, &'static str> {
+        match name {
+            "rust" => Ok(Language::Rust),
+            "javascript" => Ok(Language::JavaScript),
+            "python" => Ok(Language::Python),
+            "go" => Ok(Language::Go),
+            _ => Err("--language takes rust, javascript, python or go"),
+        }
+    }
+}
+
+impl Language {
+    /// Its name in [`PROGRAMS`], its project's README and what git is to ignore. Rust has its own files.
+    fn other(self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Language::Rust => None,
+            Language::JavaScript => {
+                Some(("javascript", include_str!("../templates/javascript/README.md"), "/node_modules\n*.wasm\n"))
+            }
+            Language::Python => Some(("python", include_str!("../templates/python/README.md"), "/.venv\n__pycache__\n*.wasm\n")),
+            Language::Go => Some((
+                "go",
+                include_str!("../templates/go/README.md"),
+                "*.wasm\n/pkg\n/lister/*\n!/lister/export_wasi_cli_run\n!/lister/kubernetes\n",
+            )),
+        }
+    }
+}
+
+/// Writes a project to a folder, which may be there if it is empty. Returns the lines that tell what to do next.
+pub fn write(dir: &Path, language: Language) -> Result<String, String> {
+    let name = name(dir, language)?;
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(format!("{} is not empty: name a folder that is not there yet", dir.display())),
         Ok(false) => {}
@@ -34,35 +80,54 @@ pub fn write(dir: &Path) -> Result<String, String> {
         made.and_then(|()| fs::write(&path, text))
             .map_err(|error: io::Error| format!("failed to write {}: {error}", path.display()))
     };
-    for (path, text) in RUST {
+    let put_contract = |folder: &str| incluster::WIT.iter().try_for_each(|(path, text)| put(&Path::new(folder).join(path), text));
+    put(Path::new(PODS.0), PODS.1)?;
+    let Some((language, readme, ignored)) = language.other() else {
+        for (path, text) in RUST {
+            put(Path::new(path), &text.replace("NAME", name))?;
+        }
+        for (path, text) in CRATES {
+            put(&Path::new("crates").join(path), text)?;
+        }
+        put_contract("crates/incluster-extension/wit")?;
+        return Ok(next(
+            dir,
+            &format!(
+                "cargo build --release\nincluster run --pods pods.yaml --policy policy.yaml target/wasm32-wasip2/release/{name}.wasm"
+            ),
+        ));
+    };
+    let program = PROGRAMS.iter().find(|(of, _)| *of == language).map_or(&[][..], |(_, files)| files);
+    for (path, text) in program.iter().chain([&POLICY, &("README.md", readme), &(".gitignore", ignored)]) {
         put(Path::new(path), &text.replace("NAME", name))?;
     }
-    let crates = Path::new("crates");
-    for (path, text) in CRATES {
-        put(&crates.join(path), text)?;
-    }
-    for (path, text) in incluster::WIT {
-        put(&crates.join("incluster-extension/wit").join(path), text)?;
-    }
+    put_contract("wit/deps/incluster-kubernetes")?;
+    // Its README's, so that they are in one place.
+    let commands: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    Ok(next(dir, &commands.join("\n")))
+}
+
+/// What to do with a project.
+fn next(dir: &Path, commands: &str) -> String {
     let dir = dir.display();
-    Ok(format!(
-        "{dir} is an extension that lists pods. Try it:\n\n  cd {dir}\n  cargo build --release\n  incluster run --pods pods.yaml --policy policy.yaml target/wasm32-wasip2/release/{name}.wasm\n"
-    ))
+    let commands = commands.replace('\n', "\n  ");
+    format!("{dir} is an extension that lists pods. Try it:\n\n  cd {dir}\n  {commands}\n")
 }
 
 /// Names that cargo has other uses for, and those of the crates that come with a project.
 const TAKEN: [&str; 6] = ["build", "deps", "examples", "incremental", "incluster-core", "incluster-extension"];
 
-/// The folder's name, if a crate can have it.
-fn name(dir: &Path) -> Result<&str, String> {
+/// The folder's name, if a project can have it.
+fn name(dir: &Path, language: Language) -> Result<&str, String> {
     let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        && !TAKEN.contains(&name);
-    is_name.then_some(name).ok_or_else(|| {
-        let (dir, taken) = (dir.display(), TAKEN.join(", "));
-        format!(
-            "{dir}: the folder's name becomes the crate's: letters, digits, - and _, with a letter first, and none of {taken}"
-        )
-    })
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let (dir, taken) = (dir.display(), TAKEN.join(", "));
+    if !is_name {
+        return Err(format!("{dir}: the folder's name becomes the project's: letters, digits, - and _, with a letter first"));
+    }
+    if language == Language::Rust && TAKEN.contains(&name) {
+        return Err(format!("{dir}: the folder's name becomes the crate's, which cannot be one of {taken}"));
+    }
+    Ok(name)
 }

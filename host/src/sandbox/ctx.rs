@@ -53,6 +53,11 @@ impl Ctx {
         self.exceeded = None;
     }
 
+    /// The guest's linear memories together, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// The sandbox's files.
     pub(crate) fn file_system(&mut self) -> FileSystem<'_> {
         let volume = self.volume.clone();

@@ -26,12 +26,15 @@ use wasmtime::component::{Instance, InstancePre};
 /// Whether a sandbox serves more than one call. By default, none does: what a call leaves in a guest's memory, the next call
 /// would find. `Reuse { kept: 4, ..Reuse::default() }` keeps four.
 ///
-/// In a configuration file: `{kept: 4}`, or `{kept: 4, calls: 100, idleTime: 30s}`.
+/// In a configuration file: `{kept: 4}`, or `{kept: 4, memory: 64Mi, calls: 100, idleTime: 30s}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Reuse {
     /// As many sandboxes are kept for the calls to come. None by default.
     pub kept: usize,
+    /// The linear memories of those that are kept, together, in bytes. 256 MiB by default. A sandbox that would exceed it ends after its call.
+    #[serde(with = "crate::limits::size")]
+    pub memory: usize,
     /// After so many calls a sandbox ends. 1,000 by default.
     pub calls: u32,
     /// After so long without a call a sandbox ends. One minute by default.
@@ -41,7 +44,7 @@ pub struct Reuse {
 
 impl Default for Reuse {
     fn default() -> Self {
-        Reuse { kept: 0, calls: 1000, idle_time: Duration::from_secs(60) }
+        Reuse { kept: 0, memory: 256 << 20, calls: 1000, idle_time: Duration::from_secs(60) }
     }
 }
 
@@ -65,6 +68,8 @@ struct Inner<T: 'static, I> {
 /// One that waits for its next call.
 struct Warm<T: 'static, I> {
     sandbox: Sandbox<T, I>,
+    /// Its linear memories, in bytes.
+    memory: usize,
     idle_since: Instant,
     _counted: Counted,
 }
@@ -197,13 +202,15 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         Ok(Sandbox { store, guest, extension: inner.extension.clone(), calls: 0 })
     }
 
-    fn keep(&self, sandbox: Sandbox<T, I>) {
-        let Reuse { kept, calls, idle_time } = self.0.state.settings.reuse;
+    fn keep(&self, mut sandbox: Sandbox<T, I>) {
+        let Reuse { kept, memory: most, calls, idle_time } = self.0.state.settings.reuse;
+        let memory = sandbox.store.memory();
         let mut warm = self.0.lock();
-        if warm.sandboxes.len() < kept && sandbox.calls < calls && !idle_time.is_zero() {
+        let all = warm.sandboxes.iter().fold(memory, |all, warm| all.saturating_add(warm.memory));
+        if warm.sandboxes.len() < kept && all <= most && sandbox.calls < calls && !idle_time.is_zero() {
             let state = &self.0.state;
             let counted = Counted::one(metrics::gauge!(figures::WARM, "tenant" => state.settings.name.clone()));
-            warm.sandboxes.push(Warm { sandbox, idle_since: Instant::now(), _counted: counted });
+            warm.sandboxes.push(Warm { sandbox, memory, idle_since: Instant::now(), _counted: counted });
             if !mem::replace(&mut warm.is_swept, true) {
                 tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time, state.settings.runtime.closing().clone()));
             }

@@ -41,6 +41,11 @@ impl<T: View + 'static> TenantStore<T> {
         Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
     }
 
+    /// Its guests' linear memories together, in bytes.
+    pub(crate) fn memory(&mut self) -> usize {
+        self.store.data_mut().incluster().memory()
+    }
+
     /// Runs a call in it, or makes an instance: what computes for too long, takes too long, or asks for too much is ended.
     ///
     /// After an error, or when the call was dropped before its end, the store is over: every other call is [`Error::Over`].

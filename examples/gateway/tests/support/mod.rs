@@ -39,9 +39,8 @@ pub fn compiler() -> Compiler {
 pub async fn started(file: &Path) -> Gateway {
     let gateway = Gateway::start(file, compiler(), METRICS.clone()).await.expect("a gateway");
     let (browser, ready) = (Browser::new(), format!("http://{}/readyz", gateway.status_address));
-    while browser.get(&ready).await.0 != 200 {
-        tokio::task::yield_now().await;
-    }
+    gateway.until_loaded().await;
+    assert_eq!(browser.get(&ready).await.0, 200);
     gateway
 }
 
