@@ -28,7 +28,7 @@ test: setup-clang
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
-    cargo clippy {{release}} --workspace --test pods --test real --test soak --test cli --test page --test languages -- -D warnings
+    cargo clippy {{release}} --workspace --test pods --test real --test soak --test cli --test page --test languages --test envoy -- -D warnings
     cargo clippy {{release}} -p incluster --lib -- -D warnings
     cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
@@ -114,6 +114,10 @@ test-languages: setup
 # The same, with those in Go, whose tools are compiled first
 test-languages-go: setup
     tests/languages/run.sh go
+
+# Test incluster-envoy with a stock Envoy, whose requests go to pods that come and go
+test-envoy: setup
+    ENVOY="$(tools/envoy.sh)" cargo test {{release}} --workspace --test envoy
 
 # COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N begins elsewhere
 schedules COUNT="1000000": setup
@@ -211,7 +215,7 @@ test-waiting: setup-clang
 release-check: gateway-page fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
 # What CI runs
-ci: lint test bench-check fuzz-corpus test-real test-pods test-wasmtime-cli test-languages
+ci: lint test bench-check fuzz-corpus test-real test-pods test-wasmtime-cli test-languages test-envoy
 
 # Make the target wasm32-wasip2 available
 setup:

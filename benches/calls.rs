@@ -102,10 +102,13 @@ fn private() -> Result<u64, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let compiler = Compiler::child(env!("CARGO_BIN_EXE_incluster")).arg("compile-child");
-    let cache =
-        std::env::var_os("BENCH_CACHE").map_or_else(|| tempfile::tempdir().map(|dir| dir.keep()), |dir| Ok(dir.into()))?;
-    let runtime = Runtime::builder().compiler(compiler).cache(cache).build()?;
-    for file in std::env::args().skip(1).filter(|arg| arg != "--bench") {
+    let cache = tempfile::tempdir()?;
+    let runtime = Runtime::builder().compiler(compiler).cache(cache.path()).build()?;
+    let files: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if files.is_empty() {
+        return Err("usage: calls FILE…".into());
+    }
+    for file in files {
         let extension = runtime.extension("bench", &fs::read(&file)?, &["example:gateway/ready-pods"]).await?;
         for pods in PODS {
             let (fresh, fresh_p99) = times(&pickers(&runtime, &extension, pods, Reuse::default())?).await?;

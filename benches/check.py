@@ -33,8 +33,8 @@ OWED = {
     "decode-protobuf-wasm": 0.11,
     "decode-json-native": 0.09,
     "decode-json-wasm": 0.06,
-    # 0.06 of it are bytes of tables that `rep stosb` clears, which callgrind counts one by one, in the place of two system calls and two page
-    # faults, which it does not count: a fresh sandbox takes an eighth less time so.
+    # 0.06 of this is bytes of tables that `rep stosb` clears, which callgrind counts one by one. They replace two system calls and two page
+    # faults, which it does not count: a fresh sandbox takes an eighth less time.
     "instantiate": 0.35,
     "load-incluster-config": 0.21,
     "list": 0.23,

@@ -12,7 +12,7 @@ const CRATES: [(&str, &str); 2] = [("incluster-core", "core"), ("incluster-exten
 
 /// The files of `examples/extensions` that are a project of each language, and those of every one.
 const LANGUAGES: [(&str, &[&str]); 3] = [
-    ("javascript", &["build.js", "errors.js", "lister.js", "package.json"]),
+    ("javascript", &[".npmrc", "build.js", "errors.js", "lister.js", "package.json"]),
     ("python", &["errors.py", "lister.py", "requirements.txt"]),
     ("go", &["build.sh", "lister/export_wasi_cli_run/lister.go", "lister/kubernetes/errors.go"]),
 ];
@@ -46,7 +46,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("crates.rs"), code + "]\n")?;
     let languages = if is_packaged { package.join("languages") } else { repository.join("examples/extensions") };
-    println!("cargo::rerun-if-changed={}", languages.display());
     fs::write(out.join("languages.rs"), programs(&languages)?)?;
     Ok(())
 }
@@ -58,6 +57,7 @@ fn programs(dir: &Path) -> Result<String, Box<dyn Error>> {
         write!(code, "    ({language:?}, &[")?;
         let own = files.iter().map(|file| (*file, dir.join(language).join(file)));
         for (path, file) in own.chain(WORLD.iter().map(|file| (*file, dir.join(file)))) {
+            println!("cargo::rerun-if-changed={}", file.display());
             let text = fs::read_to_string(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
             // In a project, the world is in its own folder.
             write!(code, "({path:?}, {:?}), ", text.replace("../wit", "wit"))?;

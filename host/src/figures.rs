@@ -23,6 +23,8 @@ pub(crate) const SANDBOXES: &str = "incluster_sandboxes";
 pub(crate) const WARM: &str = "incluster_warm_sandboxes";
 pub(crate) const STREAMS: &str = "incluster_open_streams";
 pub(crate) const WATCHES: &str = "incluster_open_watches";
+pub(crate) const STORES: &str = "incluster_stores";
+pub(crate) const STALE_STORES: &str = "incluster_stale_stores";
 pub(crate) const COMPILING: &str = "incluster_compiling_children";
 
 const COUNTERS: [(&str, Unit, &str); 9] = [
@@ -43,13 +45,15 @@ const HISTOGRAMS: [(&str, Unit, &str); 3] = [
     (CALL, Unit::Seconds, "How long calls took, the wait for a place included"),
 ];
 
-const GAUGES: [(&str, Unit, &str); 7] = [
+const GAUGES: [(&str, Unit, &str); 9] = [
     (PLACES, Unit::Count, "Sandboxes that the runtime has room for"),
     (PLACES_IN_USE, Unit::Count, "Places that are taken, by sandboxes and by stores that are to come"),
     (SANDBOXES, Unit::Count, "Sandboxes that exist, warm ones among them"),
     (WARM, Unit::Count, "Sandboxes that wait for their next call"),
     (STREAMS, Unit::Count, "Answers that are waited for or read, watches among them"),
     (WATCHES, Unit::Count, "Watches among the open streams"),
+    (STORES, Unit::Count, "Collections that are kept fresh by a watch"),
+    (STALE_STORES, Unit::Count, "Stores that may be out of date, as their watch fails or their objects have not come yet"),
     (COMPILING, Unit::Count, "Processes that compile an extension"),
 ];
 

@@ -111,6 +111,7 @@ pub use tenant::sandboxes::{Reuse, Sandbox, Sandboxes};
 pub use tenant::sessions::{JsonPages, JsonWatch, PodPages, PodWatch};
 pub use tenant::settings::{TenantBuilder, TokenAccess};
 pub use tenant::store::TenantStore;
+pub use tenant::stores::{Change, Changes, Freshness, JsonObject, JsonStore, ObjectStore, PodStore, Snapshot, StoreOptions};
 
 /// The versions that this crate is built with: an embedder needs the same.
 pub use {wasmtime, wasmtime_wasi, wasmtime_wasi_http};

@@ -67,7 +67,8 @@ fn wrong_words(name: &str, source: &str) -> Vec<String> {
     let is_for_tests = ["properties", "schedules", "fixtures"].iter().any(|part| name.contains(part));
     let asks = SYSTEM.iter().filter(|word| pure.is_some() && !is_for_tests && code.contains(*word)).map(ToString::to_string);
     let reaches = source.lines().filter(|line| line.contains("#[path = \"..")).map(ToString::to_string);
-    let in_room = FOLDERS.iter().any(|folder| name.starts_with(folder)) && !name.contains("benches") && !name.contains("demo");
+    let in_room = FOLDERS.iter().any(|folder| name.starts_with(folder))
+        && !["benches", "demo", "/tests/"].iter().any(|part| name.contains(part));
     asks.chain(reaches.filter(|_| in_room)).collect()
 }
 

@@ -45,6 +45,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (vec!["run", "--policy", &at("unknown.yaml"), &at("program.wasm")], 2, "unknown field `rulez`"),
         (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),
         (vec!["compose", &at("program.wasm")], 2, "compose takes -o OUT.wasm"),
+        (vec!["compose", &at("program.wasm"), "-o", &at("program.wasm")], 1, "is the extension itself"),
         (vec!["run"], 2, "the file of an extension is missing"),
     ] {
         let ran = in_testbed(&testbed, &args).await;

@@ -309,8 +309,11 @@ async fn an_engine_of_the_embedders_own() {
 }
 
 async fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
-    let extension = load(extensions::PICKER, &[]).await;
-    Sandboxes::typed(tenant, &extension, PickerIndices::new, |indices, store, instance| indices.load(store, instance)).unwrap()
+    pickers_of(&load(extensions::PICKER, &[]).await, tenant)
+}
+
+fn pickers_of(extension: &Extension, tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
+    Sandboxes::typed(tenant, extension, PickerIndices::new, |indices, store, instance| indices.load(store, instance)).unwrap()
 }
 
 async fn calls(pickers: &Sandboxes<Ctx, Picker>) -> u32 {
@@ -350,9 +353,10 @@ async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
 #[tokio::test]
 async fn warm_instances_have_no_more_memory_than_is_said() {
     let testbed = Testbed::start().await;
+    let extension = load(extensions::PICKER, &[]).await;
     let kept = async |memory: usize| {
         let reuse = Reuse { kept: 3, memory, ..Reuse::default() };
-        let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
+        let pickers = pickers_of(&extension, &tenant(&testbed).with_reuse(reuse));
         // At the same time, so that each has a sandbox of its own.
         let all = Barrier::new(3);
         let call = async || {
@@ -366,9 +370,14 @@ async fn warm_instances_have_no_more_memory_than_is_said() {
         pickers.warm()
     };
     assert_eq!(kept(1 << 30).await, 3);
-    // One has more than 64 KiB, and two have less than 32 MiB together.
     assert_eq!(kept(64 << 10).await, 0);
-    assert_eq!(kept(32 << 20).await, 3);
+    // All are of one size: two of them are the least that two are kept in.
+    let (mut too_little, mut enough) = (64 << 10, 1 << 30);
+    while enough - too_little > 64 << 10 {
+        let middle = (too_little + enough) / 2;
+        if kept(middle).await >= 2 { enough = middle } else { too_little = middle }
+    }
+    assert_eq!((kept(enough).await, kept(enough / 2 - (64 << 10)).await, kept(enough * 3 / 2 + (64 << 10)).await), (2, 0, 3));
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ mod paging;
 mod records;
 mod rotation;
 mod secrets;
+mod stores;
 mod telemetry;
 mod tidy;
 #[path = "../transport/trust.rs"]

@@ -5,7 +5,9 @@ use crate::tidy::files;
 use crate::{RUNTIME, compiler, load};
 use incluster::policy::Policy;
 use incluster::types::{ListOptions, PodEvent, RetryPolicy, WatchOptions};
-use incluster::{Compiler, Error, Identity, Reuse, Runtime, Sandboxes, Server, Tenant, TenantLimits, describe_metrics};
+use incluster::{
+    Compiler, Error, Identity, Reuse, Runtime, Sandboxes, Server, StoreOptions, Tenant, TenantLimits, describe_metrics,
+};
 use metrics::Unit;
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -93,6 +95,7 @@ async fn every_metric_is_as_it_is_documented() {
     let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     while !matches!(watch.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
     assert_eq!(pods(&tenant).await.unwrap(), 7);
+    let _store = tenant.pod_store("shop", &StoreOptions::default()).unwrap();
     told(&snapshotter, &mut seen, &mut moved);
 
     store.fail_next(1, Answer::new(503, "busy"));

@@ -110,10 +110,10 @@ async fn speaks(language: &str) {
         assert!(refused.status == status, "{language} {options:?}: {} {}", refused.status, refused.stderr);
         assert!(refused.stderr.to_lowercase().contains(says), "{language} {options:?}: {}", refused.stderr);
     }
-    let busy = Testbed::serving(|_| Answer::new(403, "no")).await;
+    let busy = Testbed::serving(|_| Answer::new(403, "closed today")).await;
     let failed = run(language, &busy, &[], &["list", "shop"]).await;
     assert_eq!(failed.status, 1);
-    for says in ["403", "no", "trying again does not help"] {
+    for says in ["403", "closed today", "trying again does not help"] {
         assert!(failed.stderr.contains(says), "{language}: {}", failed.stderr);
     }
 }

@@ -7,13 +7,14 @@ export const run = {
   run() {
     // Not outside of a function: that runs once, when the component is built.
     const [, command, namespace = 'default'] = getArguments();
-    if (command === undefined) return;
     try {
+      if (!Object.hasOwn(commands, command ?? '')) throw new Error(`usage: lister ${Object.keys(commands).join('|')} [NAMESPACE]`);
       const config = asking('load the configuration', loadInclusterConfig);
       commands[command](config, namespace);
     } catch (error) {
-      if (!(error instanceof KubernetesError)) throw error;
-      console.error(`${error.message}; ${error.retryable ? 'try again' : 'trying again does not help'}`);
+      // What is thrown from here is the exit status 1, and is not shown: a mistake of the program's own has to be printed, too.
+      if (error instanceof KubernetesError) console.error(`${error.message} (${error.retryable ? 'try again' : 'trying again does not help'})`);
+      else console.error(`${error}\n${error?.stack ?? ''}`);
       throw undefined;
     }
   },

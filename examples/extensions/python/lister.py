@@ -2,14 +2,15 @@
 
 import json
 import sys
+from dataclasses import replace
 
 from componentize_py_types import Err
 from errors import KubernetesError, asking
 from wit_world import exports
 from wit_world.imports import client, environment, types
 
-ALL = types.ListOptions(None, None, None, None, None, None, None)
-BY_THREE = types.ListOptions(None, None, 3, None, None, None, None)
+ALL = types.ListOptions(*[None] * 7)
+BY_THREE = replace(ALL, limit=3)
 PAGING = types.PagingOptions(None, None)
 CHANGES = types.WatchOptions(None, None, None, None)
 
@@ -17,15 +18,16 @@ CHANGES = types.WatchOptions(None, None, None, None)
 class Run(exports.Run):
     def run(self) -> None:
         arguments = environment.get_arguments()[1:]
-        if not arguments:
-            return
+        if not arguments or arguments[0] not in COMMANDS:
+            print(f"usage: lister {'|'.join(COMMANDS)} [NAMESPACE]", file=sys.stderr)
+            raise Err(None)
         command, namespace = arguments[0], (arguments + ["default"])[1]
         try:
             with asking("load the configuration"):
                 config = client.load_incluster_config()
             COMMANDS[command](config, namespace)
         except KubernetesError as error:
-            print(f"{error}; {'try again' if error.retryable else 'trying again does not help'}", file=sys.stderr)
+            print(f"{error} ({'try again' if error.retryable else 'trying again does not help'})", file=sys.stderr)
             raise Err(None)
 
 

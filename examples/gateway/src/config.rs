@@ -17,8 +17,8 @@ const MAX_PATH: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// Where requests are accepted. It is not changed by a reload.
-    pub listen: SocketAddr,
+    /// Where requests are accepted, or where Envoy asks: `IP:PORT`, or for Envoy `unix:PATH`. It is not changed by a reload.
+    pub listen: Listen,
     /// Where the status page and the metrics are: an address that only operators reach. It is not changed by a reload.
     pub status: SocketAddr,
     /// What the files of extensions may hold. It is not changed by a reload.
@@ -87,6 +87,63 @@ pub struct RouteConfig {
     /// For how long the extension may think about a request. 1 s by default.
     #[serde(default = "second", deserialize_with = "duration")]
     pub pick_timeout: Duration,
+    /// Whether requests go to the pods in turn while the extension fails, takes too long or is not loaded. They fail by default: who may reach
+    /// which pod may be the extension's to say.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// The headers that the extension sees. By default all but those that carry credentials: `authorization`, `cookie` and `proxy-authorization`.
+    pub request_headers: Option<Vec<String>>,
+    /// The name by which Envoy asks for the pods as endpoints (EDS). Routes with the same pods and port may have the same one.
+    pub cluster: Option<String>,
+}
+
+/// The headers that carry credentials.
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+impl RouteConfig {
+    /// Whether the route's extension sees a header of this name, which is in lower case.
+    pub fn shows(&self, name: &str) -> bool {
+        match &self.request_headers {
+            Some(names) => names.iter().any(|shown| shown.eq_ignore_ascii_case(name)),
+            None => !CREDENTIALS.contains(&name),
+        }
+    }
+
+    /// What pods it has: routes that say the same share them.
+    pub(crate) fn pods(&self) -> (&str, &str, Option<&str>) {
+        (&self.tenant, &self.namespace, self.label_selector.as_deref())
+    }
+}
+
+/// Where a front end listens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// An address: `127.0.0.1:8080`.
+    Tcp(SocketAddr),
+    /// A socket in the file system: `unix:/run/incluster/processor.sock`.
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Listen, String> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
+            Some(_) => Err(format!("`{text}`: after `unix:` there is a path that begins with /")),
+            None => text.parse().map(Listen::Tcp).map_err(|_| format!("`{text}` is neither IP:PORT nor unix:PATH")),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 fn root() -> String {
@@ -169,6 +226,12 @@ impl Config {
         if route.port == 0 {
             return Err("port is 0".into());
         }
+        let is_other = |other: &&RouteConfig| {
+            route.cluster.is_some() && other.cluster == route.cluster && (other.pods(), other.port) != (route.pods(), route.port)
+        };
+        if let Some(other) = self.routes.iter().find(is_other) {
+            return Err(format!("route {other} has the same cluster, and other pods"));
+        }
         if !is_name(&route.namespace) {
             return Err(format!("`{}` is not a namespace's name", route.namespace));
         }
@@ -217,6 +280,17 @@ routes:
     }
 
     #[test]
+    fn an_extension_sees_no_credentials_unless_its_route_shows_them() {
+        let shown = |more: &str| {
+            let config = Config::parse(GOOD.replacen("pathPrefix", &format!("{more}pathPrefix"), 1).as_bytes()).unwrap();
+            ["accept", "authorization", "cookie", "proxy-authorization", "x-session"].map(|name| config.routes[0].shows(name))
+        };
+        assert_eq!(shown(""), [true, false, false, false, true]);
+        assert_eq!(shown("requestHeaders: [X-Session, cookie], "), [false, false, true, false, true]);
+        assert_eq!(shown("requestHeaders: [], "), [false; 5]);
+    }
+
+    #[test]
     fn the_sample_is_one() {
         let sample = Config::parse(include_bytes!("../gateway.yaml")).unwrap();
         assert_eq!(sample.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop.example/cart", "*/"]);
@@ -237,7 +311,8 @@ routes:
             ("verbs: [watch]", "verbs: [delete]", "unknown variant `delete`"),
             ("wallTime: 2s", "wallTime: soon", "`soon` is not a time"),
             ("  shop:\n", "  Shop:\n", "tenant `Shop`"),
-            ("listen: 127.0.0.1:0", "listen: here", "invalid socket address"),
+            ("listen: 127.0.0.1:0", "listen: here", "`here` is neither IP:PORT nor unix:PATH"),
+            ("listen: 127.0.0.1:0", "listen: unix:here", "after `unix:` there is a path that begins with /"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");
@@ -246,5 +321,13 @@ routes:
         }
         let twice = format!("{GOOD}  - {{tenant: shop, namespace: shop, port: 81, pathPrefix: /cart}}\n");
         assert!(Config::parse(twice.as_bytes()).unwrap_err().contains("another route"));
+        let clusters = |port: u16| {
+            let route = |path: &str, port: u16| {
+                format!("  - {{tenant: shop, namespace: shop, port: {port}, pathPrefix: {path}, cluster: web}}\n")
+            };
+            Config::parse(format!("{GOOD}{}{}", route("/a", 80), route("/b", port)).as_bytes())
+        };
+        assert!(clusters(80).is_ok());
+        assert!(clusters(81).unwrap_err().contains("route */b has the same cluster, and other pods"));
     }
 }

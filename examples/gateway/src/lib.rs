@@ -2,56 +2,37 @@
 //!
 //! A route names an extension, which picks the upstream among the ready pods of a namespace. The host watches the pods; the
 //! requests of a route share what it knows. Tenants and routes are in a file, which is read again when it changes.
+//!
+//! All but the proxy is an [`Engine`], for other front ends: `examples/envoy` is one.
 
 mod config;
+mod engine;
 mod figures;
+mod front;
 mod picker;
+mod picking;
 mod pods;
 mod proxy;
 mod routes;
 mod status;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Listen, RouteConfig};
+pub use engine::Engine;
+pub use picker::Request as Head;
+pub use picking::{Failed, count, host_of, pick_for};
+pub use pods::{Health, PodEndpoint};
+pub use routes::{Route, Routes};
 
-use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use incluster::{Compiler, Pool, Runtime};
+use front::accept;
+use incluster::Compiler;
 use metrics_exporter_prometheus::PrometheusHandle;
-use proxy::{Body, Upstreams, text};
-use routes::{Routes, relative_to};
-use status::Reload;
+use proxy::Upstreams;
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
-use tracing::{error, info};
-
-/// How often the files are looked at. Looking finds what a notification would miss: a volume that kubelet swaps.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Before an extension is loaded again that this machine was the reason not to load, for example as no memory was left: at first, and
-/// when it has failed for long.
-const TRY_AGAIN: Duration = Duration::from_secs(30);
-const TRY_AGAIN_AT_THE_LATEST: Duration = Duration::from_secs(600);
-
-/// For a request's head to come.
-const HEAD: Duration = Duration::from_secs(10);
-
-/// For requests under way to end, when the gateway stops.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Sandboxes at once, over all tenants.
-const SANDBOXES: u16 = 512;
+use tokio::task::JoinHandle;
 
 /// A running gateway.
 pub struct Gateway {
@@ -59,278 +40,53 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// Where the status page is.
     pub status_address: SocketAddr,
-    shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
-}
-
-struct Shared {
-    file: PathBuf,
-    runtime: Runtime,
-    routes: watch::Sender<Arc<Routes>>,
-    reload: Mutex<Reload>,
-    /// Held from reading the files to taking them: of two reloads at once, the one that read older files must not be the last.
-    reloading: tokio::sync::Mutex<()>,
-    /// The files of the configuration that was read last, whether or not it was taken.
-    files: Mutex<Vec<PathBuf>>,
-    upstreams: Upstreams,
-    metrics: PrometheusHandle,
+    engine: Arc<Engine>,
+    serving: JoinHandle<()>,
 }
 
 impl Gateway {
-    /// Reads the file, and serves what it says. Extensions are loaded meanwhile: until its own is, a route answers 503, and until all
-    /// are, `/readyz` on the status address does. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
+    /// Reads the file, and serves what it says: [`Engine::start`].
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable, or an address cannot be listened at.
     pub async fn start(
         file: &Path,
         compiler: Compiler,
         metrics: PrometheusHandle,
     ) -> Result<Gateway, Box<dyn Error + Send + Sync>> {
         let config = Config::read(file)?;
-        let runtime = Runtime::builder()
-            .pool(Pool { places: SANDBOXES, ..Pool::default() })
-            .compiler(compiler)
-            .load_limits(config.load_limits.clone());
-        let runtime = match &config.cache {
-            Some(folder) => runtime.cache(folder).build()?,
-            None => runtime.build()?,
-        };
-        let listener = TcpListener::bind(config.listen).await.map_err(|e| format!("{}: {e}", config.listen))?;
-        let status_listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
-        let files = files_of(file, &config);
-        let routes = Routes::without_extensions(&runtime, file, config, None)?;
-        let shared = Arc::new(Shared {
-            file: file.into(),
-            runtime,
-            routes: watch::Sender::new(Arc::new(routes)),
-            reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
-            reloading: tokio::sync::Mutex::default(),
-            files: Mutex::new(files),
-            upstreams: Upstreams::new(),
-            metrics,
-        });
-        let (stop, stopped) = watch::channel(false);
-        let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
-        let mut tasks = JoinSet::new();
-        let proxy = shared.clone();
-        tasks.spawn(accept(listener, stopped.clone(), move |client, request| {
-            let shared = proxy.clone();
-            async move { shared.upstreams.serve(&shared.routes(), client, request).await }
+        let Listen::Tcp(listen) = config.listen else { return Err("listen: the gateway listens at IP:PORT".into()) };
+        let listener = TcpListener::bind(listen).await.map_err(|e| format!("{listen}: {e}"))?;
+        let engine = Arc::new(Engine::start(file, config, compiler, metrics).await?);
+        let (address, status_address) = (listener.local_addr()?, engine.status_address);
+        let (proxy, upstreams) = (engine.clone(), Upstreams::new());
+        let serving = tokio::spawn(accept(listener, engine.stopping(), move |client, request| {
+            let (engine, upstreams) = (proxy.clone(), upstreams.clone());
+            async move { upstreams.serve(&engine.routes(), client, request).await }
         }));
-        let page = shared.clone();
-        tasks.spawn(accept(status_listener, stopped.clone(), move |_, request| {
-            let answer = page.status(&request);
-            async move { answer }
-        }));
-        tasks.spawn(look(shared.clone(), stopped));
-        Ok(Gateway { address, status_address, shared, stop, tasks })
+        Ok(Gateway { address, status_address, engine, serving })
     }
 
-    /// Reads the file again, as happens when it changes. What is under way goes on as it began. An extension whose file
-    /// has become unusable is a problem of its routes alone, which go on with the one that they had.
+    /// Reads the file again: [`Engine::reload`].
     ///
     /// # Errors
     ///
     /// The file is not taken, and everything stays as it was.
     pub async fn reload(&self) -> Result<(), ConfigError> {
-        self.shared.reload().await
+        self.engine.reload().await
     }
 
-    /// Waits until no extension is being loaded any more: `/readyz` answers 200 from then on.
+    /// Waits until no extension is being loaded any more: [`Engine::until_loaded`].
     pub async fn until_loaded(&self) {
-        // The sender is this gateway's own.
-        let _ = self.shared.routes.subscribe().wait_for(|routes| routes.are_loaded()).await;
+        self.engine.until_loaded().await;
     }
 
     /// Takes no more requests, and waits for those under way, for at most 10 s. Then it ends what is left of its extensions, watches and
     /// processes that compile.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
-        self.shared.runtime.shutdown(Duration::ZERO).await;
-    }
-}
-
-impl Shared {
-    fn routes(&self) -> Arc<Routes> {
-        self.routes.borrow().clone()
-    }
-
-    fn take(&self, routes: Routes) {
-        self.routes.send_replace(Arc::new(routes));
-    }
-
-    async fn reload(&self) -> Result<(), ConfigError> {
-        // What a tenant may no longer ask for does not wait for anybody's extension.
-        if let Ok(config) = Config::read(&self.file) {
-            self.routes().permit(&config);
-        }
-        let _reloading = self.reloading.lock().await;
-        let read = match Config::read(&self.file) {
-            Ok(config) => {
-                *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files_of(&self.file, &config);
-                let serving = self.routes();
-                // A new configuration is taken as a whole, or not at all. Otherwise a route does not wait for the others' extensions.
-                let is_taken = !serving.are_loaded() || serving.are_of(&config);
-                let progress = |routes: &Routes| {
-                    if is_taken {
-                        self.take(routes.clone());
-                    }
-                };
-                Routes::build(&self.runtime, &self.file, config, Some(&serving), progress).await
-            }
-            Err(error) => Err(error),
-        };
-        let error = read.as_ref().err().map(ToString::to_string);
-        let done = read.map(|routes| self.take(routes));
-        match &error {
-            None => info!("{}: read again", self.file.display()),
-            Some(error) => error!("the configuration stays as it was: {error}"),
-        }
-        let outcome = if error.is_some() { "error" } else { "success" };
-        metrics::counter!("gateway_reloads_total", "outcome" => outcome).increment(1);
-        *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Reload { at: SystemTime::now(), error };
-        done
-    }
-
-    fn marks(&self) -> Vec<Mark> {
-        let mark = |path: &PathBuf| std::fs::metadata(path).and_then(|found| Ok((found.modified()?, found.len()))).ok();
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|path| (path.clone(), mark(path))).collect()
-    }
-
-    fn status(&self, request: &Request<Incoming>) -> Response<Body> {
-        let (text_of, kind) = match request.uri().path() {
-            "/" => {
-                let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                (status::page(&self.routes(), &reload, &self.metrics.render()).into_string(), "text/html; charset=utf-8")
-            }
-            "/metrics" => (self.metrics.render(), "text/plain; version=0.0.4"),
-            "/healthz" => ("ok".into(), "text/plain"),
-            "/readyz" if self.routes().are_loaded() => ("ok".into(), "text/plain"),
-            "/readyz" => return text(StatusCode::SERVICE_UNAVAILABLE, "extensions are being loaded"),
-            _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz and /readyz"),
-        };
-        let mut answer = text(StatusCode::OK, &text_of);
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // The page has no script, and takes nothing from elsewhere.
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        answer
-    }
-}
-
-/// Reads the configuration again whenever a file of it has changed, and now and then where something is wrong that may pass.
-async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = interval(LOOK_EVERY);
-    // The first look reads the file once more, and loads the extensions.
-    let mut last = Look::default();
-    loop {
-        tokio::select! {
-            _ = stopped.changed() => return,
-            _ = ticks.tick() => {}
-        }
-        // From before they are read: what changes meanwhile is seen at the next look.
-        let marks = shared.marks();
-        if last.is_to_be_followed(&marks, Instant::now()) {
-            let read = tokio::select! {
-                _ = stopped.changed() => return,
-                // It has said what is wrong.
-                read = shared.reload() => read,
-            };
-            let may_pass = read.map_or_else(|error| error.may_pass, |()| shared.routes().may_recover());
-            last = last.then(marks, may_pass, Instant::now());
-        }
-    }
-}
-
-/// The configuration's file, and those that it names.
-fn files_of(file: &Path, config: &Config) -> Vec<PathBuf> {
-    let extensions = config.routes.iter().filter_map(|route| route.extension.as_ref());
-    std::iter::once(file.to_path_buf()).chain(extensions.map(|path| relative_to(file, path))).collect()
-}
-
-/// What tells that a file has changed, or has come.
-type Mark = (PathBuf, Option<(SystemTime, u64)>);
-
-/// What was seen when the files were read last.
-#[derive(Default)]
-struct Look {
-    marks: Vec<Mark>,
-    /// When they are to be read again although they are the same, and how long that was to wait.
-    again: Option<(Instant, Duration)>,
-}
-
-impl Look {
-    /// What follows it: the more often the same files were tried, the longer it is until the next time.
-    fn then(&self, marks: Vec<Mark>, may_pass: bool, now: Instant) -> Look {
-        let before = self.again.filter(|_| self.marks == marks).map_or(Duration::ZERO, |(_, waited)| waited * 2);
-        let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_THE_LATEST);
-        Look { marks, again: may_pass.then(|| (now + wait, wait)) }
-    }
-
-    fn is_to_be_followed(&self, marks: &[Mark], now: Instant) -> bool {
-        self.marks != marks || self.again.is_some_and(|(at, _)| at <= now)
-    }
-}
-
-async fn accept<A>(
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
-    answer: impl Fn(SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-) where
-    A: Future<Output = Response<Body>> + Send + 'static,
-{
-    let connections = GracefulShutdown::new();
-    loop {
-        let (stream, client) = tokio::select! {
-            _ = stopped.changed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // Mostly: too many open files. Connections end, and then there is room.
-                Err(error) => {
-                    error!(%error, "accepting a connection failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let _ = stream.set_nodelay(true);
-        let answer = answer.clone();
-        let service = service_fn(move |request| {
-            let answer = answer(client, request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
-        });
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-        server.http2().timer(TokioTimer::new());
-        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service).into_owned());
-        // How a connection ends concerns its client alone.
-        tokio::spawn(async move { drop(connection.await) });
-    }
-    let _ = timeout(GRACE, connections.shutdown()).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_read_again_when_they_change_or_when_something_may_have_passed() {
-        let (file, now) = (PathBuf::from("gateway.yaml"), Instant::now());
-        let marks = |size| vec![(file.clone(), Some((SystemTime::UNIX_EPOCH, size)))];
-        let good = Look::default().then(marks(1), false, now);
-        assert!(Look::default().is_to_be_followed(&marks(1), now));
-        assert!(!good.is_to_be_followed(&marks(1), now + TRY_AGAIN * 100));
-        assert!(good.is_to_be_followed(&marks(2), now) && good.is_to_be_followed(&[(file.clone(), None)], now));
-        let passing = good.then(marks(1), true, now);
-        assert!(!passing.is_to_be_followed(&marks(1), now) && passing.is_to_be_followed(&marks(1), now + TRY_AGAIN));
-        let again = passing.then(marks(1), true, now);
-        assert!(!again.is_to_be_followed(&marks(1), now + TRY_AGAIN) && again.is_to_be_followed(&marks(1), now + TRY_AGAIN * 2));
-        let often = (0..20).fold(again, |look, _| look.then(marks(1), true, now));
-        assert!(often.is_to_be_followed(&marks(1), now + TRY_AGAIN_AT_THE_LATEST));
-        let changed = often.then(marks(2), true, now);
-        assert!(changed.is_to_be_followed(&marks(2), now + TRY_AGAIN));
+    pub async fn stop(self) {
+        self.engine.begin_to_stop();
+        let _ = self.serving.await;
+        self.engine.stop().await;
     }
 }

@@ -1,19 +1,12 @@
-//! The ready pods of a route, kept fresh by one watch that all of its requests share.
+//! The ready pods of a route, of a store that all routes with the same pods share.
 
-use incluster::types::{ChangeKind, Error as Kubernetes, Pod as ApiPod, PodEvent, WatchOptions};
-use incluster::{Error, PodWatch, Tenant};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
+use incluster::types::Pod as ApiPod;
+use incluster::{Error, Freshness, PodStore, StoreOptions, Tenant};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch::{Receiver, Sender, channel};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
-
-/// Before a watch that failed begins again. The client has tried for a minute and a half by then.
-const PAUSE: Duration = Duration::from_secs(1);
+use tokio::time::timeout;
 
 /// A pod that is ready, and is not about to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,27 +45,38 @@ impl Snapshot {
     }
 }
 
-/// What is known of some pods, for as long as this exists.
-pub struct PodSet {
-    known: Receiver<Known>,
-    watching: JoinHandle<()>,
+/// A pod as an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodEndpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it is to be sent requests.
+    pub health: Health,
 }
 
-#[derive(Clone, Default)]
-struct Known {
-    /// `None` until the first list is complete. What was known stays while the API server cannot be asked.
-    latest: Option<Arc<Snapshot>>,
-    /// Why it may be out of date.
-    problem: Option<String>,
+/// Whether a pod is to be sent requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is: a Service would do so.
+    Ready,
+    /// It is not ready.
+    Unready,
+    /// It is being deleted.
+    Terminating,
+}
+
+/// What is known of some pods, for as long as this exists.
+pub struct PodSet {
+    store: PodStore,
+    /// What was made of the store's latest snapshot that somebody asked for, and that one's generation.
+    made: Mutex<Option<(u64, Arc<Snapshot>)>>,
 }
 
 impl PodSet {
     /// Begins to watch.
-    pub fn watch(tenant: &Tenant, namespace: &str, label_selector: Option<&str>) -> PodSet {
-        let (sender, known) = channel(Known::default());
-        let options = WatchOptions { label_selector: label_selector.map(Into::into), ..WatchOptions::ALL };
-        let watching = tokio::spawn(follow(tenant.clone(), namespace.into(), options, sender));
-        PodSet { known, watching }
+    pub fn watch(tenant: &Tenant, namespace: &str, label_selector: Option<&str>) -> Result<PodSet, Error> {
+        let options = StoreOptions { label_selector: label_selector.map(Into::into), ..StoreOptions::default() };
+        Ok(PodSet { store: tenant.pod_store(namespace, &options)?, made: Mutex::default() })
     }
 
     /// The ready pods. `None` if they are not known, and do not become known in so long a time.
@@ -80,151 +84,87 @@ impl PodSet {
         if let Some(latest) = self.latest() {
             return Some(latest);
         }
-        let mut known = self.known.clone();
-        let first = timeout(wait, known.wait_for(|known| known.latest.is_some())).await;
-        first.ok()?.ok()?.latest.clone()
+        timeout(wait, self.store.wait_until_synced()).await.ok()??;
+        self.latest()
     }
 
     /// The ready pods, if they are known.
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
-        self.known.borrow().latest.clone()
+        let stored = self.store.latest()?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = match &*made {
+            Some((generation, snapshot)) if *generation == stored.generation => return Some(snapshot.clone()),
+            before => {
+                let mut pods: Vec<_> = stored.ready().iter().filter_map(|pod| Pod::of(pod)).collect();
+                pods.sort_by(|a, b| a.name.cmp(&b.name));
+                // Most changes of a pod are none of whether it is ready.
+                let same = before.as_ref().map(|(_, snapshot)| snapshot).filter(|snapshot| snapshot.pods == pods);
+                same.cloned().unwrap_or_else(|| Arc::new(Snapshot::new(pods)))
+            }
+        };
+        *made = Some((stored.generation, snapshot.clone()));
+        Some(snapshot)
+    }
+
+    /// Waits until they are known.
+    pub async fn until_known(&self) {
+        let _ = self.store.wait_until_synced().await;
+    }
+
+    /// All pods that have an address and have not ended, at this port, and the generation that they are of, once they are known.
+    pub fn endpoints(&self, port: u16) -> Option<(u64, Vec<PodEndpoint>)> {
+        let stored = self.store.latest()?;
+        let ready = stored.ready();
+        let has_ended = |pod: &ApiPod| matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"));
+        let endpoint = |pod: &Arc<ApiPod>| {
+            let ip: IpAddr = pod.status.pod_ips.first()?.parse().ok()?;
+            let health = match ready.iter().any(|ready| Arc::ptr_eq(ready, pod)) {
+                true => Health::Ready,
+                false if pod.metadata.deletion_timestamp.is_some() => Health::Terminating,
+                false => Health::Unready,
+            };
+            Some(PodEndpoint { address: (ip, port).into(), health })
+        };
+        let pods = stored.objects.iter().filter(|pod| !has_ended(pod)).filter_map(endpoint).collect();
+        Some((stored.generation, pods))
+    }
+
+    /// Waits until the pods are others than those of this generation; 0 is of none.
+    pub async fn changed(&self, generation: u64) {
+        if self.store.wait_for_change(generation).await.is_none() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Why they may be out of date.
     pub fn problem(&self) -> Option<String> {
-        self.known.borrow().problem.clone()
-    }
-}
-
-impl Drop for PodSet {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
-
-async fn follow(tenant: Tenant, namespace: String, options: WatchOptions, sender: Sender<Known>) {
-    loop {
-        let ended = match tenant.watch_namespaced_pods(&namespace, &options).await {
-            Ok(watch) => read(watch, &sender).await,
-            Err(error) => Err(error),
-        };
-        match ended {
-            Ok(()) => info!(tenant = tenant.name(), namespace, "the watch begins again"),
-            Err(error) => failed(&sender, &error),
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// Until the watch ends.
-async fn read(mut watch: PodWatch, sender: &Sender<Known>) -> Result<(), Error> {
-    let (mut pods, mut is_complete) = (BTreeMap::new(), false);
-    loop {
-        match watch.next().await {
-            Ok(None | Some(PodEvent::Ended)) => return Ok(()),
-            // What comes next is lost: the next watch begins with the pods that there are.
-            Err(error) if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) => return Ok(()),
-            Ok(Some(PodEvent::Changed(change))) => {
-                let name = change.pod.metadata.name.clone();
-                match (change.kind, ready(change.pod)) {
-                    (ChangeKind::Added | ChangeKind::Modified, Some(pod)) => pods.insert(name, pod),
-                    _ => pods.remove(&name),
-                };
-            }
-            Ok(Some(PodEvent::Synced(_))) => is_complete = true,
-            Ok(Some(PodEvent::Bookmark(_) | PodEvent::Other(_))) => {}
-            // It goes on where it was.
-            Err(error @ Error::Kubernetes(_)) => {
-                failed(sender, &error);
-                sleep(PAUSE).await;
-                continue;
-            }
-            Err(error) => return Err(error),
-        }
-        if is_complete {
-            tell(sender, &pods);
+        match self.store.freshness() {
+            Freshness::NotSynced { problem } => problem,
+            Freshness::Stale { problem, .. } => Some(problem),
+            _ => None,
         }
     }
 }
 
-fn failed(sender: &Sender<Known>, error: &Error) {
-    warn!("{error}");
-    sender.send_modify(|known| known.problem = Some(error.to_string()));
-}
-
-fn tell(sender: &Sender<Known>, pods: &BTreeMap<String, Pod>) {
-    sender.send_if_modified(|known| {
-        let is_the_same = known.latest.as_ref().is_some_and(|latest| latest.pods.iter().eq(pods.values()));
-        if is_the_same && known.problem.is_none() {
-            return false;
-        }
-        if !is_the_same {
-            known.latest = Some(Arc::new(Snapshot::new(pods.values().cloned().collect())));
-        }
-        known.problem = None;
-        true
-    });
-}
-
-/// What a route needs to know of a pod, if it is ready.
-fn ready(pod: ApiPod) -> Option<Pod> {
-    let is_ready = pod.status.conditions.iter().any(|c| c.condition_type == "Ready" && c.status == "True");
-    if !is_endpoint(pod.status.phase.as_deref(), is_ready, pod.metadata.deletion_timestamp.is_some()) {
-        return None;
+impl Pod {
+    /// What a route needs to know of a pod.
+    fn of(pod: &ApiPod) -> Option<Pod> {
+        let ip = pod.status.pod_ips.first()?.parse().ok()?;
+        Some(Pod { name: pod.metadata.name.clone(), ip, node_name: pod.spec.node_name.clone() })
     }
-    let ip = pod.status.pod_ips.first()?.parse().ok()?;
-    Some(Pod { name: pod.metadata.name, ip, node_name: pod.spec.node_name })
-}
-
-/// As the EndpointSlice controller decides what a Service sends traffic to.
-fn is_endpoint(phase: Option<&str>, is_ready: bool, is_being_deleted: bool) -> bool {
-    // A kubelet that shuts down leaves pods that have failed, and stay Ready.
-    is_ready && !is_being_deleted && !matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pod(name: &str, last: u8) -> Pod {
-        Pod { name: name.into(), ip: [127, 0, 0, last].into(), node_name: None }
-    }
-
     #[test]
-    fn a_snapshot_changes_when_the_ready_pods_do_and_then_its_generation_does() {
-        let (sender, known) = channel(Known::default());
-        let latest = || known.borrow().latest.clone().unwrap();
-        let mut pods = BTreeMap::from([("a".to_string(), pod("a", 1)), ("b".to_string(), pod("b", 2))]);
-        tell(&sender, &pods);
-        let first = latest();
+    fn a_snapshot_finds_and_leaves_out_by_name() {
+        let pod = |name: &str, last: u8| Pod { name: name.into(), ip: [127, 0, 0, last].into(), node_name: None };
+        let first = Snapshot::new(vec![pod("a", 1), pod("b", 2)]);
         assert_eq!(first.pod("b"), Some(&pod("b", 2)));
-        assert_eq!((first.pod("c"), first.without("a").pods), (None, vec![pod("b", 2)]));
-        tell(&sender, &pods);
-        assert!(Arc::ptr_eq(&first, &latest()));
-        pods.remove("a");
-        tell(&sender, &pods);
-        assert_ne!(latest().generation, first.generation);
-        assert_eq!(latest().pods, [pod("b", 2)]);
-    }
-
-    #[test]
-    fn a_pod_is_an_endpoint_while_it_is_ready_and_has_not_ended() {
-        for phase in [Some("Running"), Some("Pending"), Some("Unknown"), None] {
-            assert!(is_endpoint(phase, true, false), "{phase:?}");
-            assert!(!is_endpoint(phase, false, false), "{phase:?}");
-            assert!(!is_endpoint(phase, true, true), "{phase:?}");
-        }
-        for phase in ["Failed", "Succeeded"] {
-            assert!(!is_endpoint(Some(phase), true, false), "{phase}");
-        }
-    }
-
-    #[test]
-    fn what_was_known_stays_while_the_watch_fails() {
-        let (sender, known) = channel(Known::default());
-        tell(&sender, &BTreeMap::from([("a".to_string(), pod("a", 1))]));
-        failed(&sender, &Error::Instances(1));
-        assert_eq!(known.borrow().latest.as_ref().unwrap().pods.len(), 1);
-        assert!(known.borrow().problem.is_some());
+        let rest = first.without("a");
+        assert_eq!((first.pod("c"), &*rest.pods), (None, &[pod("b", 2)][..]));
+        assert_ne!(first.generation, rest.generation);
     }
 }

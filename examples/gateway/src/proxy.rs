@@ -1,14 +1,13 @@
 //! Takes a request, and sends it to the pod that the route's extension picks.
 
-use crate::picker::{Refusal, Request as Head};
-use crate::pods::{Pod, Snapshot};
-use crate::routes::{Problem, Route, Routes};
-use bytes::Bytes;
+use crate::front::{Body, text};
+use crate::picker::Request as Head;
+use crate::picking::{Failed, count, host_of, known, pick};
+use crate::routes::{Route, Routes};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,9 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
-
-/// For so long a request waits for pods to be known, after the start.
-const FIRST_LIST: Duration = Duration::from_secs(5);
 
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -42,14 +38,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
-
 /// The connections to pods.
 #[derive(Clone)]
 pub(crate) struct Upstreams(Client<HttpConnector, Body>);
-
-/// Why a request has no answer of a pod's: a word for the metric, and what the client is told.
-struct Failed(&'static str, StatusCode, String);
 
 impl Upstreams {
     pub(crate) fn new() -> Upstreams {
@@ -72,10 +63,10 @@ impl Upstreams {
         let answer = self.forward(&route, client.ip(), authority, request).await;
         let outcome = match &answer {
             Ok(_) => "served",
-            Err(Failed(outcome, ..)) => outcome,
+            Err(failed) => failed.outcome,
         };
         count(&route.config.to_string(), &route.config.tenant, outcome);
-        answer.unwrap_or_else(|Failed(_, status, reason)| text(status, &reason))
+        answer.unwrap_or_else(|failed| text(failed.status, &failed.reason))
     }
 
     async fn forward(
@@ -85,13 +76,13 @@ impl Upstreams {
         authority: String,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Failed> {
-        let unknown = || Failed("unknown", StatusCode::SERVICE_UNAVAILABLE, "the route's pods are not known yet".into());
-        let mut pods = route.pods.ready(FIRST_LIST).await.ok_or_else(unknown)?;
+        let mut pods = known(route).await?;
         let (parts, body) = request.into_parts();
+        let shown = parts.headers.iter().filter(|(name, _)| route.config.shows(name.as_str()));
         let head = Head {
             method: parts.method.as_str().into(),
             path_and_query: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
-            headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect(),
+            headers: shown.map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect(),
             client: client.to_string(),
             authority,
         };
@@ -115,50 +106,19 @@ impl Upstreams {
                 }
                 Ok(Err(error)) => {
                     warn!(route = %route.config, pod = pod.name, %error, "the pod did not answer");
-                    return Err(Failed("unreachable", StatusCode::BAD_GATEWAY, "the pod did not answer".into()));
+                    return Err(Failed::new("unreachable", StatusCode::BAD_GATEWAY, "the pod did not answer".into()));
                 }
-                Err(_) => return Err(Failed("timeout", StatusCode::GATEWAY_TIMEOUT, "the pod did not answer in time".into())),
+                Err(_) => {
+                    return Err(Failed::new("timeout", StatusCode::GATEWAY_TIMEOUT, "the pod did not answer in time".into()));
+                }
             }
-        }
-    }
-}
-
-async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
-    let Some(picker) = &route.picker else {
-        // It must not be taken for a route without an extension: who may reach which pod is the extension's to say.
-        if let Some(problem) = &route.problem {
-            let is_loading = *problem == Problem::Loading;
-            let text = if is_loading { "the route's extension is being loaded" } else { "the route's extension cannot be used" };
-            return Err(Failed("no_extension", StatusCode::SERVICE_UNAVAILABLE, text.into()));
-        }
-        let place = route.turn().checked_rem(pods.pods.len());
-        let none = || Failed("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into());
-        return place.and_then(|place| pods.pods.get(place)).ok_or_else(none);
-    };
-    let failed = || Failed("extension_failed", StatusCode::BAD_GATEWAY, "the route's extension failed".into());
-    match timeout(route.config.pick_timeout, picker.pick(head, pods)).await {
-        Ok(Ok(Ok(name))) => pods.pod(&name).ok_or_else(|| {
-            warn!(route = %route.config, "the extension picked what is no ready pod");
-            failed()
-        }),
-        Ok(Ok(Err(Refusal { status, reason }))) => {
-            let status = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
-            Err(Failed("refused", status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason))
-        }
-        Ok(Err(error)) => {
-            warn!(route = %route.config, %error, "the extension failed");
-            Err(failed())
-        }
-        Err(_) => {
-            warn!(route = %route.config, "the extension took longer than pickTimeout");
-            Err(failed())
         }
     }
 }
 
 fn uri(pod: SocketAddr, path_and_query: &str) -> Result<Uri, Failed> {
     let uri = Uri::builder().scheme("http").authority(pod.to_string()).path_and_query(path_and_query).build();
-    uri.map_err(|_| Failed("malformed", StatusCode::BAD_REQUEST, "the request target is malformed".into()))
+    uri.map_err(|_| Failed::new("malformed", StatusCode::BAD_REQUEST, "the request target is malformed".into()))
 }
 
 /// The headers for the pod: without those of the client's connection, and with who the client is.
@@ -195,30 +155,8 @@ fn answered(answer: Response<Incoming>) -> Response<Body> {
     answer
 }
 
-/// The host in `host:port`.
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-fn count(route: &str, tenant: &str, outcome: &'static str) {
-    let labels = [("route", route.to_string()), ("tenant", tenant.to_string()), ("outcome", outcome.to_string())];
-    metrics::counter!("gateway_requests_total", &labels).increment(1);
-}
-
 fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
-}
-
-/// An answer of the gateway's own.
-pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed();
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
 }
 
 #[cfg(test)]
@@ -258,12 +196,5 @@ mod tests {
                 ("x-forwarded-proto", "http")
             ]
         );
-    }
-
-    #[test]
-    fn a_host_is_without_its_port() {
-        for (authority, host) in [("a.b:80", "a.b"), ("a.b", "a.b"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", "")] {
-            assert_eq!(host_of(authority), host);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
 use crate::picker::{ALLOWED, Picker};
-use crate::pods::PodSet;
+use crate::pods::{PodEndpoint, PodSet};
 use futures_util::stream::{self, SelectAll, StreamExt};
 use incluster::{Error, Extension, Identity, Runtime, SERVICE_ACCOUNT_DIR, Server, Tenant, input};
 use std::collections::BTreeMap;
@@ -106,6 +106,8 @@ impl Routes {
     ) -> Result<Routes, ConfigError> {
         let planned = Routes::without_extensions(runtime, file, config, before)?;
         let mut routes = planned.clone();
+        // One that serves goes on while a changed file is loaded.
+        routes.are_loaded |= before.is_some_and(|before| before.are_loaded && before.are_of(&planned.config));
         // Files that wait for their turn are not in memory yet: a tenant's are loaded one after the other, and some tenants' at once.
         let room = Semaphore::new(AT_ONCE);
         let load = async |place: usize| {
@@ -152,8 +154,13 @@ impl Routes {
                 |before: &&Routes| before.config.tenants.get(&config.tenant) == routes.config.tenants.get(&config.tenant);
             let known =
                 before.filter(of_the_same_tenant).and_then(|before| before.pods(&config)).or_else(|| routes.pods(&config));
-            let watch = || Arc::new(PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref()));
-            let pods = known.unwrap_or_else(watch);
+            let pods = match known {
+                Some(pods) => pods,
+                None => Arc::new(
+                    PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref())
+                        .map_err(|error| ConfigError::new(file, format_args!("route {config}: {error}")))?,
+                ),
+            };
             let serving = before.filter(of_the_same_tenant).and_then(|before| before.serving(&config));
             let loading = || {
                 let (problem, turn) = (config.extension.as_ref().map(|_| Problem::Loading), AtomicUsize::new(0));
@@ -237,6 +244,22 @@ impl Routes {
         self.routes.iter().find(|route| route.config == *config).cloned()
     }
 
+    /// The pods that Envoy asks for by this name, and their generation. `None` while they are not known, or there is no such route.
+    pub fn endpoints(&self, cluster: &str) -> Option<(u64, Vec<PodEndpoint>)> {
+        let route = self.of_cluster(cluster)?;
+        route.pods.endpoints(route.config.port)
+    }
+
+    /// Waits until these pods are others than those of this generation; `None`, if there is no such route.
+    pub fn changed(&self, cluster: &str, generation: u64) -> Option<impl Future<Output = ()> + use<>> {
+        let pods = self.of_cluster(cluster)?.pods.clone();
+        Some(async move { pods.changed(generation).await })
+    }
+
+    fn of_cluster(&self, cluster: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.config.cluster.as_deref() == Some(cluster))
+    }
+
     /// Whether a configuration is the one that this was made from.
     pub fn are_of(&self, config: &Config) -> bool {
         self.config == *config
@@ -258,8 +281,7 @@ impl Routes {
 
     /// The pods of such a route, where they are watched already.
     fn pods(&self, config: &RouteConfig) -> Option<Arc<PodSet>> {
-        let of = |config: &RouteConfig| (config.tenant.clone(), config.namespace.clone(), config.label_selector.clone());
-        self.routes.iter().find(|route| of(&route.config) == of(config)).map(|route| route.pods.clone())
+        self.routes.iter().find(|route| route.config.pods() == config.pods()).map(|route| route.pods.clone())
     }
 }
 

@@ -237,6 +237,10 @@ fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
 }
 
 async fn write_product(runtime: &Runtime, make: &Make) -> Result<i32, Failure> {
+    let is_the_same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if is_the_same(&make.file.path, &make.output) {
+        return Err(format!("{} is the extension itself: name another file after -o", make.output.display()).into());
+    }
     let bytes = read(&make.file)?.map_err(|e| in_file(&make.file, &Error::Extension(e)))?;
     let allowed = names(&make.file);
     let made = match make.what {

@@ -21,7 +21,7 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
   compile EXTENSION.wasm -o OUT.cwasm
                                  Compile it for this kind of machine and this version, for run --precompiled
   compose [--standalone] EXTENSION.wasm -o OUT.wasm
-                                 Write the composition, for other hosts (this one takes the file as it was before). With
+                                 Write the composition, for other hosts (incluster run does not need it). With
                                  --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
                                  and can read the token: only for components that are trusted with it
   wit DIR                        Write the contract, incluster:kubernetes, to DIR, for extensions to be built against
@@ -29,12 +29,13 @@ Extensions: components of your own. They are not trusted: they run in a sandbox,
 Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
 
 Options of run (before EXTENSION.wasm):
-      --precompiled              The file is what compile wrote. It is executed as it is, outside of any sandbox if somebody made it so:
-                                 only for files that nobody else could write to
+      --precompiled              The file is what compile wrote. A forged one runs outside of the sandbox: only for files that nobody else
+                                 could write to
       --cache DIR                Keep what was compiled there, and find it there: this user's own folder, which nobody else may write to,
-                                 for example an emptyDir; or none [default: incluster in the user's cache folder, if there is one]
+                                 for example an emptyDir; or none. It has at most 1 GiB [default: ~/.cache/incluster, if it can be used]
       --pods FILE                Try it without a cluster: the pods of this file, as `kubectl get pods -o json` or -o yaml prints
-                                 them, are all that there is. What changes in the file is watched. YAML may have 1 MiB, JSON 128
+                                 them, take the place of the API server. A change of the file is a change of pods. At most 1 MiB of YAML,
+                                 or 128 MiB of JSON
       --debug                    Show on standard error each request with its decision, and what the run cost; and in the text of a
                                  trap, functions, files and lines, as far as the extension was built with them
       --policy FILE              What it may ask the API server for, in YAML or JSON [default: nothing]

@@ -10,6 +10,7 @@ use incluster_core::watching::LISTS_FIRST_VARIABLE;
 use incluster_core::{limits, text};
 use rustix::io::Errno;
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,8 @@ pub struct Ctx {
     limits: CallLimits,
     /// The guest's linear memories together, in bytes.
     memory: usize,
+    /// How many bytes of it were permitted last, which the engine may still fail to map.
+    growing: usize,
     exceeded: Option<Error>,
 }
 
@@ -164,6 +167,7 @@ impl CtxBuilder {
             table,
             limits: *limits,
             memory: 0,
+            growing: 0,
             exceeded: None,
         }
     }
@@ -230,7 +234,12 @@ fn not_mapped(error: &wasmtime::Error) -> Option<Error> {
 }
 
 impl ResourceLimiter for Ctx {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.growing = 0;
+        // wasmtime looks at the memory's own maximum after this.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let limit = self.limits.memory;
         let all = self.memory.saturating_add(desired.saturating_sub(current));
         if all > limit {
@@ -238,12 +247,13 @@ impl ResourceLimiter for Ctx {
             self.exceeded.get_or_insert(Error::Memory(limit));
             return Ok(false);
         }
-        self.memory = all;
+        (self.growing, self.memory) = (all - self.memory, all);
         Span::current().record("memory_bytes", all);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory -= mem::take(&mut self.growing);
         // A guest that may not grow aborts.
         if let Some(refused) = not_mapped(&error) {
             self.exceeded.get_or_insert(refused);

@@ -11,6 +11,7 @@ pub(crate) mod sessions;
 pub(crate) mod settings;
 mod state;
 pub(crate) mod store;
+pub(crate) mod stores;
 
 use crate::bindings::PluginPre;
 use crate::door::policy::Policy;

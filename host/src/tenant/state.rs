@@ -3,6 +3,7 @@
 use super::identity::Made;
 use super::quotas::Quotas;
 use super::settings::{Settings, TokenAccess};
+use super::stores::Stores;
 use crate::door::policy::Policy;
 use crate::door::{Bearer, Door, Permission, Telling};
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) given: Arc<Given>,
     pub(crate) quotas: Arc<Quotas>,
     turns: Arc<Turns>,
+    /// Of this tenant alone: those of one that is derived may have less.
+    pub(crate) stores: Stores,
 }
 
 /// Whether a call waits for a place in the pool.
@@ -86,7 +89,7 @@ impl State {
             lists_first: Arc::default(),
         };
         let given = Given::new(Arc::new(door), folder, settings.limits.call);
-        Ok(State { settings, given, quotas, turns: Arc::new(Turns::new()) })
+        Ok(State { settings, given, quotas, turns: Arc::new(Turns::new()), stores: Stores::default() })
     }
 
     /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares quotas and connections, unless the
@@ -104,7 +107,7 @@ impl State {
             door.limits = settings.limits.request;
         }
         let given = Given::new(Arc::new(door), self.given.folder.clone(), settings.limits.call);
-        State { settings, given, quotas, turns: self.turns.clone() }
+        State { settings, given, quotas, turns: self.turns.clone(), stores: Stores::default() }
     }
 
     pub(crate) fn door(&self) -> &Door {

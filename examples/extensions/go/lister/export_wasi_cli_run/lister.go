@@ -27,7 +27,8 @@ var commands = map[string]func(config *client, namespace string) error{
 func Run() Result[Unit, Unit] {
 	arguments := wasi_cli_environment.GetArguments()
 	if len(arguments) < 2 {
-		return Ok[Unit, Unit](Unit{})
+		fmt.Fprintln(os.Stderr, "usage: lister list|services|watch|address [NAMESPACE]")
+		return Err[Unit, Unit](Unit{})
 	}
 	namespace := "default"
 	if len(arguments) > 2 {
@@ -39,7 +40,7 @@ func Run() Result[Unit, Unit] {
 		if errors.As(err, &failure) && failure.Retryable {
 			advice = "try again"
 		}
-		fmt.Fprintf(os.Stderr, "%v; %s\n", err, advice)
+		fmt.Fprintf(os.Stderr, "%v (%s)\n", err, advice)
 		return Err[Unit, Unit](Unit{})
 	}
 	return Ok[Unit, Unit](Unit{})

@@ -6,7 +6,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let Some(command) = args.next() else { return ExitCode::SUCCESS };
+    let command = args.next().unwrap_or_default();
+    if !["list", "services", "watch", "address"].contains(&&*command) {
+        eprintln!("usage: lister list|services|watch|address [NAMESPACE]");
+        return ExitCode::FAILURE;
+    }
     let namespace = args.next().unwrap_or_else(|| "default".into());
     match run(&command, &namespace) {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,5 +77,5 @@ fn address(client: &Client, namespace: &str) -> Result<(), Error> {
 /// A text in an object. A type of your own, by the crate's feature `serde`, is the other way.
 fn field(json: &[u8], place: &str) -> String {
     let object: Value = serde_json::from_slice(json).unwrap_or_default();
-    object.pointer(place).and_then(Value::as_str).unwrap_or_default().into()
+    object.pointer(place).and_then(Value::as_str).unwrap_or("(none)").into()
 }

@@ -1,0 +1,125 @@
+//! Envoy asks, extensions pick: an external processor (`ext_proc`) and endpoint discovery (EDS) for Envoy, on the tenants, routes and extensions of
+//! the crate `gateway`.
+
+mod endpoints;
+mod processor;
+
+use endpoints::Endpoints;
+use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
+use futures_util::future::Either;
+use gateway::{Config, Engine, Listen};
+use incluster::Compiler;
+use metrics_exporter_prometheus::PrometheusHandle;
+use processor::Processor;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+/// For requests under way to end, when the processor stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A running processor.
+pub struct EnvoyProcessor {
+    /// Where Envoy asks.
+    pub address: Listen,
+    /// Where the status page is.
+    pub status_address: SocketAddr,
+    engine: Arc<Engine>,
+    health: HealthReporter,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    watching: JoinHandle<()>,
+}
+
+impl EnvoyProcessor {
+    /// Reads the file, and answers Envoys by what it says. The health service (`grpc.health.v1`) says `SERVING` when all extensions are loaded and the pods of all
+    /// routes are known.
+    ///
+    /// # Errors
+    ///
+    /// The file is not usable, or an address cannot be listened at.
+    pub async fn start(file: &Path, compiler: Compiler, metrics: PrometheusHandle) -> Result<EnvoyProcessor, Failure> {
+        let config = Config::read(file)?;
+        let listen = config.listen.clone();
+        let engine = Arc::new(Engine::start(file, config, compiler, metrics).await?);
+        let (address, incoming) = listen_at(&listen).await.map_err(|e| format!("{listen}: {e}"))?;
+        let (health, health_service) = health_reporter();
+        health.set_service_status("", ServingStatus::NotServing).await;
+        let server = Server::builder()
+            .add_service(health_service)
+            .add_service(ExternalProcessorServer::new(Processor(engine.clone())))
+            .add_service(EndpointDiscoveryServiceServer::new(Endpoints(engine.clone())));
+        let stopped = engine.clone();
+        let stopped = async move { stopped.stopped().await };
+        let serving = tokio::spawn(async move {
+            match incoming {
+                Either::Left(tcp) => server.serve_with_incoming_shutdown(tcp, stopped).await,
+                Either::Right(unix) => server.serve_with_incoming_shutdown(unix, stopped).await,
+            }
+        });
+        let watching = tokio::spawn(tell_health(engine.clone(), health.clone()));
+        let status_address = engine.status_address;
+        Ok(EnvoyProcessor { address, status_address, engine, health, serving, watching })
+    }
+
+    /// Tenants, routes, and what is known of them.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Says that it is not serving any more, takes no more requests, and waits for those under way, for at most 10 s.
+    pub async fn stop(self) {
+        self.watching.abort();
+        self.health.set_service_status("", ServingStatus::NotServing).await;
+        self.engine.begin_to_stop();
+        let _ = tokio::time::timeout(GRACE, self.serving).await;
+        self.engine.stop().await;
+    }
+}
+
+async fn tell_health(engine: Arc<Engine>, health: HealthReporter) {
+    engine.until_ready().await;
+    health.set_service_status("", ServingStatus::Serving).await;
+}
+
+async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixListenerStream>), std::io::Error> {
+    match listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            let address = Listen::Tcp(listener.local_addr()?);
+            Ok((address, Either::Left(TcpIncoming::from(listener).with_nodelay(Some(true)))))
+        }
+        Listen::Unix(path) => {
+            // One that an earlier process has left.
+            if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+                std::fs::remove_file(path)?;
+            }
+            Ok((listen.clone(), Either::Right(UnixListenerStream::new(UnixListener::bind(path)?))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_one() {
+        let sample = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-routes.yaml")).unwrap();
+        assert_eq!(sample.listen, Listen::Unix("/run/incluster/processor.sock".into()));
+        assert_eq!(sample.routes[0].cluster.as_deref(), Some("web"));
+        assert!(include_str!("../envoy.yaml").contains("pipe: {path: /run/incluster/processor.sock}"));
+    }
+}

@@ -1,0 +1,238 @@
+//! Envoy's external processor: picks a pod for each request, and says so by the Endpoint Picker Protocol of the Gateway API Inference Extension.
+
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Part;
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Answer;
+use envoy_types::pb::envoy::service::ext_proc::v3::{
+    BodyResponse, CommonResponse, HeaderMutation, HeadersResponse, ImmediateResponse, ProcessingRequest, ProcessingResponse,
+    TrailersResponse,
+};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use gateway::{Engine, Failed, Head};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The header, and the key of the dynamic metadata, that names the endpoints to try, in this order: `IP:PORT[,IP:PORT…]`.
+const DESTINATION: &str = "x-gateway-destination-endpoint";
+
+/// The namespace of that metadata.
+const METADATA: &str = "envoy.lb";
+
+/// How many endpoints are named: the one that was picked, and those that Envoy tries after it.
+const ENDPOINTS: usize = 3;
+
+/// The attribute with the client's address, which Envoy sends where its filter asks for it (`request_attributes`).
+const SOURCE: &str = "source.address";
+
+/// Answers Envoy's questions.
+pub(crate) struct Processor(pub(crate) Arc<Engine>);
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+enum Decision {
+    /// It goes to one of these, the first one first.
+    To(Vec<SocketAddr>),
+    /// No route is its own: Envoy decides.
+    Envoys,
+    /// It goes nowhere.
+    Refused(u16, String),
+}
+
+#[tonic::async_trait]
+impl ExternalProcessor for Processor {
+    type ProcessStream = BoxStream<'static, Result<ProcessingResponse, Status>>;
+
+    async fn process(&self, request: Request<Streaming<ProcessingRequest>>) -> Result<Response<Self::ProcessStream>, Status> {
+        let engine = self.0.clone();
+        let answers = request.into_inner().then(move |message| {
+            let engine = engine.clone();
+            async move { Ok(answer(&engine, message?).await) }
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+/// Answers one message. The filter is to send nothing but the head of requests; what it sends beside that passes as it is.
+async fn answer(engine: &Engine, message: ProcessingRequest) -> ProcessingResponse {
+    let client = client(&message).unwrap_or_default();
+    let response = match message.request {
+        Some(Part::RequestHeaders(head)) => return decided(decide(engine, head.headers.unwrap_or_default(), client).await),
+        Some(Part::ResponseHeaders(_)) => Some(Answer::ResponseHeaders(HeadersResponse::default())),
+        Some(Part::RequestBody(_)) => Some(Answer::RequestBody(BodyResponse::default())),
+        Some(Part::ResponseBody(_)) => Some(Answer::ResponseBody(BodyResponse::default())),
+        Some(Part::RequestTrailers(_)) => Some(Answer::RequestTrailers(TrailersResponse::default())),
+        Some(Part::ResponseTrailers(_)) => Some(Answer::ResponseTrailers(TrailersResponse::default())),
+        None => None,
+    };
+    ProcessingResponse { response, ..ProcessingResponse::default() }
+}
+
+/// The client's IP address.
+fn client(message: &ProcessingRequest) -> Option<String> {
+    let attribute = message.attributes.values().find_map(|attributes| attributes.fields.get(SOURCE))?;
+    let Some(Kind::StringValue(address)) = &attribute.kind else { return None };
+    // With a port, or of a Unix socket.
+    let ip = address.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| address.parse::<IpAddr>());
+    ip.ok().map(|ip| ip.to_string())
+}
+
+async fn decide(engine: &Engine, headers: HeaderMap, client: String) -> Decision {
+    let head = head(headers, client);
+    let (path, routes) = (head.path_and_query.split('?').next().unwrap_or_default(), engine.routes());
+    let Some(route) = routes.find(gateway::host_of(&head.authority), path) else {
+        gateway::count("", "", "no_route");
+        return Decision::Envoys;
+    };
+    let picked = gateway::pick_for(route, head).await;
+    let outcome = picked.as_ref().map_or_else(|Failed { outcome, .. }| *outcome, |_| "picked");
+    gateway::count(&route.config.to_string(), &route.config.tenant, outcome);
+    match picked {
+        Ok(pods) => {
+            let address = |ip: &IpAddr| SocketAddr::new(*ip, route.config.port);
+            Decision::To(pods.iter().map(address).take(ENDPOINTS).collect())
+        }
+        Err(Failed { status, reason, .. }) => Decision::Refused(status.as_u16(), reason),
+    }
+}
+
+/// The head of a request, as an extension sees it.
+fn head(headers: HeaderMap, client: String) -> Head {
+    let mut head =
+        Head { method: String::new(), authority: String::new(), path_and_query: String::new(), headers: Vec::new(), client };
+    for HeaderValue { key, value, raw_value } in headers.headers {
+        // Envoy sends either.
+        let value = if value.is_empty() { raw_value } else { value.into_bytes() };
+        let text = || String::from_utf8_lossy(&value).into_owned();
+        match &*key {
+            ":method" => head.method = text(),
+            ":authority" => head.authority = text(),
+            ":path" => head.path_and_query = text(),
+            _ if key.starts_with(':') => {}
+            _ => head.headers.push((key, value)),
+        }
+    }
+    head
+}
+
+fn decided(decision: Decision) -> ProcessingResponse {
+    let mutation = match decision {
+        Decision::Refused(status, reason) => {
+            let refusal = ImmediateResponse {
+                status: Some(HttpStatus { code: status.into() }),
+                body: reason.into_bytes(),
+                details: "incluster".into(),
+                ..ImmediateResponse::default()
+            };
+            return ProcessingResponse { response: Some(Answer::ImmediateResponse(refusal)), ..ProcessingResponse::default() };
+        }
+        // A client must not choose an endpoint itself.
+        Decision::Envoys => HeaderMutation { set_headers: Vec::new(), remove_headers: vec![DESTINATION.into()] },
+        Decision::To(endpoints) => {
+            let endpoints = endpoints.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+            return to(endpoints);
+        }
+    };
+    with(mutation, None)
+}
+
+/// The answer by which Envoy sends a request to these endpoints.
+fn to(endpoints: String) -> ProcessingResponse {
+    let header = HeaderValue { key: DESTINATION.into(), raw_value: endpoints.clone().into_bytes(), ..HeaderValue::default() };
+    let option = HeaderValueOption {
+        header: Some(header),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    };
+    let text = |text| Value { kind: Some(Kind::StringValue(text)) };
+    let inner = Struct { fields: [(DESTINATION.to_owned(), text(endpoints))].into() };
+    let metadata = Struct { fields: [(METADATA.to_owned(), Value { kind: Some(Kind::StructValue(inner)) })].into() };
+    with(HeaderMutation { set_headers: vec![option], remove_headers: Vec::new() }, Some(metadata))
+}
+
+fn with(mutation: HeaderMutation, dynamic_metadata: Option<Struct>) -> ProcessingResponse {
+    let response = CommonResponse { header_mutation: Some(mutation), ..CommonResponse::default() };
+    ProcessingResponse {
+        response: Some(Answer::RequestHeaders(HeadersResponse { response: Some(response) })),
+        dynamic_metadata,
+        ..ProcessingResponse::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(key: &str, raw_value: &[u8]) -> HeaderValue {
+        HeaderValue { key: key.into(), raw_value: raw_value.into(), ..HeaderValue::default() }
+    }
+
+    #[test]
+    fn a_head_is_read_from_pseudo_headers_and_headers() {
+        let headers = vec![
+            header(":method", b"GET"),
+            header(":authority", b"shop.example.com:8080"),
+            header(":path", b"/cart?page=2"),
+            header(":scheme", b"https"),
+            HeaderValue { value: "a".into(), ..header("x-session", b"") },
+            header("x-odd", b"\xff"),
+        ];
+        let head = head(HeaderMap { headers }, "10.0.0.1".into());
+        assert_eq!((&*head.method, &*head.authority, &*head.path_and_query), ("GET", "shop.example.com:8080", "/cart?page=2"));
+        assert_eq!(head.headers, [("x-session".into(), b"a".to_vec()), ("x-odd".into(), vec![0xff])]);
+    }
+
+    #[test]
+    fn a_client_is_an_address_without_its_port() {
+        let of = |address: &str| {
+            let value = Value { kind: Some(Kind::StringValue(address.into())) };
+            let attributes = Struct { fields: [(SOURCE.to_owned(), value)].into() };
+            let message =
+                ProcessingRequest { attributes: [("filter".to_owned(), attributes)].into(), ..ProcessingRequest::default() };
+            client(&message)
+        };
+        assert_eq!(of("10.0.0.1:4711").as_deref(), Some("10.0.0.1"));
+        assert_eq!(of("[2001:db8::1]:4711").as_deref(), Some("2001:db8::1"));
+        assert_eq!(of("10.0.0.1").as_deref(), Some("10.0.0.1"));
+        assert_eq!(of("/tmp/socket"), None);
+        assert_eq!(client(&ProcessingRequest::default()), None);
+    }
+
+    #[test]
+    fn endpoints_are_in_the_header_and_in_the_metadata() {
+        let endpoints = ["10.0.0.1:80", "[2001:db8::1]:80"].map(|address| address.parse().unwrap());
+        let response = decided(Decision::To(endpoints.into()));
+        let Some(Answer::RequestHeaders(HeadersResponse { response: Some(common) })) = response.response else {
+            panic!("no head")
+        };
+        let [option] = &*common.header_mutation.unwrap().set_headers else { panic!("no header") };
+        let header = option.header.as_ref().unwrap();
+        assert_eq!((&*header.key, &*header.raw_value), (DESTINATION, &b"10.0.0.1:80,[2001:db8::1]:80"[..]));
+        let Some(Kind::StructValue(lb)) = &response.dynamic_metadata.unwrap().fields[METADATA].kind else {
+            panic!("no metadata")
+        };
+        assert_eq!(lb.fields[DESTINATION].kind, Some(Kind::StringValue("10.0.0.1:80,[2001:db8::1]:80".into())));
+    }
+
+    #[test]
+    fn a_client_does_not_choose_an_endpoint() {
+        let Some(Answer::RequestHeaders(HeadersResponse { response: Some(common) })) = decided(Decision::Envoys).response else {
+            panic!("no head")
+        };
+        assert_eq!(common.header_mutation.unwrap().remove_headers, [DESTINATION]);
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        let Some(Answer::ImmediateResponse(refusal)) = decided(Decision::Refused(503, "no pod is ready".into())).response else {
+            panic!("no refusal")
+        };
+        assert_eq!((refusal.status.unwrap().code, &*refusal.body), (503, &b"no pod is ready"[..]));
+    }
+}

@@ -1,0 +1,113 @@
+//! The watch of a store, which begins again for as long as somebody asks.
+
+use super::super::Tenant;
+use super::Shared;
+use super::object::{Next, Object};
+use crate::error::Error;
+use crate::figures::TARGET;
+use crate::types::{self, WatchOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The rest after a first failure, and after many. The client has tried again itself before that.
+const FIRST_REST: Duration = Duration::from_millis(250);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Keeps a store fresh, until its runtime ends.
+pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, shared: Arc<Shared<T>>) {
+    let _over = Over(shared.clone());
+    let mut rests = Rests { failures: 0, hashing: RandomState::new() };
+    loop {
+        shared.begin();
+        let ended = match T::watch(&tenant, &place, &options).await {
+            Ok(watch) => read(watch, &place, &shared, &mut rests).await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Err(Error::ShuttingDown) => return,
+            Err(error) => failed(&shared, &place, &error),
+            // It has expired: it begins again soon, and ever later where that goes on.
+            Ok(()) => {}
+        }
+        rests.rest().await;
+    }
+}
+
+/// Takes what a watch says, until it ends.
+async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, rests: &mut Rests) -> Result<(), Error> {
+    loop {
+        match T::next(&mut watch).await {
+            Ok(Next::Event(event)) => {
+                shared.take(event);
+                if shared.lock().table.is_followed() {
+                    rests.failures = 0;
+                }
+            }
+            Ok(Next::Other) => {}
+            Ok(Next::Unreadable(why)) => {
+                let tenant = &*shared.tenant;
+                tracing::warn!(target: TARGET, tenant, place, why, "a store does not have an object, as it cannot be read");
+            }
+            Ok(Next::Ended) => return Ok(()),
+            // What comes next is lost: the next watch begins with the objects that there are.
+            Err(error) if matches!(error.kubernetes(), Some(types::Error::Expired(_))) => return Ok(()),
+            // It goes on where it was.
+            Err(error @ Error::Kubernetes(_)) => {
+                failed(shared, place, &error);
+                rests.rest().await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn failed<T: Object>(shared: &Shared<T>, place: &str, error: &Error) {
+    let tenant = &*shared.tenant;
+    tracing::warn!(target: TARGET, tenant, place, %error, "a store is out of date: its watch failed, and is tried again");
+    shared.failed(error.to_string());
+}
+
+/// How long to rest before another attempt.
+struct Rests {
+    failures: u32,
+    hashing: RandomState,
+}
+
+impl Rests {
+    async fn rest(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        sleep(length(self.failures, self.hashing.hash_one(Instant::now()))).await;
+    }
+}
+
+/// At least half of what it is at most, which is twice as long each time: those that failed together do not come back together.
+fn length(failures: u32, random: u64) -> Duration {
+    let most = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_REST);
+    most / 2 + Duration::from_micros(random % (most.as_micros() as u64 / 2 + 1))
+}
+
+/// Says that nothing will come any more, also where the runtime ends, or this task panics.
+struct Over<T: Object>(Arc<Shared<T>>);
+
+impl<T: Object> Drop for Over<T> {
+    fn drop(&mut self) {
+        self.0.over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_are_longer_each_time_and_random() {
+        for (failures, most) in [(1, 250), (2, 500), (3, 1000), (8, 30_000), (u32::MAX, 30_000)] {
+            let most = Duration::from_millis(most);
+            assert_eq!(length(failures, 0), most / 2);
+            assert!((0..1000).map(|random| length(failures, random << 40 | random)).all(|rest| rest >= most / 2 && rest <= most));
+        }
+        assert_ne!(length(3, 1), length(3, 2));
+    }
+}

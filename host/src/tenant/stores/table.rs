@@ -1,0 +1,232 @@
+//! What is known of a collection: it takes a watch's events, and is asked for what there is.
+
+use super::object::{Key, Object};
+use crate::types::ChangeKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a watch says of a collection.
+pub enum Event<T> {
+    /// An object is new, or has changed, or is gone.
+    Changed(ChangeKind, T),
+    /// All objects that there were have come: of the state of this version.
+    Synced(String),
+    /// Nothing else has changed up to this version.
+    Bookmark(String),
+}
+
+/// The objects of a collection at one moment, in the order of their namespaces and names.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Snapshot<T> {
+    /// Another number whenever the objects are others, and never 0: what was made of a snapshot is good for as long as it stays the same. Of different
+    /// stores, it says nothing.
+    pub generation: u64,
+    /// The version of the collection (`metadata.resourceVersion`) that has these objects.
+    pub resource_version: String,
+    /// The objects.
+    pub objects: Vec<Arc<T>>,
+}
+
+impl<T: Object> Snapshot<T> {
+    /// The object of this name. The namespace of those that have none is empty.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        let place = self.objects.binary_search_by(|object| object.key().cmp(&Key { namespace, name })).ok()?;
+        self.objects.get(place)
+    }
+}
+
+type Objects<T> = BTreeMap<(String, String), Arc<T>>;
+
+/// What is known.
+pub(super) struct Table<T> {
+    objects: Objects<T>,
+    /// What a new watch has sent, until it has sent all that there is.
+    gathered: Option<Objects<T>>,
+    resource_version: String,
+    generation: u64,
+    is_synced: bool,
+    snapshot: Option<Arc<Snapshot<T>>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        let (objects, gathered) = (BTreeMap::new(), Some(BTreeMap::new()));
+        Table { objects, gathered, resource_version: String::new(), generation: 0, is_synced: false, snapshot: None }
+    }
+}
+
+impl<T: Object> Table<T> {
+    /// Another watch begins, with the objects that there are.
+    pub(super) fn begin(&mut self) {
+        self.gathered = Some(BTreeMap::new());
+    }
+
+    /// Takes what the watch said.
+    pub(super) fn take(&mut self, event: Event<T>) {
+        match (event, &mut self.gathered) {
+            (Event::Changed(kind, object), Some(gathered)) => {
+                let _ = put(gathered, Some(&self.objects), kind, object);
+            }
+            (Event::Changed(kind, object), None) => {
+                self.resource_version = object.resource_version().into();
+                self.snapshot = None;
+                self.generation += u64::from(put(&mut self.objects, None, kind, object));
+            }
+            (Event::Synced(version), gathered) => {
+                if let Some(gathered) = gathered.take() {
+                    let is_the_same = self.is_synced
+                        && gathered.len() == self.objects.len()
+                        && gathered.values().zip(self.objects.values()).all(|(new, old)| Arc::ptr_eq(new, old));
+                    self.generation += u64::from(!is_the_same);
+                    self.objects = gathered;
+                }
+                (self.is_synced, self.resource_version, self.snapshot) = (true, version, None);
+            }
+            (Event::Bookmark(version), None) => (self.resource_version, self.snapshot) = (version, None),
+            (Event::Bookmark(_), Some(_)) => {}
+        }
+    }
+
+    /// The objects, once all have come.
+    pub(super) fn snapshot(&mut self) -> Option<Arc<Snapshot<T>>> {
+        if !self.is_synced {
+            return None;
+        }
+        let make = || {
+            let (generation, resource_version) = (self.generation, self.resource_version.clone());
+            Arc::new(Snapshot { generation, resource_version, objects: self.objects.values().cloned().collect() })
+        };
+        Some(self.snapshot.get_or_insert_with(make).clone())
+    }
+
+    /// Whether all objects have come once.
+    pub(super) fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// Whether the watch that it takes events of has sent all objects.
+    pub(super) fn is_followed(&self) -> bool {
+        self.gathered.is_none()
+    }
+}
+
+/// Puts an object among these. One that is as it was before stays the same one. Returns whether something has changed.
+fn put<T: Object>(objects: &mut Objects<T>, before: Option<&Objects<T>>, kind: ChangeKind, object: T) -> bool {
+    let Key { namespace, name } = object.key();
+    let key = (namespace.to_owned(), name.to_owned());
+    if kind == ChangeKind::Deleted {
+        return objects.remove(&key).is_some();
+    }
+    let known = objects.get(&key).or_else(|| before?.get(&key)).filter(|known| ***known == object).cloned();
+    let is_new = known.is_none();
+    objects.insert(key, known.unwrap_or_else(|| Arc::new(object)));
+    is_new
+}
+
+/// Whether a version is at least as new as another. Kubernetes's are decimal numbers, of any size, without zeros in front.
+pub(super) fn is_as_new(version: &str, than: &str) -> bool {
+    let is_number = |version: &str| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(version) && is_number(than) && (version.len(), version) >= (than.len(), than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Pod;
+
+    fn pod(name: &str, version: &str) -> Pod {
+        let mut pod = super::super::object::tests::pod(name);
+        pod.metadata.resource_version = version.into();
+        pod
+    }
+
+    fn names(table: &mut Table<Pod>) -> Option<Vec<String>> {
+        Some(table.snapshot()?.objects.iter().map(|pod| pod.metadata.name.clone()).collect())
+    }
+
+    fn synced(names: &[&str], version: &str) -> Table<Pod> {
+        let mut table = Table::default();
+        for name in names {
+            table.take(Event::Changed(ChangeKind::Added, pod(name, "1")));
+        }
+        table.take(Event::Synced(version.into()));
+        table
+    }
+
+    #[test]
+    fn nothing_is_shown_before_all_have_come() {
+        let mut table = Table::default();
+        table.take(Event::Changed(ChangeKind::Added, pod("b", "2")));
+        table.take(Event::Bookmark("3".into()));
+        assert!(names(&mut table).is_none() && !table.is_synced() && !table.is_followed());
+        table.take(Event::Changed(ChangeKind::Added, pod("a", "1")));
+        table.take(Event::Synced("5".into()));
+        assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
+        assert_eq!(table.snapshot().unwrap().resource_version, "5");
+        // An empty collection has come, too.
+        assert_eq!(names(&mut synced(&[], "1")).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn changes_are_shown_and_a_snapshot_stays_what_it_is() {
+        let mut table = synced(&["a", "b"], "5");
+        let before = table.snapshot().unwrap();
+        assert!(Arc::ptr_eq(&before, &table.snapshot().unwrap()));
+        table.take(Event::Changed(ChangeKind::Modified, pod("a", "6")));
+        table.take(Event::Changed(ChangeKind::Deleted, pod("b", "7")));
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "8")));
+        let after = table.snapshot().unwrap();
+        assert_eq!(names(&mut table).unwrap(), ["a", "c"]);
+        assert_eq!((&*after.get("shop", "a").unwrap().metadata.resource_version, &*after.resource_version), ("6", "8"));
+        assert!(after.get("shop", "b").is_none() && after.get("", "a").is_none() && before.get("shop", "b").is_some());
+        assert!(after.generation > before.generation);
+    }
+
+    #[test]
+    fn the_generation_stays_while_the_objects_do() {
+        let mut table = synced(&["a"], "5");
+        let before = table.snapshot().unwrap();
+        table.take(Event::Bookmark("9".into()));
+        // The same object, of another watch.
+        table.begin();
+        table.take(Event::Changed(ChangeKind::Added, pod("a", "1")));
+        table.take(Event::Synced("10".into()));
+        let after = table.snapshot().unwrap();
+        assert_eq!((after.generation, &*after.resource_version), (before.generation, "10"));
+        assert!(Arc::ptr_eq(&before.objects[0], &after.objects[0]));
+    }
+
+    #[test]
+    fn a_watch_that_begins_again_shows_what_was_known_until_it_knows_all() {
+        let mut table = synced(&["a", "b"], "5");
+        table.begin();
+        table.take(Event::Changed(ChangeKind::Added, pod("b", "1")));
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "9")));
+        assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
+        // It fails before its end, and so does the next one.
+        table.begin();
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "9")));
+        table.take(Event::Changed(ChangeKind::Added, pod("d", "9")));
+        table.take(Event::Changed(ChangeKind::Deleted, pod("d", "10")));
+        assert!(!table.is_followed());
+        table.take(Event::Synced("10".into()));
+        assert!(table.is_followed());
+        assert_eq!(names(&mut table).unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn versions_are_numbers_of_any_size() {
+        for (version, than, is) in [
+            ("10", "9", true),
+            ("9", "10", false),
+            ("10", "10", true),
+            ("340282366920938463463374607431768211456", "340282366920938463463374607431768211455", true),
+            ("", "", false),
+            ("a", "a", false),
+            ("5", "-1", false),
+        ] {
+            assert_eq!(is_as_new(version, than), is, "{version} {than}");
+        }
+    }
+}
