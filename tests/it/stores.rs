@@ -94,6 +94,11 @@ async fn a_tenant_that_may_less_has_stores_of_its_own() {
     until_fresh(&store, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(_) })).await;
     later.set_policy(Policy::allow_all());
     assert_eq!(store.wait_until_synced().await.unwrap().objects.len(), 3);
+    // And taken again: what was known is not shown any more.
+    later.set_policy(Policy::deny_all());
+    until_fresh(&store, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(_) })).await;
+    assert!(store.latest().is_none());
+    assert!(later.pod_store("shop", &StoreOptions::default()).unwrap().latest().is_none());
 }
 
 #[tokio::test]
@@ -140,17 +145,23 @@ async fn what_went_while_a_watch_expired_is_deleted_and_nobody_sees_a_part() {
 async fn whoever_has_written_waits_for_what_they_wrote() {
     let pods = PodStore::with_pods(3);
     let testbed = Testbed::serving(pods.handler()).await;
-    let store = tenant(&testbed).pod_store("shop", &StoreOptions::default()).unwrap();
+    let tenant = tenant(&testbed);
+    let store = tenant.pod_store("shop", &StoreOptions::default()).unwrap();
     store.wait_until_synced().await.unwrap();
     pods.add("written");
     let version = pods.resource_version();
     let latest = store.wait_for_version(&version).await.unwrap();
     assert!(latest.get("shop", "written").is_some());
     assert!(store.wait_for_version("yesterday").await.is_none());
-    // A version that only a bookmark tells of.
-    let later = (version.parse::<u64>().unwrap() + 1).to_string();
-    let waiting = store.wait_for_version(&later);
-    assert!(futures_util::FutureExt::now_or_never(waiting).is_none());
+    // Of a version in which others have changed, a bookmark tells.
+    let none = StoreOptions { label_selector: Some("tier=none".into()), ..StoreOptions::default() };
+    let others = tenant.pod_store("shop", &none).unwrap();
+    others.wait_until_synced().await.unwrap();
+    pods.add("again");
+    store.wait_for_version(&pods.resource_version()).await.unwrap();
+    let version = pods.resource_version();
+    pods.bookmark();
+    assert_eq!(others.wait_for_version(&version).await.unwrap().objects.len(), 0);
 }
 
 #[tokio::test]

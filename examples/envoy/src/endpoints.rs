@@ -65,18 +65,27 @@ async fn serve(
 ) {
     let mut subscription = Subscription::default();
     let mut routes = engine.subscribe();
+    // Of the routes that there are now.
+    let mut generations = BTreeMap::new();
     loop {
+        if routes.has_changed().unwrap_or(false) {
+            generations.clear();
+        }
         let now = routes.borrow_and_update().clone();
-        let mut generations = BTreeMap::new();
+        generations.retain(|name, _| subscription.sent.contains_key(name));
         let endpoints = |cluster: &str| {
-            let (generation, pods) = now.endpoints(cluster)?;
+            let (generation, pods) = now.endpoints(cluster, generations.get(cluster).copied())?;
             generations.insert(cluster.to_owned(), generation);
             Some(pods)
         };
-        if let Some(response) = subscription.response(endpoints)
-            && sender.send(Ok(response)).await.is_err()
-        {
-            return;
+        if let Some(response) = subscription.response(endpoints) {
+            let is_taken = tokio::select! {
+                sent = sender.send(Ok(response)) => sent.is_ok(),
+                () = engine.stopped() => false,
+            };
+            if !is_taken {
+                return;
+            }
         }
         let changes: Vec<BoxFuture<'_, ()>> = {
             let changed = |name: &String| Some(now.changed(name, generations.get(name).copied().unwrap_or(0))?.boxed());

@@ -13,12 +13,14 @@ use incluster::Compiler;
 use metrics_exporter_prometheus::PrometheusHandle;
 use processor::Processor;
 use std::error::Error;
+use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -79,12 +81,23 @@ impl EnvoyProcessor {
         &self.engine
     }
 
+    /// Waits until it does not serve any more, though nobody has stopped it, and says why.
+    pub async fn until_failed(&mut self) -> String {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => "it has ended".into(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// Says that it is not serving any more, takes no more requests, and waits for those under way, for at most 10 s.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.watching.abort();
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.engine.begin_to_stop();
-        let _ = tokio::time::timeout(GRACE, self.serving).await;
+        if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
+            self.serving.abort();
+        }
         self.engine.stop().await;
     }
 }
@@ -104,9 +117,15 @@ async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixL
         Listen::Unix(path) => {
             // One that an earlier process has left.
             if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+                if UnixStream::connect(path).await.is_ok() {
+                    return Err(std::io::Error::new(ErrorKind::AddrInUse, "another process listens there"));
+                }
                 std::fs::remove_file(path)?;
             }
-            Ok((listen.clone(), Either::Right(UnixListenerStream::new(UnixListener::bind(path)?))))
+            let listener = UnixListener::bind(path)?;
+            // An Envoy of another user has the same group: in a pod, by `fsGroup`.
+            std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
+            Ok((listen.clone(), Either::Right(UnixListenerStream::new(listener))))
         }
     }
 }

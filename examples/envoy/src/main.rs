@@ -93,12 +93,13 @@ async fn serve(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
     });
     // The program itself, also after its file was replaced by another version's.
     let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
-    let processor = EnvoyProcessor::start(file, compiler, metrics).await?;
+    let mut processor = EnvoyProcessor::start(file, compiler, metrics).await?;
     println!("serving Envoy at {}, status at http://{}", processor.address, processor.status_address);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        why = processor.until_failed() => return Err(why.into()),
     }
     processor.stop().await;
     Ok(())

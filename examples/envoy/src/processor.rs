@@ -17,6 +17,7 @@ use futures_util::stream::BoxStream;
 use gateway::{Engine, Failed, Head};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The header, and the key of the dynamic metadata, that names the endpoints to try, in this order: `IP:PORT[,IP:PORT…]`.
@@ -27,6 +28,9 @@ const METADATA: &str = "envoy.lb";
 
 /// How many endpoints are named: the one that was picked, and those that Envoy tries after it.
 const ENDPOINTS: usize = 3;
+
+/// How long a decision may take: less than Envoy waits for it, which is `message_timeout` of its filter, 2 s in envoy.yaml.
+const LIMIT: Duration = Duration::from_millis(1500);
 
 /// The attribute with the client's address, which Envoy sends where its filter asks for it (`request_attributes`).
 const SOURCE: &str = "source.address";
@@ -90,7 +94,7 @@ async fn decide(engine: &Engine, headers: HeaderMap, client: String) -> Decision
         gateway::count("", "", "no_route");
         return Decision::Envoys;
     };
-    let picked = gateway::pick_for(route, head).await;
+    let picked = gateway::pick_for(route, head, LIMIT).await;
     let outcome = picked.as_ref().map_or_else(|Failed { outcome, .. }| *outcome, |_| "picked");
     gateway::count(&route.config.to_string(), &route.config.tenant, outcome);
     match picked {

@@ -86,8 +86,19 @@ fn config(cluster: &Cluster, socket: &Path, routes: &str) -> String {
     )
 }
 
+/// What the processors of this process have picked.
+fn picked() -> u64 {
+    let text = METRICS.render();
+    let lines = text.lines().filter(|line| line.starts_with("gateway_requests_total") && line.contains("outcome=\"picked\""));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
 impl Scene {
     async fn set(pods: &[&str], more: &str) -> Scene {
+        Scene::set_with(CONFIG, pods, more).await
+    }
+
+    async fn set_with(envoy: &str, pods: &[&str], more: &str) -> Scene {
         let mut cluster = Cluster::start().await;
         for pod in pods {
             cluster.add(pod).await;
@@ -98,7 +109,7 @@ impl Scene {
         let file = cluster.write_text(&config(&cluster, &socket, &routes));
         let processor = EnvoyProcessor::start(&file, compiler(), METRICS.clone()).await.unwrap();
         processor.engine().until_ready().await;
-        let envoy = Envoy::start(&socket, CONFIG).await;
+        let envoy = Envoy::start(&socket, envoy).await;
         Scene { cluster, processor, envoy, browser: Browser::new(), socket, file, _dir: dir }
     }
 
@@ -188,7 +199,18 @@ async fn an_extension_that_misbehaves_is_what_its_route_says() {
     // The same, where the route goes on without it. The reload loses no request.
     let routes = scene.cluster.route("shop", "cluster: web, extension: unruly.wasm, pickTimeout: 500ms, failOpen: true");
     scene.cluster.write_text(&config(&scene.cluster, &scene.socket, &routes));
-    scene.processor.engine().reload().await.unwrap();
+    let reload = async {
+        scene.processor.engine().reload().await.unwrap();
+    };
+    let asking = async {
+        loop {
+            assert_eq!(ask("good").await.0, 200);
+        }
+    };
+    tokio::select! {
+        () = reload => {}
+        () = asking => {}
+    }
     for misdeed in ["trap", "spin", "allocate"] {
         let (status, body) = ask(misdeed).await;
         assert!(status == 200 && body.starts_with("a "), "{misdeed}: {status} {body}");
@@ -201,24 +223,39 @@ async fn an_extension_that_misbehaves_is_what_its_route_says() {
 
 #[tokio::test]
 async fn without_a_processor_envoy_goes_on_as_it_is_told() {
-    let scene = Scene::set(&["a"], "").await;
-    assert_eq!(scene.get("any").await, (200, "a".into()));
-    scene.processor.stop().await;
-    for _ in 0..5 {
-        let (status, body) = scene.browser.get(&format!("{}/cart", scene.envoy.url)).await;
+    let open = CONFIG.replace("failure_mode_allow: false", "failure_mode_allow: true");
+    let mut scene = Scene::set_with(&open, &["a"], "").await;
+    scene.cluster.add("hidden").await;
+    scene.cluster.store.set_ready("hidden", false);
+    let hidden = format!("127.0.0.3:{}", scene.cluster.port);
+    let known = async { while !scene.browser.get(&format!("{}/clusters", scene.envoy.admin)).await.1.contains(&hidden) {} };
+    timeout(PATIENCE, known).await.expect("Envoy hears of it");
+    let closed = Envoy::start(&scene.socket, CONFIG).await;
+    // With a destination that the client chose.
+    let (browser, cluster) = (scene.browser.clone(), scene.cluster);
+    let ask = async |url: &str| {
+        let request = http::Request::get(format!("{url}/cart")).header("x-gateway-destination-endpoint", &hidden);
+        browser.send(request.body(http_body_util::Full::default()).unwrap()).await
+    };
+    for url in [&scene.envoy.url, &closed.url] {
+        let (status, body) = ask(url).await;
         assert!(status == 200 && body.starts_with("a "), "{status} {body}");
     }
-    // It starts again at the same socket, with what has changed meanwhile.
+    scene.processor.stop().await;
+    for _ in 0..5 {
+        let (status, body) = ask(&scene.envoy.url).await;
+        assert!(status == 200 && body.starts_with("a "), "{status} {body}");
+        assert_eq!(ask(&closed.url).await.0, 500);
+    }
+    // It starts again at the same socket.
+    let before = picked();
     let processor = EnvoyProcessor::start(&scene.file, compiler(), METRICS.clone()).await.unwrap();
     processor.engine().until_ready().await;
-    let asking = async {
-        while METRICS.render().lines().filter(|line| line.contains("gateway_requests_total") && line.contains("picked")).count()
-            == 0
-            || scene.browser.get(&format!("{}/cart", scene.envoy.url)).await.0 != 200
-        {}
-    };
+    let asking = async { while ask(&closed.url).await.0 != 200 {} };
     timeout(PATIENCE, asking).await.expect("it picks again");
+    assert!(picked() > before);
     processor.stop().await;
+    drop(cluster);
 }
 
 #[tokio::test]
@@ -227,9 +264,21 @@ async fn a_client_cannot_choose_its_endpoint() {
     scene.cluster.add("hidden").await;
     scene.cluster.store.set_ready("hidden", false);
     let hidden = format!("127.0.0.3:{}", scene.cluster.port);
+    let known = async { while !scene.browser.get(&format!("{}/clusters", scene.envoy.admin)).await.1.contains(&hidden) {} };
+    timeout(PATIENCE, known).await.expect("Envoy hears of it");
     for path in ["cart", "elsewhere"] {
         let request = http::Request::get(format!("{}/{path}", scene.envoy.url)).header("x-gateway-destination-endpoint", &hidden);
         let (status, body) = scene.browser.send(request.body(http_body_util::Full::default()).unwrap()).await;
         assert!(status == 200 && body.starts_with("a "), "{path}: {status} {body}");
     }
+}
+
+#[tokio::test]
+async fn a_cluster_whose_route_is_removed_has_no_endpoints() {
+    let scene = Scene::set(&["a"], "").await;
+    assert_eq!(scene.get("any").await.0, 200);
+    scene.cluster.write_text(&config(&scene.cluster, &scene.socket, &scene.cluster.route("shop", "cluster: other")));
+    scene.processor.engine().reload().await.unwrap();
+    let gone = async { while !scene.endpoints().await.is_empty() {} };
+    timeout(PATIENCE, gone).await.expect("Envoy hears of it");
 }

@@ -121,9 +121,22 @@ impl Engine {
 
     /// Waits until no extension is being loaded any more, and the pods of all routes are known.
     pub async fn until_ready(&self) {
-        self.until_loaded().await;
-        for route in self.routes().routes() {
-            route.pods.until_known().await;
+        let mut routes = self.subscribe();
+        loop {
+            let now = routes.borrow_and_update().clone();
+            let known = async {
+                for route in now.routes().iter().filter(|_| now.are_loaded()) {
+                    route.pods.until_known().await;
+                }
+                if !now.are_loaded() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = known => return,
+                // A reload may mend what would never be known.
+                changed = routes.changed() => if changed.is_err() { return },
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 /// For so long a request waits for pods to be known, after the start.
@@ -44,30 +44,35 @@ pub fn host_of(authority: &str) -> &str {
     }
 }
 
-/// The addresses of the pods that a request is to go to: the one that is picked, and those to try after it, which are the other ready pods in turn. It
-/// has the whole head of the request: the extension sees of it what the route shows.
+/// The addresses of the pods that a request is to go to: the one that is picked, and those to try after it. These are the other ready pods in turn,
+/// where no extension decides, or the route goes on without it (`failOpen`). It takes no longer than `limit`. It has the whole head of the request: the
+/// extension sees of it what the route shows.
 ///
 /// # Errors
 ///
 /// It goes to no pod.
-pub async fn pick_for(route: &Route, mut head: Head) -> Result<Vec<IpAddr>, Failed> {
+pub async fn pick_for(route: &Route, mut head: Head, limit: Duration) -> Result<Vec<IpAddr>, Failed> {
     head.headers.retain(|(name, _)| route.config.shows(name));
-    let pods = known(route).await?;
-    let first = pick(route, &head, &pods).await?;
+    let begun = Instant::now();
+    let pods = known(route, limit).await?;
+    let first = pick(route, &head, &pods, limit.saturating_sub(begun.elapsed())).await?;
+    if route.config.extension.is_some() && !route.config.fail_open {
+        return Ok(vec![first.ip]);
+    }
     let next = route.turn();
     let others = (0..pods.pods.len()).map(|place| &pods.pods[(next + place) % pods.pods.len()]);
     Ok(std::iter::once(first).chain(others.filter(|pod| pod.name != first.name)).map(|pod| pod.ip).collect())
 }
 
 /// The route's ready pods.
-pub(crate) async fn known(route: &Route) -> Result<Arc<Snapshot>, Failed> {
+pub(crate) async fn known(route: &Route, limit: Duration) -> Result<Arc<Snapshot>, Failed> {
     let unknown = || Failed::new("unknown", StatusCode::SERVICE_UNAVAILABLE, "the route's pods are not known yet".into());
-    route.pods.ready(FIRST_LIST).await.ok_or_else(unknown)
+    route.pods.ready(limit.min(FIRST_LIST)).await.ok_or_else(unknown)
 }
 
 /// The pod that a request goes to first.
-pub(crate) async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
-    match ask(route, head, pods).await {
+pub(crate) async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<&'a Pod, Failed> {
+    match ask(route, head, pods, limit).await {
         // Whoever is refused by an extension that works, is refused.
         Err(failed) if route.config.fail_open && matches!(failed.outcome, EXTENSION_FAILED | NO_EXTENSION) => {
             warn!(route = %route.config, failed.reason, "the request goes to a pod whose turn it is (failOpen)");
@@ -87,7 +92,7 @@ fn in_turn<'a>(route: &Route, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed
     place.and_then(|place| pods.pods.get(place)).ok_or_else(none)
 }
 
-async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
+async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<&'a Pod, Failed> {
     let Some(picker) = &route.picker else {
         // It must not be taken for a route without an extension: who may reach which pod is the extension's to say.
         if let Some(problem) = &route.problem {
@@ -98,7 +103,7 @@ async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>) -> Result<
         return in_turn(route, pods);
     };
     let failed = || Failed::new(EXTENSION_FAILED, StatusCode::BAD_GATEWAY, "the route's extension failed".into());
-    match timeout(route.config.pick_timeout, picker.pick(head, pods)).await {
+    match timeout(route.config.pick_timeout.min(limit), picker.pick(head, pods)).await {
         Ok(Ok(Ok(name))) => pods.pod(&name).ok_or_else(|| {
             warn!(route = %route.config, "the extension picked what is no ready pod");
             failed()

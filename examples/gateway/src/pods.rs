@@ -90,8 +90,8 @@ impl PodSet {
 
     /// The ready pods, if they are known.
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
-        let stored = self.store.latest()?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.store.latest()?;
         let snapshot = match &*made {
             Some((generation, snapshot)) if *generation == stored.generation => return Some(snapshot.clone()),
             before => {
@@ -111,14 +111,17 @@ impl PodSet {
         let _ = self.store.wait_until_synced().await;
     }
 
-    /// All pods that have an address and have not ended, at this port, and the generation that they are of, once they are known.
-    pub fn endpoints(&self, port: u16) -> Option<(u64, Vec<PodEndpoint>)> {
-        let stored = self.store.latest()?;
+    /// All pods that have an address and have not ended, at this port, and the generation that they are of; once they are known, and if they are
+    /// others than those of a generation that is known.
+    pub fn endpoints(&self, port: u16, known: Option<u64>) -> Option<(u64, Vec<PodEndpoint>)> {
+        let stored = self.store.latest().filter(|stored| known != Some(stored.generation))?;
+        // In the same order.
         let ready = stored.ready();
+        let mut ready = ready.iter().peekable();
         let has_ended = |pod: &ApiPod| matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"));
         let endpoint = |pod: &Arc<ApiPod>| {
             let ip: IpAddr = pod.status.pod_ips.first()?.parse().ok()?;
-            let health = match ready.iter().any(|ready| Arc::ptr_eq(ready, pod)) {
+            let health = match ready.next_if(|ready| Arc::ptr_eq(ready, pod)).is_some() {
                 true => Health::Ready,
                 false if pod.metadata.deletion_timestamp.is_some() => Health::Terminating,
                 false => Health::Unready,

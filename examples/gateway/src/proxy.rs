@@ -76,7 +76,7 @@ impl Upstreams {
         authority: String,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Failed> {
-        let mut pods = known(route).await?;
+        let mut pods = known(route, Duration::MAX).await?;
         let (parts, body) = request.into_parts();
         let shown = parts.headers.iter().filter(|(name, _)| route.config.shows(name.as_str()));
         let head = Head {
@@ -92,7 +92,7 @@ impl Upstreams {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let pod = pick(route, &head, &pods).await?;
+            let pod = pick(route, &head, &pods, Duration::MAX).await?;
             let (ip, port) = (pod.ip, route.config.port);
             let mut request = Request::new(body.take().unwrap_or_else(empty));
             *request.method_mut() = parts.method.clone();

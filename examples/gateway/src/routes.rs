@@ -244,10 +244,13 @@ impl Routes {
         self.routes.iter().find(|route| route.config == *config).cloned()
     }
 
-    /// The pods that Envoy asks for by this name, and their generation. `None` while they are not known, or there is no such route.
-    pub fn endpoints(&self, cluster: &str) -> Option<(u64, Vec<PodEndpoint>)> {
-        let route = self.of_cluster(cluster)?;
-        route.pods.endpoints(route.config.port)
+    /// The pods that Envoy asks for by this name, and their generation: none, and 0, if there is no such route. `None` while they are not known, and if
+    /// they are those of a generation that is known.
+    pub fn endpoints(&self, cluster: &str, known: Option<u64>) -> Option<(u64, Vec<PodEndpoint>)> {
+        match self.of_cluster(cluster) {
+            Some(route) => route.pods.endpoints(route.config.port, known),
+            None => Some((0, Vec::new())),
+        }
     }
 
     /// Waits until these pods are others than those of this generation; `None`, if there is no such route.

@@ -31,6 +31,8 @@ pub struct Changes<T: Object> {
     store: ObjectStore<T>,
     seen: Option<Arc<Snapshot<T>>>,
     pending: VecDeque<Change<T>>,
+    /// Whether nothing will come after what is pending.
+    is_last: bool,
     waiting: Pin<Box<dyn Future<Output = Option<Receiver<u64>>> + Send>>,
 }
 
@@ -39,7 +41,7 @@ impl<T: Object> Changes<T> {
         let mut told = store.0.shared.told.subscribe();
         // The first look needs no change.
         told.mark_changed();
-        Changes { store, seen: None, pending: VecDeque::new(), waiting: Box::pin(next(told)) }
+        Changes { store, seen: None, pending: VecDeque::new(), is_last: false, waiting: Box::pin(next(told)) }
     }
 }
 
@@ -55,11 +57,14 @@ impl<T: Object> Stream for Changes<T> {
             if let Some(change) = self.pending.pop_front() {
                 return Poll::Ready(Some(change));
             }
-            if self.store.0.shared.lock().is_over {
+            if self.is_last {
                 return Poll::Ready(None);
             }
             let Some(told) = ready!(self.waiting.as_mut().poll(cx)) else { return Poll::Ready(None) };
             self.waiting = Box::pin(next(told));
+            // What was told until then is told here, too.
+            let is_over = self.store.0.shared.lock().is_over;
+            self.is_last = is_over;
             if let Some(latest) = self.store.latest() {
                 self.pending = changes(self.seen.as_deref(), &latest);
                 self.seen = Some(latest);

@@ -16,20 +16,20 @@ const FIRST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// Keeps a store fresh, until its runtime ends.
-pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, shared: Arc<Shared<T>>) {
-    let _over = Over(shared.clone());
+pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, over: Over<T>) {
+    let shared = &over.0;
     let mut rests = Rests { failures: 0, hashing: RandomState::new() };
     loop {
         shared.begin();
         let ended = match T::watch(&tenant, &place, &options).await {
-            Ok(watch) => read(watch, &place, &shared, &mut rests).await,
+            Ok(watch) => read(watch, &place, shared, &mut rests).await,
             Err(error) => Err(error),
         };
         match ended {
             Err(Error::ShuttingDown) => return,
-            Err(error) => failed(&shared, &place, &error),
-            // It has expired: it begins again soon, and ever later where that goes on.
-            Ok(()) => {}
+            Err(error) => failed(shared, &place, &error),
+            // It begins again soon, and ever later where that goes on.
+            Ok(()) => shared.failed("the watch has expired, and begins again".into()),
         }
         rests.rest().await;
     }
@@ -49,10 +49,19 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, r
             Ok(Next::Unreadable(why)) => {
                 let tenant = &*shared.tenant;
                 tracing::warn!(target: TARGET, tenant, place, why, "a store does not have an object, as it cannot be read");
+                shared.damaged(why);
             }
             Ok(Next::Ended) => return Ok(()),
             // What comes next is lost: the next watch begins with the objects that there are.
             Err(error) if matches!(error.kubernetes(), Some(types::Error::Expired(_))) => return Ok(()),
+            // What became of that object, the next watch will say.
+            Err(error) if matches!(error.kubernetes(), Some(types::Error::MalformedResponse(_))) => {
+                failed(shared, place, &error);
+                shared.damaged(error.to_string());
+                rests.rest().await;
+            }
+            // What may not be asked for, may not be shown.
+            Err(error) if is_denied(&error) => return Err(error),
             // It goes on where it was.
             Err(error @ Error::Kubernetes(_)) => {
                 failed(shared, place, &error);
@@ -66,7 +75,15 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, r
 fn failed<T: Object>(shared: &Shared<T>, place: &str, error: &Error) {
     let tenant = &*shared.tenant;
     tracing::warn!(target: TARGET, tenant, place, %error, "a store is out of date: its watch failed, and is tried again");
+    if is_denied(error) {
+        shared.forget();
+    }
     shared.failed(error.to_string());
+}
+
+/// Whether the tenant's policy does not permit it. (What RBAC does not permit is a failure like others: whoever is known stays known.)
+fn is_denied(error: &Error) -> bool {
+    matches!(error.kubernetes(), Some(types::Error::Denied(_)))
 }
 
 /// How long to rest before another attempt.
@@ -89,7 +106,7 @@ fn length(failures: u32, random: u64) -> Duration {
 }
 
 /// Says that nothing will come any more, also where the runtime ends, or this task panics.
-struct Over<T: Object>(Arc<Shared<T>>);
+pub(super) struct Over<T: Object>(pub(super) Arc<Shared<T>>);
 
 impl<T: Object> Drop for Over<T> {
     fn drop(&mut self) {

@@ -15,7 +15,7 @@ use super::Tenant;
 use crate::error::Error;
 use crate::figures::{self, Counted};
 use crate::types::{Pod, RetryPolicy, WatchOptions};
-use follow::follow;
+use follow::{Over, follow};
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
@@ -38,7 +38,8 @@ pub type JsonStore = ObjectStore<JsonObject>;
 /// the last of them is dropped. The watch holds a sandbox and a stream of its tenant's
 /// [`TenantLimits`](crate::TenantLimits).
 ///
-/// What was known stays while the API server cannot be asked, and [`ObjectStore::freshness`] says so. A watch that has expired begins again with the
+/// What was known stays while the API server cannot be asked, and [`ObjectStore::freshness`] says so; what the tenant's policy does not permit any
+/// more is not shown. A watch that has expired begins again with the
 /// objects that there are; until all of them have come, the store shows what it knew before, so that nobody ever sees a part of a collection, nor
 /// one that is older than what the store has shown. `docs/watching.md` has all that a watch survives.
 pub struct ObjectStore<T: Object>(Arc<Handle<T>>);
@@ -85,7 +86,7 @@ struct Handle<T: Object> {
 struct Shared<T: Object> {
     tenant: String,
     known: Mutex<Known<T>>,
-    /// How often something has changed that somebody may wait for. Closed when nothing will come any more.
+    /// How often something has changed that somebody may wait for.
     told: watch::Sender<u64>,
 }
 
@@ -94,6 +95,8 @@ struct Known<T> {
     heard: Instant,
     /// Since when it fails, and why.
     problem: Option<(Instant, String)>,
+    /// Whether there is an object of which the watch has said what could not be read.
+    is_damaged: bool,
     is_over: bool,
     /// As long as it may be out of date.
     stale: Option<Counted>,
@@ -146,7 +149,7 @@ impl Tenant {
         let shared = Arc::new(Shared::new(self.name()));
         let StoreOptions { label_selector, field_selector } = options.clone();
         let options = WatchOptions { label_selector, field_selector, ..WatchOptions::ALL };
-        let watching = runtime.spawn(follow(tenant, place.to_owned(), options, shared.clone()));
+        let watching = runtime.spawn(follow(tenant, place.to_owned(), options, Over(shared.clone())));
         let counted = Counted::one(metrics::gauge!(figures::STORES, "tenant" => self.name().to_owned()));
         let handle = Arc::new(Handle { shared, watching, _counted: counted });
         let any: Arc<dyn Any + Send + Sync> = handle.clone();
@@ -216,8 +219,14 @@ impl<T: Object> ObjectStore<T> {
 
 impl<T: Object> Shared<T> {
     fn new(tenant: &str) -> Shared<T> {
-        let known =
-            Known { table: Table::default(), heard: Instant::now(), problem: None, is_over: false, stale: Some(stale(tenant)) };
+        let known = Known {
+            table: Table::default(),
+            heard: Instant::now(),
+            problem: None,
+            is_damaged: false,
+            is_over: false,
+            stale: Some(stale(tenant)),
+        };
         Shared { tenant: tenant.into(), known: Mutex::new(known), told: watch::Sender::new(0) }
     }
 
@@ -231,7 +240,20 @@ impl<T: Object> Shared<T> {
 
     /// Another watch begins.
     fn begin(&self) {
-        self.lock().table.begin();
+        let mut known = self.lock();
+        known.table.begin();
+        known.is_damaged = false;
+    }
+
+    /// Something was said of an object that cannot be read: it may be out of date until the next watch.
+    fn damaged(&self, why: String) {
+        self.lock().is_damaged = true;
+        self.failed(why);
+    }
+
+    /// Shows nothing any more.
+    fn forget(&self) {
+        self.lock().table.forget();
     }
 
     /// Takes what a watch said.
@@ -240,7 +262,10 @@ impl<T: Object> Shared<T> {
         known.heard = Instant::now();
         known.table.take(event);
         // A watch that has not sent all objects yet may still fail as the one before.
-        if known.table.is_followed() {
+        if !known.table.is_followed() {
+            return;
+        }
+        if !known.is_damaged {
             (known.problem, known.stale) = (None, None);
         }
         drop(known);

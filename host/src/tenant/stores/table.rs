@@ -62,6 +62,11 @@ impl<T: Object> Table<T> {
         self.gathered = Some(BTreeMap::new());
     }
 
+    /// Knows nothing any more.
+    pub(super) fn forget(&mut self) {
+        *self = Table { generation: self.generation, ..Table::default() };
+    }
+
     /// Takes what the watch said.
     pub(super) fn take(&mut self, event: Event<T>) {
         match (event, &mut self.gathered) {
