@@ -195,6 +195,10 @@ gateway-page: setup
 gateway-bench: setup
     cargo bench --locked -p gateway --bench added
 
+# Measure what a decision adds to a request through Envoy; with pickers in JavaScript, where `just test-languages` has built one
+envoy-bench: setup
+    ENVOY="$(tools/envoy.sh)" cargo bench --locked --workspace --bench envoy-added
+
 # Make packages of the crates that others depend on, in target/package
 package: setup-clang
     tools/package.sh

@@ -1,5 +1,6 @@
 """Picks the pod whose turn it is, or refuses where there is none."""
 
+from functools import lru_cache
 from itertools import count
 
 from componentize_py_types import Err
@@ -10,9 +11,15 @@ from wit_world.imports import ready_pods
 turns = count()
 
 
+@lru_cache(maxsize=1)
+def names(generation: int) -> list[str]:
+    """A sandbox that is used again asks for the list only when it has changed: of many pods, that is most of a call."""
+    return [pod.name for pod in ready_pods.list()]
+
+
 class Upstream(exports.Upstream):
     def pick(self, request: upstream.Request) -> str:
-        pods = ready_pods.list()
+        pods = names(ready_pods.generation())
         if not pods:
             raise Err(upstream.Refusal(503, f"no pod is ready for {request.path_and_query}"))
-        return pods[next(turns) % len(pods)].name
+        return pods[next(turns) % len(pods)]
