@@ -193,6 +193,7 @@ mod tests {
         let mut table = synced(&["a"], "5");
         let before = table.snapshot().unwrap();
         table.take(Event::Bookmark("9".into()));
+        assert_eq!(&*table.snapshot().unwrap().resource_version, "9");
         // The same object, of another watch.
         table.begin();
         table.take(Event::Changed(ChangeKind::Added, pod("a", "1")));
