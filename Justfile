@@ -108,11 +108,11 @@ test-wasmtime-cli: setup-clang
     tests/wasmtime-cli/run.sh
 
 # Build the extensions of examples/extensions by their languages' toolchains, and run them
-test-languages: setup
+test-languages: setup-clang
     tests/languages/run.sh
 
 # The same, with those in Go, whose tools are compiled first
-test-languages-go: setup
+test-languages-go: setup-clang
     tests/languages/run.sh go
 
 # Test incluster-envoy with a stock Envoy, whose requests go to pods that come and go
