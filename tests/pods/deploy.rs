@@ -14,6 +14,8 @@ use std::thread::{self, JoinHandle};
 static SHOP: LazyLock<Namespace> = LazyLock::new(|| {
     file("namespace");
     file("rbac");
+    // The controller manager makes it a moment after the namespace; a pod that names no account needs it.
+    kubectl(&["wait", "--namespace=shop", "--for=create", "serviceaccount/default", "--timeout=60s"]);
     let shop = Namespace("shop".into());
     shop.is_permitted(true);
     shop
