@@ -95,7 +95,8 @@ impl EnvoyProcessor {
         self.watching.abort();
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.engine.begin_to_stop();
-        if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
+        // One that has failed before was awaited already.
+        if !self.serving.is_finished() && tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
         self.engine.stop().await;

@@ -29,6 +29,9 @@ const METADATA: &str = "envoy.lb";
 /// How many endpoints are named: the one that was picked, and those that Envoy tries after it.
 const ENDPOINTS: usize = 3;
 
+/// How many bytes a refusal's text may have.
+const MOST_REASON: usize = 16 << 10;
+
 /// How long a decision may take: less than Envoy waits for it, which is `message_timeout` of its filter, 2 s in envoy.yaml.
 const LIMIT: Duration = Duration::from_millis(1500);
 
@@ -128,9 +131,12 @@ fn head(headers: HeaderMap, client: String) -> Head {
 fn decided(decision: Decision) -> ProcessingResponse {
     let mutation = match decision {
         Decision::Refused(status, reason) => {
+            // An extension may say as much as it may hand over, and Envoy takes no message over 4 MiB.
+            let mut body = reason.into_bytes();
+            body.truncate(MOST_REASON);
             let refusal = ImmediateResponse {
                 status: Some(HttpStatus { code: status.into() }),
-                body: reason.into_bytes(),
+                body,
                 details: "incluster".into(),
                 ..ImmediateResponse::default()
             };
@@ -204,7 +210,7 @@ mod tests {
         assert_eq!(of("10.0.0.1:4711").as_deref(), Some("10.0.0.1"));
         assert_eq!(of("[2001:db8::1]:4711").as_deref(), Some("2001:db8::1"));
         assert_eq!(of("10.0.0.1").as_deref(), Some("10.0.0.1"));
-        assert_eq!(of("/tmp/socket"), None);
+        assert_eq!(of("a-socket"), None);
         assert_eq!(client(&ProcessingRequest::default()), None);
     }
 
@@ -238,5 +244,9 @@ mod tests {
             panic!("no refusal")
         };
         assert_eq!((refusal.status.unwrap().code, &*refusal.body), (503, &b"no pod is ready"[..]));
+        let Some(Answer::ImmediateResponse(long)) = decided(Decision::Refused(403, "x".repeat(8 << 20))).response else {
+            panic!("no refusal")
+        };
+        assert_eq!(long.body.len(), MOST_REASON);
     }
 }

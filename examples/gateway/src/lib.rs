@@ -12,6 +12,7 @@ mod front;
 mod picker;
 mod picking;
 mod pods;
+mod program;
 mod proxy;
 mod routes;
 mod status;
@@ -21,6 +22,7 @@ pub use engine::Engine;
 pub use picker::Request as Head;
 pub use picking::{Failed, count, host_of, pick_for};
 pub use pods::{Health, PodEndpoint};
+pub use program::{program, told_to_end};
 pub use routes::{Route, Routes};
 
 use front::accept;

@@ -1,14 +1,7 @@
 //! `gateway CONFIG`
 
-use gateway::{Config, Gateway};
-use incluster::Compiler;
-use lexopt::Arg;
-use metrics_exporter_prometheus::PrometheusBuilder;
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use gateway::{Gateway, program, told_to_end};
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
 Usage: gateway [--check] CONFIG
@@ -20,85 +13,12 @@ that are under way.
   -h, --help   print this
 ";
 
-enum Action {
-    Serve(PathBuf),
-    Check(PathBuf),
-    Help,
-}
-
-/// So often are the figures looked after.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// The command by which this program is its own compiler, in a process of its own. It is not for people.
-const COMPILE_CHILD: &str = "compile-child";
-
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
-        return incluster::compile_child();
-    }
-    run()
-}
-
-#[tokio::main]
-async fn run() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let action = match parse(lexopt::Parser::from_env()) {
-        Ok(action) => action,
-        Err(error) => {
-            eprintln!("gateway: {error}; see gateway --help");
-            return ExitCode::from(2);
-        }
-    };
-    let done = match action {
-        Action::Help => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Action::Check(file) => Config::read(&file).map(drop).map_err(Into::into),
-        Action::Serve(file) => serve(&file).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gateway: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
-    let (mut file, mut is_check) = (None, false);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Action::Help),
-            Arg::Long("check") => is_check = true,
-            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
-            arg => return Err(arg.unexpected()),
-        }
-    }
-    let file = file.ok_or("CONFIG is missing")?;
-    Ok(if is_check { Action::Check(file) } else { Action::Serve(file) })
-}
-
-async fn serve(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let metrics = PrometheusBuilder::new().install_recorder()?;
-    // What histograms have is held until it is asked for, or looked after.
-    let upkeep = metrics.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            upkeep.run_upkeep();
-        }
-    });
-    // The program itself, also after its file was replaced by another version's.
-    let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
-    let gateway = Gateway::start(file, compiler, metrics).await?;
-    println!("serving at http://{}, status at http://{}", gateway.address, gateway.status_address);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    gateway.stop().await;
-    Ok(())
+    program("gateway", HELP, async |file, compiler, metrics| {
+        let gateway = Gateway::start(file, compiler, metrics).await?;
+        println!("serving at http://{}, status at http://{}", gateway.address, gateway.status_address);
+        told_to_end().await?;
+        gateway.stop().await;
+        Ok(())
+    })
 }

@@ -1,0 +1,96 @@
+//! What the programs of all front ends have in common: their command line, the log, the metrics, and being their own compiler.
+
+use crate::config::Config;
+use incluster::Compiler;
+use lexopt::Arg;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// So often are the figures looked after.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The command by which a program is its own compiler, in a process of its own. It is not for people.
+const COMPILE_CHILD: &str = "compile-child";
+
+enum Action {
+    Serve(PathBuf),
+    Check(PathBuf),
+    Help,
+}
+
+/// Runs the program of this name: `NAME [--check] CONFIG`. `serve` does what the configuration's file says, until it is told to end.
+pub fn program(
+    name: &str,
+    help: &str,
+    serve: impl AsyncFnOnce(&Path, Compiler, PrometheusHandle) -> Result<(), Box<dyn Error + Send + Sync>>,
+) -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == COMPILE_CHILD) {
+        return incluster::compile_child();
+    }
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let action = match parse(lexopt::Parser::from_env()) {
+        Ok(action) => action,
+        Err(error) => {
+            eprintln!("{name}: {error}; see {name} --help");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match action {
+        Action::Help => {
+            print!("{help}");
+            Ok(())
+        }
+        Action::Check(file) => Config::read(&file).map(drop).map_err(Into::into),
+        Action::Serve(file) => tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
+            runtime.block_on(async {
+                let metrics = PrometheusBuilder::new().install_recorder()?;
+                // What histograms have is held until it is asked for, or looked after.
+                let upkeep = metrics.clone();
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(UPKEEP).await;
+                        upkeep.run_upkeep();
+                    }
+                });
+                // The program itself, also after its file was replaced by another version's.
+                let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
+                serve(&file, compiler, metrics).await
+            })
+        }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits until SIGTERM or SIGINT asks the program to end.
+pub async fn told_to_end() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
+    let (mut file, mut is_check) = (None, false);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Action::Help),
+            Arg::Long("check") => is_check = true,
+            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
+            arg => return Err(arg.unexpected()),
+        }
+    }
+    let file = file.ok_or("CONFIG is missing")?;
+    Ok(if is_check { Action::Check(file) } else { Action::Serve(file) })
+}
