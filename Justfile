@@ -1,22 +1,22 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-# Everything is built once, in this profile; plain `cargo build` and `cargo test` work as well.
+# Everything is built in this one profile; plain `cargo build` and `cargo test` work as well.
 release := "--release --locked"
 
-# A tenth of the binary, where Rust links with lld and glibc is 2.36 or newer.
+# These linker options save a tenth of the binary's size, where Rust links with lld and glibc is 2.36 or newer.
 packed := `case "$(uname -sm) $(getconf GNU_LIBC_VERSION 2>/dev/null)" in "Linux x86_64 glibc 2."3[6-9] | "Linux x86_64 glibc 2."[4-9][0-9]) echo "-C link-arg=-Wl,--icf=all,-z,pack-relative-relocs" ;; esac`
 
 # List the recipes
 default:
     @just --list --unsorted
 
-# Show it at work: a throw-away API server, and what `incluster` prints of it
+# Show incluster at work: a throw-away API server, and what `incluster` prints
 demo: setup
     @echo "building what the demo needs: about ten minutes, once"
     @cargo build --quiet {{release}} -p incluster-cli -p incluster-testbed
     @target/release/demo target/release/incluster
 
-# Show it at work in a real Kubernetes of its own: two namespaces, a policy, a rotation, a restart
+# Show incluster at work in a real Kubernetes of its own: two namespaces, a policy, a rotation, a restart
 demo-cluster: image
     @tests/pods/demo.sh
 
@@ -24,7 +24,7 @@ demo-cluster: image
 test: setup-clang
     cargo test {{release}} --workspace
 
-# Check format, lints, documentation, and what the dependencies are
+# Check format, lints, documentation, and which dependencies there are
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
@@ -39,15 +39,15 @@ lint: setup-clang
 wit-docs: setup-clang
     WRITE_CONTRACT_DOCS=1 cargo test {{release}} --workspace --test it contract_docs
 
-# Ask the RustSec database about all dependencies, which needs the network
+# Look all dependencies up in the RustSec database, which needs the network
 advisories:
     tools/cargo-deny.sh check advisories
 
-# Put the components, the examples' among them, and the binary into dist/
+# Put the binary and the components, including those of the examples, into dist/
 dist: setup-clang
     cargo rustc {{release}} -p incluster-cli --features standalone --bin incluster -- {{packed}}
-    # An example brings the features of all of the workspace, as `just test` builds it, so that wasmtime is not compiled again; and the extensions.
-    cargo build {{release}} --workspace --bin gateway --example list
+    # `--example` turns on the features of the whole workspace, as in `just test`, so that wasmtime is not compiled again. It also builds the extensions.
+    cargo build {{release}} --workspace --bin gateway --bin incluster-envoy --example list
     mkdir -p dist
     cp target/extensions/wasm32-wasip2/component/{sticky,controller}.wasm dist/
     cp target/release/incluster dist/
@@ -55,12 +55,12 @@ dist: setup-clang
     cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm dist/
     ls -l dist
 
-# Make OCI images of all that, as archives in dist/images
+# Make OCI images of what is in dist/, as archives in dist/images
 image: dist
     @tools/skopeo.sh
     tools/images.sh
 
-# Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on a machine of another kind
+# Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on a machine of another architecture
 image-arm64: setup-clang
     tools/arm64.sh
     @tools/skopeo.sh
@@ -73,12 +73,12 @@ image-twice: image
     diff --recursive dist/images target/images-before
     rm -r target/images-before
 
-# A whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
+# Control a whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
 [positional-arguments]
 cluster *COMMAND:
     @tests/cluster/cluster.py "$@"
 
-# Test against a real Kubernetes: the cluster of KUBECONFIG, or one of its own
+# Test against a real Kubernetes: the cluster of KUBECONFIG, or one that it starts
 test-real: setup
     tests/kube-apiserver/run.sh
 
@@ -87,15 +87,15 @@ test-real: setup
 test-pods *WORDS: image
     @tests/pods/run.sh "$@"
 
-# The same, for what takes minutes
+# Run the tests in pods that take minutes
 test-pods-slow: image
-    tests/pods/run.sh --ignored authorities ten_times ten_minutes
+    tests/pods/run.sh --ignored authorities ten_times ten_minutes a_minute
 
 # Show that a cluster leaves nothing behind, however it ends
 test-cluster:
     tests/cluster/test.sh
 
-# Test against the oldest API server that is tested: 1.20, built from Debian's source
+# Test against Kubernetes 1.20, the oldest API server that is tested, built from Debian's source
 test-real-oldest: setup
     tests/kube-apiserver/run.sh oldest
 
@@ -111,7 +111,7 @@ test-wasmtime-cli: setup-clang
 test-languages: setup-clang
     tests/languages/run.sh
 
-# The same, with those in Go, whose tools are compiled first
+# Run test-languages, and also build and run the extensions in Go, whose tools are compiled first
 test-languages-go: setup-clang
     tests/languages/run.sh go
 
@@ -119,7 +119,7 @@ test-languages-go: setup-clang
 test-envoy: setup
     ENVOY="$(tools/envoy.sh)" cargo test {{release}} --workspace --test envoy
 
-# COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N begins elsewhere
+# Test COUNT random schedules of what can happen to a watch; SCHEDULE_SEED=N sets the first seed
 schedules COUNT="1000000": setup
     SCHEDULES={{COUNT}} cargo test {{release}} -p incluster-client --lib schedules -- --nocapture
 
@@ -127,11 +127,11 @@ schedules COUNT="1000000": setup
 mutations: setup
     tests/mutations/run.py
 
-# Many callers for SECONDS while everything goes wrong, on a testbed and in a real cluster, and the memory of long lists; SOAK_SEED=N repeats the faults
+# Run many callers for SECONDS while everything goes wrong, on a testbed and in a real cluster, and compare the memory of long lists; SOAK_SEED=N repeats the faults
 soak SECONDS="600": setup soak-memory schedules (soak-cluster SECONDS)
     cargo test {{release}} --workspace --test soak -- {{SECONDS}}
 
-# The same for SECONDS in a real Kubernetes of its own, whose components are restarted
+# Run many callers for SECONDS in a real Kubernetes of its own, whose components are restarted
 soak-cluster SECONDS="600": setup
     tests/soak/cluster.sh {{SECONDS}}
 
@@ -139,11 +139,11 @@ soak-cluster SECONDS="600": setup
 soak-memory: setup
     cargo test {{release}} --workspace --test soak -- memory
 
-# What fuzzing has found, and what it began with, again
+# Run the fuzz targets' corpus: the first inputs, and what fuzzing has found
 fuzz-corpus:
     fuzz/run.sh replay
 
-# Fuzz what reads bodies, requests and configuration: every target for 10 s, or its corpus alone where there is no nightly
+# Fuzz the code that reads bodies, requests and configuration: every target for 10 s, or only its corpus where there is no nightly compiler
 fuzz-smoke:
     fuzz/run.sh smoke
 
@@ -151,7 +151,7 @@ fuzz-smoke:
 fuzz TARGET SECONDS="60":
     fuzz/run.sh {{TARGET}} {{SECONDS}}
 
-# Load and run COUNT generated components, none of which may end the process, which cannot unwind; SEED is the first one's number
+# Load and run COUNT generated components, in a process that cannot unwind; none may end it; SEED is the number of the first one
 loader-generated COUNT="20000" SEED="1": setup-clang
     cargo run --profile abort --locked -p incluster -p incluster-cli --example generated -- {{COUNT}} {{SEED}}
 
@@ -159,11 +159,11 @@ loader-generated COUNT="20000" SEED="1": setup-clang
 bench *SIZES: setup-clang
     benches/clients/run.sh {{SIZES}}
 
-# Measure what a sandbox costs, what its boundary costs, and what decoding costs in it
+# Measure the cost of a sandbox, of its boundary, and of decoding in it
 bench-micro: setup
     cargo bench --locked -p incluster -p incluster-cli --bench sandbox --bench boundary --bench decode
 
-# Compare how many instructions decoding, instantiating and a small list take with benches/instructions.txt; `record` writes it
+# Compare the instructions that decoding, instantiating and a small list take with benches/instructions.txt; `record` writes that file
 bench-check MODE="compare": setup
     python3 benches/check.py {{MODE}}
 
@@ -171,31 +171,37 @@ bench-check MODE="compare": setup
 bench-tenants SECONDS="60": setup
     cargo bench --locked -p incluster -p incluster-cli --bench tenants -- {{SECONDS}}
 
-# Measure what hostile files, or these FILES, cost to check: time, and memory of both processes
+# Measure the time, and the memory of both processes, that checking hostile files, or these FILES, takes
 bench-loading *FILES: setup
     cargo bench --locked -p incluster-cli --bench loading -- {{FILES}}
 
-# Measure what loading these FILES costs that were compiled before: time, and resident memory
+# Measure the time and the resident memory that loading these FILES from the cache takes
 bench-cached +FILES: setup
     cargo bench --locked -p incluster-cli --bench cached -- {{FILES}}
 
-# Measure calls of these FILES, pickers such as those of examples/extensions: in a fresh sandbox and a warm one, and what memory that has
+# Measure calls of these FILES, pickers such as those of examples/extensions, in a fresh and in a warm sandbox, and the memory of the warm one
 bench-calls +FILES: setup
     cargo bench --locked --workspace --bench calls -- {{FILES}}
 
-# The gateway at work: requests through it while pods come and go, and an extension misbehaves
+# Show the gateway at work: requests through it while pods come and go, and an extension misbehaves
 gateway-demo: setup
-    @cargo run --quiet {{release}} -p gateway --example demo
+    @cargo build --quiet {{release}} --workspace --example gateway-demo
+    @target/release/examples/gateway-demo
 
-# Look at the gateway's status page in a headless Chromium
+# Test the gateway's status page in a headless Chromium
 gateway-page: setup
     CHROMIUM="$(tools/chromium.sh)" cargo test {{release}} -p gateway --test page
 
 # Measure what an extension adds to a request through the gateway
 gateway-bench: setup
-    cargo bench --locked -p gateway --bench added
+    cargo bench --locked -p gateway --bench added --bench many
 
-# Measure what a decision adds to a request through Envoy; with pickers in JavaScript, where `just test-languages` has built one
+# Show incluster-envoy at work: requests through a stock Envoy while pods come and go, and processors end
+envoy-demo: setup
+    @cargo build --quiet {{release}} --workspace --example envoy-demo
+    @ENVOY="$(tools/envoy.sh)" target/release/examples/envoy-demo
+
+# Measure what a decision adds to a request through Envoy; also with pickers in JavaScript, if `just test-languages` has built them
 envoy-bench: setup
     ENVOY="$(tools/envoy.sh)" cargo bench --locked --workspace --bench envoy-added
 
@@ -207,7 +213,7 @@ package: setup-clang
 wit-package:
     @tools/wit-package.sh
 
-# Show that the packages are enough to build and run a program, without this repository, its target and a network
+# Show that the packages are enough to build and run a program, without this repository, its target folder or a network
 test-packages: setup-clang
     tests/packages/run.sh
 
@@ -215,16 +221,16 @@ test-packages: setup-clang
 test-waiting: setup-clang
     cargo test {{release}} --workspace --test it -- --ignored a_connection_that_goes_silent
 
-# What is slow and seldom fails: before a release
+# Run the slow checks that seldom fail, before a release
 release-check: gateway-page fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
 
-# What CI runs
+# Run what CI runs
 ci: lint test bench-check fuzz-corpus test-real test-pods test-wasmtime-cli test-languages test-envoy
 
 # Make the target wasm32-wasip2 available
 setup:
     @tools/wasm-target.sh
 
-# The same, and a C compiler for what incluster-standalone.wasm has of C
+# Make the target wasm32-wasip2 available, and a C compiler for the C code of incluster-standalone.wasm
 setup-clang: setup
     @tools/clang.sh

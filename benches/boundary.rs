@@ -1,4 +1,4 @@
-//! What the sandbox's boundary costs: a call, pods that are handed over, a request through the door. `./justw bench-micro`
+//! Measures the cost of the sandbox's boundary: a call, pods that are handed over, a request through the door. `./justw bench-micro`
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(missing_docs, reason = "criterion's macros")]
 
@@ -28,7 +28,7 @@ fn tenant(runtime: &Runtime, testbed: &Testbed) -> Tenant {
     tenant.policy(Policy::allow_all()).build().unwrap()
 }
 
-/// A call that has nothing to do, in a sandbox that is there already.
+/// Measures a call that does nothing, in an existing sandbox.
 fn call(c: &mut Criterion) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let testbed = tokio.block_on(Testbed::start());
@@ -47,7 +47,7 @@ fn call(c: &mut Criterion) {
     });
 }
 
-/// Pods that the guest decodes, handed over to the host; to be compared with the same without handing over.
+/// Measures pods that the guest decodes and hands over to the host, compared with only decoding them.
 fn hand_over(c: &mut Criterion) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let runtime = Runtime::new().unwrap();
@@ -63,7 +63,7 @@ fn hand_over(c: &mut Criterion) {
     }
 }
 
-/// A small request in a sandbox that is there already, and the same by a client without a sandbox.
+/// Measures a small request in an existing sandbox, compared with a client without a sandbox.
 fn request(c: &mut Criterion) {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let answer = |_: &Request| Answer::new(200, "{}").header("content-type", "application/json");

@@ -1,4 +1,4 @@
-//! What it costs to load an extension that was compiled before, in a new process: time, and resident memory before its first call.
+//! Measures loading a compiled extension from the cache in a new process: the time, and the resident memory before its first call.
 //! `./justw bench-cached FILE…`
 
 use incluster::{Compiler, Pool, Runtime};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// So often each is loaded: the fastest counts, as what disturbs makes it only slower.
+/// How many times to load each extension. The fastest run counts, because disturbances only make a run slower.
 const TIMES: usize = 7;
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,7 +38,7 @@ fn resident() -> Result<u64, Failure> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-/// In a process of its own: compiles it, if it is not in the cache, and prints microseconds and bytes.
+/// Loads an extension, compiling it if it is not in the cache, and prints microseconds and bytes. It runs in a process of its own.
 async fn load(file: &str, cache: &str) -> Result<(), Failure> {
     let compiler = Compiler::child(env!("CARGO_BIN_EXE_incluster")).arg("compile-child");
     let runtime = runtime(Path::new(cache), Some(compiler))?;
@@ -60,13 +60,13 @@ fn measure(file: &str) -> Result<(), Failure> {
         Ok((Duration::from_micros(time.parse()?), memory.parse()?))
     };
     let compiled = once()?;
-    let entry = fs::read_dir(cache.path())?.next().ok_or("nothing was kept")??;
+    let entry = fs::read_dir(cache.path())?.next().ok_or("the cache is empty")??;
     let mut cached = (0..TIMES).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
     cached.sort_unstable();
     let (wasm, code) = (fs::metadata(file)?.len(), entry.metadata()?.len());
     let mega = |bytes: u64| bytes as f64 / 1e6;
     println!(
-        "{file}: {:.1} MB, {:.1} MB compiled; compiled in {:.2?}; from the cache in {:.1?} ({:.1?} median), {:.1} MB more resident",
+        "{file}: {:.1} MB, {:.1} MB compiled; compiled in {:.2?}; from the cache in {:.1?} ({:.1?} median), {:.1} MB more resident memory",
         mega(wasm),
         mega(code),
         compiled.0,

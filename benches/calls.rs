@@ -1,5 +1,5 @@
-//! What a call into an extension costs, in a fresh sandbox and in a warm one, and what memory a warm one holds: `./justw bench-calls FILE…`, of
-//! pickers as those in `examples/extensions`.
+//! Measures a call into an extension in a fresh and in a warm sandbox, and the memory of a warm one: `./justw bench-calls FILE…`, with pickers like
+//! those in `examples/extensions`.
 
 use bindings::example::gateway::ready_pods;
 use bindings::exports::example::gateway::upstream::Request;
@@ -17,13 +17,13 @@ mod bindings {
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How many calls the median is of.
+/// The number of calls to take the median of.
 const CALLS: usize = 2000;
 
-/// How many warm sandboxes share what they hold together.
+/// The number of warm sandboxes over which their memory is averaged.
 const WARM: usize = 16;
 
-/// How many pods there are to pick from: a picker that has none refuses, so that its call hands over little.
+/// How many pods there are to pick from. Without pods, a picker refuses, so that little is passed in the call.
 const PODS: [usize; 2] = [0, 10];
 
 struct State {
@@ -75,11 +75,11 @@ async fn pick(picker: &bindings::Picker, mut store: &mut Store<State>) -> wasmti
         headers: vec![("user-agent".into(), b"curl/8.5.0".to_vec()), ("cookie".into(), b"session=7".to_vec())],
         client: "10.0.0.1".into(),
     };
-    // A pod, or a refusal.
+    // The result is a pod or a refusal.
     picker.example_gateway_upstream().call_pick(&mut store, &request).await.map(drop)
 }
 
-/// The median and the 99th percentile of the time that calls take.
+/// Measures calls. Returns the median and the 99th percentile of their times.
 async fn times(pickers: &Pickers) -> Result<(Duration, Duration), Failure> {
     let mut times = Vec::new();
     for _ in 0..CALLS {
@@ -91,7 +91,7 @@ async fn times(pickers: &Pickers) -> Result<(Duration, Duration), Failure> {
     Ok((times[CALLS / 2], times[CALLS * 99 / 100]))
 }
 
-/// The memory of this process that is resident and no other's, in bytes.
+/// The private resident memory of this process, in bytes.
 fn private() -> Result<u64, Failure> {
     let smaps = fs::read_to_string("/proc/self/smaps_rollup")?;
     let fields = smaps.lines().filter_map(|line| line.strip_prefix("Private_"));
@@ -127,7 +127,7 @@ async fn main() -> Result<(), Failure> {
         let each = private()?.saturating_sub(before) / WARM as u64;
         drop(sandboxes);
         let left = private()?.saturating_sub(before);
-        println!("{file}: a warm sandbox {:.2} MB, and {:.1} MB left of {WARM}", each as f64 / 1e6, left as f64 / 1e6);
+        println!("{file}: a warm sandbox {:.2} MB, and {:.1} MB left after {WARM}", each as f64 / 1e6, left as f64 / 1e6);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-"""Counts the instructions that things take, by callgrind, and compares them with instructions.txt: check.py compare|record
+"""Counts the instructions of each scenario with callgrind, and compares them with instructions.txt: check.py compare|record
 
-Each thing is done a few times, and more often; the difference tells what one of them takes, without what comes before the first.
-It fails where one takes over 5 % more than is written down, with what is owed. Where one takes over 5 % less, it asks to write that down.
+Each scenario runs a few times, and then more times: the difference is the cost of one run without the setup. The check fails if a scenario
+takes over 5 % more than the recorded count plus what is owed (see OWED). If it takes over 5 % less, the check asks to record that.
 """
 import re
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "benches" / "instructions.txt"
-# What is done, how often at first, and how much more often then.
+# Each scenario, how many times it runs first, and how many more times it runs then.
 SCENARIOS = {
     "decode-protobuf-native": (2, 10),
     "decode-protobuf-wasm": (2, 10),
@@ -21,31 +21,31 @@ SCENARIOS = {
     "load-incluster-config": (10, 100),
     "list": (5, 20),
     "list-large": (1, 3),
-    # What the door's guard takes of it.
+    # The part of the door's guard in `list-large`.
     "guard": (1, 3),
 }
 TOLERANCE = 0.05
-# What the complete record of a pod costs, and the functions that the contract has got, over what is written down, which is of before them. The recorded
-# pods have values for all of its fields, a third more than for those of before; and wasmtime checks the types of all functions when a component is
-# instantiated. At most 5 % was the aim, and is owed.
+# How much more than recorded a scenario may take because of two additions since the recording: the complete record of a pod (the recorded pods have
+# values for all its fields, a third more than before), and more functions in the contract (wasmtime checks the types of all functions when a
+# component is instantiated). The aim was at most 5 %, so this is still owed.
 OWED = {
     "decode-protobuf-native": 0.30,
     "decode-protobuf-wasm": 0.11,
     "decode-json-native": 0.09,
     "decode-json-wasm": 0.06,
-    # 0.06 of this is bytes of tables that `rep stosb` clears, which callgrind counts one by one. They replace two system calls and two page
-    # faults, which it does not count: a fresh sandbox takes an eighth less time.
+    # 0.06 of this is for clearing tables with `rep stosb`, whose bytes callgrind counts one by one. That replaces two system calls and two page
+    # faults, which callgrind does not count: a fresh sandbox takes an eighth less time.
     "instantiate": 0.35,
     "load-incluster-config": 0.21,
     "list": 0.23,
     "list-large": 0.20,
 }
-# The guard may take so much of a list.
+# The largest share of a list that the guard may take.
 GUARD = 0.02
-# The pods of a list, small or large.
+# How many pods are in a list, large or small.
 PODS = {"list-large": 500, "guard": 500}
 FEW_PODS = 7
-# What is counted alone, and of which scenario.
+# Functions that are counted alone, with the scenario that runs them.
 ALONE = {"guard": ("list-large", "*door::guard::Guard*pass*")}
 
 
@@ -81,7 +81,7 @@ def main(mode):
 
 
 def build(how, packages, name):
-    """The path of a binary, built."""
+    """Builds a binary, and returns its path."""
     kind = ["--bench", name, "--no-run"] if how == "bench" else ["--release", "--bin", name]
     command = ["cargo", how, "--locked", "--message-format=json-render-diagnostics", *(f"--package={package}" for package in packages), *kind]
     messages = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
@@ -94,21 +94,21 @@ def verdict(each):
     for name, count in each.items():
         before = int(written.get(name, 0))
         change = count / before - 1 if before else 1
-        print(f"{name:24} {count:>12,} instructions, {change:+.1%} of what is written down")
+        print(f"{name:24} {count:>12,} instructions, {change:+.1%} compared with the record")
         owed = OWED.get(name, 0)
         if change > owed + TOLERANCE:
             slower.append(name)
         if owed and change < owed - TOLERANCE:
-            print(f"{name} takes less: lower what is owed, so that it stays so")
+            print(f"{name} takes less: lower its value in OWED to keep it so")
         if change < -TOLERANCE:
-            print(f"{name} takes less: write that down with `./justw bench-check record`, so that it stays so")
+            print(f"{name} takes less: record that with `./justw bench-check record` to keep it so")
     guard = each["guard"] / each["list-large"]
     print(f"{'the guard':24} {guard:.2%} of a list")
-    # Without any, it goes by another name.
+    # Zero means that the function has another name now.
     if not 0 < guard <= GUARD:
-        slower.append("the guard's part")
+        slower.append("the guard's share")
     if slower:
-        print(f"{', '.join(slower)}: over {TOLERANCE:.0%} more than in {RECORD.relative_to(ROOT)}, with what is owed, or the guard over {GUARD:.0%} of a list", file=sys.stderr)
+        print(f"{', '.join(slower)}: over {TOLERANCE:.0%} more than in {RECORD.relative_to(ROOT)} plus what is owed, or the guard over {GUARD:.0%} of a list", file=sys.stderr)
     return 1 if slower else 0
 
 

@@ -1,4 +1,4 @@
-//! What `check.py` counts the instructions of: `count SCENARIO TIMES [URL SERVICE-ACCOUNT-DIR]` does a thing so many times.
+//! The program whose instructions `check.py` counts: `count SCENARIO TIMES [URL SERVICE-ACCOUNT-DIR]` runs a scenario TIMES times.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 mod decoder;
@@ -14,10 +14,10 @@ use std::path::Path;
 use wasmtime::Store;
 use wasmtime::component::Linker;
 
-/// Room for one sandbox at a time: valgrind has less address space to give away.
+/// How many sandboxes have room at the same time: one, because valgrind offers less address space.
 const CAPACITY: u16 = 1;
 
-/// In a list to decode.
+/// How many pods are in a list to decode.
 const PODS: usize = 50;
 
 fn main() {
@@ -35,7 +35,7 @@ fn main() {
             ("load-incluster-config", [url, dir]) => instantiate(&tenant(url, Path::new(dir)), times, true).await,
             ("list", [url, dir]) => list(&tenant(url, Path::new(dir)), times, 7).await,
             ("list-large", [url, dir]) => list(&tenant(url, Path::new(dir)), times, 500).await,
-            _ => panic!("there is no scenario {scenario}, or it has other arguments"),
+            _ => panic!("unknown scenario {scenario}, or wrong arguments for it"),
         }
     });
 }

@@ -1,4 +1,4 @@
-//! What decoding a list costs a pod: the same code native and in the sandbox. `./justw bench-micro`
+//! Measures the cost of decoding a list, per pod: the same code native and in the sandbox. `./justw bench-micro`
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(missing_docs, reason = "criterion's macros")]
 

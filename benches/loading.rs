@@ -1,4 +1,4 @@
-//! What hostile files cost, as `incluster check`: time, and the most memory of both processes together. `./justw bench-loading [FILE…]`
+//! Measures the cost of hostile files in `incluster check`: the time, and the peak memory of both its processes. `./justw bench-loading [FILE…]`
 
 use extensions::hostile;
 use std::fs;
@@ -8,16 +8,16 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a bomb, which is refused by the counting, may cost; and any other file of at most 1 MB.
+/// The bounds for a bomb, which the loader's counting refuses, and (`SMALL`) for any other file of at most 1 MB.
 const BOMB: Bound = Bound { time: Duration::from_millis(100), memory: 50 };
 const SMALL: Bound = Bound { time: Duration::from_secs(5), memory: 300 };
 
-/// How often memory is looked at.
+/// The pause between two looks at the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 struct Bound {
     time: Duration,
-    /// In MB.
+    /// The peak memory in MB.
     memory: u64,
 }
 
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// A few hundred bytes that mean gigabytes, and the like.
+/// Small files that would expand to gigabytes, and the like.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("nested types", hostile::nested_types(700)),
@@ -57,7 +57,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What is within the limits of counting, or just beyond, of at most 1 MB.
+/// Files of at most 1 MB that are within the limits of the loader's counting, or just beyond them.
 fn largest() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("29,000 functions", hostile::empty_functions(29_000)),
@@ -101,7 +101,7 @@ fn measure(path: &Path, bound: Option<&Bound>) -> io::Result<()> {
     Ok(())
 }
 
-/// The resident memory of a process and its children, in kB. What has ended meanwhile has none.
+/// The resident memory of a process and its children, in kB. A process that has ended counts as 0.
 fn resident(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -1,4 +1,4 @@
-//! What a sandbox costs, and a small list through it: `./justw bench-micro`.
+//! Measures the cost of a sandbox, and of a small list in one: `./justw bench-micro`.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 #![allow(missing_docs, reason = "criterion's macros")]
 

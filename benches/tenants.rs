@@ -1,4 +1,4 @@
-//! Many tenants in one process: what they take, what a denial costs, and good ones beside hostile ones. `./justw bench-tenants`
+//! Measures many tenants in one process: their memory, the cost of a denial, and good tenants beside hostile ones. `./justw bench-tenants`
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 use incluster::policy::{Policy, Rule, Verb};
@@ -22,11 +22,11 @@ const HOSTILE: [&str; 11] =
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let args: Vec<String> = std::env::args().collect();
-    // Cargo passes `--bench`; as a test it would be a minute of nothing.
+    // `cargo bench` passes `--bench`. Run as a test, this would take a minute and test nothing.
     if !args.iter().any(|arg| arg == "--bench") {
         return;
     }
-    // As in a server: on a worker of tokio's.
+    // On a tokio worker, as in a server.
     tokio::spawn(denial()).await.unwrap();
     if args.iter().any(|arg| arg == "denial") {
         return;
@@ -44,7 +44,7 @@ fn builder(runtime: &Runtime, testbed: &Testbed, name: &str) -> TenantBuilder {
     tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::DEFAULT)
 }
 
-/// 100 rules, of which the last permits.
+/// Measures a policy of 100 rules, of which the last permits the request.
 fn policy() {
     let rule = |number: usize| Rule {
         verbs: vec![Verb::List, Verb::Watch],
@@ -66,7 +66,7 @@ fn policy() {
     }
 }
 
-/// A call that is denied, in a warm sandbox, against one that asks nothing of the door.
+/// Measures a denied call in a warm sandbox, compared with a call that does not reach the door.
 async fn denial() {
     let (runtime, testbed) = (Runtime::new().unwrap(), Testbed::start().await);
     let tenant = builder(&runtime, &testbed, "denied").policy(Policy::deny_all());
@@ -120,7 +120,7 @@ async fn memory() {
     );
 }
 
-/// The same with service accounts of their own, whose tokens are asked for.
+/// Measures the memory of tenants whose tokens are requested for service accounts of their own.
 async fn identities() {
     let expires = humantime::format_rfc3339(SystemTime::now() + Duration::from_secs(3600));
     let issued = format!(r#"{{"status": {{"token": "{TOKEN}", "expirationTimestamp": "{expires}"}}}}"#);
@@ -152,24 +152,24 @@ fn resident() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
-/// 20 good tenants list: alone at first, then beside a hostile extension of each kind, and then beside 20.
+/// Measures the lists of 20 good tenants: alone, then beside a hostile extension of each kind, then beside 20 of them.
 async fn hostile(time: Duration) {
     let runtime = Runtime::builder().compiler(Compiler::in_process()).build().unwrap();
     let testbed = Testbed::start().await;
     let good: Vec<_> = (0..20).map(|number| builder(&runtime, &testbed, &format!("good-{number}")).build().unwrap()).collect();
-    // With connections, and code that has run.
+    // Warm up: make connections and run the code once.
     lists(&good, time / 10).await;
     println!("20 good tenants alone: {}", lists(&good, time / 4).await);
     for mode in HOSTILE {
         let (lists, _) = beside(&runtime, &testbed, &good, &[mode], time / 10).await;
-        println!("beside one that does {mode}: {lists}");
+        println!("beside a hostile one ({mode}): {lists}");
     }
     let twenty: Vec<_> = HOSTILE.into_iter().cycle().take(20).collect();
     let (lists, ended) = beside(&runtime, &testbed, &good, &twenty, time).await;
     println!("beside 20 hostile ones for {time:?}: {lists}; {ended} hostile calls ended");
 }
 
-/// What the lists of good tenants take beside hostile ones, and how many calls of these ended.
+/// Measures the lists of good tenants beside hostile ones. Returns the results, and how many hostile calls ended.
 async fn beside(
     runtime: &Runtime,
     testbed: &Testbed,
@@ -232,7 +232,7 @@ async fn lists(tenants: &[Tenant], time: Duration) -> String {
                     Err(error) => failures.push(error.to_string()),
                 }
                 times.push(begun.elapsed());
-                // As a gateway's callers, not as fast as it goes.
+                // At a pace like that of a gateway's callers, not as fast as possible.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             (times, failures)

@@ -1,4 +1,4 @@
-//! Lists a namespace's pods as an embedder does: `list [NAMESPACE [SERVER SERVICE-ACCOUNT-DIR]]`, in a pod or outside.
+//! Lists a namespace's pods, as an embedder would, inside a pod or outside: `list [NAMESPACE [SERVER SERVICE-ACCOUNT-DIR]]`.
 
 use incluster::policy::Policy;
 use incluster::types::ListOptions;
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     for pod in &list.items {
         println!("{} {}", pod.metadata.name, pod.status.pod_ips.join(","));
     }
-    // What Linux says that this process has used at most, for whoever sizes a container.
+    // The peak memory of this process, to help size a container.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     eprintln!("{} pods; {}", list.items.len(), status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default());
     Ok(())

@@ -1,4 +1,4 @@
-//! Lists a namespace's pods page by page, in bounded memory however many there are: `pages NAMESPACE SERVER SERVICE-ACCOUNT-DIR`.
+//! Lists a namespace's pods page by page, in bounded memory: `pages NAMESPACE SERVER SERVICE-ACCOUNT-DIR`.
 
 use incluster::policy::Policy;
 use incluster::types::{ListOptions, PagingOptions};

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes: `run.sh TARGET SECONDS`, or `run.sh smoke`, which is every target for a short while.
+# Fuzzes one target (`run.sh TARGET SECONDS`) or every target for a short time (`run.sh smoke`). `run.sh replay` runs only the corpus.
 #
-# It takes a nightly compiler and cargo-fuzz: the one that is installed, else a pinned one under target/tools. Where they
-# cannot be had, smoke runs the corpus on the stable compiler. What is found goes to fuzz/artifacts/, and new inputs to
-# target/fuzz-corpus/; those that are worth keeping are for fuzz/corpus/.
+# Fuzzing needs a nightly compiler and cargo-fuzz: the installed one, or else a pinned version under target/tools. Where these
+# are not available, smoke runs the corpus on the stable compiler. Inputs that fail go to fuzz/artifacts/, and new inputs to
+# target/fuzz-corpus/; copy those worth keeping to fuzz/corpus/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=0.13.2
@@ -42,7 +42,7 @@ case "${1:-smoke}" in
         echo "$target: $(grep -o 'stat::number_of_executed_units: *[0-9]*' <<<"$log" | grep -o '[0-9]*$') inputs"
       done
     else
-      echo "fuzz: the corpus alone, with $(cargo --version)"
+      echo "fuzz: only the corpus, with $(cargo --version)"
       replay
     fi
     ;;

@@ -1,6 +1,6 @@
 //! Builds the guests' components and compiles them ahead of time. The host embeds both: the components for other engines,
-//! the compiled code to start in well under a millisecond without a compiler in the process. Out of the repository, the components come
-//! built, in the package.
+//! the compiled code to start in well under a millisecond without a compiler in the process. Outside the repository, the package
+//! contains the built components.
 
 use incluster_components::wasmtime;
 
@@ -13,7 +13,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-/// What cargo builds, and what it is called.
+/// The files that cargo builds, and the names they get.
 const COMPONENTS: [(&str, &str); 2] = [("incluster_plugin.wasm", "incluster-plugin"), ("incluster.wasm", "incluster")];
 
 fn main() -> Result<(), Box<dyn Error>> {

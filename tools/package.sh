@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes packages of the crates that others depend on, in target/package: with the WIT and the built components in them, as whoever
-# depends on them has neither the guests nor their target.
+# Makes packages of the crates that others depend on, in target/package. The packages contain the WIT and the built components, because
+# whoever depends on them has neither the guests nor the wasm target.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(incluster-core incluster-components incluster-extension incluster-standalone incluster incluster-cli incluster-testbed)
@@ -9,7 +9,7 @@ trap 'rm -rf host/components guest/standalone/components host/cli/crates host/cl
 mkdir -p host/components guest/standalone/components
 cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm host/components/
 cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm guest/standalone/components/
-# What `incluster new` writes. cargo leaves folders with a Cargo.toml out of a package.
+# The sources that `incluster new` writes. Their manifests are renamed, because cargo leaves folders with a Cargo.toml out of a package.
 mkdir -p host/cli/crates
 cp Cargo.toml host/cli/crates/manifest.toml
 for crate in incluster-core:core incluster-extension:guest/extension; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of valgrind: the one that is installed, else the distribution's, which it installs where it may.
+# Prints the path of valgrind: the installed one, or else the distribution's, which it installs if it may.
 set -euo pipefail
 find_it() { command -v valgrind; }
 if ! find_it; then

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes rustc's target wasm32-wasip2 available: by rustup, else from Debian's packages. Does nothing when it is there.
+# Makes rustc's target wasm32-wasip2 available: by rustup, or else from Debian's packages. Does nothing if it is there.
 set -euo pipefail
 target=wasm32-wasip2
-# Without a network, rustup would try to install what is missing, and fail, before rustc ever runs.
+# Otherwise, rustup would try to install missing parts before it runs rustc, and fail without a network.
 export RUSTUP_AUTO_INSTALL=0
 sysroot=$(rustc --print sysroot)
 libdir=$sysroot/lib/rustlib/$target/lib
 
-# std is the last that the way by Debian's packages puts there.
+# std is the last file that the installation from Debian's packages writes.
 if compgen -G "$libdir/libstd-*.rlib" >/dev/null; then
   exit 0
 fi
@@ -21,24 +21,24 @@ fail() {
   echo "setup: run \`rustup target add $target\` by hand, where there is a network, and try again" >&2
   exit 1
 }
-command -v apt-get >/dev/null || fail "there is no apt-get to get it from Debian's packages with"
+command -v apt-get >/dev/null || fail "there is no apt-get to install it from Debian's packages"
 echo "setup: rustup could not add the target $target: building its std from Debian's packages (about a minute)" >&2
 work=$(mktemp -d)
 linked=
-# std's sources are only for this: left in place they would be taken for those of rustup's component rust-src.
+# std's sources are needed only here: left in place, they would be mistaken for those of rustup's component rust-src.
 finish() {
   rm -rf "$work"
   [ -z "$linked" ] || rm -rf "$linked"
 }
 trap finish EXIT
-# Away from the repository's rust-toolchain.toml, it must still be the same toolchain.
+# Outside the repository, its rust-toolchain.toml does not apply: name the same toolchain.
 if command -v rustup >/dev/null; then
   RUSTUP_TOOLCHAIN=$(rustup show active-toolchain | cut -d' ' -f1)
   export RUSTUP_TOOLCHAIN
 fi
 cd "$work"
 
-# A view of one Debian suite that leaves the system's own apt setup alone; the mirror is the one it already uses.
+# This reads one Debian suite without changing the system's own apt setup. It uses the mirror that apt already uses.
 find_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | sort -u | head -n 1 || true; }
 mirror=$(find_mirror)
 [ -n "$mirror" ] || { apt-get -qq update && mirror=$(find_mirror); } || true
@@ -50,7 +50,7 @@ apt=(apt-get -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourcePar
   -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root -qq)
 "${apt[@]}" update || fail "Debian's mirror does not answer"
 
-# std must be of the very version of rustc.
+# std must have exactly rustc's version.
 version=$(rustc --version | cut -d' ' -f2)
 package=$(apt-cache "${apt[@]:1}" madison rust-src | awk -F'|' '{gsub(/ /, "", $2); print $2}' | grep "^${version//./\\.}[+~-]" | head -n 1 || true)
 [ -n "$package" ] || fail "Debian has no rust-src of version $version"
@@ -68,7 +68,7 @@ cp debian/usr/lib/$target/{crt1-command.o,crt1-reactor.o,libc.a} "$libdir/self-c
 
 cargo new --quiet --vcs none empty
 cd empty
-# Without bitcode, nothing built on this std could use LTO.
+# Without bitcode, programs built with this std could not use LTO.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR="$work/target" \
   cargo build --quiet --release -Zbuild-std=std,panic_abort --target "$target" || fail "its std could not be built"
 rm -f "$work/target/$target/release/deps"/libempty-*.rlib

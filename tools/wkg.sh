@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of wkg, which packs WIT: a pinned one under target/tools. One that is installed might write other bytes.
+# Prints the path of wkg, which packs WIT: a pinned version under target/tools. Another version might write other bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=0.16.1

@@ -1,8 +1,8 @@
-"""Runs the same work by each client on one server, and writes what it cost: compare.py SERVER SIZES…
+"""Runs the same work with each client on one server, and writes the costs: compare.py SERVER SIZE…
 
-SERVER is `testbed`, which is started here, or two arguments: a URL, and the folder of a service account. Such a server has
-namespaces called pods-SIZE, and KUBECONFIG and KUBECTL lead to it. Clients take turns, one run each a round, so that a machine
-that grows slower does so for all. hyperfine measures each run.
+SERVER is `testbed`, which is started here, or two arguments: a URL and the folder of a service account. Such a server has
+namespaces called pods-SIZE, and KUBECONFIG and KUBECTL lead to it. Clients take turns, one run per round, so that a machine
+that becomes slower affects all of them. hyperfine measures each run.
 """
 import asyncio
 import json
@@ -19,13 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "performance"
 ROUNDS = {100: 15, 5_000: 7}
-# Above this size, clients ask for pages, and are run less often.
+# Above this size, clients list by pages and run fewer times.
 WHOLE_LIST = 5_000
 ROUNDS_BEYOND = 2
 PAGE = 500
 STANDALONE = ROOT / "target/standalone/incluster-standalone.wasm"
 TABLE = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io"
-# What each client's server sends it: headers and query. For a User-Agent of curl's own, it would indent the JSON.
+# The request of each kind of answer: headers and query. With curl's own User-Agent, the server would indent the JSON.
 BYTES = {
     "protobuf": (["Accept: application/vnd.kubernetes.protobuf"], ""),
     "JSON": (["Accept: application/json"], ""),
@@ -58,7 +58,7 @@ class Runs:
 
 
 def clients(server, size, work):
-    """Name, the curl that downloads the same bytes, at most so many rounds, and the command, each for a server's URL."""
+    """Returns for each client: the name, the curl that downloads the same bytes, the most rounds, and a function from URL to command."""
     namespace, account = server.namespace, str(server.account)
     release, python = ROOT / "target/release", ROOT / "target/bench/venv/bin/python"
     paged = [str(PAGE)] if size > WHOLE_LIST else []
@@ -71,7 +71,7 @@ def clients(server, size, work):
         path = f"/api/v1/namespaces/{namespace}/pods{query}"
         return lambda url: ["curl", "-sf", "--cacert", f"{account}/ca.crt", "-H", f"@{headers}", "-o", "/dev/null", url + path]
 
-    # kubectl needs more of a server than the testbed is.
+    # kubectl's kind of answer: the testbed does not support all that kubectl needs.
     kinds = [kind for kind in BYTES if server.real or "gzip" not in kind]
     found = [(f"curl, {kind}", f"curl, {kind}", 99, curl(kind)) for kind in kinds]
     found += [
@@ -84,7 +84,7 @@ def clients(server, size, work):
         found.append(("incluster, library (pages)", "curl, protobuf", 99, lambda url: [release / "examples/pages", namespace, url, account]))
     found.append(("incluster pods", "curl, Table", 99, lambda url: [
         release / "incluster", "--server", url, "--service-account-dir", account, "pods", "-n", namespace]))
-    # The whole run: the first pod is there no later.
+    # Measured over the whole run, an upper bound of the time to the first pod.
     compiled = work / "incluster-standalone.cwasm"
     if not compiled.exists():
         subprocess.run([os.environ["WASMTIME"], "compile", STANDALONE, "-o", compiled], check=True)
@@ -100,7 +100,7 @@ def clients(server, size, work):
 
 
 def standalone(account, options, component, namespace):
-    """The command in the wasmtime CLI, for a server's URL."""
+    """Returns a function from a server's URL to the command that runs the standalone component in the wasmtime CLI."""
     def command(url):
         host, port = url.removeprefix("https://").split(":")
         return [
@@ -141,14 +141,14 @@ def quoted(command):
 
 
 def lists_answered():
-    """How many lists of pods the API server has answered."""
+    """Returns how many lists of pods the API server has answered."""
     metrics = subprocess.run([os.environ["KUBECTL"], "get", "--raw", "/metrics"], check=True, capture_output=True, text=True).stdout
     lines = re.findall(r"^apiserver_request_total\{(.*)\} (\S+)$", metrics, re.M)
     return int(sum(float(count) for labels, count in lines if 'resource="pods"' in labels and 'verb="LIST"' in labels))
 
 
 async def through_a_counter(url, command):
-    """Connections, and bytes that come back on them, TLS and all: from a port of ours, which passes everything on."""
+    """Runs a command through a relay. Returns its number of connections, and the bytes that it received, including TLS."""
     host, port = url.removeprefix("https://").split(":")
     counts = {"connections": 0, "received": 0}
 
@@ -185,15 +185,20 @@ def machine(server):
     curl = said_by(r"curl (\S+)", "curl", "--version")
     python = said_by(r"Version: (\S+)", ROOT / "target/bench/venv/bin/pip", "show", "kubernetes")
     wasmtime = said_by(r"wasmtime (\S+)", os.environ["WASMTIME"], "--version")
+    locked = (ROOT / "benches/clients/kube-rs/Cargo.lock").read_text(encoding="utf-8")
+    kube_rs = re.search(r'^name = "kube"\nversion = "(.*)"$', locked, re.M).group(1)
     lines = [
         f"- {os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, Linux {platform.release()}; "
         "client and server on the same machine, over loopback",
-        f"- curl {curl}, kube-rs 5.0.0, kubernetes (Python) {python}; incluster-standalone.wasm in the wasmtime CLI {wasmtime}",
+        f"- curl {curl}, kube-rs {kube_rs}, kubernetes (Python) {python}; incluster-standalone.wasm in the wasmtime CLI {wasmtime}",
     ]
     if not server.real:
         return [*lines, "- the server is the testbed, which keeps its answers ready"]
     client = said_by(r"Client Version: (\S+)", os.environ["KUBECTL"], "version", "--client")
     api_server = said_by(r'"gitVersion": "(\S+?)"', os.environ["KUBECTL"], "get", "--raw", "/version")
+    if api_server.startswith("v0.0.0"):
+        # As a build does that sets no version; tests/cluster/build.py sets it.
+        sys.exit(f"compare.py: the API server says that its version is {api_server}: build it with its version")
     return [*lines, f"- kubectl {client}; kube-apiserver {api_server} with etcd"]
 
 
@@ -205,15 +210,16 @@ def main():
         for size in map(int, sizes):
             if account:
                 server = Server(where, f"pods-{size}", account, True)
+                described = described or machine(server)
                 all_results[size] = measure(server, size, Path(work))
             else:
                 process = subprocess.Popen(
                     [ROOT / "target/release/serve", str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                 url, account = process.stdout.readline().strip(), process.stdout.readline().strip()
                 server = Server(url, "shop", Path(account), False)
+                described = described or machine(server)
                 all_results[size] = measure(server, size, Path(work))
                 process.communicate()
-            described = described or machine(server)
     import report
     OUT.mkdir(parents=True, exist_ok=True)
     text = report.tables(all_results, described)

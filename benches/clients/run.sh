@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares clients that list pods: run.sh SIZES… (100 5000 50000). The server is a real kube-apiserver with etcd, from a cluster of
-# tests/cluster, or the testbed where no cluster can run. The results go to docs/performance/.
+# Compares clients that list pods: run.sh [SIZE…] (default: 100 5000 50000). The server is a real kube-apiserver with etcd, from a cluster
+# of tests/cluster, or the testbed if no cluster can run. The results are written to docs/performance/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=tests/cluster/cluster.py
@@ -20,24 +20,24 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
     touch "$venv/done"
   fi
   cargo build --quiet --release --locked -p incluster-cli
-  # As an embedder builds it who only lists pods: without a compiler in the process.
+  # Built as for an embedder that only lists pods: without a compiler in the process.
   cargo build --quiet --release --locked -p incluster --example list --example pages
   cargo build --quiet --release --locked -p incluster-testbed --bin serve
   cargo build --quiet --release --locked -p incluster-standalone
   cargo build --quiet --release --locked --manifest-path benches/clients/kube-rs/Cargo.toml --target-dir target/bench/kube-rs
 
-  # Before the trap, so that a cluster that runs already is left alone.
+  # Before the trap, so that a cluster that is already running is left alone.
   status=0
   "$cluster" up || status=$?
   if [ "$status" = 3 ]; then
-    echo "bench: no cluster can run here, so that the server is the testbed" >&2
+    echo "bench: no cluster can run here; using the testbed as the server" >&2
     compare testbed
     exit
   elif [ "$status" != 0 ]; then
     exit "$status"
   fi
   trap '"$cluster" down' EXIT
-  # The cluster's own kubectl is part of a program with all of Kubernetes, which makes it slower and larger.
+  # The cluster's own kubectl is part of a binary with all of Kubernetes, which makes it slower and larger.
   KUBECTL=$PWD/target/bench/kubectl
   export KUBECTL
   (
@@ -51,18 +51,18 @@ if [ -z "${CLUSTER_DIR:-}" ]; then
 fi
 
 for size in "${sizes[@]}"; do
-  echo "bench: making $size pods" >&2
+  echo "bench: creating $size pods" >&2
   kubectl create namespace "pods-$size" >/dev/null
   "$seed" "pods-$size" "$size"
 done
 kubectl create serviceaccount lister >/dev/null
 kubectl create clusterrole lister --verb=list --resource=pods >/dev/null
 kubectl create clusterrolebinding lister --clusterrole=lister --serviceaccount=default:lister >/dev/null
-# The other components would take time from the clients, too.
+# The other components would take CPU time from the clients.
 for component in scheduler controllers kubelet proxy; do
   "$cluster" stop "$component"
 done
-# With no past in its memory, as a server that has run for long.
+# Restarted, so that it has no history in memory, like a server that has run for long.
 "$cluster" restart apiserver
 for _ in $(seq 600); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
 account=$(mktemp -d)

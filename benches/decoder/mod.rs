@@ -1,4 +1,4 @@
-//! The guest that decodes, in a sandbox.
+//! The decoding guest in a sandbox.
 
 use incluster::policy::Policy;
 use incluster::types::Pod;
@@ -8,7 +8,7 @@ use testbed::{PodStore, Request};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker, TypedFunc};
 
-/// A list of so many pods, as the API server would send it.
+/// A list of this many pods, as the API server would send it.
 pub fn body(encoding: Encoding, pods: usize) -> Vec<u8> {
     let accept = match encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
@@ -26,18 +26,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// One that holds a body.
+    /// Creates a decoder with a body to decode.
     pub async fn new(runtime: &Runtime, encoding: Encoding, body: &[u8]) -> wasmtime::Result<Decoder> {
         let component = Component::new(runtime.engine(), extensions::DECODE)?;
         let mut linker = Linker::new(runtime.engine());
         incluster::add_to_linker(&mut linker)?;
-        // It imports the interface for its types alone.
+        // The guest imports the interface only for its types.
         linker.instance("incluster:kubernetes/types@0.1.0")?;
         let tenant = Tenant::builder(runtime, "bench").server(Server::parse("https://127.0.0.1")?);
         let tenant = tenant.policy(Policy::deny_all()).build()?;
         let mut store = Store::new(runtime.engine(), tenant.ctx()?.build());
         incluster::limit(&mut store);
-        // More than extensions may hand over: thousands of pods.
+        // Room for thousands of pods, which is more than extensions may hand over.
         store.set_hostcall_fuel(1 << 30);
         let instance = linker.instantiate_async(&mut store, &component).await?;
         let hold = instance.get_typed_func::<(bool, &[u8]), ()>(&mut store, "hold")?;
@@ -47,13 +47,13 @@ impl Decoder {
         Ok(Decoder { store, decode, hand_over })
     }
 
-    /// Decodes it so many times. How many pods it has.
+    /// Decodes the body `times` times. Returns the number of its pods.
     pub async fn decode(&mut self, times: u32) -> wasmtime::Result<u32> {
         Ok(self.decode.call_async(&mut self.store, (times,)).await?.0)
     }
 
-    /// Decodes it, and hands the pods over.
-    #[allow(dead_code, reason = "one benchmark's")]
+    /// Decodes the body, and hands over the pods.
+    #[allow(dead_code, reason = "only one benchmark uses it")]
     pub async fn hand_over(&mut self) -> wasmtime::Result<Vec<Pod>> {
         Ok(self.hand_over.call_async(&mut self.store, ()).await?.0)
     }

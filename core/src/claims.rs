@@ -1,4 +1,4 @@
-//! What a service account's token says of itself.
+//! The claims in a service account's token.
 
 use crate::Token;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -9,14 +9,15 @@ use std::fmt;
 pub struct Claims {
     /// `exp`: when the token expires, in seconds since 1970. Legacy tokens have none.
     pub exp: Option<i64>,
-    /// `aud`: whom the token is for, in the token's order. One alone may be without a list around it (section 4.1.3).
+    /// `aud`: the audiences that the token is for, in the token's order. A single one may stand without a list around it (section 4.1.3).
     pub aud: Vec<String>,
-    /// `sub`: whom the token is of, for example `system:serviceaccount:shop:lister`.
+    /// `sub`: the account that the token belongs to, for example `system:serviceaccount:shop:lister`.
     pub sub: Option<String>,
 }
 
 impl Claims {
-    /// Those of a token that is a JWT; one of another type is as if it were absent. Nothing here verifies it: that is the API server's to do.
+    /// Reads the claims of a token that is a JWT. A claim of an unexpected type counts as absent. Nothing is verified here: that is the API
+    /// server's task.
     pub fn of(token: &Token) -> Option<Claims> {
         match serde_json::from_slice(&token.payload()?).ok()? {
             Json::Claims(claims) => Some(claims),
@@ -25,7 +26,7 @@ impl Claims {
     }
 }
 
-/// JSON, as far as claims are made of it. (What serde derives, has a text for each way in which JSON can be another: 9 KB of the plugin.)
+/// JSON, as far as claims need it. (Derived serde code has a text for each way in which JSON can differ: 9 KB of the plugin.)
 enum Json {
     Null,
     Number(i64),
@@ -141,7 +142,7 @@ mod tests {
             let token = Token::parse("/t", opaque.as_bytes()).unwrap();
             assert_eq!(Claims::of(&token), None, "{opaque}");
         }
-        // One that is of another type is none, and hides no other.
+        // A claim of an unexpected type counts as absent, and hides no other.
         let odd = jwt(r#"{"exp":7,"aud":[["a"],"b",1],"sub":{},"x":[null,true,1.5]}"#).unwrap();
         assert_eq!(odd, Claims { exp: Some(7), aud: vec!["b".into()], sub: None });
         assert_eq!(jwt(r#"{"exp":"1","aud":true}"#), Some(Claims::default()));

@@ -1,4 +1,4 @@
-//! A token over time: it is read when it is used, as Kubernetes renews it about once an hour.
+//! A token over time: it is read when it is used, because Kubernetes renews it about once an hour.
 
 use crate::claims::Claims;
 use crate::files::{self, ReadFile};
@@ -6,22 +6,22 @@ use crate::{ConfigError, Token};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A token is read again when it is older, as client-go and kube-rs do: 60 s less 10 s of leeway.
+/// The age at which a token is read again, as in client-go and kube-rs: 60 s less 10 s of leeway.
 const RELOAD_AFTER: Duration = Duration::from_secs(50);
 
-/// So far may this clock be ahead of the API server's before a token that is still good counts as expired.
+/// How far this clock may be ahead of the API server's before a token that is still valid counts as expired.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// What time it is.
+/// The current time, by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// By a clock that only goes on.
+    /// The time of a monotonic clock.
     pub instant: Instant,
-    /// By the clock on the wall, which people set.
+    /// The time of the wall clock, which people set.
     pub wall: SystemTime,
 }
 
-/// A file with a token, and the token that was read last.
+/// The file of a token, and the token that was last read from it.
 pub struct Credentials {
     path: String,
     read_file: ReadFile,
@@ -35,7 +35,7 @@ struct Last {
 }
 
 impl Credentials {
-    /// Those of the file at `path`, which is read by this when they are used.
+    /// Makes credentials of the file at `path`, which `read_file` reads when they are used.
     pub fn new(path: String, read_file: ReadFile) -> Credentials {
         Credentials { path, read_file, last: Mutex::new(None) }
     }
@@ -49,15 +49,14 @@ impl Credentials {
         }
     }
 
-    /// The token that was read last, as long as it was ago.
+    /// The token that was read last, however long ago.
     pub fn last(&self) -> Option<Arc<Token>> {
         self.lock().as_ref().map(|last| last.token.clone())
     }
 
-    /// The token as it is in the volume now: for one that the API server did not accept.
+    /// Reads the token from the volume now, for when the API server did not accept the last one.
     pub fn reload(&self, now: Now) -> Result<Arc<Token>, ConfigError> {
-        // Held while the file is read: of two that read it at once, the one that saw the older content must not be the last
-        // to write.
+        // Held while the file is read: of two concurrent readers, the one that saw the older content must not be the last to write.
         let mut last = self.lock();
         match files::read(self.read_file, &self.path).and_then(|content| Token::parse(&self.path, &content)) {
             Ok(token) => {
@@ -65,7 +64,7 @@ impl Credentials {
                 *last = Some(Last { token: token.clone(), read_at: now.instant });
                 Ok(token)
             }
-            // Its age stays as it is, so that the next use tries again.
+            // The last token keeps its age, so that the next use tries again.
             Err(error) => match &*last {
                 Some(Last { token, .. }) => keep(token.clone(), &self.path, error, now.wall),
                 None => Err(error),
@@ -78,7 +77,7 @@ impl Credentials {
     }
 }
 
-/// What becomes of the last token when there is no other.
+/// Decides about the last token when there is no newer one: it serves until it expires.
 fn keep(last: Arc<Token>, path: &str, error: ConfigError, now: SystemTime) -> Result<Arc<Token>, ConfigError> {
     let expires = Claims::of(&last).and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok());
     let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -90,14 +89,14 @@ fn keep(last: Arc<Token>, path: &str, error: ConfigError, now: SystemTime) -> Re
     }
 }
 
-/// Why the file gives no token. (As [`ConfigError`]'s `Display`, of which the plugin has no other use, it would be 2 KB more.)
+/// Why the file gives no token. (The `Display` of [`ConfigError`], which the plugin does not use otherwise, would add 2 KB.)
 fn why(error: ConfigError) -> String {
     match error {
         ConfigError::FileUnreadable { reason, .. } => reason,
         ConfigError::FileMissing(_) => "it is not there".into(),
         ConfigError::FileEmpty(_) => "it is empty".into(),
-        ConfigError::FileTooLarge(_) => "it has more than 1 MiB".into(),
-        ConfigError::InvalidToken(_) => "it has a character that no bearer token has".into(),
+        ConfigError::FileTooLarge(_) => "it is larger than 1 MiB".into(),
+        ConfigError::InvalidToken(_) => "it has a character not allowed in a token".into(),
         _ => "it cannot be used".into(),
     }
 }
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_say_when_it_expires_serves_on() {
+    fn a_token_without_an_expiry_serves_on() {
         for endless in [token("{}"), token(r#"{"exp":-1}"#), Arc::new(Token::parse("/t", b"opaque").unwrap())] {
             assert!(kept(&endless, 1 << 40).is_ok());
         }
@@ -156,14 +155,14 @@ mod tests {
         write("");
         assert_eq!(token_at(100).unwrap(), "Bearer two");
         write("three");
-        assert_eq!(token_at(101).unwrap(), "Bearer three", "a failed reading does not count");
+        assert_eq!(token_at(101).unwrap(), "Bearer three", "a failed read does not count");
         write("four");
         assert_eq!(credentials.reload(now(102)).unwrap().authorization(), "Bearer four");
     }
 
-    /// What a slow reader saw before the token changed must not replace what a fast one saw since.
+    /// A slow reader must not replace a token that a fast reader has read since with the older one that it saw.
     #[test]
-    fn of_readers_at_once_none_puts_an_older_token_back() {
+    fn concurrent_reloads_never_restore_an_older_token() {
         let dir = tempfile::tempdir().unwrap();
         let (path, next) = (dir.path().join("token"), dir.path().join("next"));
         std::fs::write(&path, "0").unwrap();

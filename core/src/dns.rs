@@ -1,6 +1,7 @@
-//! Names as Kubernetes and DNS allow them.
+//! Checks of names by the rules of Kubernetes and DNS.
 
-/// Whether `text` is a DNS-1123 label, as namespaces are: 1 to 63 of `a-z`, `0-9` and `-`, with no `-` at either end.
+/// Whether `text` is a DNS-1123 label, as a namespace's name must be: 1 to 63 characters of `a-z`, `0-9` and `-`, with no `-` at either
+/// end.
 pub fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())
@@ -9,8 +10,20 @@ pub fn is_label(text: &str) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
-/// Whether `text` is a host name: labels of letters, digits, `-` and `_`, at most 253 characters. A last label of digits
-/// alone would make it a malformed IPv4 address, which is no name.
+/// Whether `text` is a DNS-1123 subdomain, as a pod's name must be: parts like labels, of any length, with a `.` between them, and at most 253
+/// characters in all.
+pub fn is_subdomain(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
+}
+
+/// Whether `text` is a host name: labels of letters, digits, `-` and `_`, at most 253 characters in all. The last label must not be all
+/// digits, because that would be a malformed IPv4 address.
 pub fn is_host_name(text: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
@@ -37,6 +50,20 @@ mod tests {
             ["", "../other", "a/b", "a%2Fb", "a.b", "A", "-a", "a-", "a b", "a\n", "a\0", "ä", ".", "a?b", "a#b", &too_long]
         {
             assert!(!is_label(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn subdomains() {
+        let longest = "a".repeat(253);
+        for good in ["web-0", "a", "0", "a.b", "web.example.com", "10.0.0.1", &longest] {
+            assert!(is_subdomain(good), "{good}");
+        }
+        let too_long = "a".repeat(254);
+        for bad in
+            ["", ".", "..", "a..b", ".a", "a.", "-a", "a-", "a.-b", "Web", "a_b", "a/b", "a%2f", "a b", "a?b", "ä", &too_long]
+        {
+            assert!(!is_subdomain(bad), "{bad:?}");
         }
     }
 

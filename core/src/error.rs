@@ -1,4 +1,4 @@
-//! What went wrong, and what to check first: the texts that people read.
+//! Error texts for people: what went wrong, and what to check first.
 
 use crate::text::one_line;
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ pub enum ConfigError {
     EnvironmentEmpty(String),
     /// This value is neither an IP address nor a DNS name.
     InvalidHost(String),
-    /// This value is no port.
+    /// This value is not a port.
     InvalidPort(String),
     /// There is no file at this path.
     FileMissing(String),
@@ -30,20 +30,20 @@ pub enum ConfigError {
     FileNotText(String),
     /// The file at this path is larger than [`MAX_BYTES`](crate::files::MAX_BYTES).
     FileTooLarge(String),
-    /// The file at this path has a character that no bearer token has.
+    /// The file at this path has a character that is not allowed in a bearer token.
     InvalidToken(String),
     /// The file at this path has no PEM certificate.
     NoCertificate(String),
-    /// The text of the file at this path is no namespace.
+    /// The text of the file at this path is not a namespace's name.
     InvalidNamespace(String),
     /// The token that was read last has expired.
     TokenExpired {
-        /// The path of the file that gives no other.
+        /// The path of the file that has no newer token.
         path: String,
-        /// Why it does not.
+        /// Why it has none.
         reason: String,
     },
-    /// This, for which there is no case.
+    /// Any other problem, in words.
     Other(String),
 }
 
@@ -60,11 +60,11 @@ impl fmt::Display for ConfigError {
             ConfigError::FileEmpty(path) => write!(f, "the file {path} is empty"),
             ConfigError::FileUnreadable { path, reason } => write!(f, "failed to read {path}: {reason}"),
             ConfigError::FileNotText(path) => write!(f, "the file {path} is not UTF-8 text"),
-            ConfigError::FileTooLarge(path) => write!(f, "the file {path} has more than 1 MiB"),
-            ConfigError::InvalidToken(path) => write!(f, "the file {path} has a character that no bearer token has"),
+            ConfigError::FileTooLarge(path) => write!(f, "the file {path} is larger than 1 MiB"),
+            ConfigError::InvalidToken(path) => write!(f, "the file {path} has a character not allowed in a token"),
             ConfigError::NoCertificate(path) => write!(f, "the file {path} has no PEM certificate"),
             ConfigError::TokenExpired { path, reason } => {
-                write!(f, "the last token has expired, and {path} gives no other: {reason}")
+                write!(f, "the last token has expired, and {path} has no newer one: {reason}")
             }
             ConfigError::Other(what) => f.write_str(what),
             ConfigError::InvalidNamespace(path) => write!(f, "the file {path} has no namespace (a DNS-1123 label) in it"),
@@ -105,23 +105,23 @@ impl ConfigError {
 /// Why no answer came from the API server: the cases of `transport-error` in `wit/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Its name has no address.
+    /// The API server's name has no address.
     NameNotResolved,
-    /// Nothing listens at its address.
+    /// Nothing listens at the API server's address.
     ConnectionRefused,
-    /// There is no way to its address.
+    /// The API server's address cannot be reached.
     Unreachable,
     /// A deadline passed.
     Timeout,
     /// The connection broke.
     ConnectionLost,
-    /// Its certificate was not accepted.
+    /// The API server's certificate was not accepted.
     Certificate,
-    /// The handshake failed for another reason.
+    /// The TLS handshake failed for another reason.
     Tls,
-    /// What came back is not HTTP.
+    /// The answer is not HTTP.
     HttpProtocol,
-    /// It redirects.
+    /// The answer is a redirect.
     Redirected,
     /// Anything else.
     Other,
@@ -160,7 +160,7 @@ impl Transport {
     }
 }
 
-/// Why a call failed: the cases of `error` in `wit/`, as far as they have a text. Its `Display` is one line of printable text.
+/// Why a call failed: the cases of `error` in `wit/`, with what their texts need. Its `Display` is one line of printable text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem<'a> {
     /// The API server answered with a failure.
@@ -169,16 +169,16 @@ pub enum Problem<'a> {
         code: u16,
         /// The cause in one word.
         reason: Option<&'a str>,
-        /// The cause for people.
+        /// The cause, for people to read.
         message: &'a str,
     },
-    /// The API server has forgotten what was asked for, and says so in these words.
+    /// The API server no longer has what was asked for, and says so in these words.
     Expired(&'a str),
     /// The configuration could not be used.
     Config(ConfigError),
-    /// No answer came, and what there is to say beyond why.
+    /// No answer came: the reason, and details, which may be empty.
     Transport(Transport, &'a str),
-    /// The host does not permit it.
+    /// The host does not permit the request.
     Denied(&'a str),
     /// An argument cannot be sent.
     InvalidArgument(&'a str),
@@ -186,7 +186,7 @@ pub enum Problem<'a> {
     MalformedResponse(&'a str),
     /// The answer exceeds a limit.
     LimitExceeded(&'a str),
-    /// This, for which there is no case.
+    /// Any other problem, in words.
     Other(&'a str),
 }
 
@@ -214,7 +214,7 @@ impl Problem<'_> {
         }
     }
 
-    /// Whether the same call may fare better a bit later: the API server was busy, or could not be reached.
+    /// Whether the same call may succeed a bit later: the API server was busy, or could not be reached.
     pub fn is_retryable(&self) -> bool {
         match self {
             Problem::Api { code, .. } => matches!(code, 429 | 500 | 502 | 503 | 504),
@@ -235,7 +235,7 @@ impl Problem<'_> {
         match self {
             Problem::Api { code, .. } => match code {
                 401 => {
-                    "check that the service account's token is fresh, that its audience is this API server, and that the account exists; if it was deleted and made anew, delete the pod: the kubelet keeps the old account's token until the pod is made anew"
+                    "check that the service account's token is fresh, that its audience is this API server, and that the account exists; if it was deleted and recreated, delete the pod: the kubelet keeps the old account's token until the pod is recreated"
                 }
                 403 => "check that a Role with this verb and resource is bound to the service account in this namespace",
                 404 => "check the path, and that the server knows this API",
@@ -249,14 +249,14 @@ impl Problem<'_> {
             Problem::Transport(why, _) => why.check(),
             Problem::Denied(_) => "check the host's policy for this component",
             Problem::InvalidArgument(_) => "check the arguments",
-            Problem::Other(_) => "look at what the host has logged at that time",
+            Problem::Other(_) => "look at what the host logged at that time",
             Problem::MalformedResponse(_) => "check what is between here and the API server",
             Problem::LimitExceeded(_) => "ask for less, with limit or a selector, or raise the host's limit",
         }
     }
 }
 
-/// How often, and for how long, a call was tried in vain, as it follows the problem's text; nothing, where it was tried once.
+/// The end of a problem's text that says how many attempts failed, and in what time. It is empty after a single attempt.
 pub fn tried(attempts: u32, elapsed_milliseconds: u32) -> impl fmt::Display {
     fmt::from_fn(move |f| match attempts {
         0 | 1 => Ok(()),
@@ -290,10 +290,10 @@ mod tests {
         assert_eq!(tried(1, 3270).to_string(), "");
     }
 
-    /// The kubelet keeps the token of an account that was deleted: nothing in the pod tells.
+    /// The kubelet keeps the token of an account that was deleted, and nothing in the pod shows it.
     #[test]
-    fn an_account_that_was_made_anew_is_named_as_a_cause_of_401() {
+    fn a_recreated_account_is_named_as_a_cause_of_401() {
         let check = Problem::Api { code: 401, reason: Some("Unauthorized"), message: "Unauthorized" }.check();
-        assert!(check.contains("if it was deleted and made anew, delete the pod"), "{check}");
+        assert!(check.contains("if it was deleted and recreated, delete the pod"), "{check}");
     }
 }

@@ -1,28 +1,29 @@
-//! How a failure crosses the sandbox's boundary.
+//! Failures as they cross the sandbox's boundary.
 //!
-//! Of the error codes of wasi:http, only `internal-error` has room for a text. Where there is more to say than a code does, the host's
-//! text begins with a code of these, by its name: our guest reads it as that code with a detail, and any other guest can still show it.
+//! Of the error codes of wasi:http, only `internal-error` has room for a text. Where a code alone does not say enough, the host's text
+//! begins with the name of a [`Code`]. Our guest reads it as that code with a detail, and any other guest can still show the text.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// The header by which a guest says how often a call has sent its request, from the second time on, to a host that has told it of limits
-/// ([`VARIABLE`](crate::limits::VARIABLE)). The door takes it off.
+/// The header in which a guest says how many times a call has sent its request. A guest sends it from the second attempt on, and only to a
+/// host that has set [`VARIABLE`](crate::limits::VARIABLE). The host removes it.
 pub const ATTEMPT_HEADER: &str = "incluster-attempt";
 
 macro_rules! codes {
     ($($(#[$docs:meta])* $code:ident = $name:literal,)*) => {
-        /// What failed. Its `Display` is the name of an error code of wasi:http, or of a case of `error` or `config-error` in `wit/`.
+        /// The kind of a failure. Its `Display` is the name of an error code of wasi:http, or of a case of `error` or `config-error` in
+        /// `wit/`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
             $($(#[$docs])* $code,)*
         }
 
         impl Code {
-            /// All of them.
+            /// All codes.
             pub const ALL: &[Code] = &[$(Code::$code),*];
 
-            /// Its name.
+            /// The code's name.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Code::$code => $name,)*
@@ -35,11 +36,11 @@ macro_rules! codes {
 codes! {
     /// The host does not permit the request. It was not sent.
     Denied = "HTTP-request-denied",
-    /// A limit of the tenant's is reached.
+    /// A limit of the tenant was reached.
     LimitExceeded = "limit-exceeded",
-    /// The last token has expired, and there is no other.
+    /// The last token has expired, and there is no newer one.
     TokenExpired = "token-expired",
-    /// The tenant has no token, as none was issued to it.
+    /// No token was issued to the tenant.
     TokenNotIssued = "token-not-issued",
     /// There is no ca.crt.
     CaMissing = "file-missing",
@@ -55,9 +56,9 @@ codes! {
     Certificate = "TLS-certificate-error",
     /// The API server's certificate was not accepted, although the host has trusted the server for this tenant before.
     CertificateChanged = "certificate-changed",
-    /// The handshake failed for another reason.
+    /// The TLS handshake failed for another reason.
     Tls = "TLS-protocol-error",
-    /// There is no connection, for a reason that has no code of its own.
+    /// Connecting failed for a reason that has no code of its own.
     NotConnected = "connection-failed",
     /// The connection was not made in time.
     ConnectionTimeout = "connection-timeout",
@@ -65,9 +66,9 @@ codes! {
     ReadTimeout = "connection-read-timeout",
     /// The connection broke.
     ConnectionLost = "connection-terminated",
-    /// What came is not HTTP, or cannot be handed over.
+    /// The answer is not HTTP, or cannot be handed to the guest.
     HttpProtocol = "HTTP-protocol-error",
-    /// The answer has the tenant's token in it, which is not for the guest.
+    /// The answer contains the tenant's token, which the guest must not see.
     TokenInAnswer = "token-in-answer",
     /// The answer's head is too large. The text is the limit in bytes, or empty.
     HeadTooLarge = "HTTP-response-header-section-size",
@@ -81,7 +82,7 @@ impl Display for Code {
     }
 }
 
-/// A name that none of them has.
+/// The error for a text that is not the name of a [`Code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownCode;
 
@@ -93,17 +94,17 @@ impl FromStr for Code {
     }
 }
 
-/// A failure: a code and a text. Its `Display` is both, as the host passes them on.
+/// A failure: a code and a text. Its `Display` is both, in the form in which the host passes them on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What failed.
     pub code: Code,
-    /// What there is to say beyond that; may be empty.
+    /// Details; may be empty.
     pub text: String,
 }
 
 impl Failure {
-    /// One with this to say.
+    /// Makes a failure of this code with this text.
     pub fn new(code: Code, text: impl Into<String>) -> Failure {
         Failure { code, text: text.into() }
     }

@@ -1,48 +1,49 @@
-//! Reads from the service account's volume, which kubelet may be swapping. Who reads the files themselves is the caller's to say.
+//! Reads files from the service account's volume, which kubelet may be swapping. The caller passes in the function that reads one file.
 
 use crate::ConfigError;
 
 /// Where Kubernetes mounts a pod's service account.
 pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// In that folder: the token.
+/// The name of the token's file in [`SERVICE_ACCOUNT_DIR`].
 pub const TOKEN: &str = "token";
-/// In that folder: the CAs that the API server's certificate may be issued by.
+/// The name of the file with the CAs that may have issued the API server's certificate, in [`SERVICE_ACCOUNT_DIR`].
 pub const CA: &str = "ca.crt";
-/// In that folder: the pod's namespace.
+/// The name of the file with the pod's namespace, in [`SERVICE_ACCOUNT_DIR`].
 pub const NAMESPACE: &str = "namespace";
 
-/// No token, certificate bundle or namespace is larger: 1 MiB.
+/// The largest file that is read: 1 MiB. No token, certificate bundle or namespace is larger.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// A pipe, say: opening one would wait for somebody to write.
+/// The reason given for a path that is not a regular file. Opening a pipe, for example, would wait for a writer.
 pub const NOT_A_FILE: &str = "it is not a file";
 
-/// What every system calls it when a file may not be read: by its mode, say, when a volume's files are root's alone and a pod is not root.
+/// The reason given on every system when a file may not be read: for example, a volume's files are readable by root alone, and the pod does
+/// not run as root.
 pub const PERMISSION_DENIED: &str = "permission denied";
 
-/// kubelet renews a volume by a new folder, and removes the old one, perhaps while we are on our way through it to a file.
-/// So often a file that is not there is looked for; it takes microseconds.
+/// How many times to look for a missing file; it takes microseconds. kubelet renews a volume by making a new folder and removing the old
+/// one, perhaps while we are on our way through it to a file.
 const LOOKS: usize = 20;
 
-/// Reads the file at a path, at most so many bytes of it.
+/// Reads at most `at_most` bytes of the file at `path`.
 pub type ReadFile = fn(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead>;
 
-/// Why a system did not read a file.
+/// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotRead {
-    /// There is none.
+    /// There is no such file.
     Missing,
-    /// For this reason.
+    /// Any other reason, in words.
     Other(String),
 }
 
-/// The path of a file of the service account's, where Kubernetes mounts it.
+/// The path of a file of the service account, where Kubernetes mounts it.
 pub fn mounted(name: &str) -> String {
     format!("{SERVICE_ACCOUNT_DIR}/{name}")
 }
 
-/// The whole content of a file.
+/// Reads the whole content of a file.
 pub fn read(read_file: ReadFile, path: &str) -> Result<Vec<u8>, ConfigError> {
     let path = || path.to_string();
     match look_again(|| read_file(&path(), MAX_BYTES + 1)) {
@@ -53,7 +54,7 @@ pub fn read(read_file: ReadFile, path: &str) -> Result<Vec<u8>, ConfigError> {
     }
 }
 
-/// The same for a file that may be absent.
+/// Like [`read`], but returns `None` for a file that does not exist.
 pub fn read_optional(read_file: ReadFile, path: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     match read(read_file, path) {
         Err(ConfigError::FileMissing(_)) => Ok(None),
@@ -61,7 +62,7 @@ pub fn read_optional(read_file: ReadFile, path: &str) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// Reads again while the file is missing, a few times.
+/// Reads again while the file is missing, `LOOKS` times in all.
 fn look_again(mut read: impl FnMut() -> Result<Vec<u8>, NotRead>) -> Result<Vec<u8>, NotRead> {
     let mut last = read();
     for _ in 1..LOOKS {

@@ -1,8 +1,8 @@
-//! What incluster's guests and its host both know: of Kubernetes, of a pod's service account, and of each other across the sandbox's
-//! boundary. Each fact is here once.
+//! Definitions that incluster's guests and its host share: about Kubernetes, about a pod's service account, and about each other across the
+//! sandbox's boundary. Each fact is stated once, here.
 //!
-//! Values alone: no clock, no file and no socket, and no type of the contract in `wit/`, of which each side has bindings of its own.
-//! What time it is, and what is in a file, callers say.
+//! The crate has values only: no clock, no file, no socket, and no type of the contract in `wit/`, for which each side has bindings of its
+//! own. Callers pass in the time and the contents of files.
 
 pub mod calendar;
 pub mod claims;

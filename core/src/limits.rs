@@ -1,4 +1,4 @@
-//! How long the parts of a request may take, and how much may come.
+//! Limits on how long the parts of a request may take, and on how large an answer may be.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -7,31 +7,32 @@ use std::time::Duration;
 /// How long a call may take by default, with all its attempts.
 pub const DEADLINE_MILLISECONDS: u32 = 90_000;
 
-/// The environment variable in which a host tells a guest of limits other than the default. The guest keeps them, too, as not every
-/// host has any: the wasmtime CLI would wait for ten minutes.
+/// The environment variable in which a host tells a guest its limits. The guest enforces them too, because not every host has any: the
+/// wasmtime CLI would wait for ten minutes.
 pub const VARIABLE: &str = "INCLUSTER_LIMITS";
 
-/// The limits of one request to the API server. Its `Display` is a text for [`VARIABLE`]: `name=number` and a comma between two, in
+/// The limits of one request to the API server. Its `Display` is a value for [`VARIABLE`]: `name=number` pairs with commas between them, in
 /// milliseconds and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Resolving the name and connecting by TCP. 10 s by default.
+    /// The time to resolve the name and to connect by TCP. 10 s by default.
     pub connect: Duration,
-    /// The TLS handshake. 10 s by default.
+    /// The time for the TLS handshake. 10 s by default.
     pub handshake: Duration,
-    /// From asking for a connection to the answer's head, on top of `connect` and `handshake`. 60 s by default, as the API server's own
-    /// limit for lists.
+    /// The time from asking for a connection to the answer's head, in addition to `connect` and `handshake`. 60 s by default, like the API
+    /// server's own limit for lists.
     pub first_byte: Duration,
-    /// Between two pieces of an answer's body. 30 s by default.
+    /// The time between two pieces of an answer's body. 30 s by default.
     pub between_bytes: Duration,
-    /// The same for a watch, which is quiet while nothing happens but for the server's bookmarks, about one a minute. 300 s by default.
+    /// The time between two pieces of a watch. A watch is quiet while nothing happens, except for the server's bookmarks, about one a
+    /// minute. 300 s by default.
     pub watch_pause: Duration,
-    /// The bytes of one answer's body, unless it is a watch's. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
+    /// The size of one answer's body in bytes, unless it is a watch's. 256 MiB by default: 5,000 large pods are about 106 MB of JSON.
     pub response_bytes: u64,
 }
 
 impl RequestLimits {
-    /// What is enough for a list of 5,000 large pods from a busy API server.
+    /// The default limits: enough for a list of 5,000 large pods from a busy API server.
     pub const DEFAULT: RequestLimits = RequestLimits {
         connect: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
@@ -41,7 +42,7 @@ impl RequestLimits {
         response_bytes: 256 << 20,
     };
 
-    /// How long an answer's head may take, from asking for a connection, which may have to be made first.
+    /// How long an answer's head may take. The time counts from asking for a connection, which may have to be made first.
     pub fn head(&self) -> Duration {
         self.connect.saturating_add(self.handshake).saturating_add(self.first_byte)
     }
@@ -56,14 +57,14 @@ impl RequestLimits {
         if is_watch { u64::MAX } else { self.response_bytes }
     }
 
-    /// What a host tells its guests: nothing but that there is a host which keeps them, where they are as by default. Reading a longer
-    /// text costs each sandbox more than all else that it reads.
+    /// The value of [`VARIABLE`] that a host sets. It is empty for the default limits, and then says only that the host enforces them:
+    /// reading a longer text costs each sandbox more than everything else that it reads.
     pub fn told(&self) -> String {
         if *self == RequestLimits::DEFAULT { String::new() } else { self.to_string() }
     }
 
-    /// Reads the value of [`VARIABLE`]. What it does not say, or says in another way than a host would, is as by default. A host that
-    /// sets it keeps these limits, too: the guest waits a bit longer, so that the host is who notices, and tells of it.
+    /// Parses the value of [`VARIABLE`]. A limit that is missing, or not written as a host would write it, has its default. A host that
+    /// sets the variable enforces the limits too, so the guest waits a bit longer: the host is then the one that notices and reports.
     pub fn from_environment(value: Option<&str>) -> RequestLimits {
         let Some(value) = value else { return RequestLimits::DEFAULT };
         let number = |name: &str| {

@@ -3,40 +3,40 @@
 use crate::{ConfigError, dns};
 use std::fmt;
 
-/// A namespace's name: a DNS-1123 label, so that it can stand in a path as it is.
+/// A namespace's name: a DNS-1123 label, so it can stand in a path unescaped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(String);
 
 /// One namespace, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Namespaces {
-    /// All: `*`.
+    /// All namespaces: `*`.
     All,
-    /// This one.
+    /// One namespace.
     One(Namespace),
 }
 
 impl Namespaces {
-    /// Reads a namespace's name, or `*`.
+    /// Parses a namespace's name, or `*`.
     pub fn parse(text: &str) -> Result<Namespaces, NotANamespace> {
         if text == ALL { Ok(Namespaces::All) } else { Namespace::parse(text).map(Namespaces::One) }
     }
 }
 
-/// How all namespaces are called, in the contract as in policies.
+/// The name that stands for all namespaces, in the contract and in policies.
 const ALL: &str = "*";
 
-/// Why a text is no namespace. Its `Display` names the text.
+/// The error for a text that is not a namespace's name. Its `Display` names the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotANamespace(String);
 
 impl Namespace {
-    /// Reads a name: 1 to 63 of `a-z`, `0-9` and `-`, with no `-` at either end (RFC 1123).
+    /// Parses a name: 1 to 63 characters of `a-z`, `0-9` and `-`, with no `-` at either end (RFC 1123).
     pub fn parse(name: &str) -> Result<Namespace, NotANamespace> {
         if dns::is_label(name) { Ok(Namespace(name.into())) } else { Err(NotANamespace(name.into())) }
     }
 
-    /// Reads the content of the service account's file `namespace` at `path`.
+    /// Parses the content of the service account's file `namespace`, which was read from `path`.
     pub fn of_file(path: &str, content: &[u8]) -> Result<Namespace, ConfigError> {
         let text = std::str::from_utf8(content).map_err(|_| ConfigError::FileNotText(path.into()))?.trim_ascii();
         match text {

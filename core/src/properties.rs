@@ -1,4 +1,4 @@
-//! What holds for whatever files and variables say, and guests ask for: nothing panics, and what is taken means what it says.
+//! Property tests: whatever files, variables and guests say, nothing panics, and what is accepted means what it says.
 
 use crate::claims::Claims;
 use crate::request_info::{RequestInfo, Target};
@@ -13,7 +13,7 @@ fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Paths, of pieces that have a meaning somewhere.
+/// Paths made of pieces that have a meaning somewhere.
 fn path() -> impl Strategy<Value = String> {
     const PIECES: [&str; 20] = [
         "/api/v1",
@@ -40,7 +40,7 @@ fn path() -> impl Strategy<Value = String> {
     vec(prop_oneof![6 => select(&PIECES).prop_map(Into::into), 1 => "/\\PC{0,3}"], 0..7).prop_map(|pieces| pieces.concat())
 }
 
-/// Text that often is what is asked for.
+/// Text that often has the form that is asked for.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a-z0-9.:-]{0,12}", "\\[?[0-9a-f:%]{0,12}\\]?", "[0-9+ -]{0,6}"]
 }
@@ -48,7 +48,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(cases(1024))]
 
-    /// The API server decodes a path before it reads it: what it reads then is what was read here.
+    /// The API server decodes a path before it reads it. What it reads then must be what was read here.
     #[test]
     fn a_request_that_is_taken_is_read_alike_when_it_was_decoded(path in path()) {
         let Ok(info) = RequestInfo::parse(&path) else { return Ok(()) };
@@ -60,7 +60,7 @@ proptest! {
             let again = format!("{}?{query}", decoded.replace(|c: char| !c.is_ascii_alphanumeric() && !"-._~:/".contains(c), "x"));
             prop_assert_eq!(RequestInfo::parse(&again), Ok(info));
         } else {
-            prop_assert_eq!(&*decoded, before, "what is no resource has nothing encoded");
+            prop_assert_eq!(&*decoded, before, "a path that is not a resource's has nothing encoded");
         }
     }
 
@@ -75,7 +75,7 @@ proptest! {
         prop_assert_eq!(host.contains(':'), host.starts_with('[') && host.ends_with(']'));
         let again = Server::from_environment(environment(Some(host), Some(port)));
         prop_assert_eq!(again, Ok(server.clone()));
-        // In a URL, as from the environment; and the door knows what the guest sends.
+        // A URL means the same server as the environment, and the server recognizes its own authority.
         prop_assert_eq!(&Server::parse(&server.to_string()).unwrap(), &server);
         prop_assert!(server.is(server.authority()));
     }

@@ -1,12 +1,12 @@
-//! What both sides' bindings of `wit/types.wit` are given.
+//! Shared implementations for both sides' bindings of `wit/types.wit`.
 
-/// Gives the records and variants of `wit/types.wit`, as a module `types` in scope has them, their defaults, and ways from and to what this
-/// crate has of them. Guests and the host generate bindings each for themselves.
+/// Implements defaults for the records and variants of `wit/types.wit`, and conversions between them and this crate's types. A module
+/// `types` with the bindings must be in scope: guests and the host each generate their own.
 #[macro_export]
 macro_rules! records {
     () => {
         impl types::ListOptions {
-            /// All that there is, as of now.
+            /// All objects, as of now.
             pub const ALL: types::ListOptions = types::ListOptions {
                 label_selector: None,
                 field_selector: None,
@@ -25,7 +25,7 @@ macro_rules! records {
         }
 
         impl types::PagingOptions {
-            /// What is safe: a list that expires under way is not silently another.
+            /// The safe choice: a list that expires part-way is not silently replaced by a newer one.
             pub const DEFAULT: types::PagingOptions = types::PagingOptions { on_expired: None, max_pages: None };
         }
 
@@ -36,7 +36,7 @@ macro_rules! records {
         }
 
         impl types::WatchOptions {
-            /// All pods, those that there are first, without end.
+            /// All pods, the existing ones first, without end.
             pub const ALL: types::WatchOptions =
                 types::WatchOptions { label_selector: None, field_selector: None, resource_version: None, timeout_seconds: None };
         }
@@ -48,11 +48,11 @@ macro_rules! records {
         }
 
         impl types::RetryPolicy {
-            /// As often as there is time for: it rides out the restart of an API server.
+            /// As many attempts as there is time for, which rides out the restart of an API server.
             pub const DEFAULT: types::RetryPolicy =
                 types::RetryPolicy { attempts: None, deadline: $crate::limits::DEADLINE_MILLISECONDS };
 
-            /// One attempt, for callers that try again themselves.
+            /// One attempt, for callers that retry by themselves.
             pub const NEVER: types::RetryPolicy = types::RetryPolicy { attempts: Some(1), ..types::RetryPolicy::DEFAULT };
         }
 
@@ -108,7 +108,7 @@ macro_rules! records {
             }
         }
 
-        /// What no attempt has to do with.
+        /// Makes the failure for an error that came before any attempt.
         impl From<types::Error> for types::Failure {
             fn from(error: types::Error) -> Self {
                 types::Failure { error, attempts: 0, elapsed: 0 }

@@ -1,25 +1,26 @@
-//! What a request asks of the API server, read as the API server itself reads it (its `RequestInfo`).
+//! What a request asks of the API server, parsed as the API server itself parses it (its `RequestInfo`).
 //!
-//! A policy is decided on this, so that it is strict: what the server could read in another way is malformed here. The client sends
-//! nothing else.
+//! Policies are decided on the result, so parsing is strict: what the server could read in another way is malformed here. The client never
+//! sends a malformed request.
 
 use crate::{dns, text};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// No request that makes sense is longer. (Go drops all of a query with more than 10,000 parameters, which no query of this length has.)
+/// The longest request that is accepted; none that makes sense is longer. (Go drops the whole of a query with more than 10,000 parameters,
+/// which no query of this length has.)
 const MAX_BYTES: usize = 8 << 10;
 
-/// What may be done with a resource. There are no verbs that change anything: a sandbox cannot send them.
+/// An action on a resource. No verb changes anything: a sandbox cannot send such requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
-    /// One object by its name; a subresource; a path that is no resource.
+    /// One object by its name, a subresource, or a path that is not a resource's.
     Get,
     /// All objects, or those of a namespace.
     List,
-    /// Their changes.
+    /// The changes of objects.
     Watch,
 }
 
@@ -36,9 +37,9 @@ impl fmt::Display for Verb {
 /// What a GET asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestInfo<'a> {
-    /// What is done.
+    /// The action.
     pub verb: Verb,
-    /// With what.
+    /// The object of the action.
     pub target: Target<'a>,
 }
 
@@ -47,13 +48,13 @@ pub struct RequestInfo<'a> {
 pub enum Target<'a> {
     /// An object, or a list of objects.
     Resource {
-        /// Empty for the core group, where pods are.
+        /// The API group; empty for the core group, which has the pods.
         api_group: &'a str,
-        /// In the plural, for example `pods`.
+        /// The resource in the plural, for example `pods`.
         resource: &'a str,
-        /// For example `log`.
+        /// The subresource, for example `log`.
         subresource: Option<&'a str>,
-        /// `None` for what is in no namespace, and for all namespaces.
+        /// The namespace; `None` for an object that is in none, and for all namespaces.
         namespace: Option<&'a str>,
     },
     /// Any other path.
@@ -73,8 +74,8 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl<'a> RequestInfo<'a> {
-    /// Reads a path with its query, as it is sent: percent-encoded. Only the name of an object may have something in it that needs to
-    /// be encoded, such as the `:` of `system:node`, which need not; what is encoded elsewhere is malformed.
+    /// Parses a path with its query, as it is sent: percent-encoded. In the path, only the name of an object may have encoded characters,
+    /// such as the `:` of `system:node`, which may also stand as it is. Encoding elsewhere in the path is malformed.
     pub fn parse(path_and_query: &'a str) -> Result<RequestInfo<'a>, Malformed> {
         if path_and_query.len() > MAX_BYTES {
             return Err(Malformed("is longer than 8 KiB"));
@@ -100,21 +101,21 @@ impl<'a> RequestInfo<'a> {
             }
         };
         if prefix == Some("apis") && !(dns::is_host_name(api_group) && is_lower(api_group)) {
-            return Err(Malformed("names no API group"));
+            return Err(Malformed("names no valid API group"));
         }
         if !is_lower(version) || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(Malformed("names no API version"));
+            return Err(Malformed("names no valid API version"));
         }
         let mut rest = segments.skip(if api_group.is_empty() { 1 } else { 2 });
         let (first, second, third) = (rest.next(), rest.next(), rest.next());
         if matches!(first, Some("watch" | "proxy")) {
-            return Err(Malformed("has a prefix of old, watch or proxy"));
+            return Err(Malformed("has the old prefix watch or proxy"));
         }
         let namespace = second.filter(|_| first == Some("namespaces"));
         if namespace.is_some_and(|namespace| !dns::is_label(namespace)) {
-            return Err(Malformed("names a namespace that is no DNS-1123 label"));
+            return Err(Malformed("has a namespace that is not a DNS-1123 label"));
         }
-        // A namespace has these two parts, and else what is in it.
+        // A namespace itself has these two parts. Otherwise, what follows is in the namespace.
         let (resource, name, subresource) = match (namespace, third) {
             (Some(_), Some(resource)) if !matches!(resource, "status" | "finalize") => (Some(resource), rest.next(), rest.next()),
             _ => (first, second, third),
@@ -128,7 +129,7 @@ impl<'a> RequestInfo<'a> {
             return Err(Malformed("names a resource that is not in lower case"));
         }
         let verb = match (name, is_watch) {
-            (Some(_), true) => return Err(Malformed("watches one object by its path, which the API server does not")),
+            (Some(_), true) => return Err(Malformed("watches one object by its path, as no API server does")),
             (Some(_), false) => Verb::Get,
             (None, true) => Verb::Watch,
             (None, false) => Verb::List,
@@ -137,11 +138,11 @@ impl<'a> RequestInfo<'a> {
     }
 }
 
-/// Refuses a part of a path, wherever it is, that could stand for more than one part, or for another place.
+/// Rejects a segment, anywhere in a path, that could stand for more than one segment, or for another place.
 fn check(segment: &str) -> Result<(), Malformed> {
     let is_segment = |b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9') || b"-._~!$&'()*+,;=:@%".contains(&b);
     if !segment.bytes().all(is_segment) || !escapes_are_whole(segment) {
-        return Err(Malformed("has a character that is to be encoded"));
+        return Err(Malformed("has a character that must be encoded"));
     }
     let decoded = || percent_decode_str(segment);
     if segment.is_empty() || decoded().eq(*b".") || decoded().eq(*b"..") {
@@ -153,11 +154,11 @@ fn check(segment: &str) -> Result<(), Malformed> {
     }
 }
 
-/// What the server reads as it is here.
+/// Rejects a path that the server might not read exactly as it is written.
 fn plain(path: &str) -> Result<(), Malformed> {
     match path.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/".contains(&b)) {
         true => Ok(()),
-        false => Err(Malformed("has a character that no such path has, or an encoded one")),
+        false => Err(Malformed("has an encoded or forbidden character in its path")),
     }
 }
 
@@ -165,7 +166,7 @@ fn is_lower(text: &str) -> bool {
     !text.bytes().any(|b| b.is_ascii_uppercase())
 }
 
-/// Whether this can be the name of a resource or subresource.
+/// Whether `text` can be the name of a resource or subresource.
 pub fn is_resource(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
@@ -173,7 +174,7 @@ pub fn is_resource(text: &str) -> bool {
 /// Whether the query asks for a watch. The API server reads any value but `false` and `0` as true.
 fn is_watch(query: &str) -> Result<bool, Malformed> {
     if query.bytes().any(|b| !b.is_ascii_graphic() || b"\"#<>;\\".contains(&b)) || !escapes_are_whole(query) {
-        return Err(Malformed("has a character that is to be encoded"));
+        return Err(Malformed("has a character that must be encoded"));
     }
     let mut watch = None;
     for pair in query.split('&') {
@@ -189,7 +190,7 @@ fn is_watch(query: &str) -> Result<bool, Malformed> {
     Ok(watch.unwrap_or(false))
 }
 
-/// Whether a part of a query stands for this, in whatever letters.
+/// Whether a part of a query decodes to `lower`, in upper or lower case.
 fn means(encoded: &str, lower: &str) -> bool {
     percent_decode_str(encoded).map(|byte| byte.to_ascii_lowercase()).eq(lower.bytes())
 }

@@ -1,5 +1,5 @@
-//! The tokens that must not come back. A server, or a proxy before it, may send what it was sent: in a body, a header, a reason for going
-//! away, a name in a certificate; a file may hold it by mistake.
+//! The tokens that must not come back. A server, or a proxy in front of it, may echo what it was sent: in a body, a header, the reason of a
+//! GOAWAY, or a name in a certificate. A file may hold a token by mistake.
 
 use crate::claims::Claims;
 use crate::credentials::CLOCK_SKEW;
@@ -9,23 +9,23 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How many tokens are kept; the one that was used least recently goes first. An expired one goes when another is added. One without `exp` stays
-/// until as many others were used.
+/// The maximum number of tokens to keep; the least recently used one is dropped first. An expired token is dropped when another is added.
+/// One without `exp` stays until as many others were used.
 pub const MAX_TOKENS: usize = 16;
 
-/// The shortest part of a token worth hiding. A shorter token is looked for as a whole, and only in texts.
+/// The length of the shortest part of a token that is worth hiding. A shorter token is looked for as a whole, and only in texts.
 pub const MIN_PART: usize = 16;
 
-/// How much of a token is looked for; no server accepts a longer header.
+/// How many bytes of a token are looked for; no server accepts a longer header.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 
-/// How much of a token identifies it: two tokens of one account differ earlier.
+/// The maximum number of bytes that identify a token: two tokens of one account differ earlier.
 const MAX_DECISIVE_BYTES: usize = 1024;
 
-/// What stands in a token's place.
+/// The text that replaces a token.
 const REDACTED: &str = "(redacted)";
 
-/// The tokens of one client or tenant that are looked for. Its `Debug` does not show them.
+/// The known tokens of one client or tenant. Its `Debug` does not show them.
 #[derive(Default)]
 pub struct Secrets(Mutex<Known>);
 
@@ -40,10 +40,10 @@ pub struct Secret {
 /// The known tokens, the last used at the end.
 pub type Known = Arc<Vec<Arc<Secret>>>;
 
-/// A part that is long enough has one of a token's blocks in it, whole.
+/// The length of the blocks that a token is divided into. A part of a token that is worth hiding contains at least one of them whole.
 const BLOCK: usize = MIN_PART / 2;
 
-/// Which blocks a token may have: a bit for each, of a hash of eleven bits.
+/// The set of a token's possible blocks: a bit for each value of an eleven-bit hash.
 #[derive(Default)]
 struct Blocks([u64; 32]);
 
@@ -74,8 +74,8 @@ impl Secret {
         let claims = parsed.as_ref().and_then(Claims::of);
         let expires = claims.and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok()).map(Duration::from_secs);
         let text: Box<[u8]> = token[..token.len().min(MAX_TOKEN_BYTES)].into();
-        // The header and the claims of a JWT (RFC 7519) are no secret, and another token may begin as they do. Its signature is. Of another
-        // token, all is.
+        // The header and the claims of a JWT (RFC 7519) are not secret, and another token may begin with the same ones. Its signature is
+        // secret. A token of another kind is secret as a whole.
         let is_jwt = parsed.is_some_and(|token| token.payload().is_some());
         let secret_from = token.iter().rposition(|b| *b == b'.').filter(|_| is_jwt).map_or(0, |dot| dot + 1);
         let decisive = (secret_from + MIN_PART).min(text.len()).min(MAX_DECISIVE_BYTES);
@@ -83,12 +83,12 @@ impl Secret {
         Secret { text, decisive, expires, blocks }
     }
 
-    /// The first characters; `None` of a token that is too short to be looked for in what is no text.
+    /// The first characters; `None` for a token that is too short to be looked for outside texts.
     pub fn beginning(&self) -> Option<&[u8; MIN_PART]> {
         self.text.first_chunk()
     }
 
-    /// What begins like this is the token, whatever follows.
+    /// The beginning that identifies the token, whatever follows it.
     pub fn decisive(&self) -> &[u8] {
         &self.text[..self.decisive]
     }
@@ -97,7 +97,7 @@ impl Secret {
         self.expires.is_some_and(|expires| since_1970 > expires.saturating_add(CLOCK_SKEW))
     }
 
-    /// Says where parts of it are in a text: at once all of each, or more than once.
+    /// Reports where parts of the token are in a text. A part may be reported in one range, or in several.
     fn parts(&self, text: &[u8], mut found: impl FnMut(Range<usize>)) {
         let secret = &*self.text;
         if secret.len() < MIN_PART {
@@ -112,7 +112,7 @@ impl Secret {
                 let after = common(secret[here..].iter(), text[at..].iter());
                 if before + after >= MIN_PART {
                     found(at - before..at + after);
-                    // A token that repeats itself is not looked for everywhere.
+                    // One match for each place in the text is enough, even where a token repeats itself.
                     break;
                 }
             }
@@ -120,7 +120,7 @@ impl Secret {
     }
 }
 
-/// How many are the same at the beginning of both, as far as it matters.
+/// The number of bytes that are the same at the beginning of both, as far as it matters.
 fn common<'a>(one: impl Iterator<Item = &'a u8>, other: impl Iterator<Item = &'a u8>) -> usize {
     one.zip(other).take(BLOCK + MIN_PART).take_while(|(one, other)| one == other).count()
 }
@@ -147,12 +147,12 @@ impl Secrets {
         self.lock().clone()
     }
 
-    /// Returns the text of what a peer said: its control characters escaped, cut as by [`text::error`], and without any known token.
+    /// Returns what a peer said as text: its control characters escaped, cut as by [`text::error`], and without any known token.
     pub fn text(&self, said: &impl Display) -> String {
-        // A token has no character that is escaped.
+        // No character of a token is ever escaped.
         let mut text = text::error(said);
         self.redact(&mut text);
-        // What stands for short tokens is longer than they are.
+        // The replacement of a short token is longer than the token.
         if text.len() > text::MAX_ERROR + REDACTED.len() {
             text.truncate(text.floor_char_boundary(text::MAX_ERROR));
             text.push('…');
@@ -160,7 +160,7 @@ impl Secrets {
         text
     }
 
-    /// Whether a known token, or a part of one of [`MIN_PART`] characters or more, is in these bytes.
+    /// Whether these bytes contain a known token, or [`MIN_PART`] characters or more of one. Shorter tokens are not looked for.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         let mut is_in = false;
         for secret in self.known().iter().filter(|secret| secret.text.len() >= MIN_PART) {
@@ -169,7 +169,7 @@ impl Secrets {
         is_in
     }
 
-    /// Replaces every known token in a text, and every part of one of [`MIN_PART`] characters or more.
+    /// Replaces every known token in a text, and every part of [`MIN_PART`] characters or more.
     pub fn redact(&self, text: &mut String) {
         let mut marked = vec![false; text.len()];
         for secret in self.known().iter() {
@@ -178,7 +178,7 @@ impl Secrets {
         if !marked.contains(&true) {
             return;
         }
-        // What is marked is ASCII, as tokens are.
+        // Marked characters are ASCII, as tokens are.
         let (mut redacted, mut was_marked) = (String::new(), false);
         for (at, c) in text.char_indices() {
             match (marked[at], was_marked) {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_until_it_expires_and_one_that_does_not_say_when_until_there_are_too_many() {
+    fn a_token_is_known_until_it_expires_and_one_without_an_expiry_until_there_are_too_many() {
         let secrets = secrets(&[&jwt(r#"{"exp":1000}"#, "one"), "endless"]);
         let known = |seconds: u64, token: &str| {
             secrets.add(token.as_bytes(), at(seconds));

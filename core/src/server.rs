@@ -1,4 +1,4 @@
-//! Where the API server is.
+//! The API server's address.
 
 use crate::{ConfigError, dns};
 use std::fmt;
@@ -9,39 +9,39 @@ pub const HOST_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
 /// The environment variable with the API server's port.
 pub const PORT_VARIABLE: &str = "KUBERNETES_SERVICE_PORT";
 
-/// Where an URL has no port (RFC 9110, section 4.2.2).
+/// The port of a URL that names none (RFC 9110, section 4.2.2).
 const HTTPS_PORT: u16 = 443;
 
 /// The API server's address: an IP address or a DNS name, and a port. Its `Display` is the base URL, `https://host:port`.
 #[derive(Clone, Debug, Eq)]
 pub struct Server {
     host: String,
-    /// Whether the name had the dot at its end that keeps a resolver from trying the domains of its search list.
+    /// Whether the name ended in a dot, which keeps a resolver from trying the domains of its search list.
     is_absolute: bool,
     port: u16,
     authority: String,
 }
 
-/// Why a text is not the address of an API server. Its `Display` names the text.
+/// The error for a text that is not the address of an API server. Its `Display` names the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAServer(String);
 
 impl Server {
-    /// An address in parts. `host` is an IP address, IPv6 with or without brackets, or a DNS name; it is also what the server's
-    /// certificate must be for, without the dot that a name may end in.
+    /// Makes an address from its parts. `host` is an IP address (IPv6 with or without brackets) or a DNS name. The server's certificate
+    /// must be for this host, without the dot that a name may end in.
     pub fn new(host: &str, port: u16) -> Result<Server, NotAServer> {
         let invalid = || NotAServer(format!("{host}:{port}"));
         Ok(Server::of(parse_host(host).ok_or_else(invalid)?, Some(port).filter(|port| *port > 0).ok_or_else(invalid)?))
     }
 
-    /// Reads `https://host[:port]`, with nothing after it but perhaps a `/`. The port is 443 unless it is given.
+    /// Parses `https://host[:port]`, which nothing but a `/` may follow. The port is 443 unless it is given.
     pub fn parse(url: &str) -> Result<Server, NotAServer> {
         let rest = url.split_at_checked("https://".len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https://"));
         let authority = rest.map(|(_, rest)| rest.strip_suffix('/').unwrap_or(rest));
         authority.and_then(Server::of_authority).ok_or_else(|| NotAServer(url.into()))
     }
 
-    /// Reads the values of [`HOST_VARIABLE`] and [`PORT_VARIABLE`], which `variable` looks up; `None` where one is not set.
+    /// Reads the address from [`HOST_VARIABLE`] and [`PORT_VARIABLE`]. `variable` looks a variable up: `None` if it is not set.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Server, ConfigError> {
         let host = present(HOST_VARIABLE, variable(HOST_VARIABLE))?;
         let host = parse_host(&host).ok_or(ConfigError::InvalidHost(host))?;
@@ -50,23 +50,23 @@ impl Server {
         Ok(Server::of(host, port))
     }
 
-    /// Whether a request's authority means this server.
+    /// Whether a request's authority names this server.
     pub fn is(&self, authority: &str) -> bool {
         Server::of_authority(authority).is_some_and(|other| other == *self)
     }
 
-    /// Host and port, an IPv6 address in brackets (RFC 3986, section 3.2.2).
+    /// The host and the port, with an IPv6 address in brackets (RFC 3986, section 3.2.2).
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The IP address or DNS name, an IPv6 address without brackets, and a name without the dot at its end: names in certificates and in
+    /// The IP address or DNS name. An IPv6 address has no brackets, and a name has no dot at its end, because names in certificates and in
     /// TLS have none (RFC 6066, section 3).
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What a resolver is asked for: the host, with the dot at its end if it was given with one.
+    /// The name to ask a resolver for: the host, with a dot at its end if it was given with one.
     pub fn name_to_resolve(&self) -> String {
         if self.is_absolute { format!("{}.", self.host) } else { self.host.clone() }
     }
@@ -81,7 +81,7 @@ impl Server {
             Some((host, port)) if !port.ends_with(']') => (host, parse_port(port)?),
             _ => (authority, HTTPS_PORT),
         };
-        // In an authority, the brackets tell an address's colons from the port's.
+        // In an authority, the brackets separate an address's colons from the port's.
         let has_brackets = host.starts_with('[');
         parse_host(host).filter(|host| host.bare.contains(':') == has_brackets).map(|host| Server::of(host, port))
     }
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-/// How a resolver is asked does not make it another server.
+/// Servers are equal even if a resolver is asked for them in different ways.
 impl PartialEq for Server {
     fn eq(&self, other: &Server) -> bool {
         self.authority == other.authority
@@ -121,20 +121,20 @@ fn present(variable: &str, value: Option<String>) -> Result<String, ConfigError>
     }
 }
 
-/// An environment with these values: for tests.
+/// An environment with these values, for tests.
 #[cfg(test)]
 pub(crate) fn environment(host: Option<&str>, port: Option<&str>) -> impl Fn(&str) -> Option<String> {
     let (host, port) = (host.map(String::from), port.map(String::from));
     move |name| if name == HOST_VARIABLE { host.clone() } else { port.clone() }
 }
 
-/// A host in its one spelling.
+/// A host in its canonical spelling.
 struct Host {
     bare: String,
     is_absolute: bool,
 }
 
-/// An address has many spellings, and a name has two.
+/// Parses a host: an address has many spellings, and a name has two.
 fn parse_host(host: &str) -> Option<Host> {
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Ok(ip) = in_brackets.unwrap_or(host).parse::<Ipv6Addr>() {
@@ -147,7 +147,7 @@ fn parse_host(host: &str) -> Option<Host> {
     dns::is_host_name(name).then(|| Host { bare: name.to_ascii_lowercase(), is_absolute: name != host })
 }
 
-/// 1 to 65535, in digits alone.
+/// Parses a port: 1 to 65535, in digits alone.
 fn parse_port(port: &str) -> Option<u16> {
     let is_number = port.bytes().all(|b| b.is_ascii_digit());
     port.parse().ok().filter(|port| is_number && *port > 0)
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_variable_is_told_from_an_empty_one() {
+    fn a_missing_variable_differs_from_an_empty_one() {
         let missing = |variable: &str| Err(ConfigError::EnvironmentMissing(variable.into()));
         assert_eq!(Server::from_environment(environment(None, Some("1"))), missing("KUBERNETES_SERVICE_HOST"));
         assert_eq!(Server::from_environment(environment(Some("a"), None)), missing("KUBERNETES_SERVICE_PORT"));
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// From the environment and in URLs alike.
+    /// Ports in the environment and in URLs follow the same rules.
     #[test]
     fn ports() {
         for (port, number) in [("65535", 65535), ("443", 443), ("0443", 443)] {

@@ -1,10 +1,10 @@
-//! Which of a server's addresses are tried after the others.
+//! The order in which a server's addresses are tried.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Addresses at which something listens and no handshake comes about, such as a load balancer's whose servers have gone. They are tried after the others,
-/// the one that failed last at the very end.
+/// Addresses that accept connections but fail the handshake, such as those of a load balancer whose servers have gone. They are tried after
+/// the others, the one that failed last at the very end.
 #[derive(Debug, Default)]
 pub struct SetBack(Mutex<Vec<SocketAddr>>);
 
@@ -13,7 +13,7 @@ impl SetBack {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes whether a handshake came about at an address.
+    /// Records whether a handshake succeeded at an address.
     pub fn tried(&self, address: SocketAddr, is_good: bool) {
         let mut set_back = self.lock();
         set_back.retain(|other| *other != address);
@@ -22,11 +22,11 @@ impl SetBack {
         }
     }
 
-    /// These addresses in the order in which to try them. What is not among them is forgotten.
+    /// Returns these addresses in the order in which to try them. Addresses that are not among them are forgotten.
     pub fn in_order(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut set_back = self.lock();
         set_back.retain(|address| addresses.contains(address));
-        // Stable, and those that are not set back (`None`) come first.
+        // The sort is stable, and addresses that are not set back (`None`) come first.
         addresses.sort_by_key(|address| set_back.iter().position(|other| other == address));
         addresses
     }
@@ -46,13 +46,13 @@ mod tests {
         assert_eq!(order(), [b, c, a]);
         set_back.tried(b, false);
         assert_eq!(order(), [c, a, b]);
-        // All of them: the one that failed longest ago is first.
+        // All are set back: the one that failed longest ago is first.
         set_back.tried(c, false);
         set_back.tried(a, false);
         assert_eq!(order(), [b, c, a]);
         set_back.tried(c, true);
         assert_eq!(order(), [c, b, a]);
-        // The name stands for others now, and then for these again.
+        // The name resolves to another address for a while, and then to these again.
         assert_eq!(set_back.in_order(vec![c]), [c]);
         assert_eq!(order(), [a, b, c]);
     }

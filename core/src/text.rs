@@ -1,21 +1,21 @@
-//! Makes text of bytes that are not ours: a server's, a file's, a component's.
+//! Makes text of bytes that come from others: a server, a file, a component.
 //!
-//! Whoever reads the text, a terminal or a log, must neither act on it nor be flooded by it: control characters are escaped, and
-//! what is long is cut.
+//! The reader of the text, a terminal or a log, must neither act on it nor be flooded by it: control characters are escaped, and long text
+//! is cut.
 
 use std::fmt::{self, Display, Write};
 
-/// The characters of a name that are shown.
+/// The maximum number of a name's characters that are shown.
 pub const MAX_NAME: usize = 100;
 
-/// The names of a list that are shown.
+/// The maximum number of a list's names that are shown.
 pub const MAX_NAMES: usize = 10;
 
-/// The bytes of an error that are shown.
+/// The maximum number of an error's bytes that are shown.
 pub const MAX_ERROR: usize = 4 << 10;
 
-/// Whether a terminal or a viewer acts on this character in place of showing it: a control character, one that ends a line, one that
-/// changes the direction of what follows, or one that takes no room, so that two names look the same.
+/// Whether a terminal or a viewer acts on this character instead of showing it: a control character, one that ends a line, one that changes
+/// the direction of the text after it, or an invisible one, which makes two names look the same.
 pub fn is_control(c: char) -> bool {
     let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
     let is_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -24,7 +24,7 @@ pub fn is_control(c: char) -> bool {
     c.is_control() || is_separator || is_direction || is_invisible
 }
 
-/// A name: its control characters escaped, and cut after [`MAX_NAME`] characters, of which an escape is as many as it is long.
+/// Escapes a name's control characters, and cuts it after [`MAX_NAME`] characters. An escape counts as many characters as it has.
 pub fn name(name: &str) -> String {
     let mut shown = String::new();
     let mut length = 0;
@@ -39,20 +39,20 @@ pub fn name(name: &str) -> String {
     shown
 }
 
-/// An error or another text: its control characters escaped, and cut after [`MAX_ERROR`] bytes. No more than that is made of it.
+/// Escapes the control characters of an error or another text, and cuts it after [`MAX_ERROR`] bytes. It is formatted no further than that.
 pub fn error(text: &impl Display) -> String {
     let mut shown = Shown(String::new());
-    // It fails where the text is cut.
+    // Writing fails where the text is cut.
     let _ = write!(shown, "{text:#}");
     shown.0
 }
 
-/// A text of many lines in one: a space for each control character. Of any length.
+/// Puts a text into one line of any length: each control character becomes a space.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect()
 }
 
-/// JSON text, in whose strings the control characters are escaped that JSON does not require to be.
+/// Escapes the control characters in JSON's strings that JSON itself allows unescaped.
 pub fn json(json: String) -> String {
     let acts = |c| c != '\n' && is_control(c);
     if !json.contains(acts) {
@@ -107,7 +107,7 @@ mod tests {
         );
     }
 
-    /// Writes on for as long as somebody takes it.
+    /// Writes for as long as somebody accepts it.
     struct Endless;
 
     impl Display for Endless {

@@ -3,12 +3,12 @@
 use crate::ConfigError;
 use std::fmt;
 
-/// A bearer token. It cannot be shown: it has no `Display`, and its `Debug` is `Token(redacted)`.
+/// A bearer token that cannot be shown: it has no `Display`, and its `Debug` is `Token(redacted)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// Reads the content of the file at `path`: surrounding white space is trimmed, the rest must be visible ASCII.
+    /// Parses the content of the file at `path`: surrounding white space is trimmed, and the rest must be visible ASCII.
     pub fn parse(path: &str, content: &[u8]) -> Result<Token, ConfigError> {
         let text = content.trim_ascii();
         if text.is_empty() {
@@ -25,7 +25,7 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// The token itself, for whoever looks for it in what must not have it.
+    /// The token's bytes, for code that looks for it where it must not be.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

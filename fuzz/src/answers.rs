@@ -1,4 +1,4 @@
-//! Answers that are failures, and what their headers say.
+//! Fuzz targets for answers that report a failure, and for their headers.
 
 use crate::texts;
 use incluster_client::response::{Head, failure, success};
@@ -7,20 +7,21 @@ use incluster_client::types::Error;
 use incluster_core::warning;
 use std::time::{Duration, SystemTime};
 
-/// A failure's body, in each encoding and none.
+/// Decodes the input as a failure's body, in each encoding and as plain text.
 pub fn status(data: &[u8]) {
     for content_type in ["application/json", "application/vnd.kubernetes.protobuf", "text/html; charset=utf-8"] {
         let head = Head { status: 503, content_type: Some(content_type.into()), ..Head::default() };
-        let Error::Api(status) = failure(&head, data, SystemTime::UNIX_EPOCH) else { panic!("503 is a status") };
-        assert_eq!(status.code, 503, "a proxy sees the HTTP status code alone");
-        assert_ne!(status.retry_after_seconds, Some(0), "which is no wait");
+        let Error::Api(status) = failure(&head, data, SystemTime::UNIX_EPOCH) else { panic!("a 503 is not an API status") };
+        assert_eq!(status.code, 503, "the status code is not that of the HTTP answer");
+        assert_ne!(status.retry_after_seconds, Some(0), "a wait of 0 s is reported, which is no wait");
         if content_type.starts_with("text/") {
             assert!(!status.message.contains(char::is_control) && status.message.len() <= 3 * 512, "{:?}", status.message);
         }
     }
 }
 
-/// Headers: `Retry-After`, which is read as `Warning`, too, `Date`, our own clock, status code, `Content-Type`, `Content-Encoding`, `Location`.
+/// Reads a failure's headers. The input has, in this order: `Retry-After` (also read as `Warning`), `Date`, the time of our own clock, the status code,
+/// `Content-Type`, `Content-Encoding`, `Location`.
 pub fn retry_after(data: &[u8]) {
     let [retry_after, date, now, code, content_type, content_encoding, location] = texts(data);
     let now = Duration::from_secs(now.parse().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The file of an extension, and what counts it.
+//! Fuzz target for the code that counts the contents of an extension's file.
 
 use crate::loader::count::count;
 use crate::loader::inventory::Inventory;
@@ -8,8 +8,8 @@ use crate::hostile;
 use arbitrary::Unstructured;
 use wasm_smith::{Component, Config, Module};
 
-/// The first byte says what kind of file it is, the next six how large; a few of its bytes are then changed. Or the file is made by wasm-smith, or is
-/// the input itself.
+/// Counts a file. The input's first byte chooses the kind of file, and the next six its size; a few bytes of it are then changed. Other values of the first
+/// byte choose a file made by wasm-smith, or the rest of the input itself.
 pub fn loader(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let file = match kind % 24 {
@@ -33,7 +33,7 @@ pub fn loader(data: &[u8]) {
     let counted = count(&file, &limits, &mut found);
     let over: Vec<_> = LoadLimit::COUNTED.into_iter().filter(|limit| found.counts[*limit as usize] > limit.of(&limits)).collect();
     match counted {
-        Ok(()) => assert_eq!(over, [], "it is over a limit, and passes"),
+        Ok(()) => assert_eq!(over, [], "a file that exceeds these limits was accepted"),
         Err(ExtensionError::OverLimit { limit, value, found }) => {
             assert!(found > value && (over == [limit] || limit == LoadLimit::Nesting), "{limit} {over:?}");
         }
@@ -68,7 +68,7 @@ fn of_kind(kind: u8, many: usize, few: usize, some: usize) -> Vec<u8> {
     }
 }
 
-/// Three bytes a change: where, and what.
+/// Changes some bytes of a file. Each change takes three bytes: two for the position, one for the new value.
 fn damaged(mut file: Vec<u8>, damage: &[u8]) -> Vec<u8> {
     for change in damage.chunks_exact(3).take(16) {
         let place = usize::from(u16::from_le_bytes([change[0], change[1]])) % file.len();

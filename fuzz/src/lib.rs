@@ -1,6 +1,6 @@
-//! What incluster reads from elsewhere, given anything: one function a fuzz target.
+//! Fuzz targets for everything that incluster reads from elsewhere: one function for each target.
 //!
-//! Each takes any bytes, must not panic, and asserts what holds for every input. `fuzz_targets/` gives them to libFuzzer;
+//! Each function takes any bytes, must not panic, and asserts what is true for every input. `fuzz_targets/` passes them to libFuzzer;
 //! `tests/corpus.rs` runs the files of `corpus/` through them, which needs neither a nightly compiler nor libFuzzer.
 
 mod answers;
@@ -16,17 +16,17 @@ mod request;
 #[path = "../../tests/extensions/src/hostile.rs"]
 mod hostile;
 
-// The host's modules that read what others wrote: the whole host, with its compiler, is too much to build for a fuzzer.
-#[expect(dead_code, reason = "the host reads files, too")]
+// The host's modules that read input from others. The whole host, with its compiler, is too large to build for a fuzzer.
+#[expect(dead_code, reason = "only the host reads files")]
 #[path = "../../host/src/input.rs"]
 mod input;
-#[expect(dead_code, reason = "the host says what it was")]
+#[expect(dead_code, reason = "only the host reports what the flood was")]
 #[path = "../../host/src/door/frames.rs"]
 mod frames;
-#[expect(dead_code, reason = "the host looks at headers, too")]
+#[expect(dead_code, reason = "only the host checks headers")]
 #[path = "../../host/src/door/guard.rs"]
 mod guard;
-#[expect(dead_code, reason = "for one function that reads times")]
+#[expect(dead_code, reason = "only one function is used here, which parses durations")]
 #[path = "../../host/src/limits.rs"]
 mod limits;
 #[allow(dead_code, reason = "the host uses all of it")]
@@ -41,7 +41,7 @@ mod load_limits;
 mod loader;
 
 mod error {
-    /// Of the host's errors, those that these modules have.
+    /// The host's errors that these modules return.
     #[derive(Debug)]
     #[expect(dead_code, reason = "nobody sets limits here")]
     pub(crate) enum Error {
@@ -62,7 +62,7 @@ pub use request::request;
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
-/// All targets, by their names, which are those of the folders in `corpus/`, too.
+/// All targets, with their names. The folders in `corpus/` have the same names.
 pub const TARGETS: [(&str, Target); 16] = [
     ("certificate", certificate),
     ("frames", frames),
@@ -82,7 +82,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("watch_protobuf", watch_protobuf),
 ];
 
-/// An input of several texts, with NUL between them. What is missing is empty; the last one may have NULs.
+/// Splits an input at NULs into several texts. Missing texts are empty; the last text may contain NULs.
 fn texts<const N: usize>(data: &[u8]) -> [String; N] {
     let mut parts = data.splitn(N, |byte| *byte == 0);
     [(); N].map(|()| String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned())

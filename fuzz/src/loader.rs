@@ -1,4 +1,4 @@
-//! The host's modules that count the files of extensions.
+//! The host's modules that count the contents of extensions' files.
 #![allow(dead_code, reason = "the host uses all of it")]
 
 #[path = "../../host/src/sandbox/loader/count.rs"]

@@ -1,4 +1,4 @@
-//! What a peer says that may be the token, or too much.
+//! Fuzz targets for what a peer sends: tokens that come back, floods of frames, and names in certificates.
 
 use crate::frames::Frames;
 use crate::guard::{Found, Guard};
@@ -22,7 +22,8 @@ fn secrets<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Arc<Secrets> {
     Arc::new(secrets)
 }
 
-/// The tokens, with spaces between them, the lengths of the pieces, as bytes, and the answer.
+/// Passes an answer through the guard. The input has three parts, separated by NUL: the tokens, separated by spaces; the lengths of the pieces, one byte
+/// each; the answer.
 pub fn guard(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == 0);
     let tokens = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
@@ -42,13 +43,13 @@ pub fn guard(data: &[u8]) {
             Err(Found) => all = false,
         }
         for token in &decisive {
-            // What has come since may have decided that it is none.
+            // Later bytes may have shown that it is not a token.
             let came = |cut: usize| &answer[passed.len() - cut..answer.len() - rest.len()];
             let may_be = |cut: usize| came(cut).iter().zip(*token).all(|(came, of_token)| came == of_token);
             let is_out = |cut: &usize| passed.ends_with(&token[..*cut]) && may_be(*cut);
-            assert!(!(MIN_PART..=token.len()).any(|cut| is_out(&cut)), "the beginning of a token is out");
+            assert!(!(MIN_PART..=token.len()).any(|cut| is_out(&cut)), "the beginning of a token was handed over");
         }
-        assert!(!all || passed.len() + guard.held() + rest.len() == answer.len(), "nothing is lost");
+        assert!(!all || passed.len() + guard.held() + rest.len() == answer.len(), "bytes were lost");
     }
     all &= guard.end().is_ok();
     assert!(answer.starts_with(&passed));
@@ -59,16 +60,16 @@ pub fn guard(data: &[u8]) {
         assert!(!all || !has(answer, token));
     }
     let may_be_one = tokens.iter().any(|token| token.len() >= MIN_PART && has(answer, &token.as_bytes()[..MIN_PART]));
-    assert!(all || may_be_one, "there was nothing to find");
+    assert!(all || may_be_one, "an answer was withheld that contains no beginning of a token");
 }
 
-/// The lengths of the pieces, as bytes, and what a server sends.
+/// Counts HTTP/2 frames. The input has the lengths of the pieces, one byte each, then 0xff, then the bytes that a server sends.
 pub fn frames(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0xff);
     let (cuts, sent) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (mut whole, mut cut) = (Frames::new(FakeRelativeClock::default(), Arc::default()), Frames::new(FakeRelativeClock::default(), Arc::default()));
     let mut cuts = cuts.iter().cycle();
-    // Again and again: it takes more than an input has to be a flood.
+    // One input is too short to be a flood, so it is repeated.
     for _ in 0..50 {
         let at_once = whole.pass(sent);
         let (mut rest, mut in_pieces) = (sent, true);
@@ -77,14 +78,14 @@ pub fn frames(data: &[u8]) {
             rest = after;
             in_pieces = cut.pass(piece);
         }
-        assert_eq!(at_once, in_pieces, "it depends on how it is cut");
+        assert_eq!(at_once, in_pieces, "the result depends on the pieces");
         if !at_once {
             return;
         }
     }
 }
 
-/// Names in a certificate, with NUL between them; and a certificate.
+/// Reports errors of certificates. The input is read as names in a certificate, separated by NUL, and as a certificate.
 pub fn certificate(data: &[u8]) {
     let names: [String; 8] = texts(data);
     let presented = names.iter().flat_map(|name| [name.clone(), format!("{name}{TOKEN}"), TOKEN[..MIN_PART + 30].into()]).collect();

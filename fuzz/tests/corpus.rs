@@ -1,4 +1,4 @@
-//! Runs every file of the corpus, without libFuzzer.
+//! Runs every file of the corpus through its fuzz target, without libFuzzer.
 
 use incluster_fuzz::TARGETS;
 use std::collections::BTreeSet;
@@ -28,7 +28,8 @@ fn every_input_of_the_corpus() {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-/// A corpus without a target would never be run, and a target that is not in `TARGETS` only where there is a nightly compiler.
+/// `corpus/`, `fuzz_targets/` and `TARGETS` must have the same names. A corpus without a target would never run, and a target that is missing in `TARGETS`
+/// would run only with a nightly compiler.
 #[test]
 fn targets_are_the_same_everywhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,5 @@
-//! Builds the components whose TLS is in the guest. ring's C code needs clang: `tools/clang.sh`. Out of the repository, they come built.
+//! Builds the components with TLS in the guest. ring's C code needs clang: `tools/clang.sh`. Outside the repository, the components come
+//! prebuilt.
 
 use incluster_components::{Guests, packaged};
 use std::env;

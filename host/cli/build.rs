@@ -1,5 +1,5 @@
-//! Gathers what `incluster new` writes out: the sources of the crates that an extension in Rust depends on, and the programs in other
-//! languages. They are beside this package in the repository, and in it, in `crates/` and `languages/`, where it was packaged.
+//! Gathers what `incluster new` writes: the sources of the crates that an extension in Rust depends on, and the programs in other
+//! languages. In the repository, they are beside this package. Once it is packaged, they are in it, in `crates/` and `languages/`.
 
 use std::env;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Each crate, and its folder in the repository.
 const CRATES: [(&str, &str); 2] = [("incluster-core", "core"), ("incluster-extension", "guest/extension")];
 
-/// The files of `examples/extensions` that are a project of each language, and those of every one.
+/// The files of `examples/extensions` for a project of each language. Those for every project are in `WORLD`.
 const LANGUAGES: [(&str, &[&str]); 3] = [
     ("javascript", &[".npmrc", "build.js", "errors.js", "lister.js", "package.json"]),
     ("python", &["errors.py", "lister.py", "requirements.txt"]),
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The programs in other languages, as Rust: of each language, the paths and texts of its project.
+/// The programs in other languages, as Rust source: the paths and texts of the project of each language.
 fn programs(dir: &Path) -> Result<String, Box<dyn Error>> {
     let mut code = String::from("[\n");
     for (language, files) in LANGUAGES {
@@ -59,7 +59,7 @@ fn programs(dir: &Path) -> Result<String, Box<dyn Error>> {
         for (path, file) in own.chain(WORLD.iter().map(|file| (*file, dir.join(file)))) {
             println!("cargo::rerun-if-changed={}", file.display());
             let text = fs::read_to_string(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
-            // In a project, the world is in its own folder.
+            // In a project, `wit` is in the project's own folder.
             write!(code, "({path:?}, {:?}), ", text.replace("../wit", "wit"))?;
         }
         code += "]),\n";
@@ -67,12 +67,12 @@ fn programs(dir: &Path) -> Result<String, Box<dyn Error>> {
     Ok(code + "]\n")
 }
 
-/// A manifest without what is for tests.
+/// A manifest without the dependencies for tests.
 fn without_tests(manifest: &str) -> String {
     manifest.split("\n[dev-dependencies]").next().unwrap_or_default().to_string() + "\n"
 }
 
-/// The Rust of a folder and the folders in it, without tests, in the order of their names.
+/// The Rust sources of a folder and the folders in it, without tests, in the order of their names.
 fn sources(dir: &Path, name: &str, files: &mut Vec<(String, String)>) -> Result<(), Box<dyn Error>> {
     let mut entries = fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -82,14 +82,14 @@ fn sources(dir: &Path, name: &str, files: &mut Vec<(String, String)>) -> Result<
             sources(&entry.path(), &path, files)?;
         } else {
             let text = fs::read_to_string(entry.path())?;
-            // A module's tests are its end.
+            // A module's tests are at its end.
             files.push((path, text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default().to_string()));
         }
     }
     Ok(())
 }
 
-/// The part of the repository's manifest that the crates inherit from, for a workspace of these alone.
+/// The part of the repository's manifest that the crates inherit from, for a workspace of only these crates.
 fn workspace_of(manifest: &str) -> String {
     let mut text = String::from("[workspace]\nresolver = \"3\"\nmembers = [");
     text += &CRATES.map(|(name, _)| format!("{name:?}")).join(", ");
@@ -98,7 +98,7 @@ fn workspace_of(manifest: &str) -> String {
         if ["[workspace.package]", "[workspace.lints."].iter().any(|name| table.starts_with(name)) {
             text += &format!("\n{}\n", table.trim_end());
         } else if table.starts_with("[workspace.dependencies]") {
-            // What is somebody else's, and what is in the same folder here.
+            // Keep the dependencies from registries, and add the crate that is in the same folder here.
             let kept = table.lines().filter(|line| !line.contains("path = "));
             text += &format!("\n{}\n", kept.collect::<Vec<_>>().join("\n").trim_end());
             text += "incluster-core = { path = \"incluster-core\" }\n";

@@ -1,4 +1,4 @@
-//! What wasmtime makes of `wit/`.
+//! The bindings that wasmtime generates from `wit/`.
 #![expect(missing_docs, reason = "generated: the docs are in wit/")]
 
 wasmtime::component::bindgen!({

@@ -1,4 +1,4 @@
-//! That a runtime ends.
+//! How a runtime shuts down.
 
 use crate::error::Error;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Says so to all that runs in it. Clones are the same.
+/// The shutdown state of a runtime, for everything that runs in it. Clones share this state.
 #[derive(Clone)]
 pub(crate) struct Closing {
     begun: CancellationToken,
     over: CancellationToken,
-    /// What runs has one each.
+    /// Each call under way holds one permit.
     work: Arc<Semaphore>,
 }
 
@@ -23,41 +23,41 @@ impl Default for Closing {
 }
 
 impl Closing {
-    /// Nothing more begins, and what waits for something to happen is over. Waits for the rest.
+    /// Begins the shutdown: refuses new calls, ends those that only wait for something to happen, and waits for the rest.
     pub(crate) async fn begin(&self) {
         self.begun.cancel();
-        // They are never closed.
+        // The semaphore is never closed.
         let _ = self.work.acquire_many(u32::MAX).await;
     }
 
-    /// What is still under way is over.
+    /// Ends the calls that are still under way.
     pub(crate) fn end(&self) {
         self.begun.cancel();
         self.over.cancel();
     }
 
-    /// Waits for its beginning.
+    /// Waits until the shutdown begins.
     pub(crate) async fn begun(&self) {
         self.begun.cancelled().await;
     }
 
-    /// Waits for its end.
+    /// Waits for [`Closing::end`].
     pub(crate) async fn ended(&self) {
         self.over.cancelled().await;
     }
 
-    /// Runs what may go on until the end.
+    /// Runs a call that may go on until [`Closing::end`].
     pub(crate) async fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.until(&self.over, call).await
     }
 
-    /// Runs what waits for something to happen.
+    /// Runs a call that only waits for something to happen: it ends when the shutdown begins.
     pub(crate) async fn wait<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.until(&self.begun, call).await
     }
 
     async fn until<T>(&self, end: &CancellationToken, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        // What follows would panic without it.
+        // The call would panic without a tokio runtime.
         if Handle::try_current().is_err() {
             return Err(Error::NoTokio);
         }

@@ -1,4 +1,4 @@
-//! Why a call of the host's failed.
+//! The error of a call.
 
 #[cfg(feature = "extensions")]
 use crate::extension_error::ExtensionError;
@@ -21,13 +21,13 @@ pub enum Error {
     /// An environment variable that every pod has is missing or wrong: this process is not in a pod, or its environment was
     /// cleaned.
     Environment(ConfigError),
-    /// This is not the address of an API server: `https://host[:port]`.
+    /// The given text is not the address of an API server: `https://host[:port]`.
     Server(NotAServer),
     /// The service account's folder exists and cannot be opened.
     ServiceAccount {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be opened.
         source: wasmtime::Error,
     },
     /// The call took longer than [`CallLimits::wall_time`](crate::CallLimits::wall_time).
@@ -38,7 +38,7 @@ pub enum Error {
     Memory(usize),
     /// The guest asked for more table elements than [`CallLimits::table_elements`](crate::CallLimits::table_elements).
     Table(usize),
-    /// The guest holds more resources of the host's than the 64 that it may: files, requests, bodies, streams.
+    /// The guest holds more than 64 of the host's resources: files, requests, bodies, streams.
     Resources(usize),
     /// The guest's components hold more handles than [`CallLimits::handles`](crate::CallLimits::handles).
     Handles(usize),
@@ -48,19 +48,19 @@ pub enum Error {
     Instances(u32),
     /// The tenant has as many calls under way as [`TenantLimits::concurrent_calls`](crate::TenantLimits::concurrent_calls).
     ConcurrentCalls(u32),
-    /// All of the [`Runtime`](crate::Runtime)'s places were taken for as long as the call may take: so many.
+    /// All places of the [`Runtime`](crate::Runtime), this many, stayed taken for as long as the call may take.
     Full(u16),
     /// The [`Runtime`](crate::Runtime) is being shut down.
     ShuttingDown,
     /// There is no tokio runtime to make the call in.
     NoTokio,
-    /// An earlier call in this sandbox failed, or was dropped before its end: it is good for nothing any more.
+    /// An earlier call in this sandbox failed, or was dropped before its end: the sandbox cannot be used any more.
     Over,
-    /// The guest trapped: a bug in it, such as a panic, or a stack that has overflowed.
+    /// The guest trapped. It has a bug, such as a panic or a stack overflow.
     Trap(Trap),
-    /// A component does not fit the functions that this host has for it: it lacks an export, or an interface has other types.
+    /// A component does not match what this host offers and expects: it lacks an export, or an interface has other types.
     NotLinked(String),
-    /// The guest ended the whole instance by `wasi:cli/exit`, where a call was to return.
+    /// The guest called `wasi:cli/exit`, which ends its instance, instead of returning from the call.
     Exit(i32),
     /// The address space of this process has no room for one sandbox. Usually it is limited, by `ulimit -v`, RLIMIT_AS or systemd's `LimitAS=`.
     AddressSpace {
@@ -69,15 +69,15 @@ pub enum Error {
     },
     /// The operating system had no memory, or no address space, for a sandbox.
     NotMapped {
-        /// What it said.
+        /// What the operating system said.
         reason: String,
     },
     /// The folder for compiled extensions cannot be used.
     #[cfg(feature = "extensions")]
     CacheFolder {
-        /// Where it is, or would be.
+        /// Where the folder is, or would be.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be used.
         reason: String,
     },
     /// The engine could not be set up.
@@ -85,21 +85,21 @@ pub enum Error {
     /// A component cannot be an extension.
     #[cfg(feature = "extensions")]
     Extension(ExtensionError),
-    /// One of [`Limits`](crate::Limits), or of a [`Pool`](crate::Pool), makes no sense.
+    /// One of the [`Limits`](crate::Limits), or of the limits of a [`Pool`](crate::Pool), has an unusable value.
     Limits {
-        /// Its name, as in a configuration file.
+        /// The limit's name in a configuration file.
         limit: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: String,
     },
-    /// An [`Identity`](crate::Identity) makes no sense, for this reason.
+    /// An [`Identity`](crate::Identity) is invalid, for this reason.
     Identity(String),
-    /// One of [`LoadLimits`](crate::LoadLimits) makes no sense.
+    /// One of the [`LoadLimits`](crate::LoadLimits) has an unusable value.
     #[cfg(feature = "extensions")]
     LoadLimits {
-        /// Its name, as in a configuration file.
+        /// The limit's name in a configuration file.
         limit: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: String,
     },
 }
@@ -121,11 +121,11 @@ impl fmt::Display for Error {
             Error::CpuTime(limit) => write!(f, "the component computed for longer than its limit of {limit:?}"),
             Error::Memory(limit) => write!(f, "the component needs more memory than its limit of {limit} bytes"),
             Error::Table(limit) => write!(f, "the component needs more table elements than its limit of {limit}"),
-            Error::Resources(limit) => write!(f, "the component holds more than {limit} resources of the host's: it leaks them"),
+            Error::Resources(limit) => write!(f, "the component holds more than {limit} of the host's resources: it leaks them"),
             Error::Handles(limit) => {
                 write!(
                     f,
-                    "the component holds more handles than its limit of {limit}: it leaks them, or raise CallLimits::handles (call.handles)"
+                    "the component holds more handles than its limit of {limit}; if it does not leak them, raise CallLimits::handles (call.handles)"
                 )
             }
             Error::HostcallBytes(limit) => {
@@ -146,13 +146,15 @@ impl fmt::Display for Error {
             ),
             Error::ShuttingDown => write!(f, "the runtime is being shut down"),
             Error::NoTokio => write!(f, "there is no tokio runtime here: make the call in one, for example under #[tokio::main]"),
-            Error::Over => write!(f, "an earlier call in this sandbox failed or was dropped before its end: make another one"),
+            Error::Over => {
+                write!(f, "an earlier call in this sandbox failed or was dropped before its end: make another sandbox")
+            }
             Error::Exit(status) => write!(f, "the component exited with status {status} instead of returning"),
             Error::Trap(trap) => write!(f, "the component trapped: {trap}"),
             Error::NotLinked(reason) => write!(f, "the component does not fit this host: {reason}"),
             #[cfg(feature = "extensions")]
             Error::Extension(error) => write!(f, "failed to load the extension: {error}"),
-            Error::Identity(problem) => write!(f, "the tenant's identity makes no sense: {problem}"),
+            Error::Identity(problem) => write!(f, "the tenant's identity is invalid: {problem}"),
             Error::Limits { limit, problem } => write!(f, "the limit {limit} {problem}"),
             #[cfg(feature = "extensions")]
             Error::LoadLimits { limit, problem } => write!(f, "the load limit {limit} {problem}"),
@@ -177,11 +179,11 @@ impl fmt::Display for Error {
     }
 }
 
-/// How a guest trapped. Its text has at most ten frames of the guest's stack, and is fit for a terminal and a log: the names of functions
-/// are what the component says they are.
+/// How a guest trapped. The text has at most ten frames of the guest's stack. Names of functions come from the component, so the text is
+/// escaped and safe for a terminal and a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
-    /// What the engine calls it; absent where a host function ended the guest.
+    /// The engine's code for the trap; absent if a host function ended the guest.
     pub code: Option<wasmtime::Trap>,
     text: String,
 }
@@ -194,10 +196,10 @@ impl Trap {
                 let function = frame.func_name().map(|name| text::name(&demangled(name)));
                 text += if place == 0 { ", in " } else { " < " };
                 text += &function.unwrap_or_else(|| format!("function {}", frame.func_index()));
-                // Of an engine that keeps them.
+                // Only some engines keep files and lines.
                 let found = |symbol: &FrameSymbol| Some((symbol.file()?.to_string(), symbol.line()?));
                 if let Some((file, line)) = frame.symbols().iter().rev().find_map(found) {
-                    // Its end says which file it is.
+                    // The end of the path says which file it is.
                     let file = file.rmatch_indices('/').nth(2).map_or(&*file, |(at, _)| &file[at + 1..]);
                     text += &format!(" ({}:{line})", text::name(file));
                 }
@@ -207,7 +209,7 @@ impl Trap {
     }
 }
 
-/// A function's name as its source has it.
+/// A function's name as it is written in the source.
 #[cfg(feature = "debug")]
 fn demangled(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
@@ -225,14 +227,15 @@ impl fmt::Display for Trap {
 }
 
 impl Error {
-    /// A component does not link. Its names are in the engine's error: they are made fit for a terminal and a log.
+    /// Makes the error for a component that does not link. The engine's error contains names from the component; they are made safe for a
+    /// terminal and a log.
     pub fn not_linked(error: &wasmtime::Error) -> Error {
         Error::NotLinked(text::error(error))
     }
 
-    /// Whether the same call may fare better a bit later: the API server was busy or could not be reached, or something was used up that
-    /// is given back. The client has tried a request again itself, as its retry policy says, before it returned this. A rate, or streams,
-    /// that were used up are not told from an answer that is too large, and count as permanent.
+    /// Whether the same call may succeed a bit later: the API server was busy or could not be reached, or a limit was reached on something
+    /// that others give back. The client has already retried the request, according to its retry policy. An exceeded limit of requests or
+    /// streams cannot be distinguished from an answer that is too large, and counts as permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Kubernetes(failure) => Problem::from(&failure.error).is_retryable(),
@@ -245,7 +248,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status of the API server's answer, where it gave one that is a failure.
+    /// The HTTP status of the API server's answer, if the server answered with a failure.
     pub fn http_status(&self) -> Option<u16> {
         match self.kubernetes()? {
             types::Error::Api(status) => Some(status.code),
@@ -254,7 +257,7 @@ impl Error {
         }
     }
 
-    /// Why the component failed, where it is its answer.
+    /// The component's own error, if the component answered with one.
     pub fn kubernetes(&self) -> Option<&types::Error> {
         match self {
             Error::Kubernetes(failure) => Some(&failure.error),
@@ -262,7 +265,7 @@ impl Error {
         }
     }
 
-    /// The limit that ended the call, in the words of the metric `incluster_limits_exceeded_total`.
+    /// The limit that ended the call, as a label of the metric `incluster_limits_exceeded_total`.
     pub(crate) fn limit(&self) -> Option<&'static str> {
         Some(match self {
             Error::WallTime(_) => "wall_time",
@@ -279,7 +282,7 @@ impl Error {
         })
     }
 
-    /// In the words of the metric `incluster_calls_total`.
+    /// How the call ended, as a label of the metric `incluster_calls_total`.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Error::Kubernetes(types::Failure { error: types::Error::Denied(_), .. }) => "denied",
@@ -294,7 +297,7 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self {
-            // Its text is this one's.
+            // These print the inner error's text themselves.
             Error::Environment(error) => return error.source(),
             Error::Server(error) => return error.source(),
             Error::ServiceAccount { source, .. } | Error::Runtime(source) => source.as_ref(),

@@ -1,4 +1,4 @@
-//! Why a component is not loaded.
+//! The error of loading an extension.
 
 use crate::load_limits::LoadLimit;
 use incluster_core::text;
@@ -6,103 +6,103 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Why a component cannot be an extension, or could not be made one. All texts in it are fit for a terminal and a log: names of the
-/// component's are escaped, and cut after 100 characters.
+/// Why a component cannot be loaded as an extension. All texts in it are safe for a terminal and a log: the component's names are
+/// escaped, and cut after 100 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExtensionError {
-    /// It exceeds one of [`LoadLimits`](crate::LoadLimits).
+    /// The component exceeds one of the [`LoadLimits`](crate::LoadLimits).
     OverLimit {
-        /// Which one.
+        /// The name of the limit.
         limit: LoadLimit,
-        /// What the limit is.
+        /// The limit's value.
         value: u64,
-        /// What was found when it was refused: at least as much is there.
+        /// What had been counted when the component was refused. The component has at least this much.
         found: u64,
     },
-    /// It instantiates what it does not define, so that what it becomes cannot be counted.
+    /// The component instantiates something that it does not define, so its contents cannot be counted.
     Uncountable {
-        /// What it instantiates: a component or a core module.
+        /// What is instantiated: a component or a core module.
         instantiated: String,
-        /// Where it has that from.
+        /// Where that comes from.
         origin: String,
     },
-    /// It is a core module: it was built for another target, or not made a component.
+    /// The file is a core module: it was built for another target, or not turned into a component.
     CoreModule,
-    /// It does not begin as WebAssembly's binary format does.
+    /// The file does not begin with the magic bytes of WebAssembly's binary format.
     NotAComponent,
-    /// It is malformed, for this reason.
+    /// The component is malformed, for this reason.
     Malformed(String),
-    /// It imports what an extension may not use.
+    /// The component imports something that an extension may not use.
     Imports {
-        /// The names of these imports, the first ten of them.
+        /// The names of these imports, at most the first ten.
         names: Vec<String>,
-        /// How many they are.
+        /// How many such imports there are.
         total: usize,
     },
-    /// It imports something under the name of an interface that is not one.
+    /// The component imports something under an interface's name that is not an interface.
     NotAnInterface(String),
-    /// It imports this interface in another version, or with other types, than the client has.
+    /// The component imports an interface in another version, or with other types, than the client has.
     DoesNotFit {
         /// The import's name.
         import: String,
         /// What does not fit.
         reason: String,
     },
-    /// It cannot be compiled, for this reason.
+    /// The component cannot be compiled, for this reason.
     NotCompiled(String),
-    /// Compiling it took more memory than [`LoadLimits::memory_for`](crate::LoadLimits::memory_for) a file of its size, or than there is left.
+    /// Compiling took more memory than [`LoadLimits::memory_for`](crate::LoadLimits::memory_for) a file of this size, or than was left.
     CompileMemory {
-        /// How much it had, in bytes.
+        /// How much memory it had, in bytes.
         limit: u64,
-        /// Whether the control group of this process had no more left.
+        /// Whether this was all that the control group of this process had left.
         is_all_that_is_left: bool,
     },
-    /// Compiling it took longer than [`LoadLimits::cpu_time_for`](crate::LoadLimits::cpu_time_for) a file of its size.
+    /// Compiling took longer than [`LoadLimits::cpu_time_for`](crate::LoadLimits::cpu_time_for) a file of this size.
     CompileCpuTime {
         /// How much processor time it had.
         limit: Duration,
     },
-    /// The process that compiles was not done after this time, and did not use up its processor time either.
+    /// The compiling process did not finish in time, although it did not use up its processor time.
     CompileWallTime {
-        /// How long it was waited for.
+        /// How long the host waited.
         limit: Duration,
     },
-    /// What the compiler made of it is larger than it may be.
+    /// The compiled component is too large.
     ArtifactTooLarge {
         /// How large it may be, in bytes.
         limit: u64,
     },
-    /// The process that compiles ended without an answer.
+    /// The compiling process ended without an answer.
     CompilerDied {
-        /// How it ended, and what it said last.
+        /// How the process ended, and its last output.
         how: String,
     },
-    /// The process that compiles could not be started, or does not answer as it should.
+    /// The compiling process could not be started, or does not answer as it should.
     CompilerNotUsable {
         /// The program.
         program: String,
-        /// What is wrong with it.
+        /// What is wrong with the program or its answer.
         reason: String,
     },
-    /// The control group of this process has less memory left than compiling takes at least.
+    /// The control group of this process has too little memory left to compile.
     NoMemoryLeft {
         /// How much is left, in bytes.
         left: u64,
-        /// How much it takes, in bytes.
+        /// How much compiling takes at least, in bytes.
         needed: u64,
     },
-    /// This machine did not let the process have the compiled code in its memory.
+    /// The operating system refused to map the compiled code into this process's memory.
     NotMapped {
         /// What the operating system said.
         reason: String,
     },
-    /// What was precompiled cannot be used.
+    /// The precompiled extension cannot be used.
     NotPrecompiled {
-        /// Why not.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// The runtime was built without saying where to compile.
+    /// The runtime was built without a compiler.
     NoCompiler,
 }
 
@@ -115,7 +115,7 @@ impl fmt::Display for ExtensionError {
             ),
             ExtensionError::Uncountable { instantiated, origin } => write!(
                 f,
-                "the component instantiates a {instantiated} that it has from {origin}: what that holds cannot be counted; define it where it is used"
+                "the component instantiates a {instantiated} that comes from {origin}: its contents cannot be counted; define it where it is used"
             ),
             ExtensionError::CoreModule => {
                 write!(f, "this is a core module, not a component; build it for wasm32-wasip2, or run `wasm-tools component new`")
@@ -137,7 +137,7 @@ impl fmt::Display for ExtensionError {
                 }
                 write!(
                     f,
-                    "; it may import the client and WASI 0.2, as far as this host does not refuse them, and else what is allowed by name"
+                    "; it may import the client, WASI 0.2 except what this host refuses, and whatever else is allowed by name"
                 )
             }
             ExtensionError::NotAnInterface(import) => {
@@ -146,7 +146,7 @@ impl fmt::Display for ExtensionError {
             ExtensionError::DoesNotFit { import, reason } => {
                 write!(
                     f,
-                    "the component's import `{import}` is not what this host has: {reason}; build it against this host's wit/"
+                    "the component's import `{import}` does not match this host's: {reason}; build it against this host's wit/"
                 )
             }
             ExtensionError::NotCompiled(reason) => write!(f, "the component cannot be compiled: {reason}"),
@@ -165,14 +165,14 @@ impl fmt::Display for ExtensionError {
                 "compiling the component takes longer than its limit of {limit:?}; if you trust it, raise LoadLimits::compile_cpu_time"
             ),
             ExtensionError::CompileWallTime { limit } => {
-                write!(f, "compiling the component was not done after {limit:?}; check how busy this machine is")
+                write!(f, "compiling the component did not finish within {limit:?}; check how busy this machine is")
             }
             ExtensionError::ArtifactTooLarge { limit } => {
                 write!(f, "the compiled component is larger than its limit of {} MiB", limit >> 20)
             }
             ExtensionError::CompilerDied { how } => write!(
                 f,
-                "the process that compiles the component ended without an answer: {how}; the component may have been made to do that"
+                "the process that compiles the component ended without an answer: {how}; the component may have been crafted to cause that"
             ),
             ExtensionError::CompilerNotUsable { program, reason } => write!(
                 f,
@@ -180,24 +180,24 @@ impl fmt::Display for ExtensionError {
             ),
             ExtensionError::NoMemoryLeft { left, needed } => write!(
                 f,
-                "compiling the component takes {} MiB of memory at least, and this control group has {} MiB left; check the pod's memory limit",
+                "compiling the component takes at least {} MiB of memory, and this control group has {} MiB left; check the pod's memory limit",
                 needed >> 20,
                 left >> 20
             ),
             ExtensionError::NotMapped { reason } => write!(
                 f,
-                "the compiled component has no place in this process's memory: {reason}; check its address space and its memory limit"
+                "this process has no room in memory for the compiled component: {reason}; check its limits of address space and memory"
             ),
             ExtensionError::NotPrecompiled { reason } => {
                 write!(
                     f,
-                    "the precompiled extension cannot be used: {reason}; compile it anew with `incluster compile`, on this kind of machine"
+                    "the precompiled extension cannot be used: {reason}; compile it again with `incluster compile`, on this kind of machine"
                 )
             }
             ExtensionError::NoCompiler => write!(
                 f,
                 "the runtime has no compiler: choose one with Runtime::builder().compiler(…), either Compiler::child(program), which compiles \
-                 in a process of its own with limits, or Compiler::in_process(), for components that are trusted"
+                 in a separate process with limits, or Compiler::in_process(), for trusted components"
             ),
         }
     }
@@ -206,8 +206,8 @@ impl fmt::Display for ExtensionError {
 impl std::error::Error for ExtensionError {}
 
 impl ExtensionError {
-    /// Whether the component itself is the reason: the same file is refused again, wherever the limits, and what it is allowed, are the
-    /// same. Otherwise the reason is this machine, or how the compiler is set up, and another attempt may succeed.
+    /// Whether the component itself is the reason: the same file is refused again, anywhere with the same limits and permissions.
+    /// Otherwise the reason is this machine, or how the compiler is set up, and another attempt may succeed.
     pub fn is_permanent(&self) -> bool {
         match self {
             ExtensionError::OverLimit { .. }
@@ -223,7 +223,7 @@ impl ExtensionError {
             | ExtensionError::CompileMemory { is_all_that_is_left: false, .. }
             | ExtensionError::ArtifactTooLarge { .. } => true,
             ExtensionError::CompileMemory { is_all_that_is_left: true, .. }
-            // How long it takes depends on what else this machine does.
+            // How long compiling takes depends on what else this machine does.
             | ExtensionError::CompileCpuTime { .. }
             | ExtensionError::CompileWallTime { .. }
             | ExtensionError::CompilerDied { .. }
@@ -234,7 +234,7 @@ impl ExtensionError {
         }
     }
 
-    /// These imports are not allowed.
+    /// Makes the error for imports that are not allowed.
     pub(crate) fn imports(names: &[&str]) -> ExtensionError {
         let shown = names.iter().take(text::MAX_NAMES).map(|name| text::name(name)).collect();
         ExtensionError::Imports { names: shown, total: names.len() }

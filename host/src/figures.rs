@@ -1,4 +1,4 @@
-//! The figures that this crate tells of, by the crate `metrics`: `docs/telemetry.md` specifies them.
+//! The metrics that this crate reports through the crate `metrics`; `docs/telemetry.md` specifies them.
 
 use metrics::{Gauge, Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -28,37 +28,37 @@ pub(crate) const STALE_STORES: &str = "incluster_stale_stores";
 pub(crate) const COMPILING: &str = "incluster_compiling_children";
 
 const COUNTERS: [(&str, Unit, &str); 9] = [
-    (REQUESTS, Unit::Count, "Requests of sandboxes, by what came of them"),
+    (REQUESTS, Unit::Count, "Requests of sandboxes, by outcome"),
     (RETRIES, Unit::Count, "Requests that a call sent again"),
-    (DENIED, Unit::Count, "Requests that did not leave, by what was wrong with them"),
-    (RESPONSE_BYTES, Unit::Bytes, "Bytes of the bodies of answers"),
-    (TOKEN_CHANGES, Unit::Count, "Tokens that took the place of another"),
-    (TOKEN_RENEWALS, Unit::Count, "Tokens that were asked for, of an identity that is not a folder"),
-    (CA_RELOADS, Unit::Count, "Times that a ca.crt was found changed, or not usable while its last good content stays"),
-    (CALLS, Unit::Count, "Calls of components, by what came of them"),
-    (LIMITS_EXCEEDED, Unit::Count, "Calls and requests that exceeded a limit, by its name"),
+    (DENIED, Unit::Count, "Requests that did not leave, by reason"),
+    (RESPONSE_BYTES, Unit::Bytes, "Bytes of response bodies"),
+    (TOKEN_CHANGES, Unit::Count, "Tokens that replaced another one"),
+    (TOKEN_RENEWALS, Unit::Count, "Tokens requested for identities that are not a folder"),
+    (CA_RELOADS, Unit::Count, "Times that a ca.crt was found changed, or unusable, so that its last good content stays in use"),
+    (CALLS, Unit::Count, "Calls of components, by outcome"),
+    (LIMITS_EXCEEDED, Unit::Count, "Calls and requests that exceeded a limit, by limit"),
 ];
 
 const HISTOGRAMS: [(&str, Unit, &str); 3] = [
-    (FIRST_BYTE, Unit::Seconds, "From a request to the head of its answer, or its failure"),
+    (FIRST_BYTE, Unit::Seconds, "From a request to the head of its answer, or to its failure"),
     (REQUEST, Unit::Seconds, "From a request to the end of its answer's body"),
-    (CALL, Unit::Seconds, "How long calls took, the wait for a place included"),
+    (CALL, Unit::Seconds, "How long calls took, including the wait for a place"),
 ];
 
 const GAUGES: [(&str, Unit, &str); 9] = [
     (PLACES, Unit::Count, "Sandboxes that the runtime has room for"),
-    (PLACES_IN_USE, Unit::Count, "Places that are taken, by sandboxes and by stores that are to come"),
-    (SANDBOXES, Unit::Count, "Sandboxes that exist, warm ones among them"),
+    (PLACES_IN_USE, Unit::Count, "Places that are taken by sandboxes, or reserved for stores"),
+    (SANDBOXES, Unit::Count, "Sandboxes that exist, including warm ones"),
     (WARM, Unit::Count, "Sandboxes that wait for their next call"),
-    (STREAMS, Unit::Count, "Answers that are waited for or read, watches among them"),
+    (STREAMS, Unit::Count, "Answers that are being waited for or read, including watches"),
     (WATCHES, Unit::Count, "Watches among the open streams"),
-    (STORES, Unit::Count, "Collections that are kept fresh by a watch"),
-    (STALE_STORES, Unit::Count, "Stores that may be out of date, as their watch fails or their objects have not come yet"),
+    (STORES, Unit::Count, "Collections that a watch keeps up to date"),
+    (STALE_STORES, Unit::Count, "Stores that may be out of date: their watch fails, or their objects have not arrived yet"),
     (COMPILING, Unit::Count, "Processes that compile an extension"),
 ];
 
-/// Tells the recorder of the crate `metrics` what each figure is, with its unit. [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) does
-/// so; call it where a recorder is installed after that.
+/// Gives the recorder of the crate `metrics` the unit and help text of each metric. [`RuntimeBuilder::build`](crate::RuntimeBuilder::build)
+/// does this; call it if you install a recorder later.
 pub fn describe_metrics() {
     for (name, unit, help) in COUNTERS {
         describe_counter!(name, unit, help);
@@ -71,7 +71,7 @@ pub fn describe_metrics() {
     }
 }
 
-/// So many more, for as long as this exists.
+/// A part of a gauge's value, for as long as this exists.
 pub(crate) struct Counted(Gauge, f64);
 
 impl Counted {

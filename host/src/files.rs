@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Reads the file at a path, at most so many bytes of it.
+/// Reads the file at a path, but no more than `at_most` bytes.
 pub(crate) fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
     read(path, at_most).map_err(|e| match e.kind() {
         ErrorKind::NotFound => NotRead::Missing,
@@ -28,23 +28,23 @@ fn read(path: &str, at_most: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Opens a file of a folder. Its links may lead to anything in the folder, as those that kubelet makes do, and to nothing outside of it.
+/// Opens a file in a folder. Symbolic links may lead anywhere in the folder, as kubelet's do, but not outside it.
 fn open(path: &str) -> io::Result<File> {
-    // Taking a path apart by its components costs more than all else here.
+    // `Path::components` would cost more than all else here.
     let (dir, name) = match path.rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some(parts) => parts,
         None => (".", path),
     };
     let folder = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    // Opening a pipe does not wait for who writes to it; and what is open stays what it is.
+    // Opening a pipe does not wait for a writer. Its kind is checked after that, as an open file cannot be swapped.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(&folder, name, flags, Mode::empty(), beneath) {
-        // Linux before 5.6, or a filter of system calls that does not know it.
+        // Linux before 5.6, or a seccomp filter that does not know openat2.
         Err(Errno::NOSYS | Errno::PERM) => {
             let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-            // Where both really are, once they are open.
+            // The real paths of both, now that they are open.
             let place = |fd: BorrowedFd<'_>| fs::read_link(["/proc/self/fd/", DecInt::from_fd(fd).as_str()].concat());
             let (file_at, folder_at) = (place(file.as_fd())?, place(folder.as_fd())?);
             let below = file_at.as_os_str().as_bytes().strip_prefix(folder_at.as_os_str().as_bytes());
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// As kubelet does it, as fast as it goes: a new folder, `..data` renamed to it, and the old folder removed.
+    /// Swaps the volume as kubelet does, as fast as possible: a new folder, a new link `..data` to it, and the old folder removed.
     #[test]
     fn a_volume_that_is_swapped_always_has_its_file() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Reads files that others wrote: regular ones, up to a limit, and not beyond.
+//! Reads files that others wrote: only regular files, and only up to a limit.
 
 use rustix::fs::OFlags;
 use std::fmt::Display;
@@ -7,15 +7,15 @@ use std::io::{Error, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Reads a regular file of at most this many bytes: of a larger one, no more than that is read. For the files of extensions, the limit is
+/// Reads a regular file of at most `at_most` bytes. No more than that is read of a larger file. The limit for files of extensions is
 /// `LoadLimits::bytes`.
 ///
 /// # Errors
 ///
-/// It cannot be read, is larger ([`ErrorKind::FileTooLarge`]), or is no regular file ([`ErrorKind::InvalidInput`]): a pipe or a device would be
-/// waited for, or never end.
+/// The file cannot be read, is larger ([`ErrorKind::FileTooLarge`]), or is not a regular file ([`ErrorKind::InvalidInput`]): reading a pipe or
+/// a device could wait for data, or never end.
 pub fn read(path: &Path, at_most: u64) -> Result<Vec<u8>, Error> {
-    // A pipe that nobody writes to is not waited for.
+    // Opening a pipe does not wait for a writer.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
@@ -32,12 +32,12 @@ pub fn read(path: &Path, at_most: u64) -> Result<Vec<u8>, Error> {
 /// The largest policy or configuration, in bytes: 1 MiB.
 pub const MAX_DOCUMENT: u64 = 1 << 20;
 
-/// Reads a policy, or another configuration, from YAML or JSON text. It may be at most [`MAX_DOCUMENT`] bytes long and be nested 64 deep; more
-/// is refused before it is built.
+/// Reads a policy, or another configuration, from YAML or JSON text. The text may be at most [`MAX_DOCUMENT`] bytes long and nested 64 levels
+/// deep; anything beyond that is refused before it is built.
 ///
 /// # Errors
 ///
-/// [`DocumentError`] says what is wrong with it, and where.
+/// [`DocumentError`] says what is wrong with the text, and where.
 #[cfg(feature = "yaml")]
 pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
     if text.len() as u64 > MAX_DOCUMENT {
@@ -48,15 +48,15 @@ pub fn yaml<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentEr
     serde_saphyr::from_str_with_options(text, options).map_err(|e| DocumentError::Invalid(incluster_core::text::error(&e)))
 }
 
-/// Why a document cannot be used. Its text is one line, fit for a terminal and a log, of at most 4 KiB.
+/// Why a document cannot be used. The error's text is one line of at most 4 KiB, safe for a terminal and a log.
 #[cfg(feature = "yaml")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentError {
-    /// It has more than [`MAX_DOCUMENT`] bytes.
+    /// The document has more than [`MAX_DOCUMENT`] bytes.
     TooLarge,
-    /// It is not UTF-8 text.
+    /// The document is not UTF-8 text.
     NotText(std::str::Utf8Error),
-    /// It is malformed, nested too deep, or not what was to be read, for this reason, with line and column.
+    /// The document is malformed, nested too deep, or of another kind than expected. The text gives the reason, with line and column.
     Invalid(String),
 }
 
@@ -74,13 +74,13 @@ impl Display for DocumentError {
 #[cfg(feature = "yaml")]
 impl std::error::Error for DocumentError {}
 
-/// Makes a text of an error, a name, or anything else that others wrote fit for a terminal and a log: control characters are escaped, and it is
-/// cut after 4 KiB.
+/// Makes the text of an error, a name, or anything else that others wrote safe for a terminal and a log: control characters are escaped, and
+/// the text is cut after 4 KiB.
 pub fn printable(text: &impl Display) -> String {
     incluster_core::text::error(text)
 }
 
-/// Makes JSON text fit for a terminal: in its strings, the control characters are escaped that JSON does not require to be.
+/// Makes JSON text safe for a terminal: escapes, in its strings, the control characters that JSON itself does not require to be escaped.
 pub fn json(json: String) -> String {
     incluster_core::text::json(json)
 }
@@ -97,13 +97,13 @@ mod tests {
         fs::write(&path, b"12345").unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert_eq!(read(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        // A file of 3 GiB, without a byte in it: it would take seconds, and as much memory.
+        // A sparse file of 3 GiB: reading it would take seconds, and 3 GiB of memory.
         fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
         assert_eq!(read(&path, 1 << 20).unwrap_err().kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]
-    fn what_never_ends_is_not_read() {
+    fn pipes_devices_and_folders_are_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();

@@ -1,7 +1,7 @@
 //! In-cluster Kubernetes access for WebAssembly plugins.
 //!
-//! This crate is the host: it runs the client component in a sandbox that has one folder to read, the service account's, and
-//! one door to the network, which leads to the API server over TLS that trusts the cluster's CA and no other.
+//! This crate is the host: it runs the client component in a sandbox. The sandbox can read one folder, the service account's,
+//! and has one door to the network: to the API server, over TLS that trusts only the cluster's CA.
 //!
 //! ```text
 //!  your program          │ sandbox                         │ this crate                    │ network
@@ -55,7 +55,7 @@
 //! incluster::add_to_linker(&mut linker)?;
 //! let component = runtime.plugin()?;
 //!
-//! // It has a place in the pool; what runs in it is under the tenant's limits.
+//! // The store has a place in the pool; whatever runs in it is subject to the tenant's limits.
 //! let mut store = tenant.store(|ctx| State { incluster: ctx.build() }).await?;
 //! let load = async |mut store: &mut Store<State>| {
 //!     let plugin = bindings::Plugin::instantiate_async(&mut store, &component, &linker).await?;
@@ -83,7 +83,7 @@ mod records;
 mod sandbox;
 mod tenant;
 
-/// What Kubernetes objects, options and failures look like: the interface `types` of `wit/`.
+/// The types of Kubernetes objects, options and failures: the interface `types` of `wit/`.
 pub use bindings::exports::incluster::kubernetes::types;
 
 pub use door::issuing::{IssuedToken, TokenSource, TokenSourceError};
@@ -113,24 +113,34 @@ pub use tenant::settings::{TenantBuilder, TokenAccess};
 pub use tenant::store::TenantStore;
 pub use tenant::stores::{Change, Changes, Freshness, JsonObject, JsonStore, ObjectStore, PodStore, Snapshot, StoreOptions};
 
-/// The versions that this crate is built with: an embedder needs the same.
+/// The wasmtime crates that this crate is built with: an embedder needs the same versions.
 pub use {wasmtime, wasmtime_wasi, wasmtime_wasi_http};
 
-/// The contract, `incluster:kubernetes`, which extensions are built against: the names of its files, and their texts.
+/// The WIT package `incluster:kubernetes`, which extensions are built against: the name and the text of each file.
 pub const WIT: [(&str, &str); 3] = [
     ("client.wit", include_str!("../wit/client.wit")),
     ("types.wit", include_str!("../wit/types.wit")),
     ("worlds.wit", include_str!("../wit/worlds.wit")),
 ];
 
-/// The README's examples are compiled.
+/// Compiles the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// Compiles the examples of the guide for embedders.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/embed.md")]
+struct EmbedGuide;
+
+/// Compiles the examples of the guide for extensions that are not trusted.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/untrusted.md")]
+struct UntrustedGuide;
+
 incluster_core::records!();
 
-/// What time it is.
+/// The current time.
 fn now() -> incluster_core::credentials::Now {
     incluster_core::credentials::Now { instant: std::time::Instant::now(), wall: std::time::SystemTime::now() }
 }

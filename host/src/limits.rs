@@ -5,28 +5,28 @@ pub use incluster_core::limits::RequestLimits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// As many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot grow the host. A client needs
-/// about ten; a guest that asks for more traps.
+/// How many resources (files, requests, bodies, …) a guest may hold at once, so that it cannot use up the host's memory. A client
+/// needs about ten; a guest that asks for more traps.
 pub(crate) const MAX_RESOURCES: usize = 64;
 
-/// The size of one set of headers, as wasmtime counts it.
+/// The largest size of one set of headers, as wasmtime counts it.
 pub(crate) const MAX_FIELDS_BYTES: usize = 32 << 10;
 
-/// What a tenant may use: all of it together, each of its calls, and each request of these. Exceeding a limit ends that call with an
-/// error, and touches no other tenant.
+/// What a tenant may use: in total, in each call, and in each request of a call. Exceeding a limit ends that call with an error, and
+/// affects no other tenant.
 ///
-/// Of one group alone, the others being as by default, it is made by `into()`: `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
+/// To set one group and leave the others at their defaults, convert it by `into()`: `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
 ///
 /// In a configuration file, names are in camel case, sizes in bytes or as `32Mi`, and times as text:
-/// `{call: {memory: 32Mi, wallTime: 30s}}`. What is not given is as by default.
+/// `{call: {memory: 32Mi, wallTime: 30s}}`. Omitted fields have their defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Of the tenant, with all that is derived from it.
+    /// Limits of the tenant, shared with all tenants that are derived from it.
     pub tenant: TenantLimits,
-    /// Of one call: what runs in a sandbox.
+    /// Limits of one call in a sandbox.
     pub call: CallLimits,
-    /// Of one request to the API server.
+    /// Limits of one request to the API server.
     #[serde(with = "RequestText")]
     pub request: RequestLimits,
 }
@@ -35,15 +35,15 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TenantLimits {
-    /// How many sandboxes exist at once: those of calls, of open lists and watches, and warm ones. 64 by default.
+    /// How many sandboxes may exist at once: for calls, for open lists and watches, and warm ones. 64 by default.
     pub instances: u32,
-    /// How many calls run at once. 64 by default.
+    /// How many calls may run at once. 64 by default.
     pub concurrent_calls: u32,
-    /// How many of the API server's answers are being waited for or read at once, watches among them. 64 by default.
+    /// How many of the API server's answers may be waited for or read at once, including watches. 64 by default.
     pub open_streams: u32,
-    /// How many requests to the API server begin in a second, on average. 1,000 by default.
+    /// How many requests to the API server may begin per second, on average. 1,000 by default.
     pub requests_per_second: u32,
-    /// How many may begin at once, after a time of rest. 2,000 by default.
+    /// How many requests may begin at once, after an idle time. 2,000 by default.
     pub request_burst: u32,
 }
 
@@ -51,24 +51,24 @@ pub struct TenantLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CallLimits {
-    /// A sandbox's linear memories together, in bytes. 256 MiB by default: a list of 5,000 large pods needs about a third of it.
+    /// The total size of a sandbox's linear memories, in bytes. 256 MiB by default: a list of 5,000 large pods needs about a third of it.
     #[serde(with = "size")]
     pub memory: usize,
-    /// The elements of each of the guest's tables. 20,000 by default, which is what the pool has room for: see
+    /// How many elements each of the guest's tables may have. 20,000 by default, which is what the pool has room for: see
     /// [`Pool::table_elements`](crate::Pool::table_elements).
     pub table_elements: usize,
-    /// How many handles of resources a sandbox's components may hold at once, those of their own resources among them. 100,000 by default,
+    /// How many resource handles a sandbox's components may hold at once, including those of their own resources. 100,000 by default,
     /// as in wasmtime.
     pub handles: usize,
-    /// What an extension may hand to a host function in one call, or return from one, in bytes. 1 MiB by default. It bounds what
+    /// How much an extension may pass to a host function in one call, or return from one, in bytes. 1 MiB by default. This bounds what
     /// the host holds for a sandbox: 64 resources of this size. The host's own calls may return as much as the memory holds.
     #[serde(with = "size")]
     pub hostcall_bytes: usize,
-    /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default. It is
-    /// looked at every 2 ms.
+    /// How long guest code, and the host functions that it calls, may compute; waits do not count. 10 s by default, checked
+    /// every 2 ms.
     #[serde(with = "time")]
     pub cpu_time: Duration,
-    /// How long the whole call may take, waits included. 120 s by default. To wait for a watch's next event is not limited.
+    /// How long the whole call may take, including waits. 120 s by default. The wait for a watch's next event is not limited.
     #[serde(with = "time")]
     pub wall_time: Duration,
 }
@@ -136,7 +136,7 @@ impl From<RequestLimits> for Limits {
 }
 
 impl Limits {
-    /// None may be zero, and tables may have as many elements as the pool has room for.
+    /// Checks that no limit is zero, and that tables have no more elements than the pool has room for.
     pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
         let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = self.tenant;
         let CallLimits { memory, table_elements, handles, hostcall_bytes, cpu_time, wall_time } = self.call;
@@ -161,7 +161,7 @@ impl Limits {
             ("request.responseBytes", response_bytes == 0),
         ];
         if let Some((limit, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
-            return Err(Error::Limits { limit, problem: "is zero, so that nothing would work".into() });
+            return Err(Error::Limits { limit, problem: "is zero: nothing would work".into() });
         }
         if table_elements > room_for_elements {
             let problem = format!("is {table_elements}, and the pool has room for {room_for_elements} (Pool::table_elements)");
@@ -171,7 +171,7 @@ impl Limits {
     }
 }
 
-/// Times as people write them: `90s`, `1m 30s`.
+/// Durations as people write them: `90s`, `1m 30s`.
 pub(crate) mod time {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::time::Duration;
@@ -210,7 +210,7 @@ pub(crate) mod size {
                 parsed.map_err(|e| D::Error::custom(format!("`{text}` is not a size such as 32Mi: {e}")))?.as_u64()
             }
         };
-        T::try_from(bytes).map_err(|_| D::Error::custom(format!("{bytes} bytes are more than there can be")))
+        T::try_from(bytes).map_err(|_| D::Error::custom(format!("{bytes} bytes are more than this machine can address")))
     }
 }
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_as_by_default() {
+    fn omitted_limits_have_their_defaults() {
         let call = json!({"memory": "32Mi", "wallTime": "1m 30s", "hostcallBytes": 4096});
         let read = read(&json!({"tenant": {"instances": 2}, "call": call, "request": {"responseBytes": "1Gi"}})).unwrap();
         let call =
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_said() {
+    fn an_invalid_limit_is_an_error() {
         for (document, says) in [
             (json!({"memory": 1}), "unknown field `memory`"),
             (json!({"call": {"memory": "much"}}), "32Mi"),
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Each of them, by its name.
+    /// Checks each limit, and that the error names it.
     #[test]
     fn no_limit_is_zero() {
         assert!(Limits::default().check(20_000).is_ok());

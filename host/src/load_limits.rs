@@ -1,4 +1,4 @@
-//! What a component's file may hold, and what making code of it may cost.
+//! Limits of an extension's file, and of compiling it.
 
 use crate::error::Error;
 use crate::extension_error::ExtensionError;
@@ -6,106 +6,105 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// A process that compiles is not started with less than this: it would die before it has read a small component.
+/// The least memory for which a compiling process is started, in bytes. With less it would die before it has read a small component.
 pub(crate) const LEAST_MEMORY: u64 = 96 << 20;
 
-/// The deepest nesting that an embedder may allow. What reads components recurses as deep.
+/// The deepest nesting that an embedder may allow. The code that reads components recurses as deep.
 pub(crate) const MAX_NESTING: u64 = 64;
 
 /// The parser's own limit of nesting.
 pub(crate) const PARSERS_NESTING: u64 = 100;
 
-/// What the file of an extension may hold, and what compiling it may cost. Whatever exceeds a limit is refused by the limit's name,
-/// before it is validated.
+/// What the file of an extension may contain, and what compiling it may cost. A file that exceeds a limit is refused before it is
+/// validated; the error names the limit.
 ///
-/// The defaults admit what the toolchains for Rust, JavaScript and Python make of ordinary programs (in November 2026,
-/// componentize-js 0.23 and componentize-py 0.25), with room to grow, and little more. Counts are conservative: the file of a component
-/// that is instantiated twice counts twice.
+/// The defaults admit ordinary programs built by the toolchains for Rust, JavaScript and Python (in November 2026, componentize-js 0.23
+/// and componentize-py 0.25), with room to grow, and little more. Counts are conservative: the file of a component that is instantiated
+/// twice counts twice.
 ///
-/// In a configuration file, names are in camel case and sizes in bytes: `codeBytes: 16777216`. What is not given is as by default.
-/// `Runtime::builder().load_limits(…).build()` checks them.
+/// In a configuration file, names are in camel case and sizes in bytes: `codeBytes: 16777216`. Omitted fields have their defaults.
+/// `Runtime::builder().load_limits(…).build()` checks the values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadLimits {
     /// The size of the file, in bytes. 64 MiB by default.
     pub bytes: u64,
-    /// How deep components are nested in components, and types in types. 16 by default, and at most 64.
+    /// How deep components may be nested in components, and types in types. 16 by default, and at most 64.
     pub nesting: u64,
-    /// The types that are defined, those within types included. 20,000 by default.
+    /// How many types may be defined, including those within types. 20,000 by default.
     pub types: u64,
-    /// The types of all components and core modules, in bytes. 1 MiB by default. A type is read as a whole before it can be counted, and
-    /// takes some 30 times its bytes in memory.
+    /// The total size of the types of all components and core modules, in bytes. 1 MiB by default. A type is read as a whole before it can
+    /// be counted, and takes about 30 times its size in memory.
     pub type_bytes: u64,
-    /// The core modules in the file, wherever they are nested. 96 by default.
+    /// How many core modules the file may contain, including nested ones. 96 by default.
     pub core_modules: u64,
-    /// The instances of components and core modules that one instantiation makes, along nesting. 256 by default.
+    /// How many instances of components and core modules one instantiation may make, including nested ones. 256 by default.
     pub instances: u64,
-    /// The definitions that one instantiation works through, along nesting: instances and their arguments, aliases, canonical functions,
-    /// imports and exports of components. 20,000 by default.
+    /// How many definitions one instantiation may work through, including nested ones: instances and their arguments, aliases, canonical
+    /// functions, imports and exports of components. 20,000 by default.
     pub definitions: u64,
-    /// The linear memories: those that core modules define, and those that one instantiation makes, along nesting. 3 by default. Each
+    /// How many linear memories core modules may define, and how many one instantiation may make, including nested ones. 3 by default. Each
     /// takes address space in each place of the runtime's pool.
     pub memories: u64,
-    /// The tables, counted as memories are. 6 by default.
+    /// How many tables there may be, counted like memories. 6 by default.
     pub tables: u64,
-    /// The elements that the largest table has from the start. 20,000 by default, and at most: the pool has no room for more.
+    /// The initial size of the largest table, in elements. 20,000 by default, and at most [`Pool::table_elements`](crate::Pool::table_elements).
     pub table_elements: u64,
-    /// The global variables of all core modules. 10,000 by default.
+    /// How many global variables all core modules may have. 10,000 by default.
     pub globals: u64,
-    /// What core instances hold: functions, imports, global variables and the elements of element segments, along nesting. 100,000 by
-    /// default. Each takes up to 64 bytes of every sandbox's memory, beside [`CallLimits::memory`](crate::CallLimits::memory).
+    /// How many items core instances may hold, including nested ones: functions, imports, global variables and elements of element segments.
+    /// 100,000 by default. Each takes up to 64 bytes of memory in every sandbox, beside [`CallLimits::memory`](crate::CallLimits::memory).
     pub instance_items: u64,
-    /// The functions: those with code, and the canonical functions along nesting. 30,000 by default.
+    /// How many functions there may be: those with code, and canonical functions, including nested ones. 30,000 by default.
     pub functions: u64,
-    /// The code of all functions, in bytes, with a byte for each local variable. 32 MiB by default.
+    /// The total code size of all functions, in bytes, plus a byte for each local variable. 32 MiB by default.
     pub code_bytes: u64,
-    /// The code of the largest function, counted in the same way. 1 MiB by default.
+    /// The code size of the largest function, counted like [`LoadLimits::code_bytes`]. 1 MiB by default.
     pub function_bytes: u64,
-    /// How deep blocks, loops and branches are nested in a function. 4,000 by default: what a compiler takes for nested loops grows with the
-    /// square of it.
+    /// How deep blocks, loops and branches may be nested in a function. 4,000 by default: a compiler's cost for nested loops grows with the
+    /// square of the depth.
     pub block_nesting: u64,
-    /// The imports of all core modules and components. 10,000 by default.
+    /// How many imports all core modules and components may have. 10,000 by default.
     pub imports: u64,
-    /// The exports of all core modules and components. 20,000 by default.
+    /// How many exports all core modules and components may have. 20,000 by default.
     pub exports: u64,
     /// The length of the longest name of an import or export, in bytes. 2 KiB by default.
     pub name_bytes: u64,
-    /// The memory that the process that compiles may write to, for a file of [`LoadLimits::bytes`], in bytes. A smaller file has less:
-    /// see [`LoadLimits::memory_for`]. 1 GiB by default. In a control group with less memory left, that is the limit.
+    /// How much memory the compiling process may write to for a file of [`LoadLimits::bytes`], in bytes. 1 GiB by default. For a smaller file
+    /// it is less: see [`LoadLimits::memory_for`]. If the control group has less memory left, that is the limit.
     pub compile_memory: u64,
-    /// The processor time of the process that compiles, for a file of [`LoadLimits::bytes`], over all of its threads. A smaller file has
-    /// less: see [`LoadLimits::cpu_time_for`]. 120 s by default.
+    /// The processor time of the compiling process, over all of its threads, for a file of [`LoadLimits::bytes`]. 120 s by default. For a
+    /// smaller file it is less: see [`LoadLimits::cpu_time_for`].
     #[serde(with = "crate::limits::time")]
     pub compile_cpu_time: Duration,
 }
 
 impl LoadLimits {
-    /// The memory of the process that compiles a file of this size, in bytes: 208 MiB, and 40 bytes for each of the file's, at most
+    /// The memory of the process that compiles a file of this size, in bytes: 208 MiB, plus 40 bytes for each byte of the file, but at most
     /// [`LoadLimits::compile_memory`].
     pub fn memory_for(&self, bytes: u64) -> u64 {
         bytes.saturating_mul(40).saturating_add(208 << 20).min(self.compile_memory)
     }
 
-    /// The processor time of the process that compiles a file of this size: 4 s, and 6 s for each MiB of it, at most
+    /// The processor time of the process that compiles a file of this size: 4 s, plus 6 s for each MiB of the file, but at most
     /// [`LoadLimits::compile_cpu_time`].
     pub fn cpu_time_for(&self, bytes: u64) -> Duration {
         let milliseconds = (bytes.saturating_mul(6000) >> 20).saturating_add(4000);
         Duration::from_millis(milliseconds).min(self.compile_cpu_time)
     }
 
-    /// The largest that the compiled code of a file of this size may be, with what belongs to it, in bytes: 16 MiB, and 8 bytes for each
-    /// of the file's.
+    /// The largest size of the compiled artifact for a file of this size, in bytes: 16 MiB, plus 8 bytes for each byte of the file.
     pub(crate) fn artifact_for(&self, bytes: u64) -> u64 {
         bytes.saturating_mul(8).saturating_add(16 << 20)
     }
 
-    /// Whether a runtime can keep to them, whose tables have room for so many elements.
+    /// Checks that a runtime whose tables have room for this many elements can enforce the limits.
     pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
-        /// The parser's own limit.
+        /// The parser's own limit of a name's length.
         const MAX_NAME_BYTES: u64 = 100_000;
-        /// The heads of answers have as many names in them at most.
+        /// The parser's own limit of a module's imports, and of its exports.
         const MAX_NAMES: u64 = 1_000_000;
-        /// A place of the pool reserves up to 5 GiB of address space for each.
+        /// A place of the pool reserves up to 5 GiB of address space for each memory.
         const MAX_MEMORIES: u64 = 64;
         const MAX_INSTANCES: u64 = 100_000;
         let problem = |limit: LoadLimit, problem: String| Err(Error::LoadLimits { limit: limit.name(), problem });
@@ -120,23 +119,23 @@ impl LoadLimits {
                 _ => u32::MAX.into(),
             };
             match limit.of(self) {
-                0 => return problem(limit, "is 0, so that nothing could be loaded".into()),
-                value if value > most => return problem(limit, format!("is {value}, and {most} is the most")),
+                0 => return problem(limit, "is 0: nothing could be loaded".into()),
+                value if value > most => return problem(limit, format!("is {value}, and {most} is the maximum")),
                 _ => {}
             }
         }
         if self.compile_memory < LEAST_MEMORY {
-            let problem = format!("is {} bytes, and {LEAST_MEMORY} are the least that compiling takes", self.compile_memory);
+            let problem = format!("is {} bytes, and compiling takes at least {LEAST_MEMORY}", self.compile_memory);
             return Err(Error::LoadLimits { limit: "compileMemory", problem });
         }
         if self.compile_cpu_time < Duration::from_secs(1) {
-            return Err(Error::LoadLimits { limit: "compileCpuTime", problem: "is less than 1s, its grain".into() });
+            return Err(Error::LoadLimits { limit: "compileCpuTime", problem: "is less than 1s, its smallest unit".into() });
         }
         Ok(())
     }
 }
 
-/// One of [`LoadLimits`], by its name.
+/// The name of one of the [`LoadLimits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -183,7 +182,7 @@ pub enum LoadLimit {
 }
 
 impl LoadLimit {
-    /// All of them, in the order of their values.
+    /// All limits that are counted, in the order of their discriminants.
     pub(crate) const COUNTED: [LoadLimit; 19] = [
         LoadLimit::Bytes,
         LoadLimit::Nesting,
@@ -206,7 +205,7 @@ impl LoadLimit {
         LoadLimit::NameBytes,
     ];
 
-    /// As in a configuration file.
+    /// The limit's name in a configuration file.
     pub fn name(self) -> &'static str {
         match self {
             LoadLimit::Bytes => "bytes",
@@ -231,7 +230,7 @@ impl LoadLimit {
         }
     }
 
-    /// Its value.
+    /// The limit's value.
     pub fn of(self, limits: &LoadLimits) -> u64 {
         match self {
             LoadLimit::Bytes => limits.bytes,
@@ -300,7 +299,7 @@ impl Default for LoadLimits {
 mod tests {
     use super::*;
 
-    /// What was counted, in November 2026, in a small program that lists pods by `incluster:kubernetes/client`.
+    /// The counts of a small program that lists pods by `incluster:kubernetes/client`, in November 2026.
     #[test]
     fn the_defaults_admit_what_toolchains_make() {
         let limits = LoadLimits::default();

@@ -1,4 +1,4 @@
-//! Records as documents: pods in the JSON of the Kubernetes API.
+//! Writes pods and events as the JSON of the Kubernetes API.
 
 use crate::types;
 use incluster_core::calendar::SECONDS_OF_2000_YEARS;
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// As the API server's JSON has it: in camel case, with labels as a map and times in RFC 3339, and without what is absent or empty. Other types
-/// that read this JSON are made of it, such as `k8s_openapi`'s: `serde_json::from_value(serde_json::to_value(&pod)?)`.
+/// A pod as the API server's JSON: in camel case, with labels as a map and times in RFC 3339, and without fields that are absent or empty.
+/// Other types that read this JSON can be built from it, such as `k8s_openapi`'s: `serde_json::from_value(serde_json::to_value(&pod)?)`.
 impl Serialize for types::Pod {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut document = pod(self);
@@ -18,7 +18,7 @@ impl Serialize for types::Pod {
     }
 }
 
-/// As the API server's JSON has it: a `PodList`.
+/// A list of pods as the API server's JSON: a `PodList`.
 impl Serialize for types::PodList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let metadata = object([
@@ -31,8 +31,8 @@ impl Serialize for types::PodList {
     }
 }
 
-/// As an event of a watch's in the API server's JSON: its `type` and its `object`. That all pods that there are have come is a bookmark there; the
-/// watch's end, and what later versions add, have no such form: `null`.
+/// An event of a watch as the API server's JSON: its `type` and its `object`. `Synced` is a bookmark with the annotation for the end of the
+/// initial events. `Ended`, and what later versions add, have no such form: they become `null`.
 impl Serialize for types::PodEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bookmark = |version: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": version}});
@@ -59,7 +59,7 @@ impl Serialize for types::PodEvent {
 
 type Object = Map<String, Value>;
 
-/// Those of these fields that there are.
+/// An object of the fields that are present.
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Object {
     fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
 }
@@ -72,7 +72,7 @@ fn time(seconds: &Option<i64>) -> Option<Value> {
     let (shifted, years) =
         if (*seconds)? < 0 { ((*seconds)?.checked_add(SECONDS_OF_2000_YEARS)?, 2000) } else { ((*seconds)?, 0) };
     let since_1970 = Duration::from_secs(u64::try_from(shifted).ok()?);
-    // A year has four digits there.
+    // humantime writes years with four digits.
     let mut text = String::new();
     write!(text, "{}", humantime::format_rfc3339_seconds(UNIX_EPOCH.checked_add(since_1970)?)).ok()?;
     let year: u32 = text.get(..4)?.parse().ok()?;

@@ -1,4 +1,4 @@
-"""What must be there before a cluster can start: programs of the machine, the Kubernetes binary, and the image `pause`."""
+"""The prerequisites of a cluster: programs of the machine, the Kubernetes binary, and the image `pause`."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PAUSE_IMAGE = "cluster.invalid/pause:1"
 
 NOT_ROOT = "not root: run this as root, or in a container with root's capabilities"
 
-# The Debian package of each program that the cluster runs or its components call.
+# The Debian package of each program that the cluster or its components run.
 PACKAGES = {
     "containerd": "containerd",
     "containerd-shim-runc-v2": "containerd",
@@ -37,23 +37,23 @@ PACKAGES = {
 }
 PLUGINS_PACKAGE = "containernetworking-plugins"
 
-# What the names of unfinished files begin with.
+# The prefix of unfinished files.
 PART = "part."
 
-# The variables that the components take their version from.
+# The packages with the variables that the components take their version from.
 VERSION_PACKAGES = ("k8s.io/client-go/pkg/version", "k8s.io/component-base/version")
 
 
 class Failed(Exception):
-    """Something cannot be built."""
+    """A build has failed."""
 
 
 class Missing(Exception):
-    """The cluster cannot run here. Each line says what is missing, and what to do."""
+    """The cluster cannot run here. Each line says what is missing and what to do."""
 
 
 def build(folder: Path) -> Path:
-    """Makes everything that is not there yet, and returns the path of the Kubernetes binary."""
+    """Builds everything that is missing, and returns the path of the Kubernetes binary."""
     check(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kube, pause, archive = products(folder)
@@ -68,7 +68,7 @@ def build(folder: Path) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Makes sure that the cluster can run here, and can be built if it was not yet. Installs packages where it may."""
+    """Makes sure that the cluster can run here, and can be built if it has not been yet. Installs packages if it may."""
     if os.geteuid() == 0:
         install(missing_packages())
     lines = missing_here()
@@ -79,7 +79,7 @@ def check(folder: Path) -> None:
 
 
 def products(folder: Path) -> tuple[Path, Path, Path]:
-    """Returns where the Kubernetes binary, the pause program and its image are."""
+    """Returns the paths of the Kubernetes binary, the pause program and its image."""
     return folder / f"kube-{version()}", folder / "pause", folder / "pause.tar"
 
 
@@ -92,14 +92,14 @@ def version() -> str:
 
 
 def default_version() -> str:
-    """Returns the version that the module beside this file builds."""
+    """Returns the version that the module in `kube` builds."""
     found = re.search(r"^\s*k8s\.io/kubernetes v(\S+)$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
 
 def missing_packages() -> list[str]:
-    """Finds the Debian packages that would bring what is missing."""
+    """Finds the Debian packages of missing programs."""
     packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if configuration.plugin_folder() is None:
         packages.add(PLUGINS_PACKAGE)
@@ -107,7 +107,7 @@ def missing_packages() -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Installs Debian packages where apt-get is there. What it cannot install is reported as missing later."""
+    """Installs Debian packages if apt-get exists. What it cannot install is reported as missing later."""
     if not packages or not shutil.which("apt-get"):
         return
     say(f"installing {' '.join(packages)}")
@@ -117,27 +117,27 @@ def install(packages: list[str]) -> None:
 
 
 def missing_here() -> list[str]:
-    """Says what this machine has not, and what to do, in a line each."""
+    """Returns a line for each thing that this machine lacks, with what to do."""
     if platform.system() != "Linux" or platform.machine() not in ARCHITECTURES:
         return [f"this is {platform.system()} on {platform.machine()}: the cluster runs on Linux on {' or '.join(ARCHITECTURES)}"]
-    lines = [f"{package} is not installed: install this package, or whatever brings it here" for package in missing_packages()]
+    lines = [f"{package} is not installed: install this package, or its equivalent here" for package in missing_packages()]
     if os.geteuid() != 0:
         return [*lines, NOT_ROOT]
     if not machine.hierarchies():
-        lines.append(f"no usable control groups: mount {machine.MOUNTED} for writing, with {', '.join(machine.wanted())}")
+        lines.append(f"no usable control groups: mount {machine.MOUNTED} writable, with the controllers {', '.join(machine.wanted())}")
     elif not machine.is_divisible():
-        lines.append(f"control groups cannot be divided: move the processes of {machine.MOUNTED} to a group below it")
+        lines.append(f"control groups cannot have subgroups: move the processes of {machine.MOUNTED} to a group below it")
     test = subprocess.run([*machine.unshare("net", "mount"), "true"], stderr=subprocess.PIPE, text=True)
     if test.returncode:
-        lines.append(f"no namespaces ({test.stderr.strip()}): run this where root has the capability CAP_SYS_ADMIN")
+        lines.append(f"namespaces cannot be made ({test.stderr.strip()}): run this where root has the capability CAP_SYS_ADMIN")
     return lines
 
 
 def missing_go() -> list[str]:
-    """Says that Go is missing or too old, if it is."""
+    """Returns a line if Go is missing or too old."""
     wanted = ".".join(map(str, GO_VERSION))
     if not shutil.which("go"):
-        return [f"no Go: install Go {wanted} or later"]
+        return [f"Go is not installed: install Go {wanted} or later"]
     found = go(SOURCE, "env", "GOVERSION", output=True).strip()
     numbers = re.match(r"go(\d+)\.(\d+)", found)
     if numbers and tuple(map(int, numbers.groups())) < GO_VERSION:
@@ -146,7 +146,7 @@ def missing_go() -> list[str]:
 
 
 def made(out: Path, make: Callable[[Path], None]) -> None:
-    """Makes a file under another name first, so that it is either whole or not there."""
+    """Makes a file under another name first, so that it is either complete or missing."""
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=PART) as scratch:
         part = Path(scratch, out.name)
         make(part)
@@ -170,15 +170,15 @@ def build_kube(out: Path) -> None:
 
 
 def build_pause(out: Path) -> None:
-    """Builds the first process of every pod."""
+    """Builds the pause program, the first process of every pod."""
     go(SOURCE, "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", str(out), "./pause")
 
 
 def write_module(folder: Path) -> None:
     """Writes go.mod and go.sum for the version into the folder of a main.go.
 
-    All other versions are those that Kubernetes requires. It refers to its staging modules by path, which only works within its
-    repository, so that each has to be replaced by its published version.
+    All other versions are those that Kubernetes requires. Kubernetes refers to its staging modules by path, which works only within its
+    repository, so each must be replaced by its published version.
     """
     module = f"k8s.io/kubernetes@v{version()}"
     downloaded = json.loads(go(folder, "mod", "download", "-json", module, output=True))
@@ -219,7 +219,7 @@ def go(folder: Path, *arguments: str, output: bool = False) -> str:
     stdout: Optional[int] = subprocess.PIPE if output else sys.stderr.fileno()
     done = subprocess.run(["go", *arguments], cwd=folder, env=environment, stdout=stdout, text=True)
     if done.returncode:
-        raise Failed(f"go {arguments[0]} failed, see above; it needs the Go module proxy, or what this has brought before")
+        raise Failed(f"go {arguments[0]} failed, see above; it needs the Go module proxy or modules that it has already downloaded")
     return done.stdout or ""
 
 

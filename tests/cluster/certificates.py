@@ -1,4 +1,4 @@
-"""Certificates and keys of a cluster, with the subjects that Kubernetes expects. They are made by openssl."""
+"""Certificates and keys of a cluster, made by openssl with the subjects that Kubernetes expects."""
 
 import secrets
 import shutil
@@ -11,7 +11,7 @@ from typing import Iterator, Optional, Sequence
 
 DAYS = "30"
 
-# RSA where pods see it by default, as kubeadm has it. Clients' keys may be of the kind that is made faster.
+# The kinds of keys. By default, those that pods see are RSA, as with kubeadm. Clients' keys are ECDSA, which are made faster.
 KEYS = {"rsa": ["-newkey", "rsa:2048"], "ecdsa": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]}
 
 # kubeadm's extensions. The explicit file keeps out whatever the machine's own openssl.cnf adds.
@@ -43,7 +43,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody who talks to the API server, and who is known by a certificate."""
+    """A client of the API server that is identified by a certificate."""
 
     name: str
     user: str
@@ -69,7 +69,7 @@ def clients(node: str) -> tuple[Client, ...]:
 def make_all(folder: Path, node: str, addresses: Sequence[str]) -> None:
     """Makes the CA, the API server's certificate for these addresses, all clients' certificates, and the key for tokens."""
     make_authority(folder, addresses)
-    # What the API server trusts clients by. A copy, so that ca.crt, which clients trust, can be replaced without it.
+    # The CA of the clients that the API server trusts. It is a copy, so that ca.crt, which clients trust, can be replaced without it.
     shutil.copyfile(folder / "ca.crt", folder / "client-ca.crt")
     for client in clients(node):
         sign(folder, client.name, client.subject(), "client", addresses, "ecdsa")
@@ -78,7 +78,7 @@ def make_all(folder: Path, node: str, addresses: Sequence[str]) -> None:
 
 
 def make_authority(folder: Path, addresses: Sequence[str], key_kind: str = "rsa") -> None:
-    """Makes a CA, ca.crt and ca.key, and with it a certificate of the API server, apiserver.crt and apiserver.key."""
+    """Makes a CA (ca.crt and ca.key) and a certificate of it for the API server (apiserver.crt and apiserver.key)."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = str(folder / "ca.crt"), str(folder / "ca.key")
     with extensions(addresses) as file:
@@ -88,7 +88,7 @@ def make_authority(folder: Path, addresses: Sequence[str], key_kind: str = "rsa"
 
 
 def sign(folder: Path, name: str, subject: str, kind: str, addresses: Sequence[str], key_kind: str) -> None:
-    """Makes NAME.key, and NAME.crt by the CA of the folder."""
+    """Makes NAME.key and NAME.crt, signed by the CA of the folder."""
     key, certificate = str(folder / f"{name}.key"), str(folder / f"{name}.crt")
     authority = ["-CA", str(folder / "ca.crt"), "-CAkey", str(folder / "ca.key"), "-set_serial", f"0x{secrets.token_hex(8)}"]
     with extensions(addresses) as file:
@@ -99,7 +99,7 @@ def sign(folder: Path, name: str, subject: str, kind: str, addresses: Sequence[s
 
 @contextmanager
 def extensions(addresses: Sequence[str]) -> Iterator[str]:
-    """Writes the extensions to a file for the time being, and returns its name."""
+    """Writes the extensions to a temporary file, and yields its name."""
     with tempfile.NamedTemporaryFile("w", suffix=".cnf") as file:
         file.write(EXTENSIONS.format(names=", ".join(server_names(addresses))))
         file.flush()

@@ -1,4 +1,4 @@
-"""Which cluster this machine runs: at most one, because control groups have fixed names."""
+"""The claim to this machine's cluster. There is at most one cluster, because control groups have fixed names."""
 
 import contextlib
 import fcntl
@@ -23,14 +23,14 @@ STOPPING = "stopping"
 
 
 class Taken(Exception):
-    """Another command changes the cluster at the moment."""
+    """Another command is changing the cluster at the moment."""
 
 
 class Claim:
     """The right to start or stop the cluster, and what is known about the cluster that was started last.
 
-    The right is a lock on a file, which ends with the process that has it, however it ends. What is known is the file's content.
-    The file is there as long as something may have to be cleaned up.
+    The right is a lock on a file, which is released when its process ends in any way. The file's content is what is known about the
+    cluster. The file exists as long as there may be something to clean up.
     """
 
     def __init__(self) -> None:
@@ -48,11 +48,11 @@ class Claim:
     def take(self) -> "Claim":
         """Takes the right at once, or fails."""
         if not self.locked():
-            raise Taken(f"another command starts or stops the cluster in {read(CLAIM).get('folder')}: wait for it")
+            raise Taken(f"another command is starting or stopping the cluster in {read(CLAIM).get('folder')}: wait for it")
         return self
 
     def take_over(self) -> "Claim":
-        """Takes the right as soon as possible. An `up` that has it is asked to stop, upon which it cleans up."""
+        """Takes the right as soon as possible. An `up` that has it is asked to stop, and then cleans up."""
         deadline = time.monotonic() + PATIENCE
         asked = 0
         while not self.locked():
@@ -63,7 +63,7 @@ class Claim:
                     os.kill(pid, signal.SIGTERM)
                 asked = pid
             if time.monotonic() > deadline:
-                raise Taken(f"process {pid} has been at work for {PATIENCE:.0f} s: end it, then try again")
+                raise Taken(f"process {pid} has held the cluster for {PATIENCE:.0f} s: end it, then try again")
             time.sleep(INTERVAL)
         return self
 
@@ -72,7 +72,7 @@ class Claim:
         file = os.open(CLAIM, os.O_RDWR | os.O_CREAT, 0o600)
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it before may have removed the file between these two steps.
+            # The previous owner may have removed the file between these two steps.
             if os.stat(CLAIM).st_ino == os.fstat(file).st_ino:
                 self.file = file
                 return True
@@ -89,7 +89,7 @@ class Claim:
         return read(CLAIM).get("state") == READY
 
     def write(self, folder: Path, state: str) -> None:
-        """Notes what this process does with a cluster."""
+        """Notes what this process is doing with a cluster."""
         os.ftruncate(self.file, 0)
         os.pwrite(self.file, json.dumps({"folder": str(folder), "state": state, "pid": os.getpid()}).encode(), 0)
 

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""A real Kubernetes on this machine, for tests: a control plane, and one node that runs pods.
+"""A real Kubernetes on this machine, for tests: a control plane and one node that runs pods.
 
-It lives in a network namespace of its own, without a way out and without DNS. `exec` runs commands in there, `load` brings it
-images. The state is in the folder of --dir:
+It lives in a network namespace of its own, without a way out and without DNS. `exec` runs commands in that namespace, and `load`
+loads images. The state is in the folder of --dir:
 
-  kube-VERSION, pause, pause.tar  what `build` makes; they stay after `down`, and so do logs, until the next `up`
-  NAME.pid, NAME.log, audit.log   the process of each component, and what it writes
+  kube-VERSION, pause, pause.tar  the results of `build`, which `down` keeps; it also keeps logs, until the next `up`
+  NAME.pid, NAME.log, audit.log   the process ID and the logs of each component
   ca.crt, ca.key                  the CA that clients and pods trust; pods get a changed one after `restart controllers`
-  client-ca.crt                   the CA that the API server trusts clients by
-  apiserver.crt, apiserver.key    the certificate of the API server, which takes a changed one while it runs
+  client-ca.crt                   the CA of the clients that the API server trusts
+  apiserver.crt, apiserver.key    the certificate of the API server, which reads a changed one while it runs
   admin.kubeconfig                the administrator's access
   node/                           the data; node/log/pods has the logs of pods
 
-Volumes of pods are mounted for the node alone. To see them: nsenter --target=$(cat DIR/node.pid) --mount ls /var/lib/kubelet/pods
+Volumes of pods are mounted only for the node. To see them: nsenter --target=$(cat DIR/node.pid) --mount ls /var/lib/kubelet/pods
 
-KUBERNETES_VERSION sets the version for `build` and `up`. APISERVER_FLAGS has more flags for an API server that starts.
-Exit status: 1 after a failure, 2 after wrong usage, 3 where no cluster can run; the command's after `exec`.
+KUBERNETES_VERSION sets the version for `build` and `up`. APISERVER_FLAGS adds flags when the API server is started.
+Exit status: 1 after a failure, 2 after wrong usage, 3 if no cluster can run here; after `exec`, that of the command.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, NoReturn, Optional
 
-# Compiled modules would lie around in the repository. This has to come before they are imported.
+# No compiled modules in the repository. This must be set before they are imported.
 sys.dont_write_bytecode = True
 
 import build
@@ -46,20 +46,20 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "target/cluster"
 PATIENCE = 300.0
 INTERVAL = 0.2
 
-# How many lines of its log are shown of a component that failed.
+# How many lines of a failed component's log are shown.
 LOG_LINES = 12
 
-# The commands that tell themselves what they need, or need nothing.
+# The commands that need no root, or check that themselves.
 UNPRIVILEGED = ("build", "up", "module", "certificates")
 
-# What has a NAME.pid and a NAME.log.
+# The processes with a NAME.pid and a NAME.log.
 PROCESSES = ("node", *configuration.COMPONENTS)
 
-# Programs for `exec`, as links to the Kubernetes binary.
+# Programs for `exec`: links to the Kubernetes binary.
 LINKS = ("kube", "kubectl", "etcdctl")
 
 
-# Variables that name proxies, in capitals; programs take them in small letters, too.
+# The proxy variables in upper case; programs also read them in lower case.
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 
 
@@ -78,7 +78,7 @@ class Cluster:
         self.folder = folder.resolve()
 
     def up(self) -> None:
-        """Starts the cluster, and waits until it is ready. Cleans up if it does not get there."""
+        """Starts the cluster, and waits until it is ready. Cleans up if that fails."""
         began = time.monotonic()
         build.check(self.folder)
         with Claim().take() as claim:
@@ -96,26 +96,26 @@ class Cluster:
         say(f"ready after {time.monotonic() - began:.0f} s: {self.folder}")
 
     def down(self) -> None:
-        """Stops the cluster, whatever there is of it, and removes its data."""
+        """Stops the cluster, even a partial one, and removes its data."""
         with Claim().take_over() as claim:
             folder = claim.folder()
             if folder and folder != self.folder and Cluster(folder).is_up(claim):
-                raise Failed(f"a cluster runs, but in {folder}: stop it with `{sys.argv[0]} down --dir {folder}`")
+                raise Failed(f"a cluster is running in another folder, {folder}: stop it with `{sys.argv[0]} down --dir {folder}`")
             left = Cluster(folder or self.folder)
             claim.write(left.folder, claims.STOPPING)
             left.end_all()
             if folder:
                 left.remove_data()
-            # Where nothing was built, nothing was started, and files of these names are somebody else's.
+            # If nothing was built here, nothing was started here, and files with these names do not belong to a cluster.
             if (self.folder / "pause.tar").exists():
                 self.remove_data()
             claim.remove()
 
     def refuse_second(self, claim: Claim) -> None:
-        """Fails if a cluster runs. Cleans up if one does no more, or never did, because its `up` was killed."""
+        """Fails if a cluster is running. Cleans up what is left of one that has ended, or whose `up` was killed."""
         folder = claim.folder()
         if folder and Cluster(folder).is_up(claim):
-            raise Failed(f"a cluster runs already in {folder}: stop it with `{sys.argv[0]} down --dir {folder}`")
+            raise Failed(f"a cluster is already running in {folder}: stop it with `{sys.argv[0]} down --dir {folder}`")
         if folder or any(machine.members()):
             say(f"cleaning up what is left of a cluster in {folder or 'an unknown folder'}")
             left = Cluster(folder or self.folder)
@@ -123,7 +123,7 @@ class Cluster:
             left.remove_data()
 
     def is_up(self, claim: Claim) -> bool:
-        """Says whether the cluster that was started last, which is this one, has been ready and was not stopped since."""
+        """Says whether this cluster, which was started last, has been ready and was not stopped since."""
         return claim.is_ready() and self.pid("node") is not None
 
     def end_all(self) -> None:
@@ -131,7 +131,7 @@ class Cluster:
         machine.end_all(self.pid("node"))
 
     def start_all(self, kube: Path) -> None:
-        """Makes certificates and configuration, and starts the components as soon as what they need is there."""
+        """Makes certificates and configuration, and starts each component once the ones that it needs are ready."""
         self.remove_data()
         for name in (*PROCESSES, "audit"):
             (self.folder / f"{name}.log").unlink(missing_ok=True)
@@ -152,7 +152,7 @@ class Cluster:
 
     def prepare(self, kube: Path) -> None:
         """Makes everything in the folder that the components read."""
-        self.folder.chmod(0o700)  # What the administrator may, whoever reads the keys may.
+        self.folder.chmod(0o700)  # Whoever reads the keys has the administrator's rights.
         programs = self.folder / "node/bin"
         programs.mkdir(parents=True)
         for link in LINKS:
@@ -161,11 +161,11 @@ class Cluster:
         configuration.write(self.folder, build.PAUSE_IMAGE, self.snapshotter(), machine.CONTROL_GROUP)
 
     def snapshotter(self) -> str:
-        """Returns how containerd puts the layers of an image together: it can copy them where the folder has no overlays."""
+        """Returns containerd's snapshotter: one that copies an image's layers if the folder does not support overlays."""
         return "overlayfs" if machine.has_overlays(self.folder) else "native"
 
     def wait(self, component: str, condition: Callable[[], bool]) -> None:
-        """Waits for something that a component brings about. Fails at once if any component ends meanwhile."""
+        """Waits for a condition that a component brings about. Fails at once if any component ends in the meantime."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             for name in configuration.COMPONENTS:
@@ -187,7 +187,7 @@ class Cluster:
         return self.prints("True", "kubectl", "get", "node", configuration.NODE, f"--output=jsonpath={path}")
 
     def has_service_account(self) -> bool:
-        """Says whether pods in the namespace `default` can have what their volume for the API server is made of."""
+        """Says whether the sources of the service-account volume of pods in the namespace `default` exist."""
         return self.succeeds("kubectl", "get", "serviceaccount/default", "configmap/kube-root-ca.crt")
 
     def has_service(self) -> bool:
@@ -209,7 +209,7 @@ class Cluster:
         return subprocess.run(whole, env=self.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def inside(self) -> list[str]:
-        """Returns the start of a command line that runs where the components run."""
+        """Returns the beginning of a command line that runs a command in the node's namespaces."""
         return machine.inside(self.node(), "net", "mount")
 
     def pid(self, name: str) -> Optional[int]:
@@ -224,11 +224,11 @@ class Cluster:
         """Returns the process that holds the node's namespaces open."""
         node = self.pid("node")
         if node is None:
-            raise Failed(f"no cluster runs in {self.folder}: start one with `{sys.argv[0]} up --dir {self.folder}`")
+            raise Failed(f"no cluster is running in {self.folder}: start one with `{sys.argv[0]} up --dir {self.folder}`")
         return node
 
     def environment(self) -> dict[str, str]:
-        """Returns the environment of commands that talk to the cluster, from where no proxy can be reached."""
+        """Returns the environment of commands that talk to the cluster, without proxies, which they could not reach."""
         return {
             **{name: value for name, value in os.environ.items() if name.upper() not in PROXIES},
             "CLUSTER_DIR": str(self.folder),
@@ -239,15 +239,15 @@ class Cluster:
         }
 
     def exec(self, command: list[str]) -> NoReturn:
-        """Becomes a command in the node's network."""
+        """Replaces this process by a command in the node's network."""
         whole = [*machine.inside(self.node(), "net"), *command]
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what it ignores, the command would ignore, too.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that.
         os.execvpe(whole[0], whole, self.environment())
 
     def load(self, archive: Path) -> None:
-        """Gives an image archive to containerd, which unpacks it when the kubelet first needs it."""
+        """Loads an image archive into containerd, which unpacks it when the kubelet first needs it."""
         command = ["ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--no-unpack", "-"]
-        # As standard input, because the archive may lie where the node has folders of its own.
+        # Passed as standard input, because the node may have a folder of its own at the archive's path.
         with archive.open("rb") as content:
             done = subprocess.run([*self.inside(), *command], stdin=content, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
@@ -270,7 +270,7 @@ class Cluster:
         (self.folder / f"{name}.pid").unlink(missing_ok=True)
 
     def remove_data(self) -> None:
-        """Removes what `up` has put into the folder, but for logs."""
+        """Removes what `up` has put into the folder, except logs."""
         clients = (client.name for client in certificates.clients(configuration.NODE))
         names = ("ca", "client-ca", "apiserver", "sa", *clients, *PROCESSES)
         files = [f"{name}.{kind}" for name in names for kind in ("crt", "key", "kubeconfig", "pid", "pub")]
@@ -304,15 +304,15 @@ def arguments() -> argparse.Namespace:
 
     add("build", "install and build what is missing; print the path of the Kubernetes binary")
     add("up", "start the cluster, and return when it is ready for pods")
-    add("down", "stop the cluster, whatever there is of it, and remove its data")
+    add("down", "stop the cluster, even a partial one, and remove its data")
     add("exec", "run a command in the node's network as the administrator: exec -- COMMAND…")
-    add("load", "give an OCI image archive to the node").add_argument("image", metavar="IMAGE.tar", type=Path)
+    add("load", "load an OCI image archive into the node").add_argument("image", metavar="IMAGE.tar", type=Path)
     for name in ("stop", "start", "restart"):
         add(name, f"{name} a component").add_argument("name", choices=configuration.COMPONENTS)
     module = add("module", "write go.mod and go.sum for KUBERNETES_VERSION; in `kube`, this makes it the default")
     module.add_argument("folder", metavar="FOLDER", type=Path, help="the folder with main.go")
-    renew = add("certificates", "make another CA, and a certificate of the API server by it, without installing them")
-    renew.add_argument("--ca", metavar="FOLDER", type=Path, required=True, help="the folder that they go to")
+    renew = add("certificates", "make a new CA and a certificate of it for the API server, without installing them")
+    renew.add_argument("--ca", metavar="FOLDER", type=Path, required=True, help="the folder to write them to")
     renew.add_argument("--key", choices=certificates.KEYS, default="rsa", help="the kind of their keys; default: %(default)s")
     # argparse's own treatment of `--` differs between versions.
     ours, command = split(sys.argv[1:])

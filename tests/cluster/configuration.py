@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import certificates
 
-# Addresses that RFC 5737 keeps for documentation. They exist in the cluster's own network namespace alone.
+# Addresses that RFC 5737 reserves for documentation. They exist only in the cluster's own network namespace.
 NODE = "node-1"
 NODE_ADDRESS = "192.0.2.1"
 POD_RANGE = "198.51.100.0/24"
@@ -20,17 +20,17 @@ API_SERVER_PORT = "6443"
 ETCD = "http://127.0.0.1:2379"
 ETCD_PEER = "http://127.0.0.1:2380"
 
-# In the order in which they start.
+# The components, in the order in which they start.
 COMPONENTS = ("etcd", "containerd", "apiserver", "controllers", "scheduler", "kubelet", "proxy")
 
-# Where distributions and the CNI project put the plugins.
+# The folders where distributions and the CNI project install the plugins.
 PLUGIN_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 PLUGINS = ("host-local", "loopback", "ptp")
 
-# Where containerd listens, in the node's own /run.
+# containerd's socket, in the node's own /run.
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 
-# Elsewhere by default, where the node has no folder of its own.
+# The default folder would be outside the folders that the node has for itself.
 VOLUME_PLUGINS = "/var/lib/kubelet/volume-plugins"
 
 CONTAINERD = """version = 2
@@ -38,7 +38,7 @@ CONTAINERD = """version = 2
   path = "/var/lib/containerd/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
-  # Root in a container may not lower the score.
+  # In a container, root may not lower the score.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
@@ -55,11 +55,11 @@ WASMTIME = """  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.wasmtim
     runtime_type = "io.containerd.wasmtime.v1"
 """
 
-# The configuration files but for kubeconfigs, and those below `node`.
+# The configuration files, except kubeconfigs and those below `node`.
 FILES = ("audit-policy", "containerd.toml", "kubelet-configuration")
 
-# Plugins for the network of pods. With `ptp`, packets between two pods pass the node's own network stack, as kube-proxy needs
-# it to change the addresses of answers back; on a bridge they do so only with the kernel module br_netfilter.
+# Plugins for the network of pods. With `ptp`, packets between two pods pass through the node's own network stack, which kube-proxy
+# needs to change the addresses of answers back; on a bridge they do so only with the kernel module br_netfilter.
 NETWORK = {
     "cniVersion": "0.4.0",
     "name": "node",
@@ -72,7 +72,7 @@ NETWORK = {
     ],
 }
 
-# Whom the audit log leaves out: those whose requests no test looks for.
+# The groups and users that the audit log leaves out, because no test looks for their requests.
 OWN_GROUPS = ["system:nodes", "system:masters", "system:serviceaccounts:kube-system"]
 OWN_USERS = ["system:apiserver", "system:kube-controller-manager", "system:kube-proxy", "system:kube-scheduler"]
 AUDIT_POLICY = {
@@ -93,7 +93,7 @@ def plugin_folder() -> Optional[Path]:
 
 
 def write(folder: Path, pause: str, snapshotter: str, control_group: str) -> None:
-    """Writes every component's configuration. All but containerd read JSON where they are documented to read YAML."""
+    """Writes every component's configuration. It is JSON, which all but containerd accept although they document YAML."""
     files = {
         "audit-policy": AUDIT_POLICY,
         "kubelet-configuration": kubelet(folder, control_group),
@@ -141,7 +141,7 @@ def kubelet(folder: Path, control_group: str) -> dict[str, Any]:
         "failSwapOn": False,
         # There is no DNS. Without this, pods would get the machine's name servers, which they cannot reach.
         "resolvConf": "",
-        # A full disk of the machine is no reason to evict pods, nor to delete images that no registry has.
+        # If the machine's disk is full, pods must not be evicted, nor images deleted, which no registry has.
         "evictionHard": {"imagefs.available": "1%", "nodefs.available": "1%", "nodefs.inodesFree": "0%"},
         "imageGCHighThresholdPercent": 100,
         # Changed tokens and certificates reach running pods within seconds.
@@ -160,13 +160,13 @@ def command(folder: Path, kube: Path, name: str) -> list[str]:
     return [str(kube), program, *(flag.format(folder=folder) for flag in flags), *extra]
 
 
-# What each component of the Kubernetes binary is called there, and its flags.
+# The name of each component in the Kubernetes binary, and its flags.
 FLAGS: dict[str, tuple[str, list[str]]] = {
     "etcd": (
         "etcd",
         [
             "--data-dir={folder}/node/etcd",
-            # The data need not survive the machine.
+            # The data need not survive a crash of the machine.
             "--unsafe-no-fsync",
             f"--listen-client-urls={ETCD}",
             f"--advertise-client-urls={ETCD}",
@@ -186,7 +186,7 @@ FLAGS: dict[str, tuple[str, list[str]]] = {
             "--tls-cert-file={folder}/apiserver.crt",
             "--tls-private-key-file={folder}/apiserver.key",
             "--client-ca-file={folder}/client-ca.crt",
-            # Nobody has a certificate of this name, but without the setting other components complain every few seconds.
+            # No client has a certificate with this name, but without the setting other components complain every few seconds.
             "--requestheader-client-ca-file={folder}/client-ca.crt",
             "--requestheader-allowed-names=front-proxy-client",
             "--requestheader-username-headers=X-Remote-User",
@@ -196,14 +196,14 @@ FLAGS: dict[str, tuple[str, list[str]]] = {
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-account-key-file={folder}/sa.pub",
             "--service-account-signing-key-file={folder}/sa.key",
-            # Tokens of pods expire when they say so, and not in a year.
+            # Tokens of pods expire at their stated time, and not after a year.
             "--service-account-extend-token-expiration=false",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged",
             "--audit-policy-file={folder}/audit-policy",
             "--audit-log-path={folder}/audit.log",
-            # In megabytes: one file, in effect.
+            # In megabytes: large enough that there is only one file.
             "--audit-log-maxsize=100000",
         ],
     ),
@@ -248,7 +248,7 @@ FLAGS: dict[str, tuple[str, list[str]]] = {
             f"--bind-address={NODE_ADDRESS}",
             f"--hostname-override={NODE}",
             f"--cluster-cidr={POD_RANGE}",
-            # Limits of the whole machine, which only its own network namespace may change.
+            # Zero leaves alone these limits of the whole machine, which only its own network namespace may change.
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",

@@ -36,7 +36,7 @@ REFERENCE = re.compile(
 
 
 class Invalid(Exception):
-    """An image cannot be made of this."""
+    """No image can be made from the given input."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Reference:
         """Reads a name, and adds what `docker pull` would add to it."""
         match = REFERENCE.fullmatch(name)
         if match is None:
-            raise Invalid(f"image name `{name}` is not like [REGISTRY/]NAME[:TAG]")
+            raise Invalid(f"image name `{name}` is not of the form [REGISTRY/]NAME[:TAG]")
         registry, path = match["registry"] or "docker.io", match["path"]
         if registry == "docker.io" and "/" not in path:
             path = f"library/{path}"
@@ -63,7 +63,7 @@ class Reference:
 
 @dataclass
 class Image:
-    """What an image consists of."""
+    """The contents of an image."""
 
     reference: Reference
     root: Path
@@ -94,7 +94,7 @@ class Image:
         return archive.getvalue()
 
     def platform(self) -> dict[str, str]:
-        """Returns what the image runs on."""
+        """Returns the image's platform."""
         return {"architecture": self.architecture, "os": self.system}
 
     def configuration(self, layer: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def layer_of(root: Path) -> bytes:
     if not root.is_dir():
         raise Invalid(f"`{root}` is not a folder")
     layer = io.BytesIO()
-    # PAX has no limits on names, and needs no extra headers where they are short.
+    # PAX has no limits on names, and needs no extra headers for short ones.
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in files_below(root):
             add(tar, path, path.relative_to(root).as_posix())
@@ -144,7 +144,7 @@ def layer_of(root: Path) -> bytes:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Finds everything below a folder, a folder before what it holds."""
+    """Finds everything below a folder, each folder before its contents."""
     for path in sorted(root.iterdir()):
         yield path
         if path.is_dir() and not path.is_symlink():
@@ -169,14 +169,14 @@ def add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def entry(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, mode: int = 0o644) -> tarfile.TarInfo:
-    """Returns the header of a file in a tar file. Its owner is root, and its time is 1970, as TarInfo has them by default."""
+    """Returns the header of a file in a tar file. The owner is root and the time is 1970, TarInfo's defaults."""
     info = tarfile.TarInfo(name)
     info.size, info.type, info.mode = size, kind, mode
     return info
 
 
 def compressed(content: bytes) -> bytes:
-    """Compresses with a header that has neither time nor file name. gzip.compress() has other headers in some versions."""
+    """Compresses, with a header without time and file name. gzip.compress() writes other headers in some versions."""
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=9, mtime=0) as stream:
         stream.write(content)
@@ -210,14 +210,14 @@ def pair(text: str) -> tuple[str, str]:
     """Reads `K=V`."""
     key, separator, value = text.partition("=")
     if not key or not separator:
-        raise argparse.ArgumentTypeError(f"`{text}` is not like K=V")
+        raise argparse.ArgumentTypeError(f"`{text}` is not of the form K=V")
     return key, value
 
 
 def user(text: str) -> str:
-    """Reads `UID:GID`. Names would need files of the image, and Kubernetes checks `runAsNonRoot` by number."""
+    """Reads `UID:GID`. Names would have to be looked up in the image, and Kubernetes checks `runAsNonRoot` by number."""
     if not re.fullmatch(r"[0-9]+:[0-9]+", text):
-        raise argparse.ArgumentTypeError(f"`{text}` is not like UID:GID")
+        raise argparse.ArgumentTypeError(f"`{text}` is not of the form UID:GID")
     return text
 
 
@@ -225,7 +225,7 @@ def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         description="Make a reproducible OCI image archive of one folder.",
-        allow_abbrev=False,  # Else it would take options of the program for its own.
+        allow_abbrev=False,  # Otherwise it would take the program's options for its own.
         usage="%(prog)s OUT.tar NAME:TAG ROOT_FOLDER [OPTION…] ENTRYPOINT [ARG…]",
     )
     parser.add_argument("out", metavar="OUT.tar", type=Path, help="where the archive goes")
@@ -238,7 +238,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--user", metavar="UID:GID", type=user, help="the user that the program runs as; default: root")
     parser.add_argument("--env", metavar="K=V", type=pair, action="append", default=[], help="an environment variable")
     parser.add_argument("--label", metavar="K=V", type=pair, action="append", default=[], help="a label of the configuration")
-    parser.add_argument("--annotation", metavar="K=V", type=pair, action="append", default=[], help="one of the manifest")
+    parser.add_argument("--annotation", metavar="K=V", type=pair, action="append", default=[], help="an annotation of the manifest")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints everything of a cluster that `cluster.py down` should have removed, and fails if there is anything.
+"""Prints everything of a cluster that `cluster.py down` should have removed, and fails if something is left.
 
-It looks at the machine itself and uses nothing that cluster.py has noted or knows, but for what the cluster calls its things.
+It looks at the machine itself. All that it takes from cluster.py is the names of the cluster's things.
 usage: leftovers.py [DIR]
 """
 
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-# Compiled modules would lie around in the repository. This has to come before they are imported.
+# No compiled modules in the repository. This must be set before they are imported.
 sys.dont_write_bytecode = True
 
 from machine import ancestors
@@ -19,7 +19,7 @@ from machine import ancestors
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "target/cluster"
 
 CONTROL_GROUPS = ("incluster-cluster", "kubepods", "k8s.io")
-# The beginnings of the node's address, of pods' and of services'. The machine itself may have others in the node's range.
+# Prefixes of the node's, pods' and services' addresses. The machine itself may have other addresses in the node's range.
 ADDRESSES = ("192.0.2.1/", "198.51.100.", "203.0.113.")
 PATHS = (
     "/etc/cni/net.d",
@@ -36,7 +36,7 @@ PATHS = (
     "/var/log/containers",
     "/var/log/pods",
 )
-# What may stay in the folder.
+# Files that may stay in the folder.
 KEPT = ("kube-*", "pause", "pause.tar", "*.log")
 
 
@@ -54,7 +54,7 @@ def processes(folder: Path) -> Iterator[str]:
             groups = (process / "cgroup").read_text()
             links = [os.readlink(process / link) for link in ("exe", "cwd", "root")]
         except OSError:
-            continue  # It has ended, or is the kernel's.
+            continue  # The process has ended, or is a kernel thread.
         is_near = any(str(folder) in text for text in (command, *links)) or f"CLUSTER_DIR={folder}" in variables
         if is_near or any(f"/{group}" in groups for group in CONTROL_GROUPS):
             yield f"process {process.name}: {command or links[0]}"
@@ -89,7 +89,7 @@ def networks() -> Iterator[str]:
 
 
 def output(*command: str) -> list[str]:
-    """Runs a command, and returns the lines of its output; none if it is not installed, or fails."""
+    """Runs a command, and returns the lines of its output, or none if it is not installed or fails."""
     try:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def control_groups() -> Iterator[str]:
 
 
 def files(folder: Path) -> Iterator[str]:
-    """Finds files, both in the folder and where the components have paths of their own."""
+    """Finds files in the folder, and at the components' fixed paths."""
     for path in map(Path, PATHS):
         if path.exists():
             yield f"file: {path}"

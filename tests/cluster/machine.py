@@ -1,8 +1,8 @@
-"""What the cluster takes of this machine: control groups, namespaces and processes.
+"""The control groups, namespaces and processes of the cluster on this machine.
 
-Every process of the cluster, those of pods included, is in one control group, so that all of them can be found and ended. All
-but the processes of pods, which have their own, are in the network and mount namespaces of the node. A process called `node`
-holds these open. Interfaces, routes, mounts and the files of fixed paths thus vanish with the processes, however they end.
+Every process of the cluster, including those of pods, is in one control group, so that all of them can be found and ended. All
+processes but those of pods, which have their own namespaces, are in the network and mount namespaces of the node. A process called
+`node` holds these open. So interfaces, routes, mounts and files at fixed paths vanish with the processes, however they end.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, Optional
 
 CONTROL_GROUP = "incluster-cluster"
-# The part of it that is for all but pods: with version 2, a control group has either processes or groups below it.
+# The subgroup for all processes but those of pods: with version 2, a control group has either processes or subgroups.
 COMPONENTS_GROUP = f"{CONTROL_GROUP}/components"
 
 MOUNTED = Path("/sys/fs/cgroup")
-# What the kubelet and runc refuse to do without.
+# The controllers that the kubelet and runc require.
 CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 CONTROLLERS_OF_VERSION_1 = CONTROLLERS | {"cpuacct", "devices", "freezer"}
 
-# What the kubelet sets for the whole machine unless it finds it so, which it does in the node's mount namespace.
+# The kubelet sets these for the whole machine unless they already have the values, which the node's mount namespace pretends.
 SYSCTLS = {
     "kernel/keys/root_maxbytes": 25000000,
     "kernel/keys/root_maxkeys": 1000000,
@@ -33,12 +33,12 @@ SYSCTLS = {
     "vm/panic_on_oom": 0,
 }
 
-# Makes the node of new namespaces, and becomes the process that holds them open. Arguments: the folder, the node's address and
-# the services' addresses.
-# - The components find a /run, /var/lib and /var/log of their own. Where the folder itself is below one of these, it is put there
-#   again; therefore, `mount` is told to leave paths as they are, which begin where the script was when it still saw the folder.
-# - /var/lib is shared with the mount namespaces of pods, so that they can see what is mounted into their volumes later.
-# - Services need a route, for which others have a default route: without one, packets end before kube-proxy's rules see them.
+# A script that sets up the node in new namespaces, and becomes the process that holds them open. Arguments: the folder, the node's
+# address and the range of the services' addresses.
+# - The components have a /run, /var/lib and /var/log of their own. If the folder itself is below one of these, it is mounted there
+#   again. For that, `mount` must not canonicalize paths: they are relative to the script's first folder, which is now hidden.
+# - /var/lib is shared with the mount namespaces of pods, so that they see what is mounted into their volumes later.
+# - Services need a route, which is usually the default route: without one, packets are dropped before kube-proxy's rules see them.
 NODE = """
 bind() { mount --no-mtab --no-canonicalize --bind "$@"; }
 cd "$1"
@@ -68,13 +68,13 @@ INTERVAL = 0.05
 
 
 class Unusable(Exception):
-    """This machine does not do what the cluster needs."""
+    """This machine cannot do what the cluster needs."""
 
 
 def hierarchies() -> list[Path]:
-    """Finds where control groups are mounted: in one place with version 2, in one for each controller with version 1.
+    """Finds where control groups are mounted: in one place with version 2, in one place per controller with version 1.
 
-    Returns nothing where the controllers that pods need are not there.
+    Returns nothing if controllers that pods need are missing.
     """
     if is_unified():
         controllers = (MOUNTED / "cgroup.controllers").read_text().split()
@@ -82,7 +82,7 @@ def hierarchies() -> list[Path]:
     found: dict[str, Path] = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind, options = line.split()[:4]
-        # Beside version 1, runc makes groups in a hierarchy of version 2, too.
+        # Besides version 1, runc also makes groups in a hierarchy of version 2.
         if kind in ("cgroup", "cgroup2") and os.access(place, os.W_OK):
             found.update((option, Path(place)) for option in options.split(","))
     return sorted(set(found.values())) if found.keys() >= CONTROLLERS_OF_VERSION_1 else []
@@ -94,7 +94,7 @@ def is_unified() -> bool:
 
 
 def is_divisible() -> bool:
-    """Says whether groups can be made that have controllers. A group must have no processes for that, unless it is the first."""
+    """Says whether subgroups with controllers can be made. For that, a group must have no processes, unless it is the root group."""
     if not is_unified() or not (MOUNTED / "cgroup.type").exists():
         return True
     divided = CONTROLLERS.issubset((MOUNTED / "cgroup.subtree_control").read_text().split())
@@ -102,17 +102,17 @@ def is_divisible() -> bool:
 
 
 def wanted() -> list[str]:
-    """Returns the controllers that have to be there."""
+    """Returns the required controllers."""
     return sorted(CONTROLLERS if is_unified() else CONTROLLERS_OF_VERSION_1)
 
 
 def tracker() -> Path:
-    """Returns the hierarchy in which the cluster's processes are looked for."""
+    """Returns the hierarchy in which the cluster's processes are found."""
     return MOUNTED if is_unified() else MOUNTED / "pids"
 
 
 def make_control_groups() -> None:
-    """Makes the control groups, and hands every controller down to the one that the kubelet divides among pods."""
+    """Makes the control groups, and enables every controller in the group that the kubelet divides among pods."""
     for place in hierarchies():
         if place == MOUNTED:
             enable_controllers(place)
@@ -122,17 +122,17 @@ def make_control_groups() -> None:
 
 
 def enable_controllers(group: Path) -> None:
-    """Lets the groups below this one have its controllers."""
+    """Enables this group's controllers in its subgroups."""
     for controller in CONTROLLERS.union((group / "cgroup.controllers").read_text().split()):
         try:
             (group / "cgroup.subtree_control").write_text(f"+{controller}")
         except OSError as error:
             if controller in CONTROLLERS:
-                raise Unusable(f"control group {group} does not hand down {controller}: {error.strerror}") from error
+                raise Unusable(f"control group {group} cannot enable {controller} in its subgroups: {error.strerror}") from error
 
 
 def remove_control_groups() -> bool:
-    """Removes the control groups. Returns false where one is still in use."""
+    """Removes the control groups. Returns false if one is still in use."""
     for place in hierarchies():
         for folder, _, _ in os.walk(place / CONTROL_GROUP, topdown=False):
             try:
@@ -143,14 +143,14 @@ def remove_control_groups() -> bool:
 
 
 def members(group: str = CONTROL_GROUP) -> Iterator[int]:
-    """Finds the processes of a control group and of all below it."""
+    """Finds the processes of a control group and of its subgroups."""
     for folder, _, _ in os.walk(tracker() / group):
-        with contextlib.suppress(OSError):  # The group has gone since.
+        with contextlib.suppress(OSError):  # The group may have gone.
             yield from map(int, Path(folder, "cgroup.procs").read_text().split())
 
 
 def has_overlays(folder: Path) -> bool:
-    """Says whether the file system of a folder can be the upper layer of an overlay, which another overlay cannot."""
+    """Says whether a folder's file system can be the upper layer of an overlay. (Another overlay cannot.)"""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for name in ("lower", "upper", "work", "merged"):
             Path(scratch, name).mkdir()
@@ -173,7 +173,7 @@ def start_node(folder: Path, address: str, services: str) -> int:
     assert node.stdout is not None
     with node.stdout as output:
         if output.readline() != b"ready\n":
-            raise Unusable(f"no namespaces for the node: {(folder / 'node.log').read_text().strip()}")
+            raise Unusable(f"failed to make the node's namespaces: {(folder / 'node.log').read_text().strip()}")
     return node.pid
 
 
@@ -184,13 +184,13 @@ def start(command: list[str], log: Path) -> int:
 
 
 def spawn(command: list[str], stdout: "int | IO[bytes]", stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Starts a process of the cluster, in a session of its own so that what interrupts this program does not end it."""
+    """Starts a process of the cluster in a session of its own, so that a signal that interrupts this program does not end it."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        # Not the user's variables: proxies in them would keep components from each other.
+        # Without the user's variables: proxies in them would keep components from reaching each other.
         env={"PATH": os.environ["PATH"]},
         start_new_session=True,
         preexec_fn=join_control_group,
@@ -203,13 +203,13 @@ def join_control_group() -> None:
 
 
 def unshare(*namespaces: str) -> list[str]:
-    """Returns the start of a command line that runs in new namespaces: `net`, `mount`. Its mounts are its own."""
+    """Returns the beginning of a command line that runs a command in new namespaces (`net`, `mount`) with private mounts."""
     propagation = ["--propagation", "private"] if "mount" in namespaces else []
     return ["unshare", *(f"--{namespace}" for namespace in namespaces), *propagation, "--"]
 
 
 def inside(node: int, *namespaces: str) -> list[str]:
-    """Returns the start of a command line that runs in namespaces of the node: `net`, `mount`.
+    """Returns the beginning of a command line that runs a command in namespaces of the node (`net`, `mount`).
 
     Unlike `ip netns exec`, nsenter leaves /sys alone, and with it the control groups.
     """
@@ -229,19 +229,19 @@ def is_running(pid: Optional[int]) -> bool:
 
 
 def reap() -> None:
-    """Forgets the children of this process that have ended."""
+    """Reaps the children of this process that have ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def end(pid: int) -> None:
-    """Ends a process, by force if it takes long."""
+    """Ends a process, by force if it takes too long."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         send(number, [pid] if is_running(pid) else [])
         if wait_until(lambda: not is_running(pid), GRACE):
             return
-    raise Unusable(f"process {pid} does not end")
+    raise Unusable(f"process {pid} cannot be ended")
 
 
 def end_all(node: Optional[int]) -> None:
@@ -257,18 +257,18 @@ def end_all(node: Optional[int]) -> None:
         return not left and remove_control_groups()
 
     if not wait_until(ended, 6 * GRACE):
-        raise Unusable(f"control group {CONTROL_GROUP} stays, with the processes {sorted(members())}")
+        raise Unusable(f"control group {CONTROL_GROUP} cannot be removed; it has the processes {sorted(members())}")
 
 
 def thaw() -> None:
-    """Lets processes that runc has frozen take signals. With version 2, they do so anyway."""
+    """Lets processes that runc has frozen receive signals. With version 2, they do so anyway."""
     for folder, _, files in os.walk(MOUNTED / "freezer" / CONTROL_GROUP):
         if "freezer.state" in files:
             Path(folder, "freezer.state").write_text("THAWED")
 
 
 def network_of(pid: int) -> Optional[str]:
-    """Returns what identifies the network namespace of a process."""
+    """Returns the identity of a process's network namespace."""
     try:
         return os.readlink(f"/proc/{pid}/ns/net")
     except OSError:
@@ -281,7 +281,7 @@ def every_process() -> list[int]:
 
 
 def ancestors() -> set[int]:
-    """Finds this process and those that it was started by, which may be in the cluster's network."""
+    """Finds this process and its ancestors, which may be in the cluster's network."""
     found = set()
     pid = os.getpid()
     while pid:
@@ -298,7 +298,7 @@ def send(number: signal.Signals, pids: list[int]) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits for a condition, and returns whether it came true in time."""
+    """Waits for a condition, and returns whether it was met in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,5 +1,5 @@
-# Sourced, in the repository's root, by scripts that need a cluster of their own: starts one in $cluster, which ends when they do,
-# however that is, and fails them where it leaves anything behind. One that runs already is not theirs: then they fail at once.
+# Sourced in the repository's root by scripts that need a cluster of their own: starts one with $cluster, and stops it when the script
+# ends, in whatever way. The script fails if the cluster leaves anything behind, and at once if a cluster is already running.
 finish_cluster() {
   local status=$?
   trap '' HUP INT TERM
@@ -11,7 +11,7 @@ finish_cluster() {
 }
 is_own=yes
 trap finish_cluster EXIT
-# Without these, a shell that is told to end leaves what it waits for behind.
+# Without this, a shell that a signal ends would leave its running command behind.
 trap 'exit 143' HUP INT TERM
-# It cleans up itself where it fails.
+# If `up` fails, it cleans up by itself.
 "$cluster" up || { is_own=no; exit 1; }

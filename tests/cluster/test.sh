@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows that the cluster beside this file leaves nothing behind, however it ends: `just test-cluster`.
+# Checks that the cluster of cluster.py leaves nothing behind, however it ends: `just test-cluster`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 finish() {
@@ -7,7 +7,7 @@ finish() {
   [ "$status" = 0 ] || ./cluster.py down
   exit "$status"
 }
-./leftovers.py || { echo "test-cluster: that was here before: stop the cluster" >&2; exit 1; }
+./leftovers.py || { echo "test-cluster: the above is left of a cluster: stop it first" >&2; exit 1; }
 ./cluster.py build >/dev/null
 trap finish EXIT
 trap 'exit 143' HUP INT TERM
@@ -31,14 +31,14 @@ nothing_is_left "a failed start" $status 1
 
 for seconds in 1 3 6; do
   for signal in HUP=129 INT=130 TERM=143; do
-    # `timeout --foreground` sends the signal to this process alone, and not to what it has started.
+    # `timeout --foreground` sends the signal only to this process, not to its children.
     status=0
     timeout --foreground --preserve-status --signal="${signal%=*}" "$seconds" ./cluster.py up 2>/dev/null || status=$?
     nothing_is_left "${signal%=*} $seconds s after up" $status "${signal#*=}"
   done
 done
 
-# Whoever was killed cannot clean up: the next one does.
+# A killed `up` cannot clean up: the next command does.
 timeout --foreground --signal=KILL 5 ./cluster.py up 2>/dev/null || true
 status=0
 ./cluster.py down || status=$?

@@ -1,4 +1,4 @@
-//! What happens to `examples/controller`, and what it prints, in each way to run it.
+//! A scenario for `examples/controller` with the lines that it must print, shared by all tests that run it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,10 @@ use testbed::{Answer, Chunk, PodStore, Request, TOKEN, Testbed};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch as channel;
 
-/// What the controller is told.
+/// The controller's arguments.
 pub const ARGS: [&str; 4] = ["shop", "front", "--summary", "1"];
 
-/// The API server that it asks, and what is there.
+/// The controller's API server and its objects.
 pub struct Scene {
     pub testbed: Testbed,
     api: Api,
@@ -18,15 +18,15 @@ pub struct Scene {
 #[derive(Clone)]
 struct Api {
     shop: PodStore,
-    /// The store knows one namespace: these are asked for as `front`, and say that they are of `shop`.
+    /// The pods of `front`. The store knows only one namespace, so these pods are requested in `front` and say that they are in `shop`.
     front: PodStore,
     slices: Arc<Mutex<Slices>>,
-    /// Those of `front`, where there are none.
+    /// The slices of `front`, which has none.
     no_slices: Arc<Mutex<Slices>>,
     is_away: Arc<AtomicBool>,
-    /// How often it said that it is away.
+    /// How many requests were refused because the server is away.
     refusals: Arc<channel::Sender<u32>>,
-    /// How many watches of the namespace `shop` began with what there was.
+    /// How many watches of the pods of `shop` began with the initial events.
     beginnings: Arc<AtomicU32>,
 }
 
@@ -69,7 +69,7 @@ impl Slices {
         self.open(begins.then_some(added).as_deref(), begins)
     }
 
-    /// A watch of a namespace that has none.
+    /// A watch of a namespace without slices.
     fn nothing(&mut self, begins: bool) -> Answer {
         self.open(None, begins)
     }
@@ -118,7 +118,7 @@ impl Scene {
         Scene { testbed: Testbed::serving(move |request| serving.answer(request)).await, api }
     }
 
-    /// Has everything happen, and looks at the lines, which this returns one by one.
+    /// Plays the scenario, and checks the controller's lines, which `line` returns one by one.
     pub async fn play(&self, mut line: impl AsyncFnMut() -> String) {
         let Api { shop, front, slices, no_slices: _, is_away, refusals, beginnings } = &self.api;
         let is_refused = async || {
@@ -136,7 +136,7 @@ impl Scene {
         let before = "Running, ready, 10.0.1.1";
         changes(&mut line, &[format!("~ pod shop/edge-1: {before} -> Running, not ready, 10.0.1.1")]).await;
 
-        // The token is another one, and the old one is not accepted any more.
+        // The token is replaced, and the old one is no longer accepted.
         let renewed = TOKEN.replace('e', "f");
         self.testbed.volume.set("token", renewed.as_bytes());
         for store in [shop, front] {
@@ -157,7 +157,7 @@ impl Scene {
         is_away.store(false, Relaxed);
         changes(&mut line, &[added("edge-2", "10.0.1.2"), "- pod shop/web-1".into()]).await;
 
-        // What it would go on from is forgotten, and what has gone meanwhile with it.
+        // While the server is away, a pod is deleted and the history compacted, so the watch expires.
         let before = beginnings.load(Relaxed);
         is_away.store(true, Relaxed);
         shop.drop_watches();
@@ -167,12 +167,12 @@ impl Scene {
         shop.compact();
         is_away.store(false, Relaxed);
         changes(&mut line, &[added("web-3", "10.0.0.3"), "- pod shop/web-2".into()]).await;
-        assert_eq!(beginnings.load(Relaxed), before + 1, "its watch has expired, and began again");
+        assert_eq!(beginnings.load(Relaxed), before + 1, "the watch expired and began again");
         while line().await != "= 3 pods, 1 slices" {}
     }
 }
 
-/// The next changes are these, in any order, as several watches say them; what it sums up meanwhile may stand between them.
+/// Checks that the next changes are these, in any order, because they come from several watches. Summary lines in between are skipped.
 async fn changes(line: &mut impl AsyncFnMut() -> String, expected: &[String]) {
     let mut found = Vec::new();
     while found.len() < expected.len() {

@@ -1,4 +1,4 @@
-//! Builds the guest, as host/build.rs builds the components that come with the host.
+//! Builds the sample extensions, as `host/build.rs` builds the components that come with the host.
 
 use std::env;
 use std::error::Error;
@@ -18,13 +18,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .iter()
                 .flat_map(|package| ["-p", package]),
         )
-        // The outer build's flags are for another target. What decodes for the benchmarks is built as the plugin is.
+        // The outer build's flags are for another target. With the plugin's own flags, the decoding benchmark measures the plugin's code.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128")
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()?;
     if !status.success() {
-        return Err(format!("building the extensions ended with {status}").into());
+        return Err(format!("building the extensions failed: {status}").into());
     }
     println!("cargo::rustc-env=EXTENSIONS={}", target_dir.join("wasm32-wasip2/component").display());
     for path in [

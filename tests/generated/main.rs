@@ -1,9 +1,9 @@
-//! Generated components, loaded and run in this process: none ends it. `./justw loader-generated` builds it with `panic = "abort"`.
+//! Loads and runs generated components in this process; none may end it. `./justw loader-generated` builds it with `panic = "abort"`.
 //!
-//! Half of them are wasm-smith's core modules, which are instantiated, and by that run what they start with; a quarter is wasm-smith's
-//! components; a quarter is of the kinds of `extensions::hostile`, just below their limits. All are compiled in this process, where nothing
-//! but the counting protects it.
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "what goes wrong here has failed")]
+//! Half of them are core modules by wasm-smith: instantiating one runs its start function. A quarter are components by wasm-smith. A quarter
+//! are files of `extensions::hostile`, below the limit of their kind. All are compiled in this process, which only the loader's counting
+//! protects.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "any error here is a failure")]
 
 use arbitrary::Unstructured;
 use extensions::hostile;
@@ -16,7 +16,7 @@ use wasmtime::Store;
 
 const DEFAULT: u64 = 20_000;
 
-/// After so many, it says how far it is.
+/// How many components to load between two progress lines.
 const REPORT: u64 = 1_000;
 
 #[tokio::main]
@@ -42,7 +42,7 @@ async fn main() {
                 ran += 1;
                 run(&tenant, &extension).await
             }
-            // These are found after the counting.
+            // These refusals come after the counting.
             Err(Error::Extension(error @ (ExtensionError::Imports { .. } | ExtensionError::NotCompiled(_)))) => {
                 counted += 1;
                 format!("refused: {}", word(&error))
@@ -54,18 +54,18 @@ async fn main() {
         *outcomes.entry(outcome).or_default() += 1;
         let done = number - seed + 1;
         if done.is_multiple_of(REPORT) {
-            eprintln!("{done} of {count}, {counted} past the counting");
+            eprintln!("{done} of {count}, {counted} passed the counting");
         }
     }
     for (outcome, count) in outcomes {
         println!("{count:>7} {outcome}");
     }
-    println!("{counted} of {count} pass the counting; the slowest took {:.1?}: component {}", slowest.0, slowest.1);
-    assert!(ran * 4 >= count, "few run");
-    assert!(counted * 2 >= count, "most are refused before they could do harm: they are too large to show anything");
+    println!("{counted} of {count} passed the counting; the slowest took {:.1?}: component {}", slowest.0, slowest.1);
+    assert!(ran * 4 >= count, "too few ran");
+    assert!(counted * 2 >= count, "most are refused before they are compiled: they are too large to test anything");
 }
 
-/// The variant's name, and that of the limit.
+/// Returns the name of the error's variant, with the name of the exceeded limit or what is malformed.
 fn word(error: &ExtensionError) -> String {
     if let ExtensionError::OverLimit { limit, .. } = error {
         return format!("over {limit}");
@@ -101,11 +101,11 @@ fn generated(number: u64) -> Vec<u8> {
         2 => Component::new(config(), &mut Unstructured::new(&bytes)).expect("a component").to_bytes(),
         _ => below_a_limit(&mut random),
     };
-    // wac-graph reads every other one.
+    // Half of the files import the client's types: wac-graph reads these.
     if number % 8 < 4 { file } else { hostile::beside_the_client(&file) }
 }
 
-/// A file of a kind of `extensions::hostile`, somewhere below its limit.
+/// A random kind of file of `extensions::hostile`, of a random size below its limit.
 fn below_a_limit(random: &mut fastrand::Rng) -> Vec<u8> {
     match random.u8(..24) {
         0 => hostile::nested_types(random.usize(..16)),

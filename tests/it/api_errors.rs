@@ -1,4 +1,4 @@
-//! What the API server refuses, and what a proxy before it does.
+//! Failures that the API server, or a proxy in front of it, answers with.
 
 use crate::{kubernetes, list_shop, tenant};
 use incluster::types::{Error, ListOptions, Status, TransportError};
@@ -17,7 +17,7 @@ async fn status(answer: Answer) -> Status {
     }
 }
 
-/// The same failure as a server would have put it in protobuf.
+/// Encodes the failure in protobuf, as a server would.
 fn in_protobuf(json: &Answer) -> Answer {
     let status: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     Answer::new(json.status, protobuf::status(&status)).header("content-type", "application/vnd.kubernetes.protobuf")
@@ -54,14 +54,14 @@ async fn every_recorded_failure_in_both_encodings() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_a_case_of_its_own() {
+async fn expired_is_an_error_of_its_own() {
     let json = Recording::read("list-continue-expired").answer;
-    let Error::Expired(expired) = answered(json.clone()).await else { panic!("it has not expired") };
+    let Error::Expired(expired) = answered(json.clone()).await else { panic!("the list has not expired") };
     assert!(expired.message.contains("continue parameter is too old") && expired.continue_token.is_some(), "{expired:?}");
     assert_eq!(answered(in_protobuf(&json)).await, Error::Expired(expired));
-    // A state that the server has not, as it was restored from an older one.
+    // A version that the server does not have, for example after a restore from an older backup.
     let json = Recording::read("list-rv-future").answer;
-    let Error::Expired(expired) = answered(json.clone()).await else { panic!("it has not expired") };
+    let Error::Expired(expired) = answered(json.clone()).await else { panic!("the list has not expired") };
     assert!(expired.message.contains("Too large resource version"), "{expired:?}");
     assert_eq!(answered(in_protobuf(&json)).await, Error::Expired(expired));
 }
@@ -85,7 +85,7 @@ async fn recorded_protobuf_failures() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_status() {
+async fn failures_whose_body_is_not_a_status() {
     let text = Answer::new(429, "Too many requests, please try again later.\n")
         .header("content-type", "text/plain")
         .header("retry-after", "1");
@@ -101,7 +101,7 @@ async fn bodies_that_are_no_status() {
 }
 
 #[tokio::test]
-async fn answers_that_are_no_list() {
+async fn answers_that_are_not_a_list() {
     for (answer, says) in [
         (Answer::new(200, "<html>").header("content-type", "text/html"), "text/html"),
         (Answer::new(200, "{}").header("content-type", "application/json"), "expected a PodList"),
@@ -139,7 +139,7 @@ async fn a_failure_leaves_the_next_call_alone() {
     assert_eq!(list_shop(&tenant).await.unwrap().items.len(), 7);
 }
 
-/// A `Status` in protobuf, written field by field, so that it does not depend on the code that reads it.
+/// An encoder of `Status` in protobuf, written by hand, so that it does not depend on the code under test.
 mod protobuf {
     use serde_json::Value;
 
@@ -161,7 +161,7 @@ mod protobuf {
     }
 
     fn text(number: u8, value: &Value) -> Vec<u8> {
-        // As Go writes it: also when it is empty.
+        // Go writes empty strings too.
         field(number, value.as_str().unwrap_or_default().as_bytes())
     }
 

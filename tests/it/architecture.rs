@@ -1,8 +1,8 @@
-//! Who imports whom: `ARCHITECTURE.md`.
+//! Checks the dependencies between crates and modules that `ARCHITECTURE.md` describes.
 
 use crate::tidy::files;
 
-/// Each room's manifest, and what of ours it may depend on, but for its tests.
+/// The manifest of each room (crate), and which of our crates it may depend on outside its tests.
 const ROOMS: [(&str, &[&str]); 14] = [
     ("core/Cargo.toml", &[]),
     ("guest/client/Cargo.toml", &["incluster-core"]),
@@ -23,19 +23,19 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("examples/controller/Cargo.toml", &["incluster-extension"]),
 ];
 
-/// What asks a system, and may not be in a room's sources, but for these files and for tests.
+/// Words that reach the system (files, network, clocks). A pure room's sources must not contain them, except in the listed files and in tests.
 const SYSTEM: [&str; 8] =
     ["std::fs", "std::net::Tcp", "std::env::", "thread::sleep", "Instant::now", "SystemTime::now", "wasip2::", "tokio::"];
 const PURE: [(&str, &[&str]); 2] =
     [("core/src/", &[]), ("guest/client/src/", &["guest/client/src/system.rs", "guest/client/src/client.rs"])];
 
-/// The host's own rooms, each of which may use those before it, and none after it.
+/// The host's own rooms (modules) in order: each may use those before it and none after it.
 const HOST: [&str; 3] = ["door", "sandbox", "tenant"];
 
-/// Rooms by their folders.
+/// The folders that hold the rooms.
 const FOLDERS: [&str; 4] = ["core/", "guest/", "host/", "examples/"];
 
-/// Our crates that a manifest names beside its dev-dependencies.
+/// Returns our crates among a manifest's dependencies, without dev-dependencies.
 fn ours(manifest: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut counts = false;
@@ -50,17 +50,17 @@ fn ours(manifest: &str) -> Vec<&str> {
     names
 }
 
-/// What a room's manifest depends on and may not.
+/// Returns the dependencies of a room's manifest that are not allowed.
 fn wrong_dependencies(manifest: &str, allowed: &[&str]) -> Vec<String> {
     ours(manifest).into_iter().filter(|name| !allowed.contains(name)).map(String::from).collect()
 }
 
-/// The part of a source that is not for tests.
+/// Returns a source without its test module.
 fn without_tests(source: &str) -> &str {
     source.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default()
 }
 
-/// What a source has that asks a system, or reaches into another crate's folder.
+/// Returns what a source contains that reaches the system, or another crate's folder.
 fn wrong_words(name: &str, source: &str) -> Vec<String> {
     let code = without_tests(source);
     let pure = PURE.iter().find(|(room, exempt)| name.starts_with(room) && !exempt.contains(&name));
@@ -72,10 +72,10 @@ fn wrong_words(name: &str, source: &str) -> Vec<String> {
     asks.chain(reaches.filter(|_| in_room)).collect()
 }
 
-/// What a source of the host's uses of rooms after its own: also by what the crate's root takes from them.
+/// Returns what a source of the host uses of rooms after its own, also by names that the crate's root re-exports.
 fn wrong_rooms(name: &str, source: &str, root: &str) -> Vec<String> {
     let Some(own) = HOST.iter().position(|room| name.starts_with(&format!("host/src/{room}/"))) else {
-        // What is in no room is for all of them, but for the root.
+        // A file outside the rooms serves all of them, so it must use none; only the root may.
         let is_used = |room: &&&str| {
             name.starts_with("host/src/") && name != "host/src/lib.rs" && uses(source, &format!("crate::{room}::"))
         };
@@ -90,7 +90,7 @@ fn wrong_rooms(name: &str, source: &str, root: &str) -> Vec<String> {
     by_room.chain(names.map(|name| format!("crate::{name}")).filter(|path| uses(source, path))).collect()
 }
 
-/// Whether code has this path: not in a comment.
+/// Whether the code, comments aside, contains this path.
 fn uses(source: &str, path: &str) -> bool {
     let is_whole = |rest: &str| path.ends_with("::") || !rest.starts_with(|c: char| c.is_alphanumeric());
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -118,7 +118,7 @@ fn imports_go_one_way() {
     for (path, allowed) in ROOMS {
         let (_, manifest) = manifests.iter().find(|(name, _)| name == path).unwrap_or_else(|| panic!("{path}"));
         assert_eq!(wrong_dependencies(manifest, allowed), Vec::<String>::new(), "{path}");
-        // Planted, a wrong one is found.
+        // The check finds a planted violation.
         let planted = manifest.replacen("[dependencies]\n", "[dependencies]\nincluster-other.workspace = true\n", 1);
         let planted =
             if planted == *manifest { format!("{manifest}\n[dependencies]\nincluster-other = \"1\"\n") } else { planted };

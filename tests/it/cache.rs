@@ -1,4 +1,4 @@
-//! Extensions that were compiled before.
+//! Tests of compiled extensions: the cache, and precompiled files.
 
 use crate::command::in_testbed;
 use crate::compiler;
@@ -23,9 +23,9 @@ async fn load(runtime: &Runtime) -> Result<Extension, Error> {
     runtime.extension("test", extensions::PODS, &[]).await
 }
 
-/// What one process compiled, another loads, which has no compiler; and it runs.
+/// A runtime without a compiler loads and runs an extension that another runtime compiled.
 #[tokio::test]
-async fn what_was_compiled_is_found_without_a_compiler() {
+async fn a_cached_extension_loads_without_a_compiler() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     let without = runtime(&cache).build().unwrap();
@@ -40,16 +40,16 @@ async fn what_was_compiled_is_found_without_a_compiler() {
     assert_eq!(tenant.run_extension(&extension, "pods", &[]).await.unwrap(), 0);
     assert_eq!(testbed.server.requests().len(), 1);
 
-    // With other limits, or imports that are refused, nobody has looked at it.
+    // With other limits or other refused imports, the cached code does not count as checked.
     let stricter = LoadLimits { functions: 3, ..LoadLimits::default() };
     for other in [runtime(&cache).load_limits(stricter), runtime(&cache).refuse_imports(["wasi:sockets"])] {
         assert!(matches!(load(&other.build().unwrap()).await, Err(Error::Extension(ExtensionError::NoCompiler))));
     }
 }
 
-/// Whatever became of an entry, it is compiled anew, and the entry is good again.
+/// A damaged entry is removed, and the extension compiled and stored again.
 #[tokio::test]
-async fn what_became_of_an_entry_costs_time_alone() {
+async fn a_damaged_entry_is_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     let compiling = || runtime(dir.path()).compiler(compiler()).build().unwrap();
     load(&compiling()).await.unwrap();
@@ -72,12 +72,12 @@ async fn what_became_of_an_entry_costs_time_alone() {
 
 #[tokio::test]
 #[expect(unsafe_code, reason = "the bytes are this test's own")]
-async fn what_was_precompiled_is_loaded_and_nothing_else() {
+async fn only_precompiled_files_are_loaded_as_precompiled() {
     let compiling = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler()).build().unwrap();
     let good = compiling.precompile("test", extensions::PODS, &[]).await.unwrap();
     let other =
         Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).load_limits(LoadLimits::default()).build().unwrap();
-    // SAFETY: `precompile` returned these bytes; those that follow are changed in ways that are found.
+    // SAFETY: `precompile` returned these bytes.
     let loaded = unsafe { other.extension_precompiled(&good).await }.unwrap();
     assert_eq!(loaded.name(), load(&compiling).await.unwrap().name());
     let mut changed = good.clone();
@@ -89,7 +89,7 @@ async fn what_was_precompiled_is_loaded_and_nothing_else() {
         (&version, "it was not made by incluster 0.1.0"),
         (extensions::PODS, "it was not made by incluster 0.1.0"),
     ] {
-        // SAFETY: nothing of it is executed.
+        // SAFETY: each of these is refused, so that none of it is executed.
         let refused = unsafe { other.extension_precompiled(bad).await }.unwrap_err();
         assert!(matches!(&refused, Error::Extension(ExtensionError::NotPrecompiled { reason }) if reason == says), "{refused}");
     }

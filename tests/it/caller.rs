@@ -1,4 +1,4 @@
-//! Calls by way of the host's own transport, for the tests of what every transport does.
+//! Makes calls with the host's own transport, for the tests that all transports share.
 
 use crate::faults::Call;
 use crate::{answer, tenant, tenant_at};
@@ -7,32 +7,32 @@ use incluster::{RequestLimits, Tenant};
 use std::time::Duration;
 use testbed::Testbed;
 
-/// A phase's deadline, where that is tested.
+/// The time limit of a phase, in tests of time limits.
 const PHASE: Duration = Duration::from_millis(250);
 
-/// Where the pods are.
+/// The path of the pods.
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 
-/// What calls one testbed.
+/// A caller of one testbed.
 pub struct Caller(Tenant);
 
 impl Caller {
-    /// One that sends each request once, to this URL.
+    /// A caller that sends each request once, to this URL.
     pub fn at(url: &str, testbed: &Testbed) -> Caller {
         Caller(tenant_at(url, testbed))
     }
 
-    /// One for whom a phase may take [`PHASE`], and which tries twice.
+    /// A caller with the time limit [`PHASE`] for each phase, which tries twice.
     pub fn impatient(testbed: &Testbed) -> Caller {
         Caller::within(testbed, 10 * PHASE)
     }
 
-    /// The same, for whom a call may take so long.
+    /// An impatient caller with this time limit for a call.
     pub fn within(testbed: &Testbed, call: Duration) -> Caller {
         let limits = RequestLimits {
             connect: PHASE,
             handshake: PHASE,
-            // A head may come a byte at a time.
+            // The head may arrive byte by byte.
             first_byte: 3 * PHASE,
             between_bytes: PHASE,
             watch_pause: PHASE,
@@ -42,17 +42,17 @@ impl Caller {
         Caller(tenant(testbed).with_limits(limits).unwrap().with_retry_policy(policy))
     }
 
-    /// How many pods the call found.
+    /// Makes a call. Returns the number of pods.
     pub async fn outcome(&self, call: Call) -> Result<usize, Error> {
         self.answer(call).await.map_err(|failure| failure.error)
     }
 
-    /// How many pods the call found, or what was done about its failure.
+    /// Makes a call. Returns the number of pods, or the failure with its number of attempts.
     pub async fn answer(&self, call: Call) -> Result<usize, Failure> {
         let tenant = &self.0;
         let mut pods = 0;
         match call {
-            // What the component's own list does, that of the host does another way.
+            // The limit makes the host use the component's own list function instead of the stream.
             Call::List => {
                 let options = ListOptions { limit: Some(1000), ..ListOptions::ALL };
                 pods = answer(tenant.list_namespaced_pods("shop", &options).await)?.items.len();

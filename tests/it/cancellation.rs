@@ -1,4 +1,4 @@
-//! What is dropped is freed: connection, instance and all.
+//! Dropping a call, a list, a watch or a tenant frees its streams, sandboxes and connections.
 
 use crate::tenant;
 use incluster::policy::Policy;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::{Answer, Chunk, PodStore, Recording, Testbed};
 use tokio::sync::mpsc;
 
-/// A server whose answers begin, and go on when the test says so.
+/// A server that sends the beginning of each answer, and hands the rest to the test.
 async fn slow() -> (Testbed, mpsc::UnboundedReceiver<mpsc::UnboundedSender<Chunk>>) {
     let (asked, asking) = mpsc::unbounded_channel();
     let testbed = Testbed::serving(move |_| {
@@ -31,7 +31,7 @@ async fn a_dropped_list_frees_its_stream() {
         list = tenant.list_namespaced_pods("shop", &ListOptions::ALL) => panic!("{list:?}"),
         body = asking.recv() => body.unwrap(),
     };
-    // Ends when the server notices that nobody reads.
+    // Returns when the server notices that the client has gone.
     body.closed().await;
 }
 
@@ -62,7 +62,7 @@ async fn dropped_pages_and_watches_free_theirs() {
     store.until_open_watches(0).await;
 }
 
-/// The pool has 100 places: were they not given back, the 101st call would wait for ever.
+/// The pool has 100 places: if they were not given back, the 101st call would wait forever.
 #[tokio::test]
 async fn a_dropped_call_gives_its_place_back_at_once() {
     let runtime = Runtime::builder().pool(Pool { places: 100, ..Pool::default() }).build().unwrap();
@@ -73,7 +73,7 @@ async fn a_dropped_call_gives_its_place_back_at_once() {
     let tenant = tenant.policy(Policy::allow_all()).limits(limits).build().unwrap();
     for _ in 0..2 {
         let mut calls: Vec<_> = (0..100).map(|_| Box::pin(tenant.list_namespaced_pods("shop", &ListOptions::ALL))).collect();
-        // An answer ends when this end of it is dropped.
+        // Keep the senders: dropping one would end its answer.
         let mut answers = Vec::new();
         while answers.len() < 100 {
             tokio::select! {
@@ -90,7 +90,7 @@ async fn a_dropped_call_gives_its_place_back_at_once() {
     }
 }
 
-/// A connection that nobody uses any more is not kept open for ever by a cluster that is gone.
+/// Connections are closed when their tenant is dropped.
 #[tokio::test]
 async fn a_dropped_cluster_closes_its_connections() {
     let testbed = Testbed::start().await;

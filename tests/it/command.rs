@@ -1,4 +1,4 @@
-//! The `incluster` binary.
+//! Tests of the `incluster` binary.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// What a command prints, and how it ends.
+    /// Runs a command, and returns its output and exit status.
     pub async fn of(command: &mut Command) -> Output {
         let output = command.stdin(Stdio::null()).output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -21,12 +21,12 @@ impl Output {
     }
 }
 
-/// Runs the binary with nothing in its environment.
+/// Runs the binary with an empty environment.
 async fn incluster(args: &[&str]) -> Output {
     Output::of(Command::new(env!("CARGO_BIN_EXE_incluster")).args(args).env_clear()).await
 }
 
-/// The binary, told of this testbed.
+/// The binary with the options that lead to this testbed.
 pub fn command_in(testbed: &Testbed, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
     command.env_clear().stdin(Stdio::null()).args(["--server", &testbed.server.url()]);
@@ -91,7 +91,7 @@ async fn the_namespace_defaults_to_the_pods_own_then_to_default() {
 }
 
 #[tokio::test]
-async fn an_empty_namespace_and_a_limit_are_said() {
+async fn an_empty_namespace_and_a_limit_are_reported() {
     let empty = r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions":[],"rows":[]}"#;
     let testbed = Testbed::serving(move |_| Answer::new(200, empty).header("content-type", "application/json")).await;
     let output = in_testbed(&testbed, &["pods"]).await;
@@ -100,7 +100,7 @@ async fn an_empty_namespace_and_a_limit_are_said() {
     for args in [&["pods", "--limit", "5"][..], &["pods", "--limit", "5", "--chunk-size", "3"], &["pods", "--limit=5", "-ojson"]]
     {
         let output = in_testbed(&testbed, args).await;
-        assert_eq!((output.status, &*output.stderr), (0, "incluster: there are 2 more pods than --limit let through\n"));
+        assert_eq!((output.status, &*output.stderr), (0, "incluster: there are 2 more pods than --limit allows\n"));
     }
 }
 
@@ -122,7 +122,7 @@ async fn config_shows_no_secret() {
     assert_eq!(testbed.server.connections(), 0);
 }
 
-/// One line that says what failed, where, why, and what to check.
+/// Checks that the command fails with one line, which says what failed, where, why, and what to check.
 async fn fails(testbed: &Testbed, args: &[&str], says: &[&str]) {
     let output = in_testbed(testbed, args).await;
     assert_eq!((output.status, &*output.stdout), (1, ""), "{}", output.stderr);
@@ -191,7 +191,7 @@ async fn outside_a_pod() {
     assert_eq!((output.status, output.stderr.contains("is not the address of an API server")), (2, true));
 }
 
-/// In a pod, everything comes from the environment and the usual folder; here from two variables and an option.
+/// In a pod, the binary reads the server's address from two environment variables. (The option replaces the usual folder.)
 #[tokio::test]
 async fn the_environment_names_the_server() {
     let testbed = Testbed::serving(PodApi::answer).await;
@@ -210,7 +210,7 @@ async fn the_environment_names_the_server() {
     );
 }
 
-/// As kubectl prints them: each once, whatever the answer is, and none that is about caches.
+/// Warnings are printed as kubectl does: each once, whatever the answer is, and none about caches.
 #[tokio::test]
 async fn warnings_of_the_servers_are_printed_once() {
     let store = PodStore::with_pods(20);
@@ -228,9 +228,9 @@ async fn warnings_of_the_servers_are_printed_once() {
     assert!(output.status == 1 && output.stderr.starts_with("Warning: old\nincluster: failed to list"), "{}", output.stderr);
 }
 
-/// A volume's files may be root's alone while the pod is somebody else.
+/// The volume's files may be readable only by root while the pod runs as another user.
 #[tokio::test]
-async fn a_token_that_may_not_be_read() {
+async fn an_unreadable_token() {
     let testbed = Testbed::start().await;
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     set(testbed.volume.path(), 0o755);

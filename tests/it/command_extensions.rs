@@ -1,4 +1,4 @@
-//! `incluster run` and `incluster compose`.
+//! Tests of `incluster run`, `check`, `compose` and `wit`.
 
 use crate::command::{command_in, in_testbed};
 use extensions::hostile;
@@ -38,9 +38,9 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (vec!["run", "--refuse", "wasi:sockets", &at("sockets.wasm")], 1, "wasi:sockets/"),
         (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
         (vec!["run", &at("none.wasm")], 1, "failed to read"),
-        // They were decided when it was compiled.
-        (vec!["run", "--precompiled", "--refuse", "wasi:http", &at("program.wasm")], 2, "--precompiled goes without"),
-        (vec!["run", "--debug", "--precompiled", &at("program.wasm")], 2, "--precompiled goes without"),
+        // These options apply when an extension is compiled.
+        (vec!["run", "--precompiled", "--refuse", "wasi:http", &at("program.wasm")], 2, "--precompiled excludes"),
+        (vec!["run", "--debug", "--precompiled", &at("program.wasm")], 2, "--precompiled excludes"),
         (vec!["run", "--policy", &at("bad.yaml"), &at("program.wasm")], 2, "rules[0] names no verb"),
         (vec!["run", "--policy", &at("unknown.yaml"), &at("program.wasm")], 2, "unknown field `rulez`"),
         (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),
@@ -53,7 +53,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     }
     let composed = in_testbed(&testbed, &["compose", &at("program.wasm"), "-o", &at("out.wasm")]).await;
     assert_eq!((composed.status, &*composed.stderr), (0, ""));
-    // The composition has the client in it, which sends requests itself, by the same policy.
+    // The composition contains the client, which sends requests itself, under the same policy.
     let (refuse, policy, out) = ("wasi:http/outgoing-handler", at("policy.yaml"), at("out.wasm"));
     let refused = in_testbed(&testbed, &["run", "--refuse", refuse, &out, "list", "shop"]).await;
     assert!(refused.status == 1 && refused.stderr.contains("wasi:http/outgoing-handler"), "{}", refused.stderr);
@@ -67,8 +67,8 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
 async fn the_first_program_of_the_extension_librarys_readme_lists_pods() {
     let readme = include_str!("../../guest/extension/README.md");
     let program = include_str!("../extensions/guest/src/bin/pods.rs").split_once("\n\n").unwrap().1;
-    assert!(readme.contains(&format!("```rust,no_run\n{program}```\n")), "the README has another program");
-    assert!(include_str!("../../README.md").contains(&format!("```rust,ignore\n{program}```\n")), "the other README, too");
+    assert!(readme.contains(&format!("```rust,no_run\n{program}```\n")), "the README of incluster-extension has another program");
+    assert!(include_str!("../../README.md").contains(&format!("```rust,ignore\n{program}```\n")), "the main README differs");
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
@@ -79,7 +79,7 @@ async fn the_first_program_of_the_extension_librarys_readme_lists_pods() {
     assert!(ran.stdout.lines().count() == 7 && ran.stdout.contains("catalog-46f22f2a56-9e90c4 Running\n"), "{}", ran.stdout);
     let request = testbed.server.requests().remove(0);
     assert_eq!(request.query("labelSelector").as_deref(), Some("tier=edge"));
-    // A `main` that fails prints what was done, why it failed and what to check.
+    // A `main` that fails prints what was attempted, why it failed and what to check.
     let denied = in_testbed(&testbed, &["run", &at("pods.wasm")]).await;
     let text = "Error: failed to list pods in namespace shop: denied: ";
     assert!(denied.status == 1 && denied.stderr.starts_with(text), "{}", denied.stderr);
@@ -87,7 +87,7 @@ async fn the_first_program_of_the_extension_librarys_readme_lists_pods() {
 }
 
 #[tokio::test]
-async fn check_says_what_there_is_to_know_before_a_component_runs() {
+async fn check_describes_a_component_without_running_it() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
@@ -170,9 +170,9 @@ async fn check_says_what_there_is_to_know_before_a_component_runs() {
     assert!(json["message"].as_str().is_some_and(|text| text.contains("exceeds the limit nesting")), "{json}");
 }
 
-/// A program whose `main` forgets that it is to compile starts no program of its own, which would do the same.
+/// A compile child whose `main` does not call `compile_child` reports that, and starts no further compile child.
 #[tokio::test]
-async fn a_process_that_compiles_starts_none_that_does() {
+async fn a_compile_child_starts_no_other() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program.wasm");
@@ -184,7 +184,7 @@ async fn a_process_that_compiles_starts_none_that_does() {
 }
 
 #[tokio::test]
-async fn output_that_nobody_reads_is_a_wait_and_the_wall_time_holds() {
+async fn the_wall_time_ends_a_program_whose_output_nobody_reads() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program.wasm");
@@ -197,7 +197,7 @@ async fn output_that_nobody_reads_is_a_wait_and_the_wall_time_holds() {
     assert!(ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s"), "{said}");
 }
 
-/// What stands in a file that is not ours comes to the terminal as text.
+/// Text from an untrusted file is escaped before it is printed.
 #[tokio::test]
 async fn a_terminal_gets_no_escape_sequences() {
     let testbed = Testbed::start().await;
@@ -226,7 +226,7 @@ async fn a_terminal_gets_no_escape_sequences() {
 }
 
 #[tokio::test]
-async fn prometheus_reads_what_is_counted() {
+async fn prometheus_can_scrape_the_counters() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let mut watching = command_in(&testbed, &["--metrics", &free, "pods", "-n", "shop", "--watch"]);
@@ -251,7 +251,7 @@ async fn prometheus_reads_what_is_counted() {
 }
 
 #[tokio::test]
-async fn the_contract_is_written_for_whoever_builds_against_it() {
+async fn wit_writes_the_contract() {
     let testbed = Testbed::start().await;
     let dir = tempfile::tempdir().unwrap();
     let new = dir.path().join("new/wit");

@@ -1,4 +1,4 @@
-//! The `incluster` binary, where its output comes bit by bit.
+//! Tests of the `incluster` binary with output that comes in pieces: long lists and watches.
 
 use crate::command::{command_in, in_testbed};
 use std::os::unix::fs::PermissionsExt;
@@ -88,12 +88,12 @@ async fn a_list_that_expires_under_way_goes_on_and_says_so() {
     assert_eq!(output.stderr.matches("the list expired while it was read").count(), 1, "{}", output.stderr);
 }
 
-/// The version does not move but by the compaction.
+/// Whether the store has not been compacted yet: only a compaction changes its resource version.
 fn testbed_is_at_its_first_continue(store: &PodStore) -> bool {
     store.resource_version() == PodStore::with_pods(20).resource_version()
 }
 
-/// The binary on a terminal of its own, which shows both of the program's outputs.
+/// The binary on a terminal of its own, which shows both stdout and stderr.
 fn on_terminal(testbed: &Testbed, args: &[&str]) -> Command {
     let plain = command_in(testbed, args);
     let words: Vec<_> = std::iter::once(plain.as_std().get_program()).chain(plain.as_std().get_args()).collect();
@@ -113,7 +113,7 @@ async fn a_terminal_shows_how_far_a_long_list_is() {
     }
 }
 
-/// Somebody who waits is told for what, and nothing is left of it on the terminal.
+/// The terminal shows what the command waits for, and the text is erased once the answer comes.
 #[tokio::test]
 async fn a_terminal_shows_what_is_waited_for() {
     let (answer, store) = (Arc::new(Notify::new()), PodStore::with_pods(1));
@@ -142,9 +142,9 @@ async fn a_terminal_shows_what_is_waited_for() {
     assert!(shown.ends_with("s: no answer yet\r\u{1b}[Kpod/web-00000\r\n"), "{shown:?}");
 }
 
-/// The cluster's CA is changed, and ca.crt follows: a watch goes on, and says why it waits.
+/// When the server presents a certificate of a new CA before ca.crt has it, a watch says why it waits, and goes on once ca.crt has it.
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_any_more_is_told() {
+async fn a_watch_reports_a_certificate_that_is_no_longer_trusted() {
     let store = PodStore::with_pods(1);
     let testbed = Testbed::serving(store.handler()).await;
     let (mut child, mut lines) = spawn(&testbed, &["pods", "--watch", "-o", "name"]);
@@ -167,9 +167,9 @@ async fn a_certificate_that_is_not_trusted_any_more_is_told() {
     assert_eq!(errors.next_line().await.unwrap(), None);
 }
 
-/// A file that cannot be read any more is no reason to stop: the last token serves on.
+/// When the token's file becomes unreadable, the watch goes on with the last token.
 #[tokio::test]
-async fn a_token_that_may_not_be_read_any_more() {
+async fn a_token_that_becomes_unreadable() {
     let store = PodStore::with_pods(1);
     let testbed = Testbed::serving(store.handler()).await;
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -183,7 +183,7 @@ async fn a_token_that_may_not_be_read_any_more() {
     assert_eq!(line(&mut lines).await, "pod/web-00000");
     store.until_open_watches(1).await;
     set(&testbed.volume.path().join("token"), 0);
-    // Which has the file read at once.
+    // A 401 makes the client read the file at once.
     store.fail_next(1, Answer::new(401, "no"));
     store.drop_watches();
     store.add("new");
@@ -215,6 +215,79 @@ async fn a_watch_prints_what_changes_in_columns_that_stay() {
     assert!(watches.into_iter().all(|request| request.query("includeObject").as_deref() == Some("None")));
 }
 
+/// The list is asked for, because a watch begins with its resource version, and not printed.
+#[tokio::test]
+async fn a_watch_without_a_list_prints_only_what_changes() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let (_child, mut lines) = spawn(&testbed, &["get", "pods", "--watch-only"]);
+    store.until_open_watches(1).await;
+    store.add("a-name-that-is-far-longer-than-the-header");
+    let (header, added) = (line(&mut lines).await, line(&mut lines).await);
+    assert!(
+        header.starts_with("NAME  ") && added.starts_with("a-name-that-is-far-longer-than-the-header   "),
+        "{header}\n{added}"
+    );
+    store.modify("search-06a943c59f-93bc72", "color", "blue");
+    assert!(line(&mut lines).await.starts_with("search-06a943c59f-93bc72  "));
+    let limits: Vec<_> = testbed.server.requests().iter().map(|request| request.query("limit")).collect();
+    assert_eq!(limits, [Some("1".to_string()), None]);
+
+    // What the server has forgotten is not printed, and the command says so.
+    let (mut child, mut lines) = spawn(&testbed, &["pods", "--watch-only", "-o", "name"]);
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    store.until_open_watches(2).await;
+    store.compact();
+    store.drop_watches();
+    let told = errors.next_line().await.unwrap().unwrap();
+    assert_eq!(told, "incluster: the server no longer has the next changes: those until now are missing here");
+    store.until_open_watches(2).await;
+    store.add("new");
+    assert_eq!(line(&mut lines).await, "pod/new");
+}
+
+#[tokio::test]
+async fn one_pod_is_watched() {
+    let store = PodStore::with_pods(3);
+    let testbed = Testbed::serving(store.handler()).await;
+    let (_child, mut lines) = spawn(&testbed, &["get", "pod", "web-00001", "-w", "--no-headers", "--show-labels"]);
+    let listed = line(&mut lines).await;
+    assert!(listed.starts_with("web-00001   ") && listed.ends_with(",tier=edge"), "{listed}");
+    store.until_open_watches(1).await;
+    store.modify("web-00002", "color", "red");
+    store.modify("web-00001", "color", "blue");
+    let changed = line(&mut lines).await;
+    assert!(changed.starts_with("web-00001   ") && changed.contains(",color=blue,"), "{changed}");
+    store.delete("web-00001");
+    assert!(line(&mut lines).await.starts_with("web-00001   "));
+    for args in [["pods", "web-00001", "--watch"], ["pods", "web-00001", "--watch-only"]] {
+        let output = in_testbed(&testbed, &args).await;
+        let says = "404 NotFound: pods \"web-00001\" not found; check the name, and the namespace\n";
+        assert!(output.status == 1 && output.stdout.is_empty() && output.stderr.ends_with(says), "{}", output.stderr);
+    }
+}
+
+/// The only sequence that a terminal acts on erases a line.
+#[tokio::test]
+async fn nothing_has_colours() {
+    let testbed = Testbed::serving(PodStore::with_pods(1200).handler()).await;
+    for (args, says) in [
+        (&["pods"][..], "500 of 1200 pods"),
+        (&["pods", "-o", "yaml", "--limit", "1"], "apiVersion: v1"),
+        (&["pods", "-n", "other"], "incluster: failed to list pods"),
+        (&["pods", "--sort-by", "x"], "kubectl has --sort-by"),
+        (&["--help"], "no colours, with or without NO_COLOR"),
+    ] {
+        for variables in [&[][..], &[("NO_COLOR", "1")], &[("NO_COLOR", ""), ("CLICOLOR_FORCE", "1"), ("TERM", "xterm-256color")]]
+        {
+            let mut command = on_terminal(&testbed, args);
+            let output = command.env_remove("NO_COLOR").envs(variables.iter().copied()).output().await.unwrap();
+            let shown = String::from_utf8_lossy(&output.stdout).replace("\r\u{1b}[K", "");
+            assert!(shown.contains(says) && !shown.contains('\u{1b}'), "{args:?} {variables:?}: {shown:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_watch_that_expires_lists_again() {
     let store = PodStore::with_pods(2);
@@ -233,7 +306,7 @@ async fn a_watch_that_expires_lists_again() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_as_often_as_said() {
+async fn a_busy_server_is_retried_as_the_options_say() {
     let testbed = Testbed::serving(|_| Answer::new(503, "busy")).await;
     let output = in_testbed(&testbed, &["pods", "--attempts", "2"]).await;
     assert!(output.stderr.contains("503: busy; tried 2 times in 0."), "{}", output.stderr);
@@ -243,7 +316,7 @@ async fn a_busy_server_is_asked_as_often_as_said() {
     assert_eq!((output.status, busy.server.requests().len()), (1, 1));
 }
 
-/// A watch has no end of its own.
+/// A watch runs until a signal ends it.
 #[tokio::test]
 async fn a_signal_ends_a_watch() {
     let store = PodStore::recorded();

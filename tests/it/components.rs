@@ -1,8 +1,8 @@
-//! What the components import and export, and how large they are.
+//! Tests of the components' imports, exports and sizes.
 
 use crate::interfaces::interfaces;
 
-/// Whether these are interfaces of WASI 0.2 that any host of plugins has; sockets are not among them.
+/// Whether an import is a WASI 0.2 interface that any plugin host provides; sockets are not among them.
 fn is_common_wasi(import: &str) -> bool {
     let packages = ["wasi:io/", "wasi:clocks/", "wasi:cli/", "wasi:filesystem/", "wasi:http/", "wasi:random/"];
     packages.iter().any(|package| import.starts_with(package)) && import.contains("@0.2.")
@@ -14,7 +14,7 @@ fn the_plugin_imports_wasi_and_exports_the_client() {
     let others: Vec<_> = imports.iter().filter(|import| !is_common_wasi(import)).collect();
     assert!(others.is_empty() && !imports.is_empty(), "{others:?}");
     let exports: Vec<_> = exports.iter().map(String::as_str).collect();
-    // A world that exports an interface exports the types that it uses, or would have to import them.
+    // A world that exports an interface also exports the types that it uses; otherwise it would have to import them.
     assert_eq!(exports, ["incluster:kubernetes/client@0.1.0", "incluster:kubernetes/types@0.1.0"]);
 }
 

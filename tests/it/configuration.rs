@@ -1,4 +1,4 @@
-//! What a pod may get wrong, through the real component.
+//! Configuration errors in a pod, through the real component.
 
 use crate::{RUNTIME, list_shop, portable, tenant};
 use incluster::types::{ConfigError, Error};
@@ -6,14 +6,14 @@ use incluster::{Server, Tenant};
 use std::path::{Path, PathBuf};
 use testbed::{TOKEN, Testbed};
 
-/// Where a volume is, whatever it is called.
+/// A fixed name for the volume's folder in expected errors.
 const DIR: &str = "/volume";
 
 fn path(file: &str) -> String {
     format!("{DIR}/{file}")
 }
 
-/// The error that a volume with this file makes. Nothing may be sent.
+/// Returns the error that a volume with this file causes. Nothing may be sent.
 async fn with_file(name: &str, content: &[u8]) -> Shown {
     let testbed = Testbed::start().await;
     testbed.volume.set(name, content);
@@ -22,7 +22,7 @@ async fn with_file(name: &str, content: &[u8]) -> Shown {
     config_error(answer, testbed.volume.path())
 }
 
-/// An error as it is shown, with another name for the volume's folder.
+/// An error's debug text, with [`DIR`] in place of the volume's folder.
 #[derive(Debug)]
 struct Shown(String);
 
@@ -76,7 +76,7 @@ async fn namespaces() {
 }
 
 #[tokio::test]
-async fn files_that_are_missing_or_no_files() {
+async fn missing_files_and_folders_in_their_place() {
     for name in ["token", "ca.crt"] {
         let testbed = Testbed::start().await;
         testbed.volume.remove(name);
@@ -95,7 +95,7 @@ async fn no_folder_at_all() {
     assert_eq!(config_error(list_shop(&tenant).await, Path::new("/no/such/folder")), ConfigError::FileMissing(path("token")));
 }
 
-/// A link out of the volume is not followed: the sandbox has this folder and nothing else.
+/// A link that leads out of the volume is not followed: the sandbox has only this folder.
 #[tokio::test]
 async fn links_that_lead_out_of_the_volume() {
     let testbed = Testbed::start().await;

@@ -1,4 +1,4 @@
-//! The `incluster` binary where a process has little address space, or the kernel refuses files in memory.
+//! Tests of the `incluster` binary with little address space, and where the kernel refuses executable memory files.
 
 use crate::command::{Output, command_in};
 use std::io::Write;
@@ -10,10 +10,10 @@ use tokio::process::Command;
 
 const POLICY: &str = r#"{"rules": [{"verbs": ["list"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["shop"]}]}"#;
 
-/// What `ulimit -v` is told: KiB.
+/// One GiB in KiB, the unit of `ulimit -v`.
 const GIB: u64 = 1 << 20;
 
-/// The binary as the last command of a program of another's, which ends by executing its arguments.
+/// The binary, started by another program that executes its last arguments.
 fn within(program: &[&str], testbed: &Testbed, args: &[&str]) -> Command {
     let binary = command_in(testbed, args);
     let mut command = Command::new(program[0]);
@@ -22,13 +22,13 @@ fn within(program: &[&str], testbed: &Testbed, args: &[&str]) -> Command {
     command
 }
 
-/// The binary with an address space of so many KiB.
+/// Runs the binary with this much address space.
 async fn limited(kibibytes: u64, testbed: &Testbed, args: &[&str]) -> Output {
     let script = format!("ulimit -v {kibibytes}; {UNPRIVILEGED} exec \"$0\" \"$@\"");
     Output::of(&mut within(&["sh", "-c", &script], testbed, args)).await
 }
 
-/// Root may raise a limit again, which nobody else may.
+/// The beginning of a script that drops the privilege to raise a limit again, which root has.
 const UNPRIVILEGED: &str =
     "setpriv --bounding-set=-sys_resource true 2>&- && exec setpriv --bounding-set=-sys_resource \"$0\" \"$@\";";
 
@@ -48,8 +48,8 @@ fn lists(output: &Output) {
     assert_eq!(output.stdout.matches("catalog-46f22f2a56-9e90c4").count(), 1, "{}", output.stdout);
 }
 
-/// 39 bits are 512 GiB, and with Sv39 of RISC-V, half of them are a process's. The 8 GiB have room for one sandbox of the client's, and
-/// for no extension's, which may have more memories; 512 MiB have none for either.
+/// 512 GiB is an address space of 39 bits, of which a process has half with RISC-V's Sv39. 8 GiB has room for one sandbox of the client but
+/// not for one of an extension, which may have more memories. 512 MiB has room for neither.
 #[tokio::test]
 async fn a_small_address_space_is_enough() {
     let testbed = Testbed::start().await;
@@ -73,8 +73,8 @@ async fn an_address_space_that_is_too_small_says_what_is_enough() {
     lists(&limited(6 * GIB, &testbed, &["pods", "-o", "name"]).await);
 }
 
-/// Refuses files in memory which are not said to be never executed, as Linux 6.3 to 6.5 do where `vm.memfd_noexec` is 2. Exit status 77: it
-/// cannot.
+/// A Python program that makes the kernel refuse memory files without `MFD_NOEXEC_SEAL`, as Linux 6.3 to 6.5 do if `vm.memfd_noexec` is 2,
+/// and then executes its arguments. It exits with 77 if it cannot do that.
 const REFUSING: &str = "
 import ctypes, errno, os, platform, struct, sys
 calls = {'x86_64': 319, 'aarch64': 279}
@@ -84,7 +84,7 @@ def step(code, value, otherwise=0): return struct.pack('HBBI', code, 0, otherwis
 def filter(call):
     load, equal, has, end = 0x20, 0x15, 0x45, 0x06
     flags = 24
-    # The second jump goes on where the flag is there.
+    # The second jump skips the refusal if the flag is set.
     return [step(load, 0), step(equal, call, 3), step(load, flags), struct.pack('HBBI', has, 1, 0, NOEXEC_SEAL),
             step(end, 0x50000 | errno.EINVAL), step(end, 0x7fff0000)]
 class Program(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
@@ -95,21 +95,21 @@ program = Program(len(steps) // 8, ctypes.addressof(buffer))
 if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, ctypes.byref(program)): sys.exit(77)
 os.execv(sys.argv[1], sys.argv[1:])";
 
-/// A PID namespace of its own, as the setting is one of these.
+/// A script for a new PID namespace, because the setting belongs to a PID namespace.
 const IN_NAMESPACE: &str = "echo 2 >/proc/sys/vm/memfd_noexec || exit 77; exec \"$0\" \"$@\"";
 
-/// Says that a test was not tried. Not by a macro, whose text the test harness would keep to itself.
+/// Reports that a test did not run. It writes to stderr directly, because the test harness would capture a macro's output.
 fn ignored(test: &str, reason: &str) {
     std::io::stderr().write_all(format!("ignored: {test}: {reason}\n").as_bytes()).unwrap();
 }
 
-/// The client, which wasmtime makes a file in memory for, and an extension, whose token is in another.
+/// Lists pods within a program: with the client, for which wasmtime makes a memory file, and with an extension, whose token is in another.
 async fn lists_within(name: &str, program: &[&str]) {
     let testbed = Testbed::start().await;
     let (_dir, [policy, extension]) = extension();
     let tried = Command::new(program[0]).args(&program[1..]).arg("/bin/true").output().await;
     if !tried.is_ok_and(|tried| tried.status.success()) {
-        return ignored(name, "it takes root, Linux 6.3, unshare and python3");
+        return ignored(name, "it needs root, Linux 6.3, unshare and python3");
     }
     lists(&Output::of(&mut within(program, &testbed, &["pods", "-o", "name"])).await);
     lists(&Output::of(&mut within(program, &testbed, &["run", "--policy", &policy, &extension])).await);
@@ -120,11 +120,11 @@ async fn files_in_memory_that_may_be_executed_are_not_needed() {
     lists_within("files_in_memory_that_may_be_executed_are_not_needed", &["python3", "-c", REFUSING]).await;
 }
 
-/// From Linux 6.6 on, files in memory are then such that nobody can execute them, unless that is asked for.
+/// From Linux 6.6 on, this setting makes memory files non-executable unless the program asks for an executable one.
 #[tokio::test]
 async fn vm_memfd_noexec_may_be_2() {
     if !Path::new("/proc/sys/vm/memfd_noexec").exists() {
-        return ignored("vm_memfd_noexec_may_be_2", "it takes Linux 6.3");
+        return ignored("vm_memfd_noexec_may_be_2", "it needs Linux 6.3");
     }
     let namespace = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", IN_NAMESPACE];
     lists_within("vm_memfd_noexec_may_be_2", &namespace).await;

@@ -1,4 +1,4 @@
-//! What connections are made, kept and left.
+//! Tests of which connections are made, reused and abandoned.
 
 use crate::caller::Caller;
 use crate::faults::{CALLS, Call, lost, passes};
@@ -19,12 +19,12 @@ async fn speaking(protocol: Protocol, answer: impl Fn(&Request) -> Answer + Send
     Testbed { ca, server, volume }
 }
 
-/// How many pods a list has.
+/// Lists the pods, and returns their number.
 async fn answer_to(tenant: &Tenant) -> usize {
     answer(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap().items.len()
 }
 
-/// Watches that take all streams of a connection keep nobody waiting.
+/// When watches use all streams of a connection, a list does not wait but gets a new connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_beside_watches_that_take_all_streams() {
     let testbed = speaking(Protocol::Http2Streams(2), PodStore::recorded().handler()).await;
@@ -38,17 +38,17 @@ async fn a_list_beside_watches_that_take_all_streams() {
     }
     assert_eq!(answer_to(&tenant).await, 7);
     assert_eq!(testbed.server.connections(), 3);
-    // On a fourth one.
+    // These watches use a fourth connection.
     let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     watch.next().await.unwrap().unwrap();
     assert_eq!((answer_to(&tenant).await, answer_to(&tenant).await), (7, 7));
     assert_eq!(testbed.server.connections(), 4);
 }
 
-/// Those who ask at once share what the server allows, from the first request on.
+/// Concurrent requests share connections up to the server's limit of streams, from the first request on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_at_once_on_connections_of_two_streams() {
-    // None is answered before all have come.
+    // The server answers no request before all have arrived.
     let all = Arc::new(Barrier::new(6));
     let ca = Ca::new("kubernetes-ca");
     let answer = move |_| {
@@ -72,12 +72,12 @@ async fn requests_at_once_on_connections_of_two_streams() {
     assert_eq!(testbed.server.connections(), 3);
 }
 
-/// With HTTP/1.1, each request that is under way has a connection, which the next one takes.
+/// With HTTP/1.1, each request in progress has a connection, which a later request reuses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_of_http_1_are_taken_again() {
+async fn connections_of_http_1_are_reused() {
     let testbed = speaking(Protocol::Http1, PodStore::recorded().handler()).await;
     let tenant = tenant(&testbed);
-    // A connection is ready again a moment after its answer has been read: who asks at once may get another.
+    // A connection is idle again a moment after its answer has been read: an immediate request may get a new one.
     let takes_one_that_there_is = async || {
         for _ in 0..100 {
             let before = testbed.server.connections();
@@ -94,7 +94,7 @@ async fn connections_of_http_1_are_taken_again() {
     assert!(takes_one_that_there_is().await);
 }
 
-/// What was lost while it was idle is noticed by nobody.
+/// A connection that was lost while idle causes no failure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_ended_while_it_was_idle() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
@@ -109,7 +109,7 @@ async fn a_connection_that_ended_while_it_was_idle() {
     }
 }
 
-/// Who has waited long enough for an answer, or for the rest of it, asks on another connection: this one may have gone silent. A watch on it goes on.
+/// After a timeout, the next attempt uses a new connection, because the old one may have gone silent. A watch on the old one goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_whose_answer_is_late_is_left() {
     let moment = Duration::from_millis(300);
@@ -136,9 +136,9 @@ async fn a_connection_whose_answer_is_late_is_left() {
     assert_eq!(testbed.server.connections(), 4);
 }
 
-/// Over HTTP/1.1 there are no pings: a connection that was used before, and says nothing now, may have gone silent.
+/// HTTP/1.1 has no pings, so a reused connection that does not answer may have gone silent. It is given up after half of the time limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_of_http_1_that_went_silent_costs_half_of_the_patience() {
+async fn a_silent_connection_of_http_1_costs_half_of_the_time_limit() {
     let store = PodStore::recorded();
     let testbed = speaking(Protocol::Http1, store.handler()).await;
     let limits = RequestLimits { first_byte: Duration::from_secs(2), ..RequestLimits::DEFAULT };
@@ -150,9 +150,9 @@ async fn a_connection_of_http_1_that_went_silent_costs_half_of_the_patience() {
     assert_eq!((answer_to(&tenant).await, testbed.server.connections()), (7, 2));
 }
 
-/// Calls that are dropped leave their handshakes behind: so many, and no more.
+/// Dropped calls leave their handshakes behind, but the number of connections is limited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_are_so_many_connections_and_no_more() {
+async fn the_number_of_connections_is_limited() {
     const MOST: usize = 128;
     let (store, faults) = (PodStore::recorded(), Faults::default());
     faults.speak(Protocol::Http1);
@@ -162,7 +162,7 @@ async fn there_are_so_many_connections_and_no_more() {
     let tenant = tenant(&testbed).with_limits(limits).unwrap();
     assert_eq!(answer_to(&tenant).await, 7);
     faults.commit(Fault::Silent, usize::MAX);
-    // The one that there is would be used.
+    // Close the existing connection, which would be reused.
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
     let before = testbed.server.connections();
@@ -178,18 +178,18 @@ async fn there_are_so_many_connections_and_no_more() {
     assert_eq!(testbed.server.connections(), before + MOST);
 }
 
-/// RFC 9113, section 6.8: what is above the last stream was not processed, whatever the code.
+/// After GOAWAY, a request above the last stream is retried whatever the code, because it was not processed (RFC 9113, section 6.8).
 #[tokio::test]
-async fn a_server_that_goes_away_is_asked_again_whatever_it_says() {
+async fn a_request_after_goaway_is_retried_whatever_the_code() {
     for (code, debug) in [(0, ""), (0xb, "too_many_pings"), (0xb, "too_many_internal_resets"), (0x2, ""), (0x1, "")] {
         let goes_away = frame(7, 0, 0, &[&[0, 0, 0, 0, 0, 0, 0, code], debug.as_bytes()].concat());
         passes(Fault::Frames(goes_away, Vec::new()), lost).await;
     }
 }
 
-/// A stream that is reset: by what means that it was not, or may not have been, processed.
+/// A reset stream is retried if its code may mean that the request was not processed.
 #[tokio::test]
-async fn a_stream_that_is_reset_is_asked_for_again_by_its_code() {
+async fn a_reset_stream_is_retried_by_its_code() {
     for code in [0, 2, 7, 8, 0xb] {
         passes(Fault::Frames(frame(3, 0, 1, &[0, 0, 0, code]), Vec::new()), lost).await;
     }
@@ -201,11 +201,11 @@ async fn a_stream_that_is_reset_is_asked_for_again_by_its_code() {
     }
 }
 
-/// Whoever does not read a watch keeps nobody else from reading theirs, nor a list.
+/// Watches that are not read do not block other watches or lists on the same connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_do_not_read_stop_nobody_else() {
+async fn unread_watches_do_not_block_others() {
     let store = PodStore::recorded().handler();
-    // An event, and the beginning of one that is larger than what a stream may send ahead.
+    // An event, and the beginning of one that is larger than a stream's flow-control window.
     let event = r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"7"}}}"#;
     let much = format!("{event}\n{{\"type\":\"ADDED\",\"object\":{{\"a\":\"{}", "x".repeat(2 << 20));
     let answer = move |request: &Request| {
@@ -229,9 +229,9 @@ async fn readers_that_do_not_read_stop_nobody_else() {
     assert_eq!(testbed.server.connections(), 1);
 }
 
-/// A server that allows no stream may allow some later: a request waits for that, and no longer than it may.
+/// A server that allows no streams may allow some later: a request waits for that within its time limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_allows_no_stream_costs_a_call_its_time_and_no_more() {
+async fn a_server_that_allows_no_streams_costs_a_call_only_its_time() {
     let testbed = speaking(Protocol::Http2Streams(0), PodStore::recorded().handler()).await;
     let caller = Arc::new(Caller::impatient(&testbed));
     let calls = (0..6).map(|_| {
@@ -240,16 +240,16 @@ async fn a_server_that_allows_no_stream_costs_a_call_its_time_and_no_more() {
     });
     for call in calls.collect::<Vec<_>>() {
         let error = call.await.unwrap();
-        // What is sent before the server has said so, it refuses.
+        // The server refuses a request that was sent before its SETTINGS arrived.
         let is_expected = matches!(error, Error::Transport(TransportError::Timeout(_) | TransportError::ConnectionLost(_)));
         assert!(is_expected, "{error:?}");
     }
-    // One for each attempt, at most.
+    // At most one connection for each attempt.
     assert!(testbed.server.connections() <= 12, "{}", testbed.server.connections());
     assert!(testbed.server.requests().is_empty());
 }
 
-/// Behind a load balancer, or after an upgrade of what is before the server, the next connection may speak another version.
+/// The next connection may speak another version of HTTP, for example behind a load balancer or after an upgrade of a proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_changes_its_version_of_http() {
     let store = PodStore::recorded();
@@ -262,7 +262,7 @@ async fn a_server_that_changes_its_version_of_http() {
     while !matches!(watch.next().await.unwrap().unwrap(), PodEvent::Synced(_)) {}
     for round in 1..=6_usize {
         relay.lead_to(servers[round % 2].address());
-        // In the middle of other requests, which are lost with their connection.
+        // Other requests are in progress, and are lost with their connection.
         let lists = (0..4).map(|_| {
             let tenant = tenant.clone();
             tokio::spawn(async move { answer_to(&tenant).await })
@@ -284,7 +284,7 @@ async fn a_server_that_changes_its_version_of_http() {
     assert!(servers.iter().all(|server| !server.requests().is_empty()));
 }
 
-/// Pings find it out within 45 s, and what waits on it goes on by another connection.
+/// Pings detect a silent connection within 45 s, and its watches and requests go on over a new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it takes most of a minute, and is a part of `just release-check`"]
 async fn a_connection_that_goes_silent() {

@@ -1,10 +1,10 @@
-//! `docs/contract.md`: what is in `wit/`, to read.
+//! Renders `wit/` as `docs/contract.md`, and checks that the page is up to date.
 
 use std::path::Path;
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
-/// What the page begins with.
+/// The beginning of the page.
 const PREFACE: &str = "\
 # The contract
 
@@ -15,21 +15,21 @@ the contract itself may change.
 
 ";
 
-/// The page, as it should be.
+/// Renders the page as it should be.
 fn rendered() -> String {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).expect("the contract");
     let world = resolve.select_world(&[package], Some("extension")).expect("the world");
     let mut files = Files::default();
-    wit_bindgen_markdown::Opts::default().build().generate(&mut resolve, world, &mut files).expect("it is rendered");
+    wit_bindgen_markdown::Opts::default().build().generate(&mut resolve, world, &mut files).expect("the contract is rendered");
     let (_, page) = files.iter().find(|(name, _)| name.ends_with(".md")).expect("a page");
     let mut page = String::from_utf8(page.to_vec()).expect("text");
-    // A type that one interface uses of another is shown where it is declared. Shown twice, it would have two anchors of one name.
+    // A type is shown only where it is declared, not where another interface uses it: two anchors would have the same name.
     for name in resolve.types.iter().filter_map(|(_, declared)| declared.name.as_ref()) {
         let anchor = name.replace('-', "_");
         page = page.replace(&format!("#### <a id=\"{anchor}\"></a>`type {name}`\n[`{name}`](#{anchor})\n<p>\n\n"), "");
     }
-    // What follows `<p>` is HTML up to the next empty line: backticks would be seen in it. An empty line begins a paragraph as well.
+    // After `<p>`, Markdown renders no backticks until the next empty line. An empty line begins a paragraph as well.
     page = page.replace("\n  <p>", "\n\n  ").replace("\n<p>", "\n\n");
     format!("{PREFACE}{}\n", page.trim_end())
 }
@@ -42,7 +42,7 @@ fn the_page_is_what_the_contract_says() {
         std::fs::write(&path, &rendered).expect("the page is written");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == rendered, "docs/contract.md is not what wit/ says any more: run `./justw wit-docs`");
+    assert!(kept == rendered, "docs/contract.md is out of date: run `./justw wit-docs`");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `examples/controller`, as an extension that does not have the token.
+//! Runs `examples/controller` as an extension without the token.
 
 #[path = "../controller/scenario.rs"]
 mod scenario;

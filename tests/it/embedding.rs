@@ -1,6 +1,6 @@
-//! A linker and a store of the embedder's own.
+//! Tests of an embedder's own linker and store.
 //!
-//! What forgets a step does not compile: a store has its place and its limits, and calls are made under them.
+//! Code that leaves out a step does not compile: a store comes with its place in the pool and its limits, and calls run within them.
 
 use crate::{RUNTIME, tenant, tenant_at};
 use incluster::bindings::Plugin;
@@ -22,7 +22,7 @@ impl View for State {
     }
 }
 
-/// A store of the tenant's, the client component in it, and its configuration, or why there is none.
+/// Creates a store of the tenant with the client component. Returns the loaded configuration or its error as well.
 async fn loaded(tenant: &Tenant) -> (TenantStore<State>, Plugin, Result<ResourceAny, ConfigError>) {
     let mut linker = Linker::<State>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
@@ -36,7 +36,7 @@ async fn loaded(tenant: &Tenant) -> (TenantStore<State>, Plugin, Result<Resource
     (store, plugin, config)
 }
 
-/// Where the guest was told that the server is.
+/// Returns the server's URL as the guest sees it.
 async fn server(tenant: &Tenant) -> String {
     let (mut store, plugin, config) = loaded(tenant).await;
     let (client, config) = (plugin.incluster_kubernetes_client().config(), config.unwrap());
@@ -58,7 +58,7 @@ async fn one_instance_can_make_many_calls() {
     assert_eq!((testbed.server.connections(), testbed.server.requests().len()), (1, 10));
 }
 
-/// However its address is written, the guest is told of it so that the door knows it.
+/// However the URL spells an IPv6 address, the guest gets the spelling that the door recognizes.
 #[tokio::test]
 async fn an_ipv6_server_is_in_brackets() {
     let testbed = Testbed::start().await;
@@ -90,9 +90,9 @@ async fn configuration_errors_are_typed_here_too() {
     assert!(matches!(loaded(&tenant(&testbed)).await.2, Err(ConfigError::FileEmpty(_))));
 }
 
-/// Of a store, too, the tenant has no more than its limit; and one whose call was dropped, or failed, is over.
+/// A store counts towards the tenant's limit of sandboxes. It cannot be used again after a call was dropped or failed.
 #[tokio::test]
-async fn a_store_is_counted_and_is_over_after_a_call_that_did_not_end_well() {
+async fn a_store_counts_as_a_sandbox_and_is_over_after_a_failed_call() {
     let testbed = Testbed::start().await;
     let tenant = tenant(&testbed)
         .with_limits(Limits {
@@ -123,9 +123,9 @@ async fn a_store_is_counted_and_is_over_after_a_call_that_did_not_end_well() {
     assert!(matches!(store.run(async |_| Ok(())).await, Err(Error::Over)));
 }
 
-/// Three tenants that are derived have together what one has.
+/// Three derived tenants together have the quotas of one tenant.
 #[tokio::test]
-async fn what_is_derived_shares_its_quotas() {
+async fn derived_tenants_share_their_quotas() {
     let testbed = Testbed::start().await;
     let limits = TenantLimits { instances: 1, requests_per_second: 1, request_burst: 20, ..TenantLimits::default() };
     let tenant = tenant(&testbed).with_limits(limits).unwrap();
@@ -142,7 +142,7 @@ async fn what_is_derived_shares_its_quotas() {
             permitted += usize::from(derived.list_namespaced_pods("shop", &ListOptions::ALL).await.is_ok());
         }
     }
-    // And one more for each second that it took; each by itself would have had 20.
+    // 20, plus one for each second of the test. With separate quotas there would be 60.
     assert!((20..60).contains(&permitted), "{permitted}");
 }
 
@@ -152,7 +152,7 @@ fn only(namespace: &str) -> Policy {
     serde_json::from_value(serde_json::json!({"rules": [rule]})).unwrap()
 }
 
-/// It narrows; and what is changed in the tenant that it derives from holds at once: for sandboxes that are warm, and for what is open.
+/// A derived tenant's policy can only narrow. A change to the original tenant's policy applies at once, to warm sandboxes and open watches too.
 #[tokio::test]
 async fn a_policy_is_changed_while_a_watch_is_open() {
     let store = testbed::PodStore::recorded();
@@ -171,7 +171,7 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     let mut next = std::pin::pin!(watch.next());
     assert!(futures_util::FutureExt::now_or_never(&mut next).is_none());
     tenant.set_policy(only("elsewhere"));
-    let ended = tokio::time::timeout(Duration::from_secs(5), next).await.expect("it ends");
+    let ended = tokio::time::timeout(Duration::from_secs(5), next).await.expect("the watch ends");
     assert!(
         matches!(&ended, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(why), .. })) if why.contains("policy")),
         "{ended:?}"
@@ -180,7 +180,7 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     tenant.set_policy(only("shop"));
     assert!(list().await.is_ok());
 
-    // Also where nobody reads: the API server sees it go.
+    // A watch that nobody reads is closed too, as the API server sees.
     let mut unread = derived.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     while !matches!(unread.next().await.unwrap(), Some(PodEvent::Synced(_))) {}
     store.until_open_watches(1).await;
@@ -190,6 +190,6 @@ async fn a_policy_is_changed_while_a_watch_is_open() {
     store.add("later");
     assert!(
         matches!(unread.next().await, Err(Error::Kubernetes(Failure { error: Kubernetes::Denied(_), .. }))),
-        "it is over for good"
+        "the watch stays denied"
     );
 }

@@ -1,4 +1,4 @@
-//! What an embedder can tell from an error.
+//! What an error tells an embedder.
 
 use crate::{RUNTIME, list_shop, tenant};
 use futures_util::FutureExt;
@@ -14,12 +14,12 @@ async fn failed(tenant: &Tenant) -> Error {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_does_not() {
+async fn passing_errors_are_retryable_and_lasting_ones_are_not() {
     let store = PodStore::recorded();
     let testbed = Testbed::serving(store.handler()).await;
     let tenant = tenant(&testbed);
     for (status, is_retryable) in [(503, true), (429, true), (403, false), (500, true), (409, false)] {
-        store.fail_next(1, Answer::new(status, "as it was asked to"));
+        store.fail_next(1, Answer::new(status, "failing on purpose"));
         let error = failed(&tenant).await;
         assert_eq!((error.http_status(), error.is_retryable()), (Some(status), is_retryable), "{error}");
     }
@@ -34,11 +34,11 @@ async fn what_may_pass_is_told_from_what_does_not() {
 fn an_error_has_its_source() {
     let error = Error::Runtime(wasmtime::Error::msg("why"));
     assert_eq!(error.source().unwrap().to_string(), "why");
-    // Its text is all that there is to say.
+    // The text says everything about this error.
     assert!(Error::from(Server::parse("http://10.96.0.1").unwrap_err()).source().is_none());
 }
 
-/// The file as this process knows it, and not as the sandbox does.
+/// An error names a file by its path in this process, not by its path in the sandbox.
 #[tokio::test]
 async fn a_file_is_called_by_its_real_path() {
     let testbed = Testbed::start().await;
@@ -58,7 +58,7 @@ async fn a_file_is_called_by_its_real_path() {
 }
 
 #[tokio::test]
-async fn a_full_runtime_is_told_from_a_slow_call() {
+async fn a_full_runtime_is_an_error_of_its_own() {
     let testbed = Testbed::start().await;
     let runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).build().unwrap();
     let server = Server::parse(&testbed.server.url()).unwrap();
@@ -73,7 +73,7 @@ async fn a_full_runtime_is_told_from_a_slow_call() {
 }
 
 #[test]
-fn without_tokio_it_says_so() {
+fn a_call_outside_tokio_is_an_error_that_says_so() {
     let tenant = Tenant::builder(&RUNTIME, "test").server(Server::parse("https://10.96.0.1").unwrap()).build().unwrap();
     let ended = tenant.list_namespaced_pods("shop", &ListOptions::ALL).now_or_never().unwrap();
     assert!(matches!(&ended, Err(error @ Error::NoTokio) if error.to_string().contains("#[tokio::main]")), "{ended:?}");

@@ -1,4 +1,4 @@
-//! What extensions in Rust depend on, in a sandbox: `tests/extensions/guest/src/bin/library.rs`.
+//! Tests of `incluster-extension` in a sandbox, by the program `tests/extensions/guest/src/bin/library.rs`.
 
 use crate::command::{Output, in_testbed};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,7 +20,7 @@ async fn prints(testbed: &Testbed, what: &str, expected: &str) {
     assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), (0, expected, ""), "{what}");
 }
 
-/// A store that forgets everything once, when a list goes on.
+/// A store that is compacted once, at the first request for a next page.
 async fn forgetful() -> Testbed {
     let (store, has_forgotten) = (PodStore::with_pods(5), AtomicBool::new(false));
     let answer = move |request: &Request| {
@@ -44,7 +44,7 @@ async fn pods_come_in_one_piece_or_several() {
 async fn a_list_that_begins_again_has_nothing_twice() {
     prints(&forgetful().await, "list", "web-00000 web-00001 web-00002 web-00003 web-00004\n").await;
     prints(&forgetful().await, "resume", "3 false false\n2 false true\n").await;
-    // By default, what was handed out is not silently another list's: it fails, and says what to do.
+    // By default, pages of two lists are never mixed silently: the list fails, and the error says what to do.
     let failed = run(&forgetful().await, "pages").await;
     assert!(
         failed.status == 1 && failed.stdout == "3 false false\n" && failed.stderr.contains("list again"),

@@ -1,4 +1,4 @@
-//! Extensions of other worlds: HTTP handlers, components without the client; and what each sample imports.
+//! Extensions of other worlds (HTTP handlers, components without the client), and what each sample imports.
 
 use crate::interfaces::interfaces;
 use crate::{RUNTIME, load, tenant};
@@ -36,7 +36,7 @@ async fn an_extension_answers_http_requests_from_what_the_client_says() {
     }
 }
 
-/// It asks for one element more than there may be, and traps where it does not get it.
+/// A component that grows its table, and traps if it cannot.
 const GREEDY: &str = r#"(component
   (core module $m
     (table 1 funcref)
@@ -65,7 +65,7 @@ async fn tables_are_limited() {
     assert!(matches!(grow(100).await, Err(Error::Table(100))));
 }
 
-/// What each sample reaches of the host: nothing that another extension would not.
+/// Each sample imports only WASI and what it is allowed by name.
 #[tokio::test]
 async fn samples_import_no_more_than_they_need() {
     for (name, component, allowed) in [
@@ -73,7 +73,7 @@ async fn samples_import_no_more_than_they_need() {
         ("picker", extensions::PICKER, &[]),
         ("program", extensions::PROGRAM, &[]),
         ("sticky", extensions::STICKY, &["example:gateway/ready-pods"]),
-        ("unruly", extensions::UNRULY, &["example:gateway/ready-pods"]),
+        ("unruly", extensions::UNRULY, &["example:gateway/ready-pods", "wasi:config/store"]),
     ] {
         load(component, allowed).await;
         let composed = RUNTIME.compose("test", component, allowed).await.unwrap();
@@ -83,7 +83,7 @@ async fn samples_import_no_more_than_they_need() {
         assert!(beyond.is_empty(), "{name}: {beyond:?}");
         let sockets = names.iter().any(|name| name.starts_with("wasi:sockets/"));
         let sends = names.iter().any(|name| name.starts_with("wasi:http/outgoing-handler@"));
-        // The client in it is what sends; sticky has none.
+        // Requests are sent by the client, which `sticky` does not contain.
         assert_eq!((sockets, sends), (false, name != "sticky"), "{name}: {names:?}");
     }
 }

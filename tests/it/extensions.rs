@@ -1,4 +1,4 @@
-//! Components of tenants' own: what they can do, what they cannot, and what becomes of those that try.
+//! Tests of what tenants' own components can do, what they cannot do, and what happens to those that try.
 
 use crate::log::Log;
 use crate::{RUNTIME, compiler, load, portable, tenant};
@@ -16,7 +16,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-/// The world of `tests/extensions/wit`, as it is after composition: what it imports of the client is there already.
+/// The world of `tests/extensions/wit` as it is after composition, without the client's imports.
 mod picker {
     wasmtime::component::bindgen!({
         inline: "package example:picker@0.1.0;
@@ -35,7 +35,7 @@ fn pods_of_shop() -> Policy {
     serde_json::from_str(PODS).unwrap()
 }
 
-/// Runs a program, and returns how it ended, and what it wrote.
+/// Runs a program. Returns how it ended and what it wrote.
 async fn run_with(tenant: &Tenant, extension: &Extension, args: &[&str]) -> (Result<Result<(), ()>, Error>, String) {
     let mut linker = Linker::<Ctx>::new(RUNTIME.engine());
     incluster::add_to_linker(&mut linker).unwrap();
@@ -70,7 +70,7 @@ async fn an_extension_lists_pods_without_the_token() {
 }
 
 #[tokio::test]
-async fn what_the_policy_does_not_permit_is_denied_and_does_not_leave() {
+async fn requests_outside_the_policy_are_denied_and_not_sent() {
     let testbed = Testbed::start().await;
     let limited = tenant(&testbed).with_policy(pods_of_shop());
     for (args, says) in [
@@ -88,13 +88,13 @@ async fn what_the_policy_does_not_permit_is_denied_and_does_not_leave() {
     assert_eq!(testbed.server.connections(), 0);
 }
 
-/// What a hostile guest finds and can send, and where: the real token is nowhere.
+/// A hostile guest neither finds the real token nor can send it anywhere but to the API server.
 #[tokio::test]
 async fn the_token_is_nowhere_in_the_sandbox() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
-    // A server that sends back all that it was sent.
+    // A server that echoes the request.
     let echo = |request: &testbed::Request| {
         let body = format!("{} {:?}", request.path_and_query, request.header("authorization"));
         Answer::new(200, body)
@@ -113,7 +113,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
         tenant(&testbed).with_limits(RequestLimits { first_byte: Duration::from_secs(600), ..RequestLimits::default() }).unwrap();
     assert!(run(&raised, &["read"]).await.1.contains("INCLUSTER_LIMITS=connect=10000,handshake=10000,first-byte=600000,"));
     assert!(!found.contains("root:") && found.contains("token: false") && found.contains("new: false"), "{found}");
-    // As a check of the check: where the sandbox has the token, it is found.
+    // To check the check: a sandbox with the token does find it.
     assert!(run(&portable(&testbed), &["read"]).await.1.contains(secret));
 
     let sends = load(extensions::EXFILTRATE, &[]).await;
@@ -123,7 +123,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
     assert!(sent.contains("found incluster-brokered-token") && !sent.contains(secret), "{sent}");
     assert!(sent.contains("withheld") && sent.contains("denied"), "{sent}");
     assert_eq!(elsewhere.server.connections(), 0);
-    // The API server alone has seen it, and as the credentials alone.
+    // Only the API server has received the token, and only as credentials.
     let requests = testbed.server.requests();
     assert!(requests.iter().any(|request| request.header("authorization").is_some_and(|value| value.contains(secret))));
     assert!(requests.iter().all(|request| !request.path_and_query.contains(secret)));
@@ -131,7 +131,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn what_an_extension_may_not_import_is_named() {
+async fn forbidden_imports_are_named() {
     let refused = async |component: &[u8], allowed: &[&str]| match RUNTIME.extension("test", component, allowed).await {
         Err(Error::Extension(error)) => error,
         other => panic!("{other:?}"),
@@ -148,16 +148,16 @@ async fn what_an_extension_may_not_import_is_named() {
     for malformed in [&b"\0asm"[..], b"\0asm\x0d\0\x01\0\x01", &extensions::PROGRAM[..5000]] {
         assert!(matches!(refused(malformed, &[]).await, ExtensionError::Malformed(_)));
     }
-    // A client of a version that is not compatible, by the name of its import.
+    // An import of an incompatible version of the client.
     let other: Vec<u8> =
         replaced(extensions::PROGRAM, b"incluster:kubernetes/client@0.1.0", b"incluster:kubernetes/client@0.9.0");
     let ExtensionError::DoesNotFit { import, .. } = refused(&other, &[]).await else { panic!() };
     assert_eq!(import, "incluster:kubernetes/client@0.9.0");
 }
 
-/// An embedder may want none of what is closed, nor what leads to the API server.
+/// An embedder may refuse interfaces by name: those that are closed anyway, and those that lead to the API server.
 #[tokio::test]
-async fn what_an_embedder_refuses_by_name_is_not_loaded() {
+async fn an_extension_with_a_refused_import_is_not_loaded() {
     let pool = Pool { places: 1, ..Pool::default() };
     let runtime =
         Runtime::builder().pool(pool).compiler(compiler()).refuse_imports(["wasi:sockets", "wasi:http/outgoing-handler"]);
@@ -171,18 +171,18 @@ async fn what_an_embedder_refuses_by_name_is_not_loaded() {
             other => panic!("{other:?}"),
         }
     }
-    // The client, with which it is composed, sends requests all the same.
+    // The client, with which an extension is composed, may still send requests.
     assert!(runtime.extension("test", extensions::PROGRAM, &[]).await.is_ok());
 }
 
-/// Toolchains import sockets for every component. There they are, and lead nowhere.
+/// Sockets can be imported, because toolchains import them for every component, but every use is denied.
 #[tokio::test]
-async fn sockets_are_there_and_closed() {
+async fn sockets_can_be_imported_and_are_closed() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
     let testbed = Testbed::start().await;
-    // Another file than any other test's: it is loaded here.
+    // A component that no other test loads, so that its loading is logged here.
     let component = [extensions::SOCKETS, b"\0\x02\x01x"].concat();
     let sockets = load(&component, &[]).await;
     let (ended, written) = run_with(&tenant(&testbed), &sockets, &[&testbed.server.address().to_string()]).await;
@@ -206,7 +206,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Built against a version of the contract that this host does not have yet, and uses nothing that came with it.
+/// An extension built against a newer minor version of the contract runs if it uses nothing new.
 #[tokio::test]
 async fn an_extension_of_a_newer_compatible_version_runs() {
     let testbed = Testbed::start().await;
@@ -223,9 +223,9 @@ async fn the_same_component_is_compiled_once() {
     assert_eq!(one.component().image_range(), other.component().image_range());
 }
 
-/// What each hostile extension gets, and that another tenant's call beside it does not notice.
+/// Each hostile extension ends with the error of its limit, and another tenant's concurrent call is not affected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_no_other_notices() {
+async fn an_extension_that_exceeds_a_limit_ends_with_its_error_and_disturbs_no_other() {
     let (hostile, good) = (Testbed::serving(PodApi::answer).await, Testbed::start().await);
     let call = CallLimits {
         cpu_time: Duration::from_millis(200),
@@ -262,7 +262,7 @@ async fn an_extension_that_exceeds_a_limit_ends_with_an_error_that_names_it_and_
         matches!(flood, Err(Error::Exit(1))) && written.contains("LimitExceeded") && written.contains("5 answers a second"),
         "{written}"
     );
-    assert!(hostile.server.requests().len() <= 6, "no more left than may");
+    assert!(hostile.server.requests().len() <= 6, "no more requests were sent than the limit permits");
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn a_tenant_has_no_more_sandboxes_and_calls_than_its_limits() {
     assert!(matches!(none, Err(Error::Limits { limit: "tenant.concurrentCalls", .. })));
 }
 
-/// Each watch that is held open is an answer that is being read.
+/// Each open watch counts as an answer that is being read.
 #[tokio::test]
 async fn a_tenant_reads_no_more_answers_at_once_than_its_limit() {
     let store = PodStore::recorded();
@@ -291,7 +291,7 @@ async fn a_tenant_reads_no_more_answers_at_once_than_its_limit() {
     assert!(written.contains("LimitExceeded") && written.contains("reads 3 answers"), "{written}");
 }
 
-/// An engine of the embedder's own, with settings of its own, for which the components are compiled again.
+/// The components are compiled again for an embedder's engine with other settings.
 #[tokio::test]
 async fn an_engine_of_the_embedders_own() {
     let testbed = Testbed::start().await;
@@ -331,11 +331,11 @@ async fn a_world_of_the_embedders_own() {
     let picked = pick("a").await;
     assert_eq!(pick("a").await, picked);
     assert!(picked.contains(" 10.1."), "{picked}");
-    assert_eq!((calls(&pickers).await, calls(&pickers).await, pickers.warm()), (1, 1, 0), "each in a fresh instance");
+    assert_eq!((calls(&pickers).await, calls(&pickers).await, pickers.warm()), (1, 1, 0), "each call has a fresh instance");
 }
 
 #[tokio::test]
-async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
+async fn warm_instances_have_a_limit_of_calls_and_are_never_used_after_a_trap() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60), ..Reuse::default() };
     let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
@@ -351,13 +351,13 @@ async fn warm_instances_are_used_so_often_and_so_long_and_never_after_a_trap() {
 }
 
 #[tokio::test]
-async fn warm_instances_have_no_more_memory_than_is_said() {
+async fn warm_instances_stay_within_their_memory_limit() {
     let testbed = Testbed::start().await;
     let extension = load(extensions::PICKER, &[]).await;
     let kept = async |memory: usize| {
         let reuse = Reuse { kept: 3, memory, ..Reuse::default() };
         let pickers = pickers_of(&extension, &tenant(&testbed).with_reuse(reuse));
-        // At the same time, so that each has a sandbox of its own.
+        // The calls run at the same time, so that each has a sandbox of its own.
         let all = Barrier::new(3);
         let call = async || {
             let together = async |picker: &Picker, store: &mut Store<Ctx>| {
@@ -371,7 +371,7 @@ async fn warm_instances_have_no_more_memory_than_is_said() {
     };
     assert_eq!(kept(1 << 30).await, 3);
     assert_eq!(kept(64 << 10).await, 0);
-    // All are of one size: two of them are the least that two are kept in.
+    // All have the same size. Search for the smallest limit that keeps two.
     let (mut too_little, mut enough) = (64 << 10, 1 << 30);
     while enough - too_little > 64 << 10 {
         let middle = (too_little + enough) / 2;
@@ -381,7 +381,7 @@ async fn warm_instances_have_no_more_memory_than_is_said() {
 }
 
 #[tokio::test]
-async fn a_warm_instance_that_nobody_uses_ends() {
+async fn an_idle_warm_instance_ends() {
     let testbed = Testbed::start().await;
     let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1), ..Reuse::default() };
     let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;

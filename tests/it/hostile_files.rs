@@ -1,4 +1,4 @@
-//! Files of extensions that are made to end the process that loads them, or to fill its memory.
+//! Tests of extension files that are made to kill the process that loads them or to fill its memory.
 
 use crate::{RUNTIME, compiler, load, tenant};
 use extensions::hostile;
@@ -21,7 +21,7 @@ fn building(limits: LoadLimits) -> Result<Runtime, Error> {
     Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(compiler()).load_limits(limits).build()
 }
 
-/// On a worker of tokio's, whose stack is small; the process goes on.
+/// Hostile files are refused even on a tokio worker, whose stack is small, and the process goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn hostile_files_are_refused_wherever_they_are_compiled() {
     let in_process =
@@ -46,9 +46,9 @@ async fn hostile_files_are_refused_wherever_they_are_compiled() {
     }
 }
 
-/// What is below the limits is composed with the client, in this process.
+/// Files within the limits are composed with the client in this process without harm.
 #[tokio::test]
-async fn what_composes_reads_what_the_counting_lets_through() {
+async fn files_within_the_limits_are_composed() {
     let in_process =
         Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).compiler(Compiler::in_process()).build().unwrap();
     for file in [
@@ -67,18 +67,18 @@ async fn what_composes_reads_what_the_counting_lets_through() {
     }
 }
 
-/// A file that takes long to count is not counted at full length once more.
+/// When counting a file exceeds the CPU time limit, the inspection does not count it again.
 #[tokio::test]
-async fn what_cannot_even_be_counted_is_inspected_briefly() {
+async fn a_file_that_takes_too_long_to_count_is_inspected_briefly() {
     let brief = LoadLimits { compile_cpu_time: Duration::from_secs(1), ..LoadLimits::default() };
     let inspection = building(brief).unwrap().inspect("hostile", &hostile::wide_jumps(900_000, 1_000), &[]).await.unwrap();
     assert_eq!(inspection.problem, Some(ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }), "{inspection}");
     assert!(inspection.counts.is_empty(), "{inspection}");
 }
 
-/// Of a file that the compiler dies of, there is still something to know.
+/// An inspection reports the counts even of a file whose compilation fails.
 #[tokio::test]
-async fn what_cannot_be_compiled_is_inspected_all_the_same() {
+async fn a_file_that_cannot_be_compiled_is_still_inspected() {
     let little = LoadLimits { compile_memory: 96 << 20, ..LoadLimits::default() };
     let file = hostile::empty_functions(29_000);
     let inspection = building(little).unwrap().inspect("hostile", &file, &[]).await.unwrap();
@@ -106,15 +106,15 @@ async fn compiling_has_limits_of_its_own() {
     assert_eq!(error, ExtensionError::CompileCpuTime { limit: Duration::from_secs(1) }, "{error}");
 }
 
-/// What is written of a process in `/proc`. Nothing, where it has ended.
+/// Reads a file of a process in `/proc`. Returns an empty text if the process has ended.
 fn written(pid: u32, file: &str) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
 }
 
-/// Nothing that the process which starts it has open, nothing new, and no more privileges.
+/// The process that compiles has no files of its parent, can open none, and can gain no privileges.
 #[tokio::test]
 async fn a_process_that_compiles_has_and_opens_no_files() {
-    // It waits for its question: what it has inherited is closed by then.
+    // Before it reads its task, the process closes what it has inherited.
     let mut command = tokio::process::Command::new("sh");
     command.args(["-c", "exec 7</dev/null 8>/dev/null; exec \"$0\" compile-child", env!("CARGO_BIN_EXE_incluster")]);
     let waiting = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -125,9 +125,9 @@ async fn a_process_that_compiles_has_and_opens_no_files() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(60), closes).await.expect("it closes what it inherits");
+    timeout(Duration::from_secs(60), closes).await.expect("the process closes what it inherits");
 
-    // One that is at work.
+    // Now a process that is compiling.
     let file = hostile::branches(45_000);
     let limited = async {
         loop {
@@ -148,7 +148,7 @@ async fn a_process_that_compiles_has_and_opens_no_files() {
     };
     tokio::select! {
         inspected = RUNTIME.inspect("files", &file, &[]) => panic!("{inspected:?}"),
-        limited = timeout(Duration::from_secs(60), limited) => limited.expect("it limits itself"),
+        limited = timeout(Duration::from_secs(60), limited) => limited.expect("the process limits itself"),
     }
 }
 
@@ -177,7 +177,7 @@ fn limits_that_make_no_sense_are_refused() {
     let default = LoadLimits::default;
     for (limits, says) in [
         (LoadLimits { nesting: 0, ..default() }, "nesting is 0"),
-        (LoadLimits { nesting: 65, ..default() }, "nesting is 65, and 64 is the most"),
+        (LoadLimits { nesting: 65, ..default() }, "nesting is 65, and 64 is the maximum"),
         (LoadLimits { name_bytes: 1 << 20, ..default() }, "nameBytes"),
         (LoadLimits { memories: 1000, ..default() }, "memories"),
         (LoadLimits { bytes: u64::MAX, ..default() }, "bytes"),
@@ -191,9 +191,9 @@ fn limits_that_make_no_sense_are_refused() {
     assert_eq!((limits.code_bytes, limits.compile_cpu_time, limits.bytes), (5, Duration::from_secs(3), default().bytes));
 }
 
-/// What the counting lets through has a place in the pool.
+/// An extension just within the limits fits into a place of the pool.
 #[tokio::test]
-async fn what_is_just_within_the_limits_is_instantiated() {
+async fn files_just_within_the_limits_are_instantiated() {
     let testbed = Testbed::start().await;
     for file in [hostile::made(3, 6), hostile::instantiated(1, 256)] {
         let extension = load(&file, &[]).await;
@@ -202,7 +202,7 @@ async fn what_is_just_within_the_limits_is_instantiated() {
     }
 }
 
-/// A function's name is in a trap's text as often as the function is on the stack.
+/// Function names are untrusted: in a trap's text they are escaped and cut, though each frame on the stack repeats the name.
 #[tokio::test]
 async fn the_names_of_functions_are_data() {
     let testbed = Testbed::start().await;

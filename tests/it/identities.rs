@@ -1,4 +1,4 @@
-//! Whose token is on a tenant's requests, where it is not that of a folder.
+//! Tests of tenants whose token does not come from a folder.
 
 use crate::{RUNTIME, kubernetes};
 use incluster::policy::Policy;
@@ -20,7 +20,7 @@ async fn pods(tenant: &Tenant) -> Result<usize, Kubernetes> {
     kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await).map(|list| list.items.len())
 }
 
-/// A server that issues tokens to whoever has the pod's own, and pods to whoever has one of these. Each is good for so long.
+/// A server that issues tokens to the holder of the pod's own token, and lists pods for the holder of an issued one. `life` is their lifetime.
 async fn issuer(life: Duration, status: u16) -> (Testbed, PodStore) {
     let (store, issued) = (PodStore::recorded(), AtomicUsize::new(0));
     let pods = store.clone();
@@ -49,7 +49,7 @@ fn gateway(testbed: &Testbed) -> TokenRequest {
 
 const PATH: &str = "/api/v1/namespaces/shop/serviceaccounts/gateway/token";
 
-/// It is asked for once, by the pod's own account, and asked for again when the API server has not accepted it.
+/// The token is requested once, by the pod's own account, and again if the API server refuses it.
 #[tokio::test]
 async fn a_tenant_is_another_service_account() {
     let (testbed, store) = issuer(Duration::from_secs(3600), 201).await;
@@ -61,7 +61,7 @@ async fn a_tenant_is_another_service_account() {
     assert_eq!(sent, [(PATH, &*format!("Bearer {TOKEN}")), list, list]);
     assert_eq!(tenant.namespace().await.unwrap().as_deref(), Some("shop"));
 
-    // It was issued a moment ago: it is not asked for again as often as the API server refuses it.
+    // The token is new, so it is not requested again for each refusal.
     store.accept_tokens(&["none of these"]);
     for _ in 0..20 {
         assert!(matches!(pods(&tenant).await, Err(Kubernetes::Api(status)) if status.code == 401));
@@ -69,35 +69,35 @@ async fn a_tenant_is_another_service_account() {
     let asked = || testbed.server.requests().iter().filter(|request| request.path() == PATH).count();
     assert!(asked() < 10, "{}", asked());
     let again = async { while pods(&tenant).await != Ok(7) {} };
-    tokio::time::timeout(Duration::from_secs(30), again).await.expect("it is asked for again");
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("a new token is requested");
 }
 
-/// What has expired is not sent.
+/// An expired token is not sent: the call waits for a new one.
 #[tokio::test]
-async fn a_token_that_has_expired_is_waited_for() {
+async fn an_expired_token_is_not_sent() {
     let (testbed, _) = issuer(Duration::ZERO, 201).await;
     let tenant = tenant(&testbed, gateway(&testbed));
     let mut list = std::pin::pin!(pods(&tenant));
     tokio::select! {
         ended = &mut list => panic!("{ended:?}"),
-        // The second one after a second, and not at once.
+        // The second request comes after a second, not at once.
         () = testbed.server.until_requests(2) => {}
     }
     let requests = testbed.server.requests();
-    assert_eq!(requests.len(), 2, "it is not asked for all the time");
-    assert!(requests.iter().all(|request| request.path() == PATH), "what has expired is not sent");
+    assert_eq!(requests.len(), 2, "there is a pause between requests for a token");
+    assert!(requests.iter().all(|request| request.path() == PATH), "an expired token is not sent");
 }
 
-/// The text names the account and what to check, and has no token in it.
+/// The error names the account and what to check, and contains no token.
 #[tokio::test]
-async fn what_the_api_server_does_not_issue_is_said() {
+async fn a_refused_token_request_is_reported() {
     let (testbed, _) = issuer(Duration::from_secs(3600), 403).await;
     let refused = pods(&tenant(&testbed, gateway(&testbed))).await.unwrap_err();
     let Kubernetes::Transport(TransportError::Other(text)) = &refused else { panic!("{refused:?}") };
     for part in ["`shop/gateway`", "HTTP 403", "serviceaccounts/token"] {
         assert!(text.contains(part), "{text}");
     }
-    // What the API server says of the account that asks is not the sandbox's business.
+    // The sandbox does not get the API server's message about the requesting account.
     assert!(!text.contains(TOKEN) && !text.contains("not "), "{text}");
 
     for (token, says) in [("another-that-the-server-does-not-know", "HTTP 401"), ("not a token", "no good token of its own")] {
@@ -107,7 +107,7 @@ async fn what_the_api_server_does_not_issue_is_said() {
     }
 }
 
-/// An embedder's own, in memory.
+/// An embedder's own token source, in memory.
 struct Source {
     ca: Vec<u8>,
     asked: AtomicUsize,
@@ -155,9 +155,9 @@ async fn an_identity_may_be_in_memory_alone() {
     assert!(matches!(other, Kubernetes::Transport(TransportError::Certificate(_))), "{other:?}");
 }
 
-/// What makes no sense is said when the tenant is built.
+/// An invalid identity is refused when the tenant is built.
 #[test]
-fn an_identity_that_makes_no_sense() {
+fn invalid_identities_are_refused() {
     let server = || Server::parse("https://10.96.0.1").unwrap();
     for identity in [
         Identity::token_request("Shop", "gateway"),

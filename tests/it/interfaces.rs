@@ -1,9 +1,9 @@
-//! What a component says it needs and offers.
+//! Reads a component's imports and exports.
 
 use std::collections::BTreeSet;
 use wasmparser::{Parser, Payload};
 
-/// The outermost component's imports and exports.
+/// Returns the imports and exports of the outermost component.
 pub fn interfaces(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut imports, mut exports, mut depth) = (BTreeSet::new(), BTreeSet::new(), 0);
     for payload in Parser::new(0).parse_all(component) {

@@ -1,4 +1,4 @@
-//! What ends a call that takes too much.
+//! Tests of the limits that end a call.
 
 use crate::{kubernetes, portable, tenant, tenant_at};
 use incluster::types::{ConfigError, Error, ListOptions, TransportError};
@@ -42,12 +42,12 @@ async fn memory() {
     let testbed = Testbed::serving(move |_| answer.clone()).await;
     let memory = 4 << 20;
     let limited = tenant(&testbed).with_limits(CallLimits { memory, ..CallLimits::default() }).unwrap();
-    // A list that has an end of its own is held as a whole.
+    // A list with a limit of its own is held in memory as a whole.
     let options = ListOptions { limit: Some(5000), ..ListOptions::ALL };
     let ended = limited.list_namespaced_pods("shop", &options).await.unwrap_err();
     assert!(matches!(ended, HostError::Memory(limit) if limit == memory), "{ended:?}");
     assert_eq!(list(&tenant(&testbed)).await.unwrap(), 2000);
-    // Others are handed over as they arrive.
+    // Other lists are handed over as they arrive.
     assert_eq!(list(&limited).await.unwrap(), 2000);
 }
 
@@ -61,18 +61,18 @@ async fn cpu_time() {
     assert!(matches!(ended, HostError::CpuTime(limit) if limit == cpu_time), "{ended:?}");
 }
 
-/// A guest that waits does not compute: with a budget of a few ticks, it gets through a body that comes in drops.
+/// Waiting does not count as CPU time: with a budget of a few ticks, a guest reads a body that arrives slowly.
 #[tokio::test]
-async fn waits_are_no_cpu_time() {
+async fn waiting_is_not_cpu_time() {
     let testbed = Testbed::serving(|_| Answer { drips: true, ..Recording::read("list-json").answer }).await;
     let cpu_time = Duration::from_millis(100);
     let limited = tenant(&testbed).with_limits(CallLimits { cpu_time, ..CallLimits::default() }).unwrap();
     let begun = std::time::Instant::now();
     assert_eq!(list(&limited).await.unwrap(), 7);
-    assert!(begun.elapsed() > 3 * cpu_time, "the body came in drops");
+    assert!(begun.elapsed() > 3 * cpu_time, "the body arrived slowly");
 }
 
-/// A pipe in the volume, to which nobody writes, does not stop the host.
+/// A named pipe in the volume, to which nothing writes, does not block the host.
 #[tokio::test]
 async fn a_pipe_in_the_volume() {
     for name in ["token", "namespace"] {
@@ -91,7 +91,7 @@ async fn a_pipe_in_the_volume() {
     assert!(matches!(kubernetes(list(&tenant(&testbed)).await), Err(Error::Config(ConfigError::FileUnreadable(_)))));
 }
 
-/// Durations that mean none.
+/// `Duration::MAX` means no time limit.
 #[tokio::test]
 async fn no_limits() {
     let testbed = Testbed::start().await;
@@ -110,7 +110,7 @@ async fn no_limits() {
     assert_eq!(list(&tenant(&testbed).with_limits(limits).unwrap()).await.unwrap(), 7);
 }
 
-/// Headers and half a body, then nothing.
+/// A server that sends headers and half a body, then nothing.
 #[tokio::test]
 async fn between_bytes() {
     let testbed = Testbed::serving(|_| {
@@ -125,7 +125,7 @@ async fn between_bytes() {
     }
 }
 
-/// A server that accepts, and is silent.
+/// A server that accepts connections and then sends nothing.
 async fn silent() -> Testbed {
     let server = Server::start_raw(|mut stream| async move {
         let mut sink = [0; 1024];
@@ -137,14 +137,14 @@ async fn silent() -> Testbed {
     Testbed { ca, server, volume }
 }
 
-/// A listener that nobody accepts from, and whose queue is full: a further connection is neither made nor refused.
+/// A listener with a full queue that nobody accepts from: a further connection is neither made nor refused.
 #[tokio::test]
 async fn connect() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    // Linux queues one more than it is told.
+    // Linux queues one connection more than the backlog.
     let _queue = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
     let testbed = Testbed::start().await;
     let there = tenant_at(&format!("https://{address}"), &testbed);
@@ -171,7 +171,7 @@ async fn wall_time() {
     assert!(matches!(list(&limited).await, Err(HostError::WallTime(limit)) if limit == SHORT));
 }
 
-/// A server that answers the handshake, and no request.
+/// A server that completes the handshake and answers no request.
 #[tokio::test]
 async fn first_byte() {
     let testbed = Testbed::serving_async(|_| std::future::pending()).await;
@@ -183,9 +183,9 @@ async fn first_byte() {
     }
 }
 
-/// `SECURITY.md` says what the defaults are.
+/// The defaults are those that `SECURITY.md` lists.
 #[test]
-fn the_defaults_are_as_they_are_said_to_be() {
+fn the_defaults_are_as_documented() {
     let (_, said) = crate::tidy::files("SECURITY.md").remove(0);
     let Limits { tenant, call, request } = Limits::default();
     let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = tenant;

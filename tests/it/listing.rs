@@ -1,4 +1,4 @@
-//! Lists, and what they send.
+//! Tests of lists and of the requests that they send.
 
 use crate::{kubernetes, list_shop, tenant};
 use incluster::types::{Error, ListOptions, PodList, ResourceVersionMatch};
@@ -72,7 +72,7 @@ async fn pages_say_what_follows() {
 }
 
 #[tokio::test]
-async fn what_is_no_namespace_is_refused_before_anything_is_sent() {
+async fn an_invalid_namespace_is_refused_before_anything_is_sent() {
     let testbed = Testbed::start().await;
     let tenant = tenant(&testbed);
     for namespace in ["../other", "a/b", "a%2Fb", "", &"a".repeat(64), "shop?watch=true", "Shop"] {

@@ -1,4 +1,4 @@
-//! What a process logs, to be looked at.
+//! A log in memory that tests can read.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The real components in the real host, against the testbed.
+//! Tests of the real components in the real host, against the testbed.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod api_errors;
@@ -8,6 +8,7 @@ mod caller;
 mod cancellation;
 mod command;
 mod command_extensions;
+mod command_kubectl;
 mod command_streams;
 mod components;
 mod configuration;
@@ -18,6 +19,7 @@ mod controller;
 #[path = "../transport/echoes.rs"]
 mod echoes;
 mod embedding;
+mod error_docs;
 mod errors;
 mod extension_library;
 mod extension_worlds;
@@ -29,11 +31,13 @@ mod hostile_files;
 mod http_2;
 mod identities;
 mod interfaces;
+mod limit_docs;
 mod limits;
 mod listing;
 mod log;
 mod observability;
 mod paging;
+mod readme;
 mod records;
 mod rotation;
 mod secrets;
@@ -53,32 +57,32 @@ use incluster::{Compiler, Error, Extension, Runtime, Server, Tenant, TokenAccess
 use std::sync::LazyLock;
 use testbed::Testbed;
 
-/// One engine for all tests, as in a process of an embedder's.
+/// One runtime for all tests, as in an embedder's process.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::builder().compiler(compiler()).build().expect("a runtime"));
 
-/// As in the binary, whose program it is.
+/// Compiles in a child process of the `incluster` binary.
 fn compiler() -> Compiler {
     Compiler::child(env!("CARGO_BIN_EXE_incluster")).arg("compile-child")
 }
 
-/// An extension of a tenant's.
+/// Loads an extension.
 async fn load(component: &[u8], allowed: &[&str]) -> Extension {
     RUNTIME.extension("test", component, allowed).await.expect("an extension")
 }
 
-/// The cluster that a testbed is.
+/// A tenant for the testbed, whose sandboxes do not have the token.
 fn tenant(testbed: &Testbed) -> Tenant {
     tenant_at(&testbed.server.url(), testbed)
 }
 
-/// The same, by another address. Each request is sent once: `faults.rs` shows what becomes of it otherwise.
+/// A tenant for the testbed by another URL. Each request is sent once; `faults.rs` tests retries.
 fn tenant_at(url: &str, testbed: &Testbed) -> Tenant {
     let server = Server::parse(url).expect("a URL");
     let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());
     tenant.policy(Policy::allow_all()).retry_policy(RetryPolicy::NEVER).build().expect("a tenant")
 }
 
-/// The same, whose sandboxes have the token: what the guest itself does with it.
+/// A tenant whose sandboxes have the token, to test how the guest itself handles it.
 fn portable(testbed: &Testbed) -> Tenant {
     let server = Server::parse(&testbed.server.url()).expect("a URL");
     let tenant = Tenant::builder(&RUNTIME, "test").server(server).service_account_dir(testbed.volume.path());
@@ -90,12 +94,12 @@ async fn list_shop(tenant: &Tenant) -> Result<PodList, Kubernetes> {
     kubernetes(tenant.list_namespaced_pods("shop", &ListOptions::ALL).await)
 }
 
-/// The component's own answer.
+/// Unwraps the component's own answer.
 fn kubernetes<T>(result: Result<T, Error>) -> Result<T, Kubernetes> {
     answer(result).map_err(|failure| failure.error)
 }
 
-/// The same, with what was done about a failure.
+/// Unwraps the component's own answer; a failure includes the number of attempts.
 fn answer<T>(result: Result<T, Error>) -> Result<T, Failure> {
     match result {
         Ok(value) => Ok(value),

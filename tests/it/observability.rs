@@ -1,4 +1,4 @@
-//! What the host tells of its requests.
+//! Tests of the metrics and logs about requests.
 
 use crate::log::Log;
 use crate::{list_shop, tenant};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use testbed::{Answer, Ca, PodStore, TOKEN, Testbed};
 
-/// Counters by name and label, and how many values each histogram has.
+/// Returns each counter's value and each histogram's number of values, by name and labels.
 fn figures(recorder: &metrics_util::debugging::Snapshotter) -> BTreeMap<String, u64> {
     let figure = |(key, _, _, value): (metrics_util::CompositeKey, _, _, DebugValue)| {
         let labels: Vec<_> = key.key().labels().map(|label| label.value().to_string()).collect();
@@ -25,7 +25,7 @@ fn figures(recorder: &metrics_util::debugging::Snapshotter) -> BTreeMap<String, 
     recorder.snapshot().into_vec().into_iter().map(figure).collect()
 }
 
-/// On this test's own thread, so that no other test's requests are counted.
+/// Counts requests with a recorder for this test's thread only, so that other tests' requests are not counted.
 #[tokio::test]
 async fn counters() {
     let recorder = DebuggingRecorder::new();
@@ -61,7 +61,7 @@ async fn counters() {
     assert!(figures.keys().any(|name| name == "incluster_requests_total test refused"), "{figures:#?}");
 }
 
-/// It is the tenant that asks for too much, and not for what it may not have.
+/// Exceeding the request rate counts as a limit, not as a denial.
 #[tokio::test]
 async fn a_rate_is_a_limit() {
     let recorder = DebuggingRecorder::new();
@@ -80,7 +80,7 @@ async fn a_rate_is_a_limit() {
     assert!(!figures.contains_key("incluster_denied_total test requests_per_second"), "{figures:#?}");
 }
 
-/// The guest, which is told the same limit, waits longer than the door: the request is over, and not dropped.
+/// A late head counts as a timeout and not as a dropped request: the guest has the same limit, but waits a little longer than the door.
 #[tokio::test]
 async fn a_late_head_is_a_timeout() {
     let recorder = DebuggingRecorder::new();

@@ -1,4 +1,4 @@
-//! Lists, page by page.
+//! Tests of lists that are read page by page.
 
 use crate::{kubernetes, tenant};
 use incluster::types::{Error, ListOptions, OnExpired, PagingOptions, PodPage};
@@ -39,9 +39,9 @@ async fn pages_add_up_to_the_list() {
     assert!(requests.iter().all(|request| request.query("limit").as_deref() == Some("4")));
 }
 
-/// A sandbox may hold 64 resources at once: no request leaves one behind.
+/// A sandbox may hold 64 resources at once, so no request may leave one behind.
 #[tokio::test]
-async fn a_long_list_is_no_more_to_hold_than_a_short_one() {
+async fn a_long_list_holds_no_more_resources_than_a_short_one() {
     let testbed = Testbed::serving(PodStore::with_pods(800).handler()).await;
     let mut pages = pages(&tenant(&testbed), None).await;
     let mut pods = 0;
@@ -65,7 +65,7 @@ async fn a_page_is_500_by_default_and_there_is_no_unlimited_list() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_before_the_first_page() {
+async fn nothing_is_sent_before_the_first_page() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
     drop(pages(&tenant(&testbed), None).await);
     assert_eq!(testbed.server.connections(), 0);
@@ -118,7 +118,7 @@ async fn an_expired_list_goes_on_with_the_servers_token_and_is_inconsistent() {
 }
 
 #[tokio::test]
-async fn before_the_first_page_an_expired_token_is_no_failure() {
+async fn an_expired_token_before_the_first_page_is_no_failure() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
     let tenant = tenant(&testbed);
@@ -131,7 +131,7 @@ async fn before_the_first_page_an_expired_token_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_page_that_failed_is_asked_for_again() {
+async fn a_page_that_failed_can_be_requested_again() {
     let store = PodStore::with_pods(10);
     let testbed = Testbed::serving(store.handler()).await;
     let mut pages = pages(&tenant(&testbed), None).await;
@@ -144,7 +144,7 @@ async fn a_page_that_failed_is_asked_for_again() {
     assert_eq!(all, store.state().into_keys().collect::<Vec<_>>());
 }
 
-/// A page that another one follows, in which case it need not hold anything.
+/// An empty page with a continue token.
 fn endless(token: String) -> Answer {
     let body = format!(r#"{{"kind":"PodList","metadata":{{"continue":"{token}"}},"items":[]}}"#);
     Answer::new(200, body).header("content-type", "application/json")

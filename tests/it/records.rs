@@ -1,4 +1,4 @@
-//! Records as documents, and as what other crates work with.
+//! Tests of records as JSON documents and as streams, for use with other crates.
 
 use crate::tenant;
 use futures_util::{StreamExt, TryStreamExt};
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use testbed::{PodApi, PodStore, Testbed};
 
-/// Whether all of one document is in the other, with the same values.
+/// Checks that every value of one document is in the other one.
 fn is_part(of: &Value, whole: &Value) -> Result<(), String> {
     match (of, whole) {
         (Value::Object(fields), Value::Object(all)) => fields.iter().try_for_each(|(name, value)| {
@@ -17,11 +17,11 @@ fn is_part(of: &Value, whole: &Value) -> Result<(), String> {
             items.iter().zip(all).try_for_each(|(item, other)| is_part(item, other))
         }
         _ if of == whole => Ok(()),
-        _ => Err(format!("{of}, and not {whole}")),
+        _ => Err(format!("{of} differs from {whole}")),
     }
 }
 
-/// It is the API server's own JSON, as far as the record goes: so `k8s_openapi` reads it.
+/// A record serializes to a part of the API server's own JSON, which `k8s_openapi` can read.
 #[tokio::test]
 async fn a_pod_is_the_api_servers_json() {
     let testbed = Testbed::serving(PodApi::answer).await;
@@ -30,12 +30,12 @@ async fn a_pod_is_the_api_servers_json() {
     let json = tenant.get_json("/api/v1/namespaces/shop/pods").await.unwrap();
     let mut json: Value = serde_json::from_slice(&json).unwrap();
     for item in json["items"].as_array_mut().unwrap() {
-        // The server that this was recorded from had one alone.
+        // The recorded server is too old for `hostIPs`.
         let host = item["status"]["hostIP"].clone();
         if !host.is_null() && item["status"]["hostIPs"].is_null() {
             item["status"]["hostIPs"] = serde_json::json!([{"ip": host}]);
         }
-        // Within a list, they go without saying.
+        // Items of a list come without them.
         (item["apiVersion"], item["kind"]) = ("v1".into(), "Pod".into());
     }
     assert_eq!(list.items.len(), 7);
@@ -68,7 +68,7 @@ async fn pages_and_watches_are_streams() {
 async fn an_event_is_as_a_watch_sends_it() {
     let testbed = Testbed::start().await;
     let mut pod = tenant(&testbed).list_namespaced_pods("shop", &ListOptions::ALL).await.unwrap().items.remove(0);
-    // Whatever a server says, it is a document: a year of five digits is left out.
+    // A document is always valid: a timestamp with a five-digit year is left out.
     pod.metadata.creation_timestamp = Some(i64::MAX);
     pod.metadata.deletion_timestamp = Some(253_402_300_800);
     let document = serde_json::to_value(PodEvent::Changed(PodChange { kind: ChangeKind::Deleted, pod })).unwrap();

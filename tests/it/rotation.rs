@@ -1,4 +1,4 @@
-//! Tokens, certificates and volumes that change under way.
+//! Tests of tokens, certificates and volumes that change while they are in use.
 
 use crate::waiting::watches_are_waited_for;
 use crate::{RUNTIME, answer, kubernetes, list_shop, portable, tenant};
@@ -12,7 +12,7 @@ use testbed::{Answer, Ca, PodApi, PodStore, Recording, TOKEN, Testbed};
 use wasmtime::Store;
 use wasmtime::component::{Linker, ResourceAny};
 
-/// Both of a guest's clocks, ahead of the real ones.
+/// A guest's wall clock and monotonic clock, which can be ahead of the real ones.
 #[derive(Clone)]
 struct Clock {
     begun: Instant,
@@ -49,7 +49,7 @@ impl wasmtime_wasi::HostMonotonicClock for Clock {
     }
 }
 
-/// One sandbox with one `config`, kept for long.
+/// One sandbox with one `config`, kept across calls.
 struct Kept {
     store: TenantStore<Ctx>,
     plugin: Plugin,
@@ -74,7 +74,7 @@ impl Kept {
         Kept { store, plugin, config, clock }
     }
 
-    /// What `waiting` tries.
+    /// Runs the test of `waiting`.
     async fn waits(&mut self, pods: &PodStore) {
         let (plugin, config) = (&self.plugin, self.config);
         self.store.run(async |store: &mut Store<Ctx>| watches_are_waited_for(store, plugin, config, pods).await).await.unwrap();
@@ -95,7 +95,7 @@ async fn several_watches_are_waited_for() {
     Kept::new(&tenant(&testbed)).await.waits(&pods).await;
 }
 
-/// A token like [`TOKEN`] that expires at another time, or never, and is not the same.
+/// Makes a token like [`TOKEN`] with another name, which expires at this time or never.
 fn token(exp: Option<u64>, name: &str) -> String {
     let exp = exp.map(|exp| format!(r#""exp":{exp},"#)).unwrap_or_default();
     let payload = data_encoding::BASE64URL_NOPAD.encode(format!(r#"{{{exp}"sub":"{name}"}}"#).as_bytes());
@@ -134,7 +134,7 @@ async fn a_token_is_read_again_when_it_is_50_seconds_old() {
     assert_eq!(testbed.server.requests().len(), 3);
 }
 
-/// What the file may hold instead of a token. None of it is ever sent.
+/// Spoils the token's file in one of several ways. None of these contents is ever sent. Returns `false` if there is no such way.
 fn spoil(testbed: &Testbed, way: usize) -> bool {
     match way {
         0 => testbed.volume.remove("token"),
@@ -151,7 +151,7 @@ fn spoil(testbed: &Testbed, way: usize) -> bool {
 }
 
 #[tokio::test]
-async fn the_last_token_serves_while_there_is_no_other_until_it_expires() {
+async fn the_last_good_token_serves_until_it_expires() {
     for way in 0.. {
         let good = token(Some(now() + 3600), "good");
         let (_, testbed) = testbed_with(&good).await;
@@ -163,7 +163,7 @@ async fn the_last_token_serves_while_there_is_no_other_until_it_expires() {
             kept.clock.advance(1000);
             assert_eq!(kept.list().await.unwrap().items.len(), 7, "{way}");
         }
-        // A clock that is a minute ahead does no harm.
+        // The token is used for up to a minute after its expiry, in case the clock is ahead.
         kept.clock.advance(1600 + 50);
         kept.list().await.unwrap();
         kept.clock.advance(20);
@@ -186,16 +186,16 @@ async fn tokens_that_do_not_say_when_they_expire_serve_on() {
     }
 }
 
-/// Whether a token is good is the API server's to say, whatever this clock thinks.
+/// A fresh token that seems expired is sent: the API server decides whether it is valid, not this clock.
 #[tokio::test]
 async fn a_token_that_seems_expired_is_sent() {
     let (_, testbed) = testbed_with(&token(Some(1), "long ago")).await;
     assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
-/// The volume gets its new token just when the old one is refused.
+/// The volume gets a new token just when the old one is refused, and the request is sent again with it.
 #[tokio::test]
-async fn a_401_is_answered_with_the_token_of_now_once() {
+async fn a_401_is_retried_once_with_the_current_token() {
     let testbed = Arc::new(Testbed::start().await);
     testbed.volume.set("token", b"stale");
     let store = PodStore::recorded();
@@ -214,7 +214,7 @@ async fn a_401_is_answered_with_the_token_of_now_once() {
 }
 
 #[tokio::test]
-async fn a_401_that_stays_is_an_error_after_one_repetition() {
+async fn a_lasting_401_is_an_error_after_one_retry() {
     let testbed = Testbed::start().await;
     testbed.volume.set("token", b"wrong");
     let patient = tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT);
@@ -222,9 +222,9 @@ async fn a_401_that_stays_is_an_error_after_one_repetition() {
     assert_eq!((status.code, testbed.server.requests().len()), (401, 2));
 }
 
-/// As some API servers do with a token that is seconds old.
+/// Some API servers refuse a token that is only seconds old.
 #[tokio::test]
-async fn a_401_for_a_good_token_is_asked_about_again() {
+async fn a_401_for_a_good_token_is_retried() {
     let refused = AtomicBool::new(false);
     let testbed = Testbed::serving(move |request| match refused.swap(true, Ordering::SeqCst) {
         false => Recording::read("list-unauthorized").answer,
@@ -243,7 +243,7 @@ async fn a_rotated_ca_is_trusted_at_once_and_open_connections_keep_working() {
 
     testbed.volume.set("ca.crt", new.pem().as_bytes());
     list_shop(&tenant).await.unwrap();
-    assert_eq!(testbed.server.connections(), 1, "the open one");
+    assert_eq!(testbed.server.connections(), 1, "the open connection is used");
 
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
@@ -260,7 +260,7 @@ async fn a_rotated_ca_is_trusted_at_once_and_open_connections_keep_working() {
     assert_eq!(list_shop(&patient).await.unwrap().items.len(), 7);
 }
 
-/// Each call has a sandbox, and so a client, of its own: that the tenant has trusted the server before, its host knows.
+/// A tenant that has trusted the server before waits for ca.crt to change. The host remembers that, because each call has a new sandbox.
 #[tokio::test]
 async fn a_certificate_that_comes_before_its_ca() {
     let new = Ca::new("new");
@@ -272,7 +272,7 @@ async fn a_certificate_that_comes_before_its_ca() {
     testbed.server.hang_up();
     testbed.server.until_open_connections(0).await;
     let error = list_shop(&tenant(&testbed).with_retry_policy(RetryPolicy::DEFAULT)).await.unwrap_err();
-    assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "a new tenant's: {error:?}");
+    assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "a new tenant: {error:?}");
     let twice = patient.with_retry_policy(RetryPolicy { attempts: Some(2), ..RetryPolicy::DEFAULT });
     let failure = answer(twice.list_namespaced_pods("shop", &ListOptions::ALL).await).unwrap_err();
     assert!(matches!(failure.error, Error::Transport(TransportError::Certificate(_))), "{failure:?}");
@@ -285,7 +285,7 @@ async fn a_certificate_that_comes_before_its_ca() {
 }
 
 #[tokio::test]
-async fn the_last_good_roots_stay_while_ca_crt_is_no_good() {
+async fn the_last_good_roots_stay_while_ca_crt_is_invalid() {
     let testbed = Testbed::start().await;
     let tenant = tenant(&testbed).with_retry_policy(RetryPolicy { attempts: Some(3), ..RetryPolicy::DEFAULT });
     list_shop(&tenant).await.unwrap();
@@ -314,7 +314,7 @@ async fn a_bundle_of_500_certificates() {
     assert_eq!(list_shop(&tenant(&testbed)).await.unwrap().items.len(), 7);
 }
 
-/// As kubelet does it, only faster: a new folder, a rename of `..data`, and the old folder goes.
+/// Swaps the volume as kubelet does, only faster: a new folder, a rename of `..data`, and removal of the old folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_swaps_under_load_fail_no_call() {
     let tokens: Vec<String> = (0..1000).map(|n| token(Some(now() + 3600), &format!("sa-{n}"))).collect();
@@ -347,12 +347,12 @@ async fn a_thousand_swaps_under_load_fail_no_call() {
     for caller in callers {
         calls += caller.await.unwrap();
     }
-    assert!(calls > 100, "{calls} calls beside 1,000 swaps");
+    assert!(calls > 100, "only {calls} calls during 1,000 swaps");
 }
 
-/// A list under way when its connection goes.
+/// A list whose connection breaks in the middle is requested again.
 #[tokio::test]
-async fn a_list_that_breaks_off_is_asked_for_again() {
+async fn a_list_that_breaks_off_is_retried() {
     let broken = AtomicBool::new(false);
     let testbed = Testbed::serving(move |request| {
         let whole = PodApi::answer(request);

@@ -1,4 +1,4 @@
-//! The token is sent to the API server, and appears nowhere else.
+//! Checks that the token is sent only to the API server, and appears nowhere else.
 
 use crate::echoes::{certificate, http_1, leaks, volume};
 use crate::http_2::http_2;
@@ -11,9 +11,9 @@ use std::fmt::Debug;
 use testbed::{Answer, Ca, Chunk, Request, TOKEN, Testbed};
 use tokio::sync::mpsc;
 
-/// What a caller gets of a tenant, error or not.
+/// Returns all texts that a caller gets from a tenant: answers and errors.
 async fn said(tenant: &Tenant, is_brokered: bool) -> Vec<String> {
-    // What is whole belongs to whoever asked, and has the token itself.
+    // A complete answer may contain the token if the caller has the token itself.
     fn shown<T: Debug>(answer: &Result<T, Error>, is_brokered: bool) -> String {
         match answer {
             Ok(answer) if is_brokered => format!("{answer:?}"),
@@ -34,9 +34,9 @@ async fn said(tenant: &Tenant, is_brokered: bool) -> Vec<String> {
     ]
 }
 
-/// By every way that a peer has, to guests that have the token and to those that have not, with all logs at their loudest.
+/// A peer cannot get the token echoed anywhere: by any fault, to guests with and without the token, with all logs at trace level.
 #[tokio::test]
-async fn no_peer_brings_the_token_anywhere() {
+async fn no_peer_can_make_the_token_appear_anywhere() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
@@ -70,7 +70,7 @@ async fn no_peer_brings_the_token_anywhere() {
     }
 }
 
-/// A watch goes on when the token is renewed: what is sent back then is the new one, or still the old one.
+/// An open watch outlives a token's renewal. An echo of the old token or of the new one is then withheld.
 #[tokio::test]
 async fn a_watch_that_outlives_a_token_knows_the_next_one() {
     let renewed = TOKEN.replace("eyJhdWQi", "eyJhYmMi");
@@ -91,7 +91,7 @@ async fn a_watch_that_outlives_a_token_knows_the_next_one() {
             let pod = format!(r#"{{"kind":"Pod","metadata":{{"name":"{name}","resourceVersion":"2"}}}}"#);
             sender.send(Chunk::Data(format!("{{\"type\":\"ADDED\",\"object\":{pod}}}\n").into())).unwrap();
         };
-        // As a token begins, and no more: nothing waits.
+        // Only the beginning of the token: the event is not held back.
         event(&TOKEN[..15]);
         assert!(watch.next().await.unwrap().is_some());
         testbed.volume.set("token", renewed.as_bytes());
@@ -104,13 +104,13 @@ async fn a_watch_that_outlives_a_token_knows_the_next_one() {
     }
 }
 
-/// The parts of the token that would be of use to somebody.
+/// Whether a text contains a part of the token that is worth stealing.
 fn has_secret(text: &str) -> bool {
     let signature = TOKEN.rsplit('.').next().unwrap();
     text.contains(signature) || text.contains(&TOKEN[..40]) || text.contains("Bearer ey")
 }
 
-/// A server that sends back what it was sent, wherever an answer has room for it.
+/// A handler that echoes the token in every place that an answer has for it.
 fn echo(request: &Request) -> Answer {
     let sent = request.header("authorization").unwrap_or_default();
     let json = |body: String| Answer::new(200, body).header("content-type", "application/json");
@@ -134,18 +134,18 @@ fn echo(request: &Request) -> Answer {
     }
 }
 
-/// Everything that can go right or wrong, with all of the process's logs at their loudest.
+/// No log, error or debug text contains the token, whatever goes right or wrong, with all logs at trace level.
 #[tokio::test]
 async fn the_token_is_in_no_log_error_or_debug() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    // This test's thread runs all of it: the server, the client and the guest.
+    // Server, client and guest all run on this test's thread.
     let _logged = tracing::subscriber::set_default(subscriber);
 
     let mut texts = Vec::new();
     let good = Testbed::start().await;
     let echoing = Testbed::serving(echo).await;
-    // In both modes: the guest takes the token out of texts that have it, the host withholds the answer.
+    // Both modes: without the token in the guest, the host withholds the answer; with it, the guest redacts the token in texts.
     for (testbed, make, says) in [
         (&good, tenant as fn(&Testbed) -> Tenant, ""),
         (&echoing, tenant, "withheld"),

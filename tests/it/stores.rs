@@ -1,4 +1,4 @@
-//! Collections that a tenant keeps fresh: `Tenant::pod_store` and `Tenant::json_store`.
+//! Tests of collections that a tenant keeps up to date: `Tenant::pod_store` and `Tenant::json_store`.
 
 use crate::tenant;
 use futures_util::StreamExt;
@@ -33,7 +33,7 @@ fn watches(testbed: &Testbed) -> usize {
 }
 
 #[tokio::test]
-async fn a_store_shows_what_there_is_and_tells_what_changes() {
+async fn a_store_shows_the_objects_and_reports_changes() {
     let pods = PodStore::with_pods(3);
     let testbed = Testbed::serving(pods.handler()).await;
     let store = tenant(&testbed).pod_store("shop", &StoreOptions::default()).unwrap();
@@ -52,11 +52,11 @@ async fn a_store_shows_what_there_is_and_tells_what_changes() {
     pods.add("last");
     assert!(matches!(changes.next().await, Some(Change::Added(pod)) if pod.metadata.name == "last"));
     assert_eq!(names(&store), pods.state().into_keys().collect::<Vec<_>>());
-    assert_eq!(synced.objects.len(), 3, "a snapshot stays what it is");
+    assert_eq!(synced.objects.len(), 3, "a snapshot does not change");
 }
 
 #[tokio::test]
-async fn one_watch_is_for_all_who_ask_for_the_same_and_ends_with_the_last() {
+async fn equal_stores_share_one_watch_which_ends_with_the_last_store() {
     let pods = PodStore::with_pods(3);
     let testbed = Testbed::serving(pods.handler()).await;
     let tenant = tenant(&testbed);
@@ -72,14 +72,28 @@ async fn one_watch_is_for_all_who_ask_for_the_same_and_ends_with_the_last() {
     assert_eq!((watches(&testbed), pods.open_watches()), (2, 2));
     drop(stores);
     pods.until_open_watches(1).await;
-    // Another one begins anew.
+    // A new store begins a new watch.
     let again = tenant.pod_store("shop", &all).unwrap();
     again.wait_until_synced().await.unwrap();
     assert_eq!(watches(&testbed), 3);
 }
 
 #[tokio::test]
-async fn a_tenant_that_may_less_has_stores_of_its_own() {
+async fn a_collection_that_is_too_large_is_not_shown_and_the_store_says_why() {
+    let testbed = Testbed::serving(PodStore::with_pods(3).handler()).await;
+    let tenant = tenant(&testbed);
+    for (options, says) in [
+        (StoreOptions { max_objects: 2, ..StoreOptions::default() }, "more than 2 objects"),
+        (StoreOptions { max_bytes: 100, ..StoreOptions::default() }, "more than 100 bytes"),
+    ] {
+        let store = tenant.pod_store("shop", &options).unwrap();
+        until_fresh(&store, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(why) } if why.contains(says))).await;
+        assert!(store.latest().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_with_a_narrower_policy_has_stores_of_its_own() {
     let testbed = Testbed::serving(PodStore::with_pods(3).handler()).await;
     let tenant = tenant(&testbed);
     let store = tenant.pod_store("shop", &StoreOptions::default()).unwrap();
@@ -88,21 +102,28 @@ async fn a_tenant_that_may_less_has_stores_of_its_own() {
     until_fresh(&narrow, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(why) } if why.contains("does not permit")))
         .await;
     assert!(narrow.latest().is_none());
-    // What it may is given back.
+    // A tenant that is denied at first gets permission later.
     let later = tenant.with_policy(Policy::deny_all());
     let store = later.pod_store("shop", &StoreOptions::default()).unwrap();
     until_fresh(&store, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(_) })).await;
     later.set_policy(Policy::allow_all());
     assert_eq!(store.wait_until_synced().await.unwrap().objects.len(), 3);
-    // And taken again: what was known is not shown any more.
+    let mut changes = store.changes();
+    for _ in 0..3 {
+        assert!(matches!(changes.next().await, Some(Change::Added(_))));
+    }
+    // When the permission is taken away again, the store no longer shows what it knew, and says so to whoever follows it.
     later.set_policy(Policy::deny_all());
+    for _ in 0..3 {
+        assert!(matches!(changes.next().await, Some(Change::Deleted(_))));
+    }
     until_fresh(&store, |fresh| matches!(fresh, Freshness::NotSynced { problem: Some(_) })).await;
     assert!(store.latest().is_none());
     assert!(later.pod_store("shop", &StoreOptions::default()).unwrap().latest().is_none());
 }
 
 #[tokio::test]
-async fn what_was_known_stays_while_the_server_is_away_and_the_store_says_so() {
+async fn a_store_keeps_its_objects_and_is_stale_while_the_server_is_away() {
     let pods = PodStore::with_pods(3);
     let testbed = Testbed::serving(pods.handler()).await;
     let store = tenant(&testbed).pod_store("shop", &StoreOptions::default()).unwrap();
@@ -120,7 +141,7 @@ async fn what_was_known_stays_while_the_server_is_away_and_the_store_says_so() {
 }
 
 #[tokio::test]
-async fn what_went_while_a_watch_expired_is_deleted_and_nobody_sees_a_part() {
+async fn objects_that_went_while_a_watch_expired_are_reported_as_deleted() {
     let pods = PodStore::with_pods(5);
     let testbed = Testbed::serving(pods.handler()).await;
     let store = tenant(&testbed).pod_store("shop", &StoreOptions::default()).unwrap();
@@ -129,7 +150,7 @@ async fn what_went_while_a_watch_expired_is_deleted_and_nobody_sees_a_part() {
     for _ in 0..5 {
         changes.next().await.unwrap();
     }
-    // Its connection ends, and while it is away, what came next is forgotten.
+    // The connection ends, and while the server is away, it forgets the next changes.
     testbed.server.leave();
     testbed.server.hang_up();
     until_fresh(&store, |fresh| matches!(fresh, Freshness::Stale { .. })).await;
@@ -142,7 +163,7 @@ async fn what_went_while_a_watch_expired_is_deleted_and_nobody_sees_a_part() {
 }
 
 #[tokio::test]
-async fn whoever_has_written_waits_for_what_they_wrote() {
+async fn a_writer_can_wait_for_the_version_that_it_wrote() {
     let pods = PodStore::with_pods(3);
     let testbed = Testbed::serving(pods.handler()).await;
     let store = tenant(&testbed).pod_store("shop", &StoreOptions::default()).unwrap();
@@ -168,7 +189,7 @@ async fn objects_of_any_kind_are_kept_as_json() {
             return Answer::new(404, "");
         }
         let _ = sender.send(Chunk::Data(lines.into()));
-        // It stays open.
+        // The watch stays open.
         std::mem::forget(sender);
         Answer::streaming(200, receiver).header("content-type", "application/json")
     })

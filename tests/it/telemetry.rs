@@ -1,4 +1,4 @@
-//! `docs/telemetry.md`, held against what is told.
+//! Compares `docs/telemetry.md` and the dashboard with the real metrics, spans and logs.
 
 use crate::log::Log;
 use crate::tidy::files;
@@ -17,17 +17,17 @@ use std::time::{Duration, SystemTime};
 use testbed::{Answer, Ca, PodStore, Request, TOKEN, Testbed};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// A metric: its kind, unit and labels.
+/// The kind, unit and labels of each metric, by name.
 type Metrics = BTreeMap<String, (String, String, BTreeSet<String>)>;
 
-/// The runtime's work until this is so; each turn of it is another look.
+/// Lets the runtime work until the condition holds, checking it again after each turn.
 async fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         tokio::task::yield_now().await;
     }
 }
 
-/// The table of the document: name, kind, unit, labels.
+/// Reads the table of metrics in the document: name, kind, unit, labels.
 fn documented() -> Metrics {
     let (_, text) = files("docs/telemetry.md").remove(0);
     let rows = text.lines().filter(|line| line.starts_with("| `incluster_"));
@@ -39,7 +39,7 @@ fn documented() -> Metrics {
     rows.map(row).collect()
 }
 
-/// What was told, added to what was told before.
+/// Adds the recorded metrics to those seen before, and the names of those with a value to `moved`.
 fn told(snapshotter: &Snapshotter, metrics: &mut Metrics, moved: &mut BTreeSet<String>) {
     for (key, unit, help, value) in snapshotter.snapshot().into_vec() {
         let kind = match key.kind() {
@@ -68,13 +68,13 @@ async fn pods(tenant: &Tenant) -> Result<usize, Error> {
 }
 
 #[tokio::test]
-async fn every_metric_is_as_it_is_documented() {
+async fn every_metric_is_as_documented() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let (mut seen, mut moved) = (Metrics::new(), BTreeSet::new());
 
-    // A runtime of its own says how many places it has.
+    // A new runtime, so that this recorder gets its number of places.
     let runtime = Runtime::builder().compiler(compiler()).build().unwrap();
     describe_metrics();
     let store = PodStore::recorded();
@@ -111,9 +111,9 @@ async fn every_metric_is_as_it_is_documented() {
     testbed.volume.set("ca.crt", Ca::new("another").pem().as_bytes());
     testbed.server.hang_up();
     drop(watch);
-    // It would be waited for until ca.crt follows. The first attempt may be by the connection that has ended.
+    // Two attempts: the first may use the closed connection, and more would wait for ca.crt to change.
     let _ = pods(&tenant.with_retry_policy(RetryPolicy { attempts: Some(2), ..RetryPolicy::DEFAULT })).await;
-    // Compiling shows for as long as it takes.
+    // The gauge of compiling children is set only while one runs.
     let loading = runtime.extension("test", extensions::PICKER, &[]);
     let compiling = async {
         until(|| {
@@ -131,7 +131,7 @@ async fn every_metric_is_as_it_is_documented() {
     assert_eq!(moved, documented().into_keys().collect());
 }
 
-/// A call's span is around its request's, and says how long each part took.
+/// A call's span contains its requests' spans, and says how long each part took.
 #[tokio::test]
 async fn a_calls_span_is_around_its_requests() {
     let log = Log::default();
@@ -162,9 +162,9 @@ async fn a_calls_span_is_around_its_requests() {
     }
 }
 
-/// It is data: escaped, cut, and with the names of tenant and extension.
+/// An extension's output is logged as data: escaped, truncated, and with the names of the tenant and the extension.
 #[tokio::test]
-async fn what_an_extension_writes_is_logged_by_line() {
+async fn the_output_of_an_extension_is_logged_by_line() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
@@ -176,7 +176,7 @@ async fn what_an_extension_writes_is_logged_by_line() {
     let run = async |command: &wasmtime_wasi::p2::bindings::Command, store: &mut wasmtime::Store<incluster::Ctx>| {
         command.wasi_cli_run().call_run(store).await
     };
-    // Without arguments it says how it is used.
+    // Without arguments the program panics, and so writes to stderr.
     let _ = commands.unwrap().call(run).await;
     let log = log.text();
     assert!(
@@ -185,7 +185,7 @@ async fn what_an_extension_writes_is_logged_by_line() {
     );
 }
 
-/// A watch ends at once, a call has its time and is ended then, and so is a process that compiles.
+/// At a shutdown, watches end at once; calls and compile children end when the grace period is over.
 #[tokio::test]
 async fn a_runtime_ends_in_order() {
     let store = PodStore::recorded();
@@ -221,7 +221,7 @@ async fn a_runtime_ends_in_order() {
     assert!(RUNTIME.places() > 0, "another runtime goes on");
 }
 
-/// The names of the processes that this thread has started and that run.
+/// Returns the `/proc` status lines of the running processes that this thread has started.
 fn children() -> String {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
     let children = std::fs::read_to_string(Path::new("/proc").join(thread).join("children")).unwrap();
@@ -229,9 +229,9 @@ fn children() -> String {
     children.split_whitespace().filter_map(name).collect()
 }
 
-/// The dashboard shows every metric, and none that there is not, by labels that it has.
+/// The dashboard shows every metric and no others, by labels that the metric has.
 #[test]
-fn the_dashboard_is_of_these_metrics() {
+fn the_dashboard_shows_the_documented_metrics() {
     let (_, dashboard) = files("deploy/dashboard.json").remove(0);
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The repository itself.
+//! Checks of the repository itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The files that git knows or would take, that end like this.
+/// Returns the name and text of each file that git tracks or would add, and whose name ends with `ending`.
 pub fn files(ending: &str) -> Vec<(String, String)> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -39,7 +39,7 @@ fn nothing_is_left_unfinished() {
     }
 }
 
-/// With `panic = "abort"`, it would catch nothing.
+/// `catch_unwind` would catch nothing where an embedder builds with `panic = "abort"`.
 #[test]
 fn nothing_relies_on_unwinding() {
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| name.starts_with("host/") || name.starts_with("guest/")) {
@@ -47,7 +47,7 @@ fn nothing_relies_on_unwinding() {
     }
 }
 
-/// Every item of the contract says what it is.
+/// Every item of the contract has a doc comment.
 #[test]
 fn the_contract_is_documented() {
     for (name, text) in files(".wit") {
@@ -63,7 +63,26 @@ fn the_contract_is_documented() {
     }
 }
 
-/// The README's Rust and WIT are compiled: the Rust as a doctest of the crate, which includes the README.
+/// Every test that a Markdown file links to by its name is in the file that the link leads to.
+#[test]
+fn the_tests_that_documents_name_exist() {
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let mut seen = 0;
+    for (document, text) in files(".md") {
+        let folder = root().join(document.rsplit_once('/').map_or("", |(folder, _)| folder));
+        for link in text.split("[`").skip(1).filter_map(|link| link.split_once(')')) {
+            let Some((name, target)) = link.0.split_once("`](").filter(|(name, _)| is_name(name)) else { continue };
+            if target.ends_with(".rs") {
+                let source = std::fs::read_to_string(folder.join(target)).unwrap_or_default();
+                assert!(source.contains(&format!("fn {name}(")), "{document}: there is no {name} in {target}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "{seen} links to tests");
+}
+
+/// Every recipe that a Markdown file names exists. (The README's Rust and WIT are compiled, the Rust as a doctest of the crate.)
 #[test]
 fn the_readme_names_only_recipes_that_exist() {
     let (_, justfile) = files("Justfile").remove(0);

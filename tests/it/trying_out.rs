@@ -1,4 +1,4 @@
-//! What an author of an extension has before there is a cluster: `incluster new`, `run --pods` and `run --debug`.
+//! Tests of what an extension's author can use without a cluster: `incluster new`, `run --pods` and `run --debug`.
 
 use crate::command::Output;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ async fn pods_of_a_file_stand_in_for_a_cluster() {
 
     folder.write("pods.yaml", "kind: Service\nmetadata: {name: web}\n");
     for (args, status, says) in [
-        // The policy holds here, too.
+        // The policy applies here too.
         (&["run", "--pods", "pods.json", "extension.wasm"][..], 1, "denied: the policy does not permit"),
         (&["run", "--pods", "none.json", "extension.wasm"], 1, "--pods: none.json: No such file"),
         (&["run", "--pods", "pods.yaml", "extension.wasm"], 1, "--pods: pods.yaml: web is not a pod, but a \"Service\""),
@@ -107,7 +107,7 @@ async fn debug_shows_each_request_and_what_a_call_cost() {
     assert!(!ran.stderr.contains("Bearer"));
 }
 
-/// The commands are those that `incluster new` prints.
+/// The commands that `incluster new` prints work, and the README shows the same ones.
 #[tokio::test]
 async fn a_new_project_builds_runs_and_says_where_it_trapped() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ async fn a_new_project_builds_runs_and_says_where_it_trapped() {
     }
 
     let project = dir.path().join("hello");
-    // The versions that are here already: nothing is fetched.
+    // With this repository's versions, nothing is downloaded.
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     std::fs::copy(repository.join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
     std::fs::copy(repository.join("rust-toolchain.toml"), project.join("rust-toolchain.toml")).unwrap();
@@ -160,7 +160,7 @@ async fn a_new_project_builds_runs_and_says_where_it_trapped() {
     let ran = Output::of(run.current_dir(&project).env_clear().args(&args)).await;
     assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), (0, "web-1 Running 10.0.0.1\nweb-2 Pending no address\n", ""));
 
-    // Its own test runs natively, as its README says.
+    // The project's own test runs natively, as its README says.
     let host = Output::of(Command::new("rustc").args(["--print", "host-tuple"])).await;
     cargo(&project, &["test", "--target", host.stdout.trim()]).await;
 
@@ -189,8 +189,8 @@ async fn build(project: &Path) {
     std::fs::copy(target.join(wasm), there).unwrap();
 }
 
-/// Runs cargo there, as a user's shell would, and not as this test's cargo does. Returns the folder that it builds in, which other runs of
-/// this test have, too.
+/// Runs cargo in the project as a user's shell would, without this test's cargo variables. Returns the target folder, which all runs of this
+/// test share.
 async fn cargo(project: &Path, args: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     let is_ours = |name: &str| name.starts_with("CARGO_") && name != "CARGO_HOME" || name.contains("RUSTFLAGS");

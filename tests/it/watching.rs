@@ -1,4 +1,4 @@
-//! Watches.
+//! Tests of watches.
 
 use crate::{answer, kubernetes, tenant};
 use incluster::types::{ChangeKind, Error, Expired, JsonEvent, ListOptions, PodEvent, RetryPolicy, WatchOptions};
@@ -19,7 +19,7 @@ async fn next(watch: &mut PodWatch) -> PodEvent {
     kubernetes(watch.next().await).unwrap().expect("an event")
 }
 
-/// What an event says, in short.
+/// A short text for an event.
 fn short(event: &PodEvent) -> String {
     match event {
         PodEvent::Changed(change) => format!("{:?} {}", change.kind, change.pod.metadata.name),
@@ -30,7 +30,7 @@ fn short(event: &PodEvent) -> String {
     }
 }
 
-/// The same server for clients that do not take protobuf.
+/// A handler that answers from the store in JSON only.
 fn json_only(store: &PodStore) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
     let store = store.clone();
     move |request| store.answer(&request.clone().with("accept", "application/json"))
@@ -63,9 +63,9 @@ async fn changes_after_a_list_in_both_encodings() {
     }
 }
 
-/// New servers send what there is as events; older ones are asked for a list.
+/// New servers send the existing pods as events; older ones are asked for a list.
 #[tokio::test]
-async fn the_pods_that_there_are_come_first() {
+async fn the_existing_pods_come_first() {
     for knows in [true, false] {
         let store = PodStore::with_pods(3);
         store.know_initial_events(knows);
@@ -86,7 +86,7 @@ async fn the_pods_that_there_are_come_first() {
     }
 }
 
-/// Whatever the connection does, the events are those that there were: none is missing, and none comes twice.
+/// Wherever the connection breaks, no event is lost and none comes twice.
 #[tokio::test]
 async fn a_connection_that_ends_anywhere_loses_and_repeats_nothing() {
     for protobuf in [true, false] {
@@ -97,9 +97,9 @@ async fn a_connection_that_ends_anywhere_loses_and_repeats_nothing() {
         };
         let mut known = BTreeMap::new();
         for round in 0..60 {
-            // One watch would wait ever longer before its next connection.
+            // A new watch each time: a single one would wait longer and longer before it connects again.
             let mut watch = watch(&testbed, Some(store.resource_version())).await;
-            // In the length, at the frame's end, and anywhere between.
+            // Within a frame's length, at a frame's end, and anywhere in between.
             store.cut_watches_after(round * 311);
             let name = format!("pod-{round}");
             store.add(&name);
@@ -134,9 +134,9 @@ async fn a_watch_that_the_server_has_forgotten_says_so_and_ends() {
     assert_eq!(testbed.server.requests().len(), 1);
 }
 
-/// Among the pods that there are, there is no place to go on from: the caller is told to begin again.
+/// Within the initial events, a watch has no version to go on from: the caller is told to begin again.
 #[tokio::test]
-async fn a_watch_that_breaks_before_it_is_synced_begins_again() {
+async fn a_watch_that_breaks_before_it_is_synced_expires() {
     let store = PodStore::with_pods(3);
     let testbed = Testbed::serving(store.handler()).await;
     store.cut_watches_after(30_000);
@@ -177,7 +177,7 @@ async fn a_server_that_ends_every_watch_at_once_is_not_asked_for_ever() {
     assert_eq!(failure.attempts, 3, "{failure:?}");
     assert!(format!("{failure:?}").contains("again and again without an event"), "{failure:?}");
     assert_eq!(testbed.server.requests().len(), 3);
-    // It has forgotten the version, and does not say so.
+    // The server seems to have forgotten the version without saying so.
     let failure = answer(watch.next().await).unwrap_err();
     assert!(matches!(&failure.error, Error::Expired(expired) if expired.message.contains("\"1\"")), "{failure:?}");
     assert_eq!(testbed.server.requests().len(), 5);
@@ -199,7 +199,7 @@ async fn a_refusal_is_an_error_and_the_watch_can_go_on() {
     assert_eq!(short(&next(&mut watch).await), "ChangeKind::Added new");
 }
 
-/// `next` in a `select!` that another branch wins.
+/// Dropping `next`, as a `select!` does, loses no event.
 #[tokio::test]
 async fn a_call_that_is_dropped_loses_no_event() {
     let store = PodStore::with_pods(1);
@@ -215,9 +215,9 @@ async fn a_call_that_is_dropped_loses_no_event() {
     assert_eq!(testbed.server.requests().len(), 1);
 }
 
-/// "0" is any state that the server has: its objects come in no order from which to go on.
+/// Version "0" means any state of the server. Its objects come in no particular order, so a broken watch cannot go on from one of them.
 #[tokio::test]
-async fn any_state_is_begun_anew_when_it_breaks_off() {
+async fn a_watch_from_any_state_expires_when_it_breaks() {
     let body = |order: &[(&str, u32)]| -> Vec<u8> {
         let added = |(name, version): &(&str, u32)| {
             format!(
@@ -251,7 +251,7 @@ async fn any_state_is_begun_anew_when_it_breaks_off() {
         assert!(names.len() == 2 && names[0].contains('a') && names[1].contains('b'), "{names:?} {failure:?}");
         assert!(matches!(failure, Error::Expired(_)), "{failure:?}");
     }
-    // It was never asked to go on from one of these.
+    // No request went on from the version of one of these objects.
     let requests = testbed.server.requests();
     assert!(
         requests.len() == 2
@@ -259,7 +259,7 @@ async fn any_state_is_begun_anew_when_it_breaks_off() {
     );
 }
 
-/// Each watch of a tenant's is a new client, which would expire as the one before.
+/// Each watch of a tenant is a new client, so the host must remember that the server does not end the initial events.
 #[tokio::test]
 async fn a_server_that_does_not_end_the_initial_objects_is_listed_by_the_tenants_next_watch() {
     let store = PodStore::with_pods(3);
@@ -286,13 +286,13 @@ async fn a_server_that_does_not_end_the_initial_objects_is_listed_by_the_tenants
     }
     let requests = testbed.server.requests();
     assert_eq!(requests.iter().filter(|request| request.query("sendInitialEvents").is_some()).count(), 1);
-    // Another identity has a server of its own, as far as this one knows.
+    // A tenant with another identity may be talking to another server, so the finding does not apply to it.
     assert!(matches!(next(&mut watch(&testbed, None).await).await, PodEvent::Changed(_)));
 }
 
-/// One pod hides nothing that comes after it, by which encoding ever.
+/// An object that cannot be read is reported as an error, and the watch goes on with the next one.
 #[tokio::test]
-async fn an_object_that_cannot_be_read_is_told_and_passed_by() {
+async fn an_unreadable_object_is_reported_and_skipped() {
     let event = |kind: &str, name: &str, version: u32, created: &str| {
         format!(
             r#"{{"type":"{kind}","object":{{"kind":"Pod","metadata":{{"name":"{name}","resourceVersion":"{version}","creationTimestamp":"{created}"}}}}}}"#
@@ -313,7 +313,7 @@ async fn an_object_that_cannot_be_read_is_told_and_passed_by() {
     assert_eq!(testbed.server.requests().len(), 1);
 }
 
-/// It may be behind for a moment; or it was restored from an older backup.
+/// A server may be behind for a moment. One that is behind twice was probably restored from an older backup.
 #[tokio::test]
 async fn a_server_that_is_behind_twice_has_forgotten() {
     const TOO_LARGE: &str = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":504,"reason":"Timeout","message":"Too large resource version: 1200, current: 1000","details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}}"#;

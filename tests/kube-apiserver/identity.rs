@@ -1,4 +1,4 @@
-//! Who we are, and what we may do.
+//! Authentication and authorization by a real API server.
 
 use crate::{changes, kubectl, kubernetes, list_as, namespace, status, tenant, variable, volume};
 use incluster::policy::Policy;
@@ -6,7 +6,7 @@ use incluster::types::{Error as Kubernetes, ListOptions, PagingOptions, PodList,
 use incluster::{Identity, Runtime, Server, Tenant, TokenRequest};
 use std::time::{Duration, Instant};
 
-/// How long the API server may go on accepting a token that it has accepted before: it remembers for 10 s.
+/// How long the API server may go on accepting a token that it has accepted before: it caches the result for 10 s.
 const MEMORY: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ async fn what_rbac_does_not_allow_is_forbidden() {
     assert_eq!(status(kubernetes(json)).code, 403);
 }
 
-/// The role there has `list` alone.
+/// In the namespace with the many pods, the role permits `list` and not `watch`.
 #[tokio::test]
 async fn a_list_is_allowed_where_a_watch_is_not() {
     let volume = volume(&variable("REAL_TOKEN"));
@@ -69,7 +69,7 @@ async fn the_token_of_a_deleted_service_account_is_refused() {
 #[tokio::test]
 async fn a_refused_token_is_read_again_once() {
     let volume = volume("bad");
-    // The token is read when the list is begun; nothing is asked for yet.
+    // Beginning a list reads the token, and sends no request yet.
     let begin = async || {
         let options = ListOptions { limit: Some(10), ..ListOptions::ALL };
         tenant(&volume).page_namespaced_pods(&namespace(), &options, &PagingOptions::DEFAULT).await.unwrap()
@@ -82,8 +82,8 @@ async fn a_refused_token_is_read_again_once() {
     assert_eq!(one.next().await.unwrap().unwrap().items.len(), 10);
 }
 
-/// Each tenant's requests are its own account's, to RBAC and in the audit log; and the account that asks for tokens can do that for the named
-/// ones alone.
+/// Each tenant's requests come from its own account, for RBAC and in the audit log. The account that requests tokens can do so only for the
+/// accounts that its role names.
 #[tokio::test]
 async fn each_tenant_is_an_account_of_its_own() {
     let namespace = namespace();
@@ -115,7 +115,7 @@ async fn each_tenant_is_an_account_of_its_own() {
         assert!(text.contains(says) && text.contains("serviceaccounts/token"), "{text}");
     }
 
-    // Of a cluster that is somebody else's, it is not to be had.
+    // The audit log of somebody else's cluster is not available.
     if let Ok(log) = std::env::var("REAL_AUDIT_LOG") {
         let log = std::fs::read_to_string(log).unwrap();
         let of_pods =

@@ -4,7 +4,7 @@ use crate::{kubectl, list, list_as, namespace, status, tenant, variable, volume}
 use incluster::types::{ListOptions, ResourceVersionMatch};
 use serde_json::Value;
 
-/// The records come in protobuf here; the same fields from the JSON of `get-json`.
+/// A list's records, which come in protobuf, have the same fields as the JSON that `get_json` returns.
 #[tokio::test]
 async fn both_encodings_say_the_same() {
     let volume = volume(&variable("REAL_TOKEN"));

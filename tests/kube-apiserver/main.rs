@@ -1,4 +1,4 @@
-//! The same component against a real API server, and beside kubectl. `run.sh` sets it up and says where it is.
+//! Tests the host against a real API server, and compares it with kubectl. `run.sh` sets the server up and passes its address.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod changes;
@@ -46,7 +46,7 @@ async fn list_as(token: &str, namespace: &str, options: ListOptions) -> Result<P
     kubernetes(tenant(&volume).list_namespaced_pods(namespace, &options).await)
 }
 
-/// The component's own answer.
+/// Unwraps the component's own answer.
 fn kubernetes<T>(answer: Result<T, Error>) -> Result<T, Kubernetes> {
     match answer {
         Ok(answer) => Ok(answer),
@@ -55,7 +55,7 @@ fn kubernetes<T>(answer: Result<T, Error>) -> Result<T, Kubernetes> {
     }
 }
 
-/// The status that the API server answered with.
+/// Unwraps the status that the API server answered with.
 fn status<T: Debug>(answer: Result<T, Kubernetes>) -> Status {
     match answer {
         Err(Kubernetes::Api(status)) => status,
@@ -73,7 +73,7 @@ fn incluster(args: &[&str]) -> String {
     succeeded(incluster_in(&volume).args(args).output().unwrap())
 }
 
-/// The command line in a pod with that volume.
+/// The binary, with this volume and the API server's address.
 fn incluster_in(volume: &Volume) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_incluster"));
     command.args(["--server", &variable("REAL_SERVER")]).arg("--service-account-dir").arg(volume.path());

@@ -1,4 +1,4 @@
-//! Memory.
+//! Memory budgets for large lists.
 
 use crate::{incluster_in, namespace, succeeded, variable, volume};
 use std::process::Command;
@@ -23,10 +23,10 @@ fn memory_of_5000_pods() {
     assert!(peak < BUDGET_KB, "{peak} kB");
 }
 
-/// The budget for printing as many, page by page.
+/// The budget for printing 5,000 pods page by page: 100 MB for the whole process.
 const PRINTING_BUDGET_KB: u64 = 100_000;
 
-/// Runs a command, and prints what it used at most.
+/// A Python program that runs a command and prints its peak memory in kB.
 const MEASURE: &str = "import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";

@@ -1,4 +1,4 @@
-//! Collections of any kind, as JSON: services, ConfigMaps, a resource of the test's own; and pods of all namespaces.
+//! Collections of any kind as JSON (services, ConfigMaps, a custom resource), and pods of all namespaces.
 
 use crate::{changes, kubectl, kubernetes, status, tenant, variable, volume};
 use incluster::types::{ChangeKind, Error as Kubernetes, JsonEvent, JsonPage, ListOptions, PagingOptions, WatchOptions};
@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use testbed::Volume;
 
-/// No event takes so long.
+/// How long to wait for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A tenant whose service account may list and watch these resources, in the namespace in which tests change things.
+/// Creates a tenant whose service account may list and watch these resources in the namespace in which tests change objects.
 fn account(name: &str, resources: &str) -> (Tenant, Volume) {
     let (home, namespace) = (variable("REAL_NAMESPACE"), changes::namespace());
     kubectl(&["create", "serviceaccount", name, "--namespace", &home]);
@@ -43,7 +43,7 @@ async fn all(mut pages: JsonPages) -> Result<Vec<JsonPage>, Kubernetes> {
     Ok(all)
 }
 
-/// The next change. Bookmarks may come at any time.
+/// Returns the next change. Bookmarks may come at any time, and are skipped.
 async fn change(watch: &mut JsonWatch) -> (ChangeKind, Value) {
     loop {
         match tokio::time::timeout(PATIENCE, watch.next()).await.expect("an event").unwrap() {
@@ -54,7 +54,7 @@ async fn change(watch: &mut JsonWatch) -> (ChangeKind, Value) {
     }
 }
 
-/// By RBAC, some of them and not others.
+/// A tenant pages and watches the collections that RBAC permits, and is refused the others.
 #[tokio::test]
 async fn collections_are_paged_and_watched() {
     let (tenant, _volume) = account("collections", "services,configmaps");
@@ -83,7 +83,7 @@ async fn collections_are_paged_and_watched() {
     kubectl(&["delete", "configmap", "any-3", "--namespace", &namespace]);
     assert_eq!(change(&mut watch).await.0, ChangeKind::Deleted);
 
-    // From what there is.
+    // A watch that begins with the existing objects.
     let options = WatchOptions { field_selector: Some("metadata.name=any".into()), ..WatchOptions::ALL };
     let mut watch = tenant.watch_json(&format!("/api/v1/namespaces/{namespace}/services"), &options).await.unwrap();
     let (kind, service) = change(&mut watch).await;
@@ -98,7 +98,7 @@ async fn collections_are_paged_and_watched() {
 }
 
 #[tokio::test]
-#[ignore = "it gives a service account a role in the whole cluster: not in that of KUBECONFIG"]
+#[ignore = "it gives a service account a cluster role: not in the cluster of KUBECONFIG"]
 async fn pods_of_all_namespaces() {
     let home = variable("REAL_NAMESPACE");
     let everywhere = || ListOptions { limit: Some(2000), ..ListOptions::ALL };
@@ -119,7 +119,7 @@ async fn pods_of_all_namespaces() {
     let of = |namespace: &str| list.items.iter().filter(|pod| pod.metadata.namespace == namespace).count();
     assert_eq!((of(&home), of(&format!("{home}-load"))), (60, 5000));
 
-    // The same, some hundred at a time.
+    // The same list, as a stream of a few hundred pods at a time.
     let mut parts = tenant.list_namespaced_pods_stream("*", &ListOptions::ALL).await.unwrap();
     let (mut sizes, mut versions) = (Vec::new(), Vec::new());
     while let Some(page) = parts.next().await.unwrap() {
@@ -130,9 +130,9 @@ async fn pods_of_all_namespaces() {
     assert!(versions.iter().all(|version| *version == versions[0]));
 }
 
-/// One that has two versions, which the server converts.
+/// A custom resource with two versions, between which the server converts.
 #[tokio::test]
-#[ignore = "it defines a resource for the whole cluster: not in that of KUBECONFIG"]
+#[ignore = "it defines a custom resource: not in the cluster of KUBECONFIG"]
 async fn a_resource_of_ones_own() {
     let schema = serde_json::json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let version =

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# The oldest API server that incluster is tested with: Kubernetes 1.20.2, from the source package of Debian 12, and Debian's etcd.
-# There are no controllers and no nodes, so that objects stay as they are written.
+# Builds and starts the oldest API server that incluster is tested with: Kubernetes 1.20.2 from the source package of Debian 12, with
+# Debian's etcd. There are no controllers and no nodes, so that objects stay as they are written.
 #
 #   oldest.sh build DIR         makes DIR/kube-apiserver, DIR/etcd and DIR/kubectl, once; this takes minutes
 #   oldest.sh start DIR PORT    starts them on loopback: the API server at PORT, and etcd at the two ports after it
 #
-# `start` prints a line that begins with `ready` when the API server is, and goes on until it is stopped, by a signal to the process
-# that DIR/server/pid names, or the process that started it ends. DIR/server has the data, which stay for the next start, and the
-# administrator's kubeconfig; the certificates are RSA, and those that `tests/cluster/cluster.py certificates` puts there meanwhile
-# are used by the next start.
-# Exit status: 1 after a failure, 2 after wrong usage, 3 where it cannot be built.
+# `start` prints a line that begins with `ready` when the API server is ready. It runs until the process in DIR/server/pid gets a signal,
+# or until its parent process ends. DIR/server has the data, which the next start keeps, and the administrator's kubeconfig. The
+# certificates are RSA; the next start uses those that `tests/cluster/cluster.py certificates` has put there in between.
+# Exit status: 1 after a failure, 2 after wrong usage, 3 if this machine cannot build it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cluster=$here/../cluster/cluster.py
@@ -19,7 +18,7 @@ version=1.20.2
 say() { echo "oldest: $*" >&2; }
 usage() { say "usage: oldest.sh build DIR, or oldest.sh start DIR PORT"; exit 2; }
 
-# Nothing of this is installed: packages are unpacked where they are used, and apt-get gets lists of its own.
+# Installs nothing: packages are unpacked where they are used, and apt-get uses package lists of its own.
 build() {
   local kube mirror
   kube=$("$cluster" build) || exit
@@ -28,12 +27,12 @@ build() {
     return
   fi
   for program in apt-get dpkg openssl; do
-    command -v "$program" >/dev/null || { say "no $program: run this on Debian"; exit 3; }
+    command -v "$program" >/dev/null || { say "$program not found: run this on Debian"; exit 3; }
   done
-  # Mirrors of updates alone have codenames with a hyphen.
+  # Sources that have only updates have a codename with a hyphen.
   mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
     awk '$1 !~ /-/ && !found++ { print $2 }')
-  [ -n "$mirror" ] || { say "apt-get knows no mirror of Debian: add one to its sources"; exit 3; }
+  [ -n "$mirror" ] || { say "apt-get has no Debian mirror: add one to its sources"; exit 3; }
   say "building Kubernetes $version, once; this takes minutes"
   work=$(mktemp -d "$dir/part.XXXXXX")
   trap 'rm -rf "$work"' EXIT
@@ -61,11 +60,11 @@ compile() {
   local source=$GOPATH/src/$module
   mkdir -p "$source"
   tar --extract --gzip --strip-components=1 --directory="$source" --file kubernetes_*.orig.tar.gz
-  # The vendored one crashes when it is built with Go 1.18 or later.
+  # The vendored reflect2 crashes when it is built with Go 1.18 or later.
   rm -r "$source/vendor/$reflect2"
   cp -r "unpacked/usr/share/gocode/src/$reflect2" "$source/vendor/$reflect2"
-  # The package with the descriptions of all types is generated, and no part of the source. The API server does not start without.
-  # The generator finds vendored packages where it runs.
+  # The package that describes all types is generated and not in the source; the API server does not start without it.
+  # The generator looks for vendored packages in the current folder.
   cd "$source"
   local types
   types=$("$go" list -deps -f '{{.Dir}} {{.ImportPath}}' "$module/cmd/kube-apiserver" | described | paste -sd ,)
@@ -73,7 +72,7 @@ compile() {
     --output-package="$module/pkg/generated/openapi" --output-file-base=zz_generated.openapi --report-filename="$work/violations" \
     --go-header-file="$source/hack/boilerplate/boilerplate.generatego.txt"
   local variables='' package
-  # One of the two is for the answers, and the other for the log.
+  # One of the two versions is for the answers, the other for the log.
   for package in client-go/pkg/version component-base/version; do
     package=$module/vendor/k8s.io/$package
     variables+=" -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=20"
@@ -81,7 +80,7 @@ compile() {
   "$go" build -o "$work/kube-apiserver" -ldflags "-s -w$variables" "$module/cmd/kube-apiserver"
 }
 
-# Selects those packages, of lines with a folder and a package, that ask for descriptions of their types.
+# Reads lines of a folder and a package, and prints the packages that ask for descriptions of their types.
 described() {
   local folder package
   while read -r folder package; do
@@ -92,7 +91,7 @@ described() {
   done
 }
 
-# Makes what the API server reads, but for what is there since an earlier start.
+# Writes the files that the API server reads; keys and tokens of an earlier start are kept.
 configure() {
   if [ ! -e ca.crt ]; then
     "$cluster" certificates --ca .
@@ -120,7 +119,7 @@ YAML
 
 serve() {
   local client=http://127.0.0.1:$((port + 1)) peer=http://127.0.0.1:$((port + 2))
-  # The administrator's token is in there.
+  # The folder holds the administrator's token.
   umask 077
   mkdir -p "$dir/server"
   cd "$dir/server"
@@ -131,7 +130,7 @@ serve() {
   trap 'exit 143' HUP TERM
   setpriv --pdeathsig TERM "$dir/etcd" --data-dir=etcd --listen-client-urls="$client" --advertise-client-urls="$client" \
     --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer" >etcd.log 2>&1 &
-  # Nothing connects to the address that is advertised. Without one, the machine would need a default route.
+  # Nothing connects to the advertised address. Without one, the machine would need a default route.
   setpriv --pdeathsig TERM "$dir/kube-apiserver" --etcd-servers="$client" --bind-address=127.0.0.1 --secure-port="$port" \
     --advertise-address=192.0.2.1 --endpoint-reconciler-type=none --service-cluster-ip-range=203.0.113.0/24 \
     --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --authorization-mode=RBAC --token-auth-file=tokens.csv \
@@ -146,7 +145,7 @@ serve() {
     fi
     sleep 0.2
   done
-  say "the API server or etcd has ended, or is not ready after a minute; the logs end with:"
+  say "the API server or etcd has ended, or is not ready after a minute; the last log lines are:"
   tail -n 5 etcd.log apiserver.log >&2
   exit 1
 }
@@ -159,7 +158,7 @@ case $1 in
   build) build ;;
   start)
     [ -x "$dir/kube-apiserver" ] || { say "nothing is built in $dir: run oldest.sh build $2"; exit 1; }
-    # A signal comes when the parent ends. `exec` keeps the parent.
+    # `setpriv` sends a signal when the parent ends; `exec` keeps the parent.
     exec setpriv --pdeathsig TERM "${BASH_SOURCE[0]}" serve "$dir" "$port"
     ;;
   serve) serve ;;

@@ -1,11 +1,11 @@
-//! Lists that expire between two pages, because etcd has forgotten the state that they began with.
+//! Lists that expire between two pages, because etcd has compacted the revision that they began with.
 
 use crate::{changes, kubernetes, list, namespace, tenant, variable, volume};
 use incluster::PodPages;
 use incluster::types::{Error as Kubernetes, ListOptions, OnExpired, PagingOptions, PodPage};
 use testbed::Volume;
 
-/// The first page of 60 pods, 25 a page, and then the state is forgotten.
+/// Reads the first page of 60 pods, 25 a page, then makes the server forget the list's state.
 async fn expired(test: &str, on_expired: Option<OnExpired>) -> (PodPages, PodPage, Volume) {
     let volume = volume(&variable("REAL_TOKEN"));
     let options = ListOptions { limit: Some(25), ..ListOptions::ALL };
@@ -49,7 +49,7 @@ async fn pages_of_one_state_add_up() {
 #[ignore = "it restarts the API server: not that of KUBECONFIG"]
 async fn a_list_that_expires_fails_by_default_and_says_how_to_go_on() {
     let (mut pages, _, _volume) = expired("on-expired-default", None).await;
-    let Err(Kubernetes::Expired(expired)) = kubernetes(pages.next().await) else { panic!("it has not expired") };
+    let Err(Kubernetes::Expired(expired)) = kubernetes(pages.next().await) else { panic!("the list has not expired") };
     let options = ListOptions { limit: Some(25), continue_token: expired.continue_token, ..ListOptions::ALL };
     assert!(options.continue_token.is_some(), "{}", expired.message);
     assert_eq!(list(options).await.unwrap().items.len(), 25);

@@ -1,4 +1,4 @@
-//! How the door reads paths, beside how the API server reads them: what it wrote in its audit log.
+//! Compares how the door reads paths with how the API server reads them, as its audit log shows.
 
 use crate::{kubectl, variable};
 use incluster_core::request_info::{RequestInfo, Target, Verb};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-/// How many paths are made up.
+/// How many random paths to try.
 const PATHS: usize = 3000;
 
-/// How long the audit log may take.
+/// How long an event may take to appear in the audit log.
 const LOGGED_IN: Duration = Duration::from_secs(60);
 
-/// What says of a request which one it was.
+/// The prefix of each request's `User-Agent`, which ends with the request's number.
 const AGENT: &str = "incluster-path-";
 
-/// Numbers that are the same each time.
+/// Random numbers that are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// A path with its query: mostly of parts that make sense, in an order that makes sense, and then changed here and there.
+/// Makes a random path with a query: mostly plausible parts in a plausible order, then changed here and there.
 fn path(random: &mut Random) -> String {
     let prefix = random.pick(&[
         "/api/v1",
@@ -129,7 +129,7 @@ fn path(random: &mut Random) -> String {
     if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
 }
 
-/// What was asked for: verb, group, resource, subresource, namespace.
+/// The attributes of a request: verb, group, resource, subresource, namespace.
 type Asked = (String, String, String, String, String);
 
 fn of_door(info: &RequestInfo<'_>) -> Asked {
@@ -158,7 +158,7 @@ fn of_server(event: &Value) -> Asked {
     )
 }
 
-/// Sends paths as they are, which no HTTP client does.
+/// A client that sends paths unchanged, which no HTTP client does.
 struct Raw {
     tls: Arc<rustls::ClientConfig>,
     authority: String,
@@ -179,7 +179,7 @@ impl Raw {
         Raw { tls, authority, token: token.into() }
     }
 
-    /// The status, when there is one.
+    /// Sends a request. Returns the status code, if the answer has one.
     fn get(&self, path_and_query: &str, agent: &str) -> io::Result<Option<u16>> {
         let (host, _) = self.authority.rsplit_once(':').unwrap();
         let name = rustls::pki_types::ServerName::try_from(host.to_string()).unwrap();
@@ -198,14 +198,14 @@ impl Raw {
     }
 }
 
-/// The audit log's events of these requests, by their number.
+/// Reads the events of these requests from the audit log, by the requests' numbers.
 fn events(log: &str) -> BTreeMap<usize, Value> {
     let text = String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned();
     let ours = text.lines().filter(|line| line.contains(AGENT)).filter_map(|line| serde_json::from_str::<Value>(line).ok());
     ours.filter_map(|event| Some((event["userAgent"].as_str()?.strip_prefix(AGENT)?.parse().ok()?, event))).collect()
 }
 
-/// The paths of all resources that discovery lists, one of each kind.
+/// The paths of all resources that discovery lists: of the collection and of one object.
 fn discovered() -> Vec<String> {
     let json = |path: &str| serde_json::from_str::<Value>(&kubectl(&["get", "--raw", path])).unwrap();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -234,9 +234,9 @@ fn discovered() -> Vec<String> {
     paths
 }
 
-/// Whatever the door decides on is what the API server is asked for; and what it does not refuse is not little.
+/// The door reads each path that it accepts as the API server does, and it accepts many of the random paths.
 #[test]
-#[ignore = "it takes the audit log of a cluster of one's own"]
+#[ignore = "it needs the audit log of a cluster of one's own"]
 fn the_door_reads_a_path_as_the_api_server_does() {
     let log = variable("REAL_AUDIT_LOG");
     let mut random = Random(20);
@@ -245,7 +245,7 @@ fn the_door_reads_a_path_as_the_api_server_does() {
     paths.extend(listed.iter().cloned());
     let paths: Vec<String> = paths.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     for path in &listed {
-        assert!(RequestInfo::parse(path).is_ok(), "{path} is listed, and refused");
+        assert!(RequestInfo::parse(path).is_ok(), "{path} is in discovery, and the door refuses it");
     }
     let raw = Raw::new(&variable("REAL_TOKEN"));
     let parts = paths.len().div_ceil(4);
@@ -254,7 +254,7 @@ fn the_door_reads_a_path_as_the_api_server_does() {
             let raw = &raw;
             scope.spawn(move || {
                 for (number, path) in paths.iter().enumerate() {
-                    // What is no HTTP to the server is in no log either.
+                    // The server does not log what it rejects as invalid HTTP.
                     let _ = raw.get(path, &format!("{AGENT}{}", part * parts + number));
                 }
             });
@@ -270,10 +270,10 @@ fn the_door_reads_a_path_as_the_api_server_does() {
     }
     let mut kinds = BTreeMap::<Verb, usize>::new();
     for (number, info) in &decided {
-        let event = events.get(number).unwrap_or_else(|| panic!("{} is in no event", paths[*number]));
+        let event = events.get(number).unwrap_or_else(|| panic!("no audit event for {}", paths[*number]));
         assert_eq!(of_door(info), of_server(event), "{}: {event}", paths[*number]);
         *kinds.entry(info.verb).or_default() += 1;
     }
-    println!("{} paths, {} in the audit log, decided on: {kinds:?}", paths.len(), events.len());
+    println!("{} paths, {} in the audit log; the door accepted: {kinds:?}", paths.len(), events.len());
     assert!(decided.len() > PATHS / 5 && kinds.values().all(|count| *count > 50) && kinds.len() == 3, "{kinds:?}");
 }

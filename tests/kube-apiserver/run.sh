@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs main.rs beside this file against a real Kubernetes: the cluster of KUBECONFIG as it is, else one of the repository's own
-# (tests/cluster), whose API server and etcd some tests disturb. Those are ignored where the cluster is somebody's.
-# `run.sh oldest` runs it against the oldest API server that is tested, without a node: oldest.sh.
+# Runs the tests of main.rs against a real Kubernetes: the cluster of KUBECONFIG if it is set, else one of the repository's own
+# (tests/cluster). Tests that disturb the API server and etcd run only in the latter.
+# `run.sh oldest` runs them against the oldest supported API server, without a node: see oldest.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=tests/cluster/cluster.py
@@ -23,7 +23,7 @@ for first in range(20000, 60000, 7):
     except OSError:
         pass')
   rm -rf "$dir/server"
-  # Whoever stops it starts it anew.
+  # Whenever a test stops the API server, this loop starts it again.
   while :; do tests/kube-apiserver/oldest.sh start "$dir" "$port" >/dev/null || sleep 1; done &
   end="running=\$(cat $(printf %q "$dir/server/pid")) && kill \$running && while kill -0 \$running 2>/dev/null; do sleep 0.1; done"
   trap 'kill %1 || true; sh -c "$end" || true' EXIT
@@ -34,9 +34,9 @@ for first in range(20000, 60000, 7):
   exit
 fi
 if [ -z "${KUBECONFIG:-}" ]; then
-  # There is no registry in the cluster's network.
-  # With the features of all of the workspace, as `just test` builds it, which an example brings: wasmtime is not compiled again. The command has
-  # a binary of the same name.
+  # Built before the cluster is started: no crate registry can be reached from the cluster's network.
+  # The whole workspace's features, which building an example enables, are those of `just test`, so that wasmtime is not compiled again.
+  # incluster-command is excluded because it has a binary of the same name.
   cargo build --quiet --release --locked --workspace --exclude incluster-command --bin incluster --example list
   cargo test --quiet --release --locked --workspace --test real --no-run
   . tests/cluster/own.sh
@@ -47,7 +47,7 @@ fi
 if [ -n "${CLUSTER_DIR:-}" ]; then
   export REAL_AUDIT_LOG=$CLUSTER_DIR/audit.log
 fi
-command -v "$KUBECTL" >/dev/null || { echo "test-real: there is no kubectl: set KUBECTL to one" >&2; exit 1; }
+command -v "$KUBECTL" >/dev/null || { echo "test-real: kubectl not found: set KUBECTL to its path" >&2; exit 1; }
 namespace=incluster-test-$(openssl rand -hex 4)
 work=$(mktemp -d)
 finish() {
@@ -69,7 +69,7 @@ export REAL_SERVER REAL_CA REAL_NAMESPACE
 
 for name in "$namespace" "$namespace-load" "$namespace-watch"; do
   "$KUBECTL" create namespace "$name"
-  # What a watch is told where it is forbidden, the namespace with the many pods shows.
+  # In the namespace with the many pods, watches are forbidden: a test checks the refusal.
   case $name in *-load) verbs=list ;; *) verbs=list,watch ;; esac
   "$KUBECTL" --namespace "$name" create role lister --verb="$verbs" --resource=pods
   "$KUBECTL" --namespace "$name" create rolebinding lister --role=lister --serviceaccount="$namespace:lister"
@@ -79,7 +79,7 @@ tests/kube-apiserver/seed.py "$namespace" 60
 tests/kube-apiserver/seed.py "$namespace-load" 5000
 ignored=
 if [ -n "${REAL_RESTART:-}" ]; then
-  # Started anew, the API server knows the pods, and no longer how they came to be: that is how it is with any that is older.
+  # After a restart, the API server knows the pods but not their history, like any API server that has run for long.
   sh -c "$REAL_RESTART"
   for _ in $(seq 300); do "$KUBECTL" get --raw /readyz >/dev/null 2>&1 && break; sleep 0.2; done
   ignored=--include-ignored
@@ -88,5 +88,5 @@ REAL_TOKEN=$("$KUBECTL" --namespace "$namespace" create token lister)
 export REAL_TOKEN
 
 cargo build --quiet --release --locked --offline --workspace --exclude incluster-command --bin incluster --example list
-# One by one: some make the server forget what others have listed.
+# One test at a time: some make the server forget what others have listed.
 cargo test --release --locked --offline --workspace --test real -- --nocapture --test-threads=1 $ignored

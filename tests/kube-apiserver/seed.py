@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Fills a namespace with pods that look as if they ran: seed.py NAMESPACE COUNT
+"""Fills a namespace with pods that look like running ones: seed.py NAMESPACE COUNT
 
-The cluster is that of kubectl's current context; KUBECTL names the program if it is another. No scheduler, kubelet or controller
-touches these pods, so that they stay as they are. Those that are there from an earlier run are kept.
+The cluster is that of kubectl's current context; KUBECTL names another kubectl. No scheduler, kubelet or controller touches these
+pods, so that they stay as they are. Pods of an earlier run are kept.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any, Iterator
 Object = dict[str, Any]
 
 THREADS = 16
-# How long a request is tried again, and how long one answer may take, in seconds.
+# How long a request is retried, and how long one answer may take, in seconds.
 PATIENCE, TIMEOUT = 60.0, 30.0
 APPS = ("checkout", "payments", "search", "frontend", "catalog", "ledger", "mailer")
 PROXY = "registry.example.com/mesh/proxy:2.4.1"
@@ -33,16 +33,16 @@ RUNNING: Object = {"running": {"startedAt": STARTED}}
 
 @contextmanager
 def proxy() -> Iterator[str]:
-    """Starts kubectl's proxy, which knows every way to log in, and returns the path of its socket, which nobody else can reach."""
-    kubectl = shutil.which(os.environ.get("KUBECTL") or "kubectl") or sys.exit("seed.py: no kubectl: set KUBECTL to one")
+    """Starts `kubectl proxy`, which supports every way to log in. Yields the path of its socket, which no other user can reach."""
+    kubectl = shutil.which(os.environ.get("KUBECTL") or "kubectl") or sys.exit("seed.py: kubectl not found: set KUBECTL to its path")
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
         command = [kubectl, "proxy", f"--unix-socket={path}"]
         running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
-            # It says when it serves. Where it cannot, it has said why.
+            # The proxy prints a line when it serves. If it cannot, it has printed why.
             if not running.stdout or not running.stdout.readline():
-                sys.exit("seed.py: kubectl has no proxy to the cluster: set KUBECONFIG")
+                sys.exit("seed.py: `kubectl proxy` does not start: set KUBECONFIG")
             yield path
         finally:
             running.kill()
@@ -50,7 +50,7 @@ def proxy() -> Iterator[str]:
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection over a socket of this machine."""
+    """An HTTP connection over a Unix socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=TIMEOUT)
@@ -81,9 +81,9 @@ class Client:
                 text = response.read().decode(errors="replace")
                 if status < 300 or (status == 409 and '"reason":"AlreadyExists"' in text):
                     return
-                # A proxy before the API server may not answer with JSON.
+                # A proxy in front of the API server may answer with something other than JSON.
                 problem = f"{status} {json.loads(text).get('message') if text.startswith('{') else text[:300]}"
-                # Where a controller makes it, the service account comes soon after the namespace.
+                # In a cluster with controllers, the service account appears soon after the namespace.
                 early = status == 403 and 'serviceaccount "default" not found' in problem
                 again, wait = early or status in (409, 429) or status >= 500, float(after) if after.isdecimal() else pause
             except (OSError, http.client.HTTPException) as error:
@@ -96,12 +96,12 @@ class Client:
 
 
 def digest(text: str) -> str:
-    """Returns digits that look random, and are the same for the same text."""
+    """Returns hex digits that look random and depend only on the text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Pod:
-    """The pod with this number."""
+    """A pod, made from its number."""
 
     def __init__(self, number: int) -> None:
         self.number, self.app, version = number, APPS[number % len(APPS)], f"1.{number % 40}.0"
@@ -113,7 +113,7 @@ class Pod:
         self.labels.update({"pod-template-hash": self.template, "tier": "backend" if number % 3 else "edge"})
 
     def manifest(self) -> Object:
-        """Returns the pod without a status. A controller would delete it with a node or an owner that does not exist."""
+        """Returns the pod without a status. It names no node and no owner: a controller deletes pods whose node or owner does not exist."""
         annotations = {"checksum/config": digest(self.name), "prometheus.io/port": "9090", "prometheus.io/scrape": "true"}
         probes = {
             "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "initialDelaySeconds": 10},
@@ -178,7 +178,7 @@ class Pod:
 
 
 def fill(socket_path: str, namespace: str, count: int) -> None:
-    """Makes the pods by several threads. None starts another one after one has failed."""
+    """Creates the pods with several threads. After a failure, no thread starts another pod."""
     path = f"/api/v1/namespaces/{namespace}/pods"
     clients: SimpleQueue[Client] = SimpleQueue()
     for _ in range(THREADS):

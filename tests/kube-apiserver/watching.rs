@@ -5,7 +5,7 @@ use incluster::PodWatch;
 use incluster::types::{ChangeKind, Error as Kubernetes, ListOptions, PodEvent, WatchOptions};
 use std::time::Duration;
 
-/// No event takes so long.
+/// How long to wait for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn selector(test: &str) -> Option<String> {
@@ -16,7 +16,7 @@ async fn next(watch: &mut PodWatch) -> Option<PodEvent> {
     tokio::time::timeout(PATIENCE, watch.next()).await.expect("an event").unwrap()
 }
 
-/// The next change. Bookmarks may come at any time.
+/// Returns the next change. Bookmarks may come at any time, and are skipped.
 async fn change(watch: &mut PodWatch) -> (ChangeKind, String) {
     loop {
         match next(watch).await {
@@ -27,7 +27,7 @@ async fn change(watch: &mut PodWatch) -> (ChangeKind, String) {
     }
 }
 
-/// The end of a pod, which may be announced by a change first.
+/// Waits for the deletion of a pod. Changes to it may come first.
 async fn deleted(watch: &mut PodWatch, name: &str) {
     while change(watch).await != (ChangeKind::Deleted, name.into()) {}
 }
@@ -54,14 +54,14 @@ async fn a_watch_goes_on_from_a_list() {
     assert!(labelled.pod.metadata.labels.contains(&("color".into(), "green".into())));
     changes::delete("list-a");
     deleted(&mut watch, "list-a").await;
-    // It no longer matches, which is as good as gone.
+    // The pod no longer matches the selector, which a watch reports as a deletion.
     changes::label("list-b", "test=another");
     assert_eq!(change(&mut watch).await, (ChangeKind::Deleted, "list-b".into()));
     changes::delete("list-b");
 }
 
 #[tokio::test]
-async fn a_watch_begins_with_the_pods_that_there_are() {
+async fn a_watch_begins_with_the_existing_pods() {
     let volume = volume(&variable("REAL_TOKEN"));
     let test = "from-start";
     changes::run("start-a", test);
@@ -81,7 +81,7 @@ async fn a_watch_begins_with_the_pods_that_there_are() {
 }
 
 #[tokio::test]
-#[ignore = "it restarts the API server: that of KUBECONFIG may be so young that it knows all"]
+#[ignore = "it restarts the API server: not that of KUBECONFIG, which may be too young to have forgotten anything"]
 async fn a_watch_from_a_forgotten_version_expires() {
     changes::forget("expired-watch");
     let volume = volume(&variable("REAL_TOKEN"));

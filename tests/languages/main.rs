@@ -1,4 +1,5 @@
-//! The programs of `examples/extensions`, each as `incluster run` runs it: fresh and from the cache; and the host of `examples/hosts`. `run.sh` builds them.
+//! Tests of the programs of `examples/extensions`, run by `incluster run` fresh and from the cache, and of the host of `examples/hosts`.
+//! `run.sh` builds them.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 const POLICY: &str =
     "rules:\n- verbs: [get, list, watch]\n  apiGroups: ['']\n  resources: [pods, services]\n  namespaces: [shop]\n";
 
-/// No program takes longer, the first time.
+/// How long to wait for a program, which compiles at the first run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn program(language: &str) -> PathBuf {
@@ -20,7 +21,7 @@ fn program(language: &str) -> PathBuf {
     PathBuf::from(folder).join(format!("{language}-lister.wasm"))
 }
 
-/// A server of pods, and of a service.
+/// A handler that serves pods and one service.
 fn answer(store: &PodStore) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
     let store = store.clone();
     let json = |body: &'static str| Answer::new(200, body).header("content-type", "application/json");
@@ -55,7 +56,7 @@ async fn run(language: &str, testbed: &Testbed, options: &[&str], args: &[&str])
 
 impl Ran {
     async fn of(command: &mut Command) -> Ran {
-        let output = timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
+        let output = timeout(PATIENCE, command.output()).await.expect("the command ends").unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let ran = Ran { status: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) };
         let secret = TOKEN.rsplit('.').next().unwrap();
@@ -67,7 +68,7 @@ impl Ran {
 async fn speaks(language: &str) {
     let store = PodStore::with_pods(7);
     let testbed = Testbed::serving(answer(&store)).await;
-    // Twice: the second time from the cache.
+    // The second run takes the compiled program from the cache.
     for _ in 0..2 {
         let listed = run(language, &testbed, &[], &["list", "shop"]).await;
         assert_eq!((listed.status, &*listed.stderr), (0, ""), "{language}");
@@ -75,7 +76,7 @@ async fn speaks(language: &str) {
         assert!(names.iter().eq(store.state().keys()), "{language}: {names:?}");
     }
     let pages = testbed.server.take_requests();
-    assert_eq!(pages.iter().filter(|request| request.query("continue").is_some()).count(), 4, "{language}: by three");
+    assert_eq!(pages.iter().filter(|request| request.query("continue").is_some()).count(), 4, "{language}: pages of three");
 
     let services = run(language, &testbed, &[], &["services", "shop"]).await;
     assert_eq!((services.status, &*services.stdout), (0, "web\n"), "{language}: {}", services.stderr);
@@ -92,8 +93,7 @@ async fn speaks(language: &str) {
     assert!(watched.stdout.ends_with("deleted web-00003\nadded last\n"), "{language}: {}", watched.stdout);
     assert_eq!(watched.stdout.lines().count(), 9, "{language}");
 
-    // What is refused, and by whom.
-    // Something that its toolchain has it import.
+    // Refusals. `imported` is an interface that the language's toolchain makes every program import.
     let imported = match language {
         "javascript" => "wasi:http",
         "python" => "wasi:sockets",
@@ -118,7 +118,7 @@ async fn speaks(language: &str) {
     }
 }
 
-/// Composed with the client that has TLS of its own, in the wasmtime CLI.
+/// Composes the program with the standalone client, and runs it in the wasmtime CLI.
 async fn stands_alone(language: &str) {
     let store = PodStore::with_pods(7);
     let testbed = Testbed::serving(answer(&store)).await;
@@ -145,7 +145,7 @@ async fn rust() {
 }
 
 #[tokio::test]
-async fn what_is_composed_to_stand_alone_runs_in_the_wasmtime_cli() {
+async fn standalone_compositions_run_in_the_wasmtime_cli() {
     for language in ["rust", "javascript", "python"] {
         stands_alone(language).await;
     }
@@ -168,10 +168,10 @@ async fn go() {
     stands_alone("go").await;
 }
 
-/// The component in a host of another language: `examples/hosts/node`.
+/// The plugin in a Node.js host: `examples/hosts/node`.
 struct Node<'a> {
     testbed: &'a Testbed,
-    /// What it trusts.
+    /// The CAs that the host trusts.
     ca: PathBuf,
 }
 
@@ -182,7 +182,7 @@ impl Node<'_> {
         node.current_dir(PathBuf::from(std::env::var_os("LANGUAGES").unwrap()).join("sources/hosts/node"));
         node.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null()).kill_on_drop(true);
         node.env("KUBERNETES_SERVICE_HOST", address.ip().to_string()).env("KUBERNETES_SERVICE_PORT", address.port().to_string());
-        // As its README has it.
+        // The options that its README shows.
         node.env("SSL_CERT_FILE", &self.ca).env("SSL_CERT_DIR", "/nowhere").args(["--use-openssl-ca", "main.js"]).args(args);
         node.arg("shop").arg(self.testbed.volume.path());
         node
@@ -204,7 +204,7 @@ async fn a_host_in_node_lists_pages_and_watches() {
     let pages = node.prints(&["pages"]).await;
     let sizes: Vec<_> = pages.stdout.lines().map(|page| page.split(' ').count()).collect();
     assert_eq!((sizes, testbed.server.requests().len()), (vec![3, 3, 1], 3), "{}", pages.stderr);
-    // It reads the token as the kubelet changes it.
+    // The host reads the token again after the kubelet has changed it.
     let mut watching = node.command(&["watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     let mut line = async || timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().expect("a line");

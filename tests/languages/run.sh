@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the extensions of examples/extensions, and the host of examples/hosts, by each language's own toolchain, in target/languages, and runs main.rs
-# beside this file and the gateway's test `languages` with them. The lister is the project that `incluster new` writes, to which the picker is added.
-# `run.sh go` has those in Go, too, whose tools are compiled first, for minutes.
+# Builds the extensions of examples/extensions and the host of examples/hosts in target/languages, each with its language's own toolchain. Then runs
+# the tests of main.rs and the gateway's test `languages` with them. The lister is the project that `incluster new` writes, with the picker added.
+# `run.sh go` includes those in Go, whose tools it compiles first, which takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LANGUAGES=$PWD/target/languages
 sources=$LANGUAGES/sources
 mkdir -p "$sources"
-# As tests/wasmtime-cli builds it, and what the tests run.
+# Built as in tests/wasmtime-cli, together with what the tests run.
 cargo build --quiet --release --locked --workspace --exclude incluster-command --features incluster-cli/standalone --bin incluster --example list
 cp target/release/incluster "$LANGUAGES/incluster-standalone"
 WASMTIME=$(tools/wasmtime-cli.sh)
@@ -15,7 +15,7 @@ export WASMTIME
 cargo test --release --locked --workspace --test languages --no-run
 for program in lister picker; do cp "target/extensions/wasm32-wasip2/component/$program.wasm" "$LANGUAGES/rust-$program.wasm"; done
 
-# Over what is there: toolchains that were fetched stay.
+# Copied over what is already there, so that downloaded toolchains stay.
 cp -r examples/hosts "$sources/"
 for language in javascript python go; do
   project=$(mktemp -d)/$language
@@ -54,7 +54,7 @@ go_() {
   tool() { [ -x "$tools/bin/$1" ] || cargo install --quiet --locked --root "$tools" "$@"; }
   tool wit-bindgen --version 0.63.0 --no-default-features --features go wit-bindgen-cli
   tool wasm-tools --version 1.253.0 --no-default-features --features component wasm-tools
-  # Two crates carry what is no Rust: the Go package that the bindings use, and the adapter.
+  # Two crates contain files that are not Rust: the Go package that the bindings use, and the adapter.
   mkdir -p "$tools/crates/src"
   printf '%s\n' '[package]' 'name = "files"' 'version = "0.0.0"' '[workspace]' '[dependencies]' 'wit-bindgen-go = "=0.63.0"' \
     'wasi-preview1-component-adapter-provider = "=48.0.1"' >"$tools/crates/Cargo.toml"
@@ -74,5 +74,5 @@ if [ "${1:-}" = go ]; then
   ignored=(--include-ignored)
 fi
 
-# With the features of all of the workspace, as `just test` builds it: wasmtime is not compiled again.
+# Builds with the features of the whole workspace, as `just test` does, so that wasmtime is not compiled again.
 cargo test --release --locked --workspace --test languages -- "${ignored[@]}"

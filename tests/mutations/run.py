@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Shows that the tests of the client's machines catch mistakes in them: `just mutations`.
+"""Shows that the tests of the client's state machines catch mistakes in them: `just mutations`.
 
-Each mutation is made in a copy of the repository, whose tests must then fail. Names of mutations, as arguments, choose among them.
+Each mutation is made in a copy of the repository, whose tests must then fail. Arguments name the mutations to make; the default is all.
 """
 
 import os
@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "target/mutations/tree"
 SOURCE = Path("guest/client/src")
 
-# Each caught by fewer schedules than this.
+# How many schedules to try: each mutation is caught by fewer.
 SCHEDULES = "20000"
 
-# A name, a file, what it has once, and what it has then.
+# Each mutation: a name, a file, a text that it contains exactly once, and the replacement.
 MUTATIONS = (
     ("lost-position", "changes.rs", "Position::After(resource_version) };", "Position::After(\"1\".into()) };"),
     ("skipped-wait", "asking.rs", "return Do::Next(Todo::Wait(after(now.instant, wait)));", "return self.look_for_token(false);"),
@@ -43,7 +43,7 @@ MUTATIONS = (
 
 
 def copy() -> None:
-    """Copies what git knows, so that a mutation is in no working tree."""
+    """Copies the files that git tracks or would add, so that no mutation is made in the working tree."""
     names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
     for name in filter(None, names.stdout.decode().split("\0")):
         source, place = ROOT / name, COPY / name
@@ -53,18 +53,18 @@ def copy() -> None:
 
 
 def test() -> "subprocess.CompletedProcess[str]":
-    """Runs the schedules in the copy."""
+    """Runs the tests of schedules in the copy."""
     command = ["cargo", "test", "--quiet", "--release", "--locked", "--package", "incluster-client", "--lib", "schedules"]
     environment = {"CARGO_TARGET_DIR": str(COPY.parent / "build"), **os.environ, "SCHEDULES": SCHEDULES}
     return subprocess.run(command, cwd=COPY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def main() -> int:
-    """Makes one mutation after the other, and returns the exit status."""
+    """Makes the mutations one by one, and returns the exit status."""
     for name, file, old, _ in MUTATIONS:
         found = (ROOT / SOURCE / file).read_text().count(old)
         if found != 1:
-            print(f"{name}: {file} has {found} times: {old}")
+            print(f"{name}: {file} contains this text {found} times: {old}")
             return 1
     copy()
     unchanged = test()

@@ -1,11 +1,11 @@
-//! Service accounts and roles that go away during a watch.
+//! Tests of service accounts and roles that are removed during a watch.
 
 use crate::kubectl::{api_server_is_back, component, kubectl, says};
 use crate::watchers::{KINDS, Namespace, WATCHERS};
 use crate::{alone, undisturbed};
 use serde_json::json;
 
-/// A watch that runs goes on; what begins anew is refused, with a text that says what to check.
+/// An open watch goes on without the role; a new request is refused, and the error says what to check.
 #[test]
 fn a_role_is_taken_away_and_given_back() {
     let _undisturbed = undisturbed();
@@ -35,11 +35,11 @@ fn a_namespace_is_deleted_during_a_watch() {
     namespace.step(0);
     says("watching", "watcher", "pod/step-000\n");
     kubectl(&["delete", "namespace", "deleted"]);
-    // The pod's end is told, too.
+    // The deletion of the pod is printed too.
     says("watching", "watcher", "pod/step-000\npod/step-000\n");
 }
 
-/// The kubelet keeps the tokens of the old account in the pods that have them. What is made anew has tokens of the new one.
+/// Existing pods keep the tokens of the deleted account. New pods have tokens of the new account.
 #[test]
 fn a_service_account_is_deleted_and_made_anew() {
     let _alone = alone();
@@ -47,7 +47,7 @@ fn a_service_account_is_deleted_and_made_anew() {
     namespace.watch();
     kubectl(&["delete", "serviceaccount", "lister", "--namespace=anew"]);
     kubectl(&["create", "serviceaccount", "lister", "--namespace=anew"]);
-    // Watches go on, and pods that list have the new account.
+    // Open watches go on, and the listing pods have the new account.
     namespace.step(1);
     namespace.all_were_seen(2, 0);
     component("restart", "apiserver");
@@ -56,7 +56,7 @@ fn a_service_account_is_deleted_and_made_anew() {
         let log = says("anew", kind, "401");
         println!("{kind}: {}", log.trim());
     }
-    // The gateway serves what it knew, and says why it may be out of date.
+    // The gateway serves the pods that it knew, and says why they may be out of date.
     namespace.gateway_says("401");
     namespace.gateway_knows(2);
     kubectl(&[&["delete", "pod", "--namespace=anew"], &WATCHERS[..]].concat());

@@ -1,4 +1,4 @@
-//! What the API server saw, from its audit log.
+//! Reads the API server's audit log.
 
 use crate::variable;
 use serde_json::Value;
@@ -8,17 +8,17 @@ use std::time::Duration;
 /// A request for pods.
 #[derive(Debug)]
 pub struct Request {
-    /// When it came, in seconds.
+    /// When the request arrived, in seconds.
     pub at: f64,
-    /// Who sent it.
+    /// The user who sent the request.
     pub user: String,
     /// The UID of the pod that the token is bound to.
     pub pod: Option<String>,
-    /// Which token it was sent with.
+    /// The ID of the token that the request was sent with.
     pub token: Option<String>,
 }
 
-/// The requests for pods of this namespace, in their order. Those of watches come when they begin.
+/// Returns the requests for pods of this namespace in order. A watch is in the log from its beginning.
 pub fn requests(namespace: &str) -> Vec<Request> {
     let path = format!("{}/audit.log", variable("CLUSTER_DIR"));
     let log = fs::read_to_string(path).unwrap();

@@ -1,4 +1,4 @@
-//! The cluster's CA is replaced by another.
+//! Tests of replacing the cluster's CA.
 
 use crate::kubectl::{api_server_is_back, component, field, says};
 use crate::watchers::{KINDS, Namespace, WATCHERS};
@@ -9,7 +9,7 @@ use std::process::Command;
 
 const TRUSTED: &str = "ca.crt";
 
-/// A new CA, and a certificate of the API server by it, which are not in use yet.
+/// A new CA with a certificate for the API server, not yet in use.
 struct Authority(tempfile::TempDir);
 
 impl Authority {
@@ -24,7 +24,7 @@ impl Authority {
         fs::read_to_string(self.0.path().join(TRUSTED)).unwrap()
     }
 
-    /// The API server has its certificate from now on.
+    /// Restarts the API server with this CA's certificate.
     fn signs(&self) {
         for name in ["apiserver.key", "apiserver.crt"] {
             install(name, &fs::read(self.0.path().join(name)).unwrap());
@@ -38,14 +38,14 @@ fn in_cluster(name: &str) -> PathBuf {
     Path::new(&variable("CLUSTER_DIR")).join(name)
 }
 
-/// Who reads it meanwhile reads the old one or the new one.
+/// Replaces a file atomically: a concurrent reader sees the old content or the new one.
 fn install(name: &str, content: &[u8]) {
     let part = in_cluster(&format!("{name}.part"));
     fs::write(&part, content).unwrap();
     fs::rename(part, in_cluster(name)).unwrap();
 }
 
-/// The cluster's own clients trust these.
+/// Makes the cluster's own clients trust these certificates.
 fn trust(certificates: &str) {
     install(TRUSTED, certificates.as_bytes());
     for name in ["scheduler", "proxy", "kubelet"] {
@@ -53,7 +53,7 @@ fn trust(certificates: &str) {
     }
 }
 
-/// These pods get them: the controllers put them into ConfigMaps, and the kubelet, where it is started anew, from there into volumes at once.
+/// Puts these certificates into the pods' volumes: the controllers write them to ConfigMaps, and a restarted kubelet copies them to volumes at once.
 fn publish(namespace: &Namespace, pods: &[&str], certificates: &str) {
     component("restart", "controllers");
     for pod in pods {
@@ -63,7 +63,7 @@ fn publish(namespace: &Namespace, pods: &[&str], certificates: &str) {
     }
 }
 
-/// ca.crt in the volume of a pod.
+/// Reads ca.crt in the volume of a pod.
 fn volume(uid: &str) -> Option<String> {
     let node = fs::read_to_string(in_cluster("node.pid")).unwrap();
     let volumes = format!("/proc/{}/root/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected", node.trim());
@@ -71,7 +71,7 @@ fn volume(uid: &str) -> Option<String> {
     fs::read_to_string(account.path().join(TRUSTED)).ok()
 }
 
-/// Both are trusted, the API server's certificate is replaced, the old one is trusted no more.
+/// Both CAs are trusted, then the API server's certificate is replaced, then the old CA is no longer trusted.
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn a_ca_is_replaced_as_administrators_do() {
@@ -94,7 +94,7 @@ fn a_ca_is_replaced_as_administrators_do() {
     namespace.all_were_seen(4, 2);
 }
 
-/// The API server has a certificate that nothing in pods is told of before.
+/// The API server gets a certificate of a CA that no pod trusts yet.
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn a_ca_is_replaced_with_the_servers_certificate_first() {
@@ -102,7 +102,7 @@ fn a_ca_is_replaced_with_the_servers_certificate_first() {
     let namespace = Namespace::new("not-trusted");
     namespace.watch();
     let new = Authority::new();
-    // The node and the administrator's client trust it, so that the Service leads to the API server again; pods do not.
+    // The node and the administrator's client trust the new CA, so that the Service leads to the API server again; pods do not.
     install(TRUSTED, new.certificate().as_bytes());
     new.signs();
     trust(&new.certificate());
@@ -110,11 +110,11 @@ fn a_ca_is_replaced_with_the_servers_certificate_first() {
         let log = says("not-trusted", kind, "was not issued by a CA in ca.crt");
         println!("{kind}: {}", log.trim());
     }
-    // The gateway serves what it knew.
+    // The gateway serves the pods that it knew.
     namespace.gateway_says("was not issued by a CA in ca.crt");
     namespace.gateway_knows(1);
     publish(&namespace, &["gateway"], &new.certificate());
-    // It goes on by itself; the others have ended.
+    // The gateway goes on by itself; the other watchers have ended.
     namespace.step(1);
     namespace.gateway_knows(2);
 }

@@ -1,14 +1,14 @@
-//! `examples/controller` in a pod: an extension that does not have the token.
+//! Tests `examples/controller` in a pod, as an extension without the token.
 
 use crate::kubectl::{api_server_is_back, apply, component, kubectl, logs, says};
 use crate::watchers::Namespace;
 use crate::{alone, asked};
 use serde_json::json;
 
-/// What it may ask for, as RBAC and the host's policy say.
+/// The resources that RBAC and the host's policy let the controller list and watch.
 const RESOURCES: [(&str, &str); 2] = [("", "pods"), ("discovery.k8s.io", "endpointslices")];
 
-/// Waits until the last that the controller has said of this pod is that it is ready, whether or not it saw it before.
+/// Waits until the controller's last line about this pod says that it is ready, whether or not the controller has seen the pod before.
 fn is_ready(home: &Namespace, pod: &str) {
     asked(|| {
         let log = logs(&home.0, "controller");
@@ -20,7 +20,7 @@ fn is_ready(home: &Namespace, pod: &str) {
     });
 }
 
-/// It knows the pods and endpoints of two namespaces, also after the API server was away.
+/// The controller keeps track of the pods and endpoints of two namespaces across a restart of the API server.
 #[test]
 fn a_controller_outlives_the_api_servers_restart() {
     let _alone = alone();
@@ -56,7 +56,7 @@ fn a_controller_outlives_the_api_servers_restart() {
     let mount = json!([{"name": "controller", "mountPath": "/controller", "readOnly": true}]);
     let change = json!({
         "volumes": [{"name": "controller", "configMap": {"name": "controller"}}],
-        // Compiling takes 208 MiB and forty times the file.
+        // Compiling takes 208 MiB plus forty times the file's size.
         "containers": [{"name": "main", "volumeMounts": mount, "resources": {"limits": {"memory": "320Mi"}}}],
     });
     let options = ["run", "--policy", "/controller/policy.json", "--wall-time", "none", "--cpu-time", "none"];
@@ -69,7 +69,7 @@ fn a_controller_outlives_the_api_servers_restart() {
     let service = json!({"selector": {"test": "ready"}, "clusterIP": "None", "ports": [{"port": 80}]});
     apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}));
     says(&home.0, "controller", "+ endpointslice controlled/web-");
-    // Its own pod is in the other namespace.
+    // The controller's own pod is in the other namespace.
     says(&home.0, "controller", "pod controls/controller: ");
 
     component("restart", "apiserver");

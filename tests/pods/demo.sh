@@ -16,7 +16,7 @@ fi
 say() { printf '\n== %s\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
 quietly() { "$@" >/dev/null; }
-# Until a command's output has a text.
+# Waits until a command's output contains a text.
 until_it_says() {
   local text=$1
   shift
@@ -27,7 +27,7 @@ until_it_says() {
   echo "demo: after two minutes there is no \"$text\" in what \`$*\` prints" >&2
   exit 1
 }
-# The tokens that the API server has seen of the watcher, in their order.
+# Prints the watcher's requests and their tokens in order, from the API server's audit log.
 tokens() {
   python3 - "$CLUSTER_DIR/audit.log" "$1" <<'PY'
 import json, sys

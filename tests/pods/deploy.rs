@@ -1,4 +1,4 @@
-//! The manifests of `deploy/`, as an operator applies them.
+//! Tests of the manifests of `deploy/`, as an operator applies them.
 
 use crate::kubectl::{apply, field, get, kubectl, logs, says, tried};
 use crate::watchers::Namespace;
@@ -10,25 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
-/// Their namespace, in which each has what it needs, with the account that all of them run as.
-static SHOP: LazyLock<Namespace> = LazyLock::new(|| {
+/// The manifests' namespace, with the service account that all of them run as.
+pub static SHOP: LazyLock<Namespace> = LazyLock::new(|| {
     file("namespace");
     file("rbac");
-    // The controller manager makes it a moment after the namespace; a pod that names no account needs it.
+    // A pod that names no account needs the default one, which the controller manager creates a moment after the namespace.
     kubectl(&["wait", "--namespace=shop", "--for=create", "serviceaccount/default", "--timeout=60s"]);
     let shop = Namespace("shop".into());
     shop.is_permitted(true);
     shop
 });
 
-/// For a test in it.
-fn in_shop() -> RwLockReadGuard<'static, ()> {
+/// Locks the cluster for a test in the manifests' namespace, which is created first.
+pub fn in_shop() -> RwLockReadGuard<'static, ()> {
     let undisturbed = undisturbed();
     LazyLock::force(&SHOP);
     undisturbed
 }
 
-fn file(name: &str) {
+pub fn file(name: &str) {
     kubectl(&["apply", "-f", &format!("{}/../../deploy/{name}.yaml", env!("CARGO_MANIFEST_DIR"))]);
 }
 
@@ -60,13 +60,13 @@ fn a_deployment_watches_pods() {
     until("liveness fails", || (restarts(&pod) == "1").then_some(()));
 }
 
-/// A program that was composed with the client, by the README's command.
+/// A program that is composed with the client by the README's command lists pods.
 #[test]
 fn a_composed_program_lists_pods() {
     let _undisturbed = in_shop();
     let dir = tempfile::tempdir().unwrap();
     let [plugin, composed] = ["plugin.wasm", "out.wasm"].map(|name| dir.path().join(name).to_str().unwrap().to_string());
-    // Small enough for a ConfigMap. It lists pods with this label.
+    // The program is small enough for a ConfigMap. It lists pods with the label `tier=edge`.
     std::fs::write(&plugin, extensions::PODS).unwrap();
     let mut edge = SHOP.untouched_pod("edge", "composed");
     edge["metadata"]["labels"]["tier"] = "edge".into();
@@ -92,7 +92,7 @@ fn restarts(pod: &str) -> String {
     field("shop", &format!("pod/{pod}"), ".status.containerStatuses[0].restartCount")
 }
 
-/// A process that does not answer any more.
+/// Stops a pod's processes of this name, so that they no longer answer.
 fn stop(pod: &str, program: &str) {
     let script = "for process in /proc/[0-9]*; do grep -qs \"$0\" $process/cpuset $process/cgroup && [ \"$(cat $process/comm)\" = \"$1\" ] && kill -STOP ${process#/proc/}; done; true";
     let uid = field("shop", &format!("pod/{pod}"), ".metadata.uid");
@@ -100,11 +100,11 @@ fn stop(pod: &str, program: &str) {
     assert!(Command::new("sh").args(["-c", script, &uid, program]).status().unwrap().success());
 }
 
-fn pod_ip(selector: &str) -> String {
+pub fn pod_ip(selector: &str) -> String {
     kubectl(&["get", "pods", "--namespace=shop", "--selector", selector, "--output=jsonpath={.items[0].status.podIP}"])
 }
 
-/// The gateway, with a pod to send requests to, which answers with its own metrics.
+/// Deploys the gateway, with a pod to send requests to, which answers with its own metrics.
 fn gateway() {
     let dir = tempfile::tempdir().unwrap();
     let sticky = dir.path().join("sticky.wasm");
@@ -117,11 +117,11 @@ fn gateway() {
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
 }
 
-/// Requests, one after the other.
-struct Asking(Arc<AtomicBool>, JoinHandle<Vec<Option<u16>>>);
+/// A thread that sends one request after the other.
+pub struct Asking(Arc<AtomicBool>, JoinHandle<Vec<Option<u16>>>);
 
 impl Asking {
-    fn begin(service: &str) -> Asking {
+    pub fn begin(service: &str) -> Asking {
         let (service, ended) = (service.to_string(), Arc::new(AtomicBool::new(false)));
         let is_ended = ended.clone();
         let asking = thread::spawn(move || {
@@ -135,12 +135,12 @@ impl Asking {
         Asking(ended, asking)
     }
 
-    fn every_one_was_answered(self) {
+    pub fn every_one_was_answered(self) {
         self.0.store(true, Relaxed);
         let answers = self.1.join().unwrap();
         let others: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| **answer != Some(200)).collect();
         assert!(others.is_empty() && !answers.is_empty(), "of {}, these were not: {others:?}", answers.len());
-        println!("{} requests through an eviction", answers.len());
+        println!("{} requests, all of them answered", answers.len());
     }
 }
 
@@ -153,12 +153,12 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
         get(&service, 80, "/").filter(|(status, body)| *status == 200 && body.contains("incluster_"))
     });
 
-    // It asks for pods as its tenant's account, and never as its own.
+    // The gateway requests pods as its tenant's account, and never as its own.
     let ours = |user: &String| ["gateway", "shop-extensions"].iter().any(|name| user.ends_with(&format!(":shop:{name}")));
     let users: BTreeSet<_> = audit::requests("shop").into_iter().map(|request| request.user).filter(ours).collect();
     assert_eq!(users, BTreeSet::from(["system:serviceaccount:shop:shop-extensions".into()]));
 
-    // One of two may be evicted, and the second not before the first has been replaced.
+    // One of two pods may be evicted, but not the second before the first has been replaced.
     let pods =
         kubectl(&["get", "pods", "--namespace=shop", "--selector=app=gateway", "--output=jsonpath={.items[*].metadata.name}"]);
     let evict = |pod: &str| {
@@ -170,14 +170,14 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     };
     let (first, second) = pods.split_once(' ').unwrap();
     let asking = Asking::begin(&service);
-    // Its budget is counted a moment after it is ready.
+    // The budget is updated a moment after the pod is ready.
     asked(|| evict(first));
     let refused = evict(second).unwrap_err();
     assert!(refused.contains("disruption budget"), "{refused}");
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
     asking.every_one_was_answered();
 
-    // A start that takes too long is ended.
+    // A container whose start takes too long is killed.
     let hasty = json!([
         {"op": "replace", "path": "/spec/template/spec/containers/0/startupProbe/failureThreshold", "value": 1},
         {"op": "add", "path": "/spec/template/spec/containers/0/resources/limits/cpu", "value": "10m"},
@@ -189,17 +189,17 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     kubectl(&["rollout", "status", "--namespace=shop", "deployment/gateway", "--timeout=90s"]);
     assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the others serve all the while");
 
-    // A stopped process does not answer: it is not ready, and then it is started anew.
+    // A stopped process does not answer: its pod is first not ready, and then restarted.
     assert_eq!(restarts(second), "0");
     stop(second, "gateway");
     let not_ready = || field("shop", &format!("pod/{second}"), ".status.containerStatuses[0].ready") == "false";
     until("readiness fails", || not_ready().then_some(()));
     assert_eq!(restarts(second), "0", "it is not ready before it is started anew");
-    // kube-proxy hears of it a moment later.
+    // kube-proxy learns of it a moment later.
     until("the other one serves", || get(&service, 80, "/").filter(|(status, _)| *status == 200));
     until("liveness fails", || (restarts(second) == "1").then_some(()));
 
-    // An extension that cannot be used does not end the gateway, and is said.
+    // An unusable extension does not end the gateway, and the status page names it.
     apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gateway-extensions", "namespace": "shop"},
         "binaryData": {"sticky.wasm": "AGFzbQ0AAQA="}}));
     let page = || get(&pod_ip("app=gateway"), 8081, "/").filter(|(_, page)| page.contains("is not in use: "));

@@ -1,4 +1,4 @@
-//! Watchers while the cluster is disturbed: nothing is lost, nothing comes twice.
+//! Tests of watchers while the cluster is disturbed: no event is lost, and none comes twice.
 
 use crate::audit::{Request, requests};
 use crate::kubectl::{api_server_is_back, component, field, kubectl};
@@ -12,20 +12,21 @@ fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// All requests had a token of the watchers' account.
+/// Checks that all requests had a token of the watchers' account, and returns them.
 fn all_had_a_token(namespace: &str) -> Vec<Request> {
     let account = format!("system:serviceaccount:{namespace}:lister");
     let requests = requests(namespace);
-    // The audit log leaves out the cluster's own and its administrator's.
+    // The audit log leaves out the requests of the cluster itself and of its administrator.
     assert!(requests.iter().all(|request| request.user == account && request.token.is_some()), "{requests:#?}");
     requests
 }
 
-/// The kubelet writes new tokens into running pods when it starts. The watches go on; an API server that was away makes them ask anew.
+/// The kubelet writes new tokens into running pods when it starts. Open watches go on, and begin again with the new token after the API
+/// server was away.
 #[test]
 fn the_kubelet_rotates_tokens_and_the_api_server_is_away_for_30_s() {
     let disturbing = alone();
-    // Twice that passes between the rotation and the next request: what a watcher has read is no older than a minute.
+    // Twice this time passes between the rotation and the next request: a watcher uses a token that it has read for at most a minute.
     const HALF_A_MINUTE: Duration = Duration::from_secs(31);
     let namespace = Namespace::new("rotates");
     namespace.watch();
@@ -45,12 +46,12 @@ fn the_kubelet_rotates_tokens_and_the_api_server_is_away_for_30_s() {
     for step in 3..6 {
         namespace.step(step);
     }
-    // Another test may have had its turn in between, and have started the API server anew.
+    // Another test may have run in between, and restarted the API server.
     namespace.all_were_seen(6, 2);
     another_token_after(&namespace, rotated + 60.0);
 }
 
-/// From this time on, in seconds, no watcher asks with the token that it began with, and each has asked.
+/// Checks that from this time on (in seconds) each watcher has sent requests, and none with the token that it began with.
 fn another_token_after(namespace: &Namespace, time: f64) {
     let requests = all_had_a_token(&namespace.0);
     for kind in WATCHERS {
@@ -62,7 +63,7 @@ fn another_token_after(namespace: &Namespace, time: f64) {
     }
 }
 
-/// A watch outlives the token that it was begun with: the API server asks for it at the beginning alone. What begins anew has the next.
+/// A watch outlives the token that it began with, because the API server checks it only at the beginning. A new watch has the next token.
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn a_token_of_ten_minutes_expires_under_a_watch() {
@@ -83,7 +84,7 @@ fn a_token_of_ten_minutes_expires_under_a_watch() {
     another_token_after(&namespace, made + 600.0);
 }
 
-/// As one that fails again and again soon after its start: in about a minute.
+/// Watchers survive an API server that restarts ten times in about a minute, like one that fails again and again soon after its start.
 #[test]
 #[ignore = "it takes minutes, and is a part of `just release-check`"]
 fn the_api_server_is_started_anew_ten_times() {

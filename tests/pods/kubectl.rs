@@ -1,4 +1,4 @@
-//! What the cluster's administrator does.
+//! The cluster administrator's commands.
 
 use crate::{asked, until, variable};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// Runs kubectl. What it prints, if it succeeds, else why not.
+/// Runs kubectl. Returns its output if it succeeds, else its error output.
 pub fn tried(args: &[&str]) -> Result<String, String> {
     text(Command::new("kubectl").args(args).output().unwrap())
 }
@@ -26,7 +26,7 @@ pub fn apply(object: &Value) {
     applied(object).unwrap_or_else(|error| panic!("{object}: {error}"));
 }
 
-/// The same, if the API server is there and permits it.
+/// Creates or changes an object, or returns why the API server is unreachable or refuses.
 pub fn applied(object: &Value) -> Result<String, String> {
     let mut command = Command::new("kubectl");
     let command = command.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,8 +40,8 @@ pub fn component(verb: &str, name: &str) {
     text(Command::new(variable("CLUSTER")).args([verb, name]).output().unwrap()).unwrap();
 }
 
-/// Waits until the API server answers. The scheduler was perhaps refused by one that had not read its roles yet, and would ask again
-/// after half a minute.
+/// Waits until the API server answers, then restarts the scheduler: a starting API server, which had not read its roles yet, may have
+/// refused it, and it would try again only after half a minute.
 pub fn api_server_is_back() {
     until("the API server", || tried(&["get", "--raw", "/readyz"]).ok());
     component("restart", "scheduler");
@@ -51,7 +51,7 @@ pub fn logs(namespace: &str, of: &str) -> String {
     tried(&["logs", "--namespace", namespace, of, "--tail=-1"]).unwrap_or_default()
 }
 
-/// Waits until a pod or job has printed this.
+/// Waits until a pod or job has printed this text. Returns its log.
 pub fn says(namespace: &str, of: &str, text: &str) -> String {
     asked(|| {
         let log = logs(namespace, of);
@@ -59,12 +59,12 @@ pub fn says(namespace: &str, of: &str, text: &str) -> String {
     })
 }
 
-/// A field of an object's, by its JSONPath.
+/// Reads a field of an object by its JSONPath.
 pub fn field(namespace: &str, object: &str, path: &str) -> String {
     tried(&["get", "--namespace", namespace, object, &format!("--output=jsonpath={{{path}}}")]).unwrap_or_default()
 }
 
-/// What a pod answers over HTTP: the status and the body.
+/// Sends a GET request. Returns the status and the body.
 pub fn get(host: &str, port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect((host, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;

@@ -1,12 +1,12 @@
-//! Volumes that are not as they should be, and what a person then reads; and little memory.
+//! Tests of faulty volumes and the resulting messages, and of little memory.
 
 use crate::kubectl::{apply, field, kubectl, says};
 use crate::watchers::{KINDS, Namespace, ca, token, volume};
 use crate::{undisturbed, until};
 use serde_json::{Value, json};
 
-/// A pod of each kind for each of these names, changes of its specification, and texts; and what it says. What is missing for a folder,
-/// the wasmtime CLI says itself, before the component begins.
+/// Creates a pod of each kind for each case (name, change of the specification, expected text), and waits until it has printed the text. If
+/// the folder is missing, the wasmtime CLI fails by itself before the component begins.
 fn say(namespace: &Namespace, cases: &[(&str, Value, &str)]) {
     for (name, change, _) in cases {
         for (kind, image, before) in KINDS {
@@ -35,15 +35,15 @@ fn what_is_wrong_with_a_volume_is_said() {
             ("no-volume", json!({"automountServiceAccountToken": false}), "automountServiceAccountToken"),
             ("token-alone", volume(&json!([token(&json!({}))]), 0o644), "ca.crt"),
             ("other-audience", volume(&other_audience, 0o644), "Unauthorized"),
-            // Another user's, which is root.
+            // Readable only by root.
             ("of-root", volume(&usual(), 0o400), "ermission denied"),
-            // It has what it needs, and no namespace file.
+            // A namespace file is not needed.
             ("no-namespace", volume(&usual(), 0o644), "NAME "),
         ],
     );
 }
 
-/// A gateway without a volume serves its other routes, and says on its status page what to check.
+/// A gateway without a volume goes on running, and says on its status page what to check.
 #[test]
 fn a_gateway_says_what_is_wrong_with_its_volume() {
     let _undisturbed = undisturbed();
@@ -68,7 +68,7 @@ fn in_a_user_namespace() {
     say(&namespace, &[("mapped", json!({"hostUsers": false}), "NAME ")]);
 }
 
-/// 24 MiB are enough for a list of 60 pods.
+/// 24 MiB is enough for a list of 60 pods.
 #[test]
 fn little_memory_is_enough() {
     let _undisturbed = undisturbed();
@@ -80,7 +80,7 @@ fn little_memory_is_enough() {
         json!({"containers": [{"name": "main", "resources": resources}]})
     };
     say(&namespace, &[("enough", limit("24Mi"), "one-of-many-59")]);
-    // With less, the kernel ends it at some point, and Kubernetes says why.
+    // With much less, the kernel kills the process at some point, and Kubernetes says why.
     namespace.pod("too-little", "incluster:0.1.0", &["pods", "-n", "memory"], &limit("4Mi"));
     let state = || field("memory", "pod/too-little", ".status.containerStatuses[0].state");
     let ended = until("it ends", || Some(state()).filter(|state| state.contains("OOMKilled") || state.contains("StartError")));

@@ -1,13 +1,13 @@
-//! Pods that list or watch, and pods that come meanwhile.
+//! Pods that list or watch, and the pods that tests add in the meantime.
 
 use crate::kubectl::{applied, apply, field, get, kubectl, logs, says, tried};
 use crate::{asked, until};
 use serde_json::{Value, json};
 
-/// Those who watch, by the names of their pods.
+/// The watchers, by the names of their pods.
 pub const WATCHERS: [&str; 3] = ["binary", "standalone", "gateway"];
 
-/// Those who list and print: their name, the image, and what comes before the arguments of the command.
+/// The kinds of pods that list and print: the name, the image, and the arguments that come before the command's own.
 pub const KINDS: [(&str, &str, &[&str]); 2] = [
     ("binary", "incluster:0.1.0", &[]),
     (
@@ -25,7 +25,7 @@ pub const KINDS: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// A namespace, removed when it is dropped, with an account that may list and watch pods.
+/// A namespace with a service account that may list and watch pods. It is removed when this is dropped.
 pub struct Namespace(pub String);
 
 impl Namespace {
@@ -56,33 +56,31 @@ impl Namespace {
         });
     }
 
-    /// A pod of the image with these arguments; `change` is what its specification has beside, or in place of, the usual.
+    /// Creates a pod of the image with these arguments; `change` is merged into its usual specification.
     pub fn pod(&self, name: &str, image: &str, args: &[&str], change: &Value) {
-        let mut spec = json!({
-            "serviceAccountName": "lister",
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "main", "image": image, "args": args,
-                "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
-                "securityContext": {
-                    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
-                },
-            }],
-        });
-        merge(&mut spec, change);
         let metadata = json!({"name": name, "namespace": self.0, "labels": {"app": name}});
+        let mut spec = spec(image, args, change);
+        spec["restartPolicy"] = "Never".into();
         let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
         asked(|| applied(&object));
     }
 
-    /// A watcher of each kind. They have seen the first pod.
+    /// Creates a Deployment of such pods.
+    pub fn deployment(&self, name: &str, replicas: u32, image: &str, args: &[&str], change: &Value) {
+        let labels = json!({"app": name});
+        let template = json!({"metadata": {"labels": labels}, "spec": spec(image, args, change)});
+        apply(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": self.0},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
+        }));
+    }
+
+    /// Starts a watcher of each kind, and waits until each has seen the first pod.
     pub fn watch(&self) {
         self.watch_with(&json!({}));
     }
 
-    /// The same, with pods whose specification has this beside, or in place of, the usual.
+    /// Starts watchers like [`Namespace::watch`], with `change` merged into their specification.
     pub fn watch_with(&self, change: &Value) {
         self.watchers(change);
         self.step(0);
@@ -90,11 +88,11 @@ impl Namespace {
             says(&self.0, kind, "pod/step-000\n");
         }
         self.gateway_knows(1);
-        // What disturbs the cluster would disturb a container that is about to start, too.
+        // A later disturbance of the cluster would also affect a container that has not started yet.
         self.all_have_listed();
     }
 
-    /// A watcher of each kind, with this change.
+    /// Creates a watcher of each kind, with `change` merged into its specification.
     pub fn watchers(&self, change: &Value) {
         for (kind, image, before) in KINDS {
             let args = [before, &pods_of_steps(&self.0), &["--watch"]].concat();
@@ -103,7 +101,7 @@ impl Namespace {
         self.gateway(change);
     }
 
-    /// A gateway whose route is to the pods that are ready.
+    /// Creates a gateway with a route to the ready pods.
     pub fn gateway(&self, change: &Value) {
         let configuration = json!({
             "listen": "0.0.0.0:8080",
@@ -124,7 +122,7 @@ impl Namespace {
         self.pod("gateway", "incluster-gateway:0.1.0", &["/etc/gateway/gateway.yaml"], &own);
     }
 
-    /// Waits until the gateway's status page has this text.
+    /// Waits until the gateway's status page contains this text. Returns the page.
     pub fn gateway_says(&self, text: &str) -> String {
         asked(|| match self.status_page() {
             Some(page) if page.contains(text) => Ok(page),
@@ -136,7 +134,7 @@ impl Namespace {
         get(&field(&self.0, "pod/gateway", ".status.podIP"), 8081, "/").map(|(_, page)| page)
     }
 
-    /// Waits until the gateway's ready pods are those of so many steps.
+    /// Waits until the gateway's ready pods are those of the first `steps` steps.
     pub fn gateway_knows(&self, steps: usize) {
         let all: Vec<String> = (0..steps).map(|number| format!("ready-{number:03}")).collect();
         asked(|| {
@@ -147,7 +145,7 @@ impl Namespace {
         });
     }
 
-    /// What comes meanwhile, and pods that list it.
+    /// Adds the pods of one step, and pods that list them.
     pub fn step(&self, number: usize) {
         self.change(number);
         for (kind, image, before) in KINDS {
@@ -156,7 +154,7 @@ impl Namespace {
         }
     }
 
-    /// A pod of which there is one event, that it was added; and one that is ready.
+    /// Adds two pods: one with no event but that it was added, and one that is ready.
     pub fn change(&self, number: usize) {
         self.untouched(&format!("step-{number:03}"), "step");
         let ready = format!("ready-{number:03}");
@@ -172,7 +170,7 @@ impl Namespace {
         asked(|| applied(&object));
     }
 
-    /// A pod that no scheduler touches.
+    /// The manifest of a pod that no scheduler touches.
     pub fn untouched_pod(&self, name: &str, test: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": self.0, "labels": {"test": test}},
@@ -184,15 +182,15 @@ impl Namespace {
         }})
     }
 
-    /// Each watcher has printed each of so many steps once, and in their order. An API server that was started anew, as it was so many
-    /// times, may have forgotten what comes after the last one that a watcher has seen: then that says so, and prints all there are first.
-    /// The gateway knows each pod that is ready. Each list has what there was when its pod was made.
+    /// Checks that each watcher has printed each step once and in order, that the gateway knows each ready pod, and that each list has
+    /// the pods that existed when its own pod was made. A restarted API server may have forgotten the version that a watcher goes on
+    /// from. The watcher then says so and prints all existing pods again, at most once for each of `relists` restarts.
     pub fn all_were_seen(&self, steps: usize, relists: usize) {
         let all = steps_until(steps);
         for (kind, ..) in KINDS {
             says(&self.0, kind, all.last().unwrap());
             let log = logs(&self.0, kind);
-            // The two streams of a container are not kept in order: where it lists again, the first pod comes again.
+            // Split the log where the watcher lists again, which is where the first pod appears again. (Lines of stdout and stderr are not in order.)
             let seen = names(&log);
             let parts: Vec<&[&str]> = seen.chunk_by(|_, next| *next != all[0]).collect();
             assert_eq!(parts.len(), 1 + log.matches("listing again").count(), "{kind}: {log}");
@@ -205,7 +203,7 @@ impl Namespace {
         self.all_have_listed();
     }
 
-    /// Waits until each pod that lists has ended, with what there was when it was made.
+    /// Waits until each listing pod has ended, and checks that it has listed the pods that existed when it was made.
     pub fn all_have_listed(&self) {
         let pods = kubectl(&["get", "pods", "--namespace", &self.0, "--output=name"]);
         for pod in pods.lines().filter(|pod| pod.starts_with("pod/list-")) {
@@ -219,7 +217,7 @@ impl Namespace {
     }
 }
 
-/// A volume of these sources in place of the usual one.
+/// A change of a specification: a volume of these sources in place of the usual one.
 pub fn volume(sources: &Value, mode: u32) -> Value {
     json!({
         "automountServiceAccountToken": false,
@@ -229,7 +227,7 @@ pub fn volume(sources: &Value, mode: u32) -> Value {
     })
 }
 
-/// Its usual parts: a token that expires after 10 minutes, which is the least, and with `more` in its description; and ca.crt.
+/// A volume source: a token that expires after 10 minutes, the minimum, with `more` merged into its description.
 pub fn token(more: &Value) -> Value {
     let mut token = json!({"path": "token", "expirationSeconds": 600});
     merge(&mut token, more);
@@ -240,7 +238,7 @@ pub fn ca() -> Value {
     json!({"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}})
 }
 
-/// 90 s, which are the default, are soon over where this machine is busy.
+/// The arguments to list the steps, with a longer time limit: the default of 90 s is too short on a busy machine.
 fn pods_of_steps(namespace: &str) -> [&str; 9] {
     ["pods", "-n", namespace, "-l", "test=step", "-o", "name", "--timeout", "600"]
 }
@@ -255,12 +253,30 @@ fn names(log: &str) -> Vec<&str> {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A test that fails while the API server is away must not end the others.
+        // A test that fails while the API server is away must not make the others fail.
         let _ = tried(&["delete", "namespace", &self.0, "--wait=false", "--ignore-not-found"]);
     }
 }
 
-/// Puts what is in `change` over what is in `value`, as Kubernetes does: what has the same name is merged, in objects and in lists.
+/// A pod's specification, with this change.
+fn spec(image: &str, args: &[&str], change: &Value) -> Value {
+    let mut spec = json!({
+        "serviceAccountName": "lister",
+        "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "main", "image": image, "args": args,
+            "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+            },
+        }],
+    });
+    merge(&mut spec, change);
+    spec
+}
+
+/// Merges `change` into `value` as Kubernetes does: members of objects, and items of lists, that have the same name are merged.
 fn merge(value: &mut Value, change: &Value) {
     match (value, change) {
         (Value::Object(value), Value::Object(change)) => {

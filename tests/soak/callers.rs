@@ -1,4 +1,4 @@
-//! The callers, and those of them that make one call after the other.
+//! The soak's callers, and the two kinds that make single calls: lists and `get_json`.
 
 use crate::ledger::{Call, Ledger};
 use crate::{paging, watching};
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
-/// Each pod's name and resource version.
+/// The resource version of each pod, by name.
 pub type State = BTreeMap<String, String>;
 
-/// What callers ask for, and what they may expect.
+/// What the callers ask for, and what they may expect.
 #[derive(Clone)]
 pub struct Bed {
     pub namespace: &'static str,
-    /// The least number of pods at any time.
+    /// The smallest number of pods at any time.
     pub fewest: usize,
-    /// The sizes of pages.
+    /// The range of page sizes.
     pub pages_of: Range<u32>,
-    /// The latest resource version, where somebody knows.
+    /// Returns the latest resource version, if it is known.
     pub version: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     /// How many callers there are of each kind.
     pub lists: usize,
@@ -33,19 +33,19 @@ pub struct Bed {
     pub gets: usize,
 }
 
-/// The pod that is made last: a watch that knows it knows all.
+/// The pod that is made last: a watch that has seen it has seen everything.
 pub const LAST_POD: &str = "zz-last";
 
-/// How long the callers may take to come to an end.
+/// How long the callers may take to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// One caller, with randomness of its own.
+/// One caller, with its own random numbers.
 pub struct Caller {
     pub tenant: Tenant,
     pub bed: Bed,
     pub ledger: Arc<Ledger>,
     pub random: Rng,
-    /// The pods that there are at the end, when it has come.
+    /// The final pods, once the run is over.
     stopping: channel::Receiver<Option<State>>,
 }
 
@@ -76,17 +76,17 @@ impl Callers {
         Callers { tasks, stop }
     }
 
-    /// Lets the callers finish what they do; the watches go on until they know all, [`LAST_POD`] among it.
+    /// Lets the callers finish their current work. The watches go on until they have seen everything, including [`LAST_POD`].
     pub async fn stop(mut self, state: State) -> Vec<String> {
         self.stop.send_replace(Some(state));
         let mut problems = Vec::new();
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
-                problems.extend(ended.err().map(|panicked| format!("a caller ended: {panicked}")));
+                problems.extend(ended.err().map(|panicked| format!("a caller panicked: {panicked}")));
             }
         };
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
-            problems.push(format!("{} callers did not come to an end in {PATIENCE:?}", self.tasks.len()));
+            problems.push(format!("{} callers did not end within {PATIENCE:?}", self.tasks.len()));
         }
         problems
     }
@@ -97,7 +97,7 @@ impl Caller {
         self.stopping.borrow().is_some()
     }
 
-    /// The pods that there are at the end, when it has come.
+    /// Waits for the end of the run, and returns the final pods.
     pub async fn last_state(&mut self) -> State {
         let stopping = self.stopping.wait_for(Option::is_some).await;
         stopping.ok().and_then(|state| state.clone()).unwrap_or_default()
@@ -108,18 +108,18 @@ impl Caller {
     }
 }
 
-/// A resource version, which is a number.
+/// Parses a resource version as a number.
 pub fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
 
-/// The names in ascending order, each once.
+/// Whether the names are in ascending order, each once.
 pub fn is_in_order(pods: &[Pod]) -> bool {
     pods.is_sorted_by(|a, b| a.metadata.name < b.metadata.name)
 }
 
 async fn lists(caller: Caller) {
-    // A list that begins after another one has ended is no older.
+    // A list that begins after another one has ended must not be older.
     let mut last = 0;
     while !caller.is_stopping() {
         let begun = Instant::now();
@@ -128,11 +128,11 @@ async fn lists(caller: Caller) {
             Ok(list) => {
                 let (version, after) = (number(&list.resource_version), (caller.bed.version)().unwrap_or(u64::MAX));
                 if version < before || version > after {
-                    caller.wrong(format!("a list of version {version}, asked for between {before} and {after}"));
+                    caller.wrong(format!("a list has version {version}, requested between versions {before} and {after}"));
                 }
                 last = version;
                 if !is_in_order(&list.items) || list.items.len() < caller.bed.fewest || list.continue_token.is_some() {
-                    caller.wrong(format!("a list of {} pods, in order: {}", list.items.len(), is_in_order(&list.items)));
+                    caller.wrong(format!("a list has {} pods, in order: {}", list.items.len(), is_in_order(&list.items)));
                 }
                 caller.ledger.count("lists");
             }
@@ -150,7 +150,7 @@ async fn gets(mut caller: Caller) {
             Ok(json) => {
                 let list: Value = serde_json::from_slice(&json).unwrap_or_default();
                 if list["items"].as_array().map(Vec::len) != Some(limit) {
-                    caller.wrong(format!("not a JSON list of {limit} pods, but {} bytes", json.len()));
+                    caller.wrong(format!("expected a JSON list of {limit} pods, got {} bytes", json.len()));
                 }
                 caller.ledger.count("get-json");
             }

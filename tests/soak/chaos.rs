@@ -1,4 +1,4 @@
-//! Pods that change, and faults of the server, at random.
+//! Changes pods and commits faults of the server, at random.
 
 use crate::faults::{self, Deck, Spell};
 use crate::ledger::Ledger;
@@ -9,20 +9,20 @@ use std::time::Duration;
 use testbed::{Faults, PodStore, TOKEN, Testbed};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// So many pods there are at first.
+/// The number of pods at the beginning.
 pub const PODS: usize = 200;
 
-/// The store keeps between so many and so many.
+/// The store always has between `FEWEST` and `MOST` pods.
 const FEWEST: usize = 150;
 const MOST: usize = 300;
 
 /// How often a pod changes.
 const PACE: Duration = Duration::from_millis(10);
 
-/// One change in so many comes with a fault.
+/// On average, one change in this many comes with a fault.
 const FAULTS: u8 = 10;
 
-/// A run of this length must have had each kind of fault.
+/// How long a run must be for each kind of fault to be required.
 pub const ALL: Duration = Duration::from_secs(60);
 
 pub struct Chaos {
@@ -31,7 +31,7 @@ pub struct Chaos {
     pub faults: Faults,
     pub ledger: Arc<Ledger>,
     pub random: Rng,
-    /// The names of the pods that there are, and the number of the next.
+    /// The names of the current pods, and the number of the next pod.
     pods: Vec<String>,
     made: usize,
     pub token: String,
@@ -42,7 +42,7 @@ pub struct Chaos {
     pub done: Done,
 }
 
-/// What was done, and how often.
+/// What was done, and how many times.
 #[derive(Default)]
 pub struct Done(BTreeMap<&'static str, usize>);
 
@@ -55,10 +55,10 @@ impl Done {
         println!("chaos: {:?}", self.0);
     }
 
-    /// Names the faults that a run of this length should have had.
+    /// Reports the faults that a run of this length should have had and did not.
     pub fn missing(&self, time: Duration) -> Vec<String> {
         let missing = faults::names().filter(|name| time >= ALL && !self.0.contains_key(name));
-        missing.map(|name| format!("in {} s there was never this fault: {name}", time.as_secs())).collect()
+        missing.map(|name| format!("in {} s this fault never occurred: {name}", time.as_secs())).collect()
     }
 }
 
@@ -81,7 +81,7 @@ impl Chaos {
         }
     }
 
-    /// Leaves everything in good order after that time.
+    /// Changes pods and commits faults for that time, then ends all lasting faults.
     pub async fn run(mut self, time: Duration) -> Done {
         let end = Instant::now() + time;
         let mut pace = interval(PACE);
@@ -95,7 +95,7 @@ impl Chaos {
             }
         }
         self.end_spells(true).await;
-        // What is silent would be so for longer than anybody waits.
+        // A frozen connection would stay silent for longer than the callers wait.
         self.testbed.server.hang_up();
         self.done
     }
@@ -109,7 +109,7 @@ impl Chaos {
         let place = self.random.usize(..self.pods.len());
         match self.random.u8(..4) {
             0 if self.pods.len() < MOST => {
-                // Anywhere in the order of names.
+                // A name anywhere in the sort order.
                 let name = format!("web-{:05}-{}", self.random.usize(..PODS), self.made);
                 self.made += 1;
                 self.store.add(&name);

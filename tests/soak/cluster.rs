@@ -1,5 +1,5 @@
-//! The bed that is a real cluster, whose components are restarted while callers list, page and watch its pods.
-//! `just soak-cluster` starts one, and runs this in its network.
+//! The soak on a real cluster, whose components are restarted while callers list, page and watch its pods.
+//! `just soak-cluster` starts the cluster and runs this in its network.
 
 mod admin;
 mod disturbances;
@@ -76,7 +76,7 @@ pub async fn soak(time: Duration) -> ExitCode {
     crate::verdict(problems)
 }
 
-/// With everything as it is by default.
+/// A tenant with default limits and the default retry policy.
 fn tenant(server: &str, volume: &Volume) -> Tenant {
     Tenant::builder(&Runtime::new().expect("a runtime"), "soak")
         .server(Server::parse(server).expect("a URL"))

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, each kind as often as a deck of cards says.
+//! The faults of the soak, drawn from a shuffled deck.
 
 use crate::chaos::Chaos;
 use crate::ledger::Deed;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout};
 /// How long a token stays damaged.
 const DAMAGE: Duration = Duration::from_millis(5);
 
-/// How long to wait for a connection that is made anew.
+/// How long to wait for a new connection.
 const RECONNECTION: Duration = Duration::from_secs(1);
 
-/// How long a fault that lasts may last, in milliseconds.
+/// How long a lasting fault lasts, in milliseconds.
 const SPELL: std::ops::Range<u64> = 500..2500;
 
-/// How long nobody listens.
+/// How long the server does not listen.
 const ABSENCE: Duration = Duration::from_secs(1);
 
-/// What can go wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Compaction,
@@ -63,13 +63,13 @@ enum Kind {
     CaLate,
 }
 
-/// Each kind, its name, and how many cards of a deck it has.
+/// Each kind, its name, and how many times it is in a deck.
 const CARDS: [(Kind, &str, usize); 39] = [
     (Kind::Compaction, "compactions", 5),
     (Kind::CompactionForGood, "compactions without a token", 5),
-    (Kind::ForgottenByStatus, "versions forgotten, said by 410", 1),
-    (Kind::ForgottenByEvent, "versions forgotten, said by an event", 1),
-    (Kind::ForgottenSilently, "versions forgotten, not said", 1),
+    (Kind::ForgottenByStatus, "versions forgotten, answered with 410", 1),
+    (Kind::ForgottenByEvent, "versions forgotten, answered with an event", 1),
+    (Kind::ForgottenSilently, "versions forgotten, answered with an empty watch", 1),
     (Kind::VersionTooLarge, "versions too large", 3),
     (Kind::WatchesDropped, "watches dropped", 3),
     (Kind::WatchesClosed, "watches closed", 3),
@@ -84,10 +84,10 @@ const CARDS: [(Kind, &str, usize); 39] = [
     (Kind::FailuresWithStatus, "requests failed, retryAfterSeconds", 3),
     (Kind::NoAnswer, "requests not answered", 2),
     (Kind::HalfAnswer, "answers stalled", 2),
-    (Kind::Refused, "streams reset by REFUSED_STREAM", 3),
-    (Kind::Canceled, "streams reset by CANCEL", 3),
-    (Kind::InternalError, "streams reset by INTERNAL_ERROR", 3),
-    (Kind::Calmed, "streams reset by ENHANCE_YOUR_CALM", 3),
+    (Kind::Refused, "streams reset with REFUSED_STREAM", 3),
+    (Kind::Canceled, "streams reset with CANCEL", 3),
+    (Kind::InternalError, "streams reset with INTERNAL_ERROR", 3),
+    (Kind::Calmed, "streams reset with ENHANCE_YOUR_CALM", 3),
     (Kind::CutAnswer, "answers cut", 4),
     (Kind::GoAwayBefore, "GOAWAY before the request", 1),
     (Kind::GoAwayAfter, "GOAWAY after the request", 1),
@@ -97,7 +97,7 @@ const CARDS: [(Kind, &str, usize); 39] = [
     (Kind::Freeze, "connections that go silent", 1),
     (Kind::FewStreams, "few streams on a connection", 1),
     (Kind::Http1, "HTTP/1.1 alone", 1),
-    (Kind::Away, "nobody listening", 1),
+    (Kind::Away, "server not listening", 1),
     (Kind::TokenRotation, "token rotations", 10),
     (Kind::TokenDamage, "tokens damaged", 10),
     (Kind::VolumeSwap, "volume swaps", 6),
@@ -111,7 +111,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     CARDS.iter().map(|(_, name, _)| *name)
 }
 
-/// A shuffled deck of faults. Unlike a draw at random, it gives even the rarest kind its turn.
+/// A shuffled deck of faults. Unlike independent random choices, it guarantees each kind its turn.
 #[derive(Default)]
 pub struct Deck(Vec<(Kind, &'static str)>);
 
@@ -126,7 +126,7 @@ impl Deck {
         }
     }
 
-    /// Keeps a card for later.
+    /// Puts a card back at a random place.
     fn put_back(&mut self, card: (Kind, &'static str), random: &mut Rng) {
         self.0.insert(random.usize(..=self.0.len()), card);
     }
@@ -144,7 +144,7 @@ enum Lasting {
     Hurry,
     Version,
     Away,
-    /// This CA is not in the volume yet.
+    /// The server's new CA, which is not in the volume yet.
     CaLate(String),
 }
 
@@ -159,14 +159,14 @@ impl Chaos {
         self.done.count(name);
     }
 
-    /// Whether a fault can be combined with those that last.
+    /// Whether a fault can be combined with the lasting ones.
     fn may(&self, kind: Kind) -> bool {
         let lasts = |lasting: fn(&Lasting) -> bool| self.spells.iter().any(|spell| lasting(&spell.lasting));
         let changes_ca = |lasting: &Lasting| matches!(lasting, Lasting::CaLate(_) | Lasting::Away);
         match kind {
             Kind::WatchesHurried => !lasts(|lasting| *lasting == Lasting::Hurry),
             Kind::FewStreams | Kind::Http1 => !lasts(|lasting| *lasting == Lasting::Version),
-            // Somebody has to look at ca.crt before it changes again.
+            // A caller must read ca.crt before it changes again.
             Kind::CaRotation | Kind::CaDamage | Kind::CaLate | Kind::Away => !lasts(changes_ca),
             _ => true,
         }
@@ -177,7 +177,7 @@ impl Chaos {
         let compact = || ledger.doing(Deed::Compacted, || store.compact());
         let some = self.random.usize(1..4);
         let on_requests = |fault| ledger.doing(Deed::Broken, || faults.commit(fault, some));
-        // Open connections stay, so that time limits, and not a broken connection, end what has stalled.
+        // Open connections stay, so that stalled requests end by their time limits and not by a broken connection.
         let on_a_connection = |fault| ledger.doing(Deed::Broken, || faults.commit(fault, 1));
         match kind {
             Kind::Compaction => compact(),
@@ -193,7 +193,7 @@ impl Chaos {
             }
             Kind::WatchesDropped => {
                 if self.random.bool() {
-                    // What they would go on with is forgotten.
+                    // The server forgets the version that they would go on from.
                     compact();
                 }
                 ledger.doing(Deed::Broken, || store.drop_watches());
@@ -249,14 +249,14 @@ impl Chaos {
         }
     }
 
-    /// Makes watches begin anew from a version that is forgotten.
+    /// Makes watches begin again from a version that the server has forgotten.
     fn forget(&self, forgotten: Forgotten) {
         self.store.answer_forgotten(forgotten);
         self.ledger.doing(Deed::Compacted, || self.store.compact());
         self.ledger.doing(Deed::Broken, || self.store.close_watches());
     }
 
-    /// Speaks another version of HTTP for a while.
+    /// Changes the server's HTTP version for a while.
     fn speak(&mut self, protocol: Protocol) {
         self.faults.speak(protocol);
         self.ledger.doing(Deed::Broken, || self.testbed.server.hang_up());
@@ -287,7 +287,7 @@ impl Chaos {
         }
     }
 
-    /// Breaks all connections, until somebody has looked at ca.crt and made another one, unless all are waiting for something else.
+    /// Breaks all connections, and waits until a caller has read ca.crt and connected again. It waits briefly: all callers may be busy otherwise.
     async fn reconnected(&self) {
         let server = &self.testbed.server;
         let connections = server.connections();
@@ -295,7 +295,7 @@ impl Chaos {
         let _ = timeout(RECONNECTION, server.until_connections(connections + 1)).await;
     }
 
-    /// As kubelet does it: the new token is in the volume before the old one is refused.
+    /// Rotates the token as kubelet does: the new one is in the volume before the old one is refused.
     fn rotate_token(&mut self) {
         let new = self.next_token();
         self.store.accept_tokens(&[&self.token, &new]);
@@ -304,7 +304,7 @@ impl Chaos {
         self.token = new;
     }
 
-    /// As a careless tool does it: the file is empty or half for a moment.
+    /// Writes the token as a careless tool does: for a moment, the file is empty or half written.
     async fn damage_token(&mut self) {
         let rest = if self.random.bool() { 0 } else { self.token.len() / 2 };
         let damaged = self.ledger.begin(Deed::TokenDamaged);
@@ -314,19 +314,19 @@ impl Chaos {
         self.ledger.end(damaged);
     }
 
-    /// In the documented order: both CAs are trusted before the server shows the new one's certificate. The connections that
-    /// there are break, as when the server restarts.
+    /// Rotates the CA in the documented order: both CAs are trusted before the server presents the new certificate. Open connections
+    /// break, as when the server restarts.
     async fn rotate_ca(&mut self) {
         let new = Ca::new("kubernetes-ca");
         self.testbed.volume.set("ca.crt", format!("{}{}", self.ca, new.pem()).as_bytes());
         self.testbed.server.rotate(new.identity(&["127.0.0.1"]));
-        // Were the file damaged before anybody has looked at it, what was good last would be the CA that is no more.
+        // A caller must read the new file before a fault damages it: otherwise its last good CA would be the removed one.
         self.reconnected().await;
         self.testbed.volume.set("ca.crt", new.pem().as_bytes());
         self.ca = new.pem();
     }
 
-    /// No caller may notice: what was good last stays.
+    /// Damages ca.crt for a while. No caller may notice: the last good CA stays in use.
     async fn damage_ca(&mut self) {
         let rest = if self.random.bool() { 0 } else { self.ca.len() / 2 };
         self.testbed.volume.write_in_place("ca.crt", &self.ca.as_bytes()[..rest]);
@@ -335,7 +335,7 @@ impl Chaos {
     }
 }
 
-/// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 6.8): this is the last stream that was, perhaps, processed. The request is on stream 1.
+/// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 6.8). `last` is the last stream that may have been processed; the request is on stream 1.
 fn go_away(last: u8) -> Fault {
     let debug = b"too_many_pings";
     let head = [0, 0, 8 + debug.len() as u8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 0xb];

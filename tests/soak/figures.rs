@@ -1,10 +1,10 @@
-//! What the server saw, and what the host says of itself by `metrics`.
+//! Totals of what the server saw and of the host's metrics.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use std::collections::BTreeMap;
 use testbed::Testbed;
 
-/// Sums over the whole run. What is summed up is taken away second by second: it would be all that grows.
+/// Totals over the whole run. The raw values are drained each second: they would grow without end.
 pub struct Figures {
     snapshotter: Snapshotter,
     requests: usize,
@@ -30,7 +30,7 @@ impl Figures {
             let name = format!("{}{{{}}}", key.key().name().trim_start_matches("incluster_"), labels.join(","));
             let count = match value {
                 DebugValue::Counter(count) => count,
-                // How requests ended, of which some were answered well at first.
+                // Counts how requests ended: some end badly after a good status.
                 DebugValue::Histogram(times) if name.starts_with("request_seconds") => times.len() as u64,
                 _ => continue,
             };

@@ -1,4 +1,4 @@
-//! How much memory and how many file descriptors this process uses, second by second.
+//! Samples this process's memory and file descriptors once a second.
 
 use crate::figures::Figures;
 use std::fs;
@@ -8,21 +8,21 @@ use testbed::Testbed;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// The last third may use so much more than the one before it, and no more.
+/// How much more memory the last third may use than the middle third, in percent.
 const GROWTH_PERCENT: u64 = 10;
 const GROWTH_KB: u64 = 8 << 10;
 const GROWTH_DESCRIPTORS: u64 = 10;
 
-/// What may be open at the end beyond what was open at the beginning.
+/// How many more file descriptors may be open at the end than at the beginning.
 const SPARE_DESCRIPTORS: usize = 3;
 
 /// How long connections may take to close.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Between two looks.
+/// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One second: resident memory in kB, and open file descriptors.
+/// One sample: resident memory in kB, and the number of open file descriptors.
 struct Sample {
     rss: u64,
     descriptors: usize,
@@ -36,7 +36,7 @@ pub struct Gauge {
 pub struct Samples(Vec<Sample>);
 
 impl Gauge {
-    /// Takes what the testbed keeps of requests, too: it would be all that grows.
+    /// Starts sampling. Each second it also drains the requests that the testbed keeps, which would grow without end.
     pub fn start(testbed: Option<Arc<Testbed>>, mut figures: Figures) -> Gauge {
         let (stop, mut stopped) = oneshot::channel();
         let samples = tokio::spawn(async move {
@@ -77,13 +77,13 @@ impl Samples {
         }
     }
 
-    /// What grew after the first third, in which everything warms up.
+    /// Returns what grew between the middle and the last third. The first third is warm-up.
     pub fn growth(&self) -> Vec<String> {
         let medians =
             |figure: fn(&Sample) -> u64| -> Vec<u64> { self.thirds().map(|third| spread(third.iter().map(figure)).1).collect() };
         let (memory, descriptors) = (medians(|sample| sample.rss), medians(|sample| sample.descriptors as u64));
         let ([_, middle, last], [_, fewer, more]) = (&memory[..], &descriptors[..]) else {
-            return vec!["too short for three thirds".into()];
+            return vec!["the run is too short to compare its thirds".into()];
         };
         let mut grown = Vec::new();
         if *last > middle + middle * GROWTH_PERCENT / 100 + GROWTH_KB {
@@ -96,15 +96,15 @@ impl Samples {
     }
 }
 
-/// Waits until the connections are closed, and compares what is open with what was open at the beginning.
+/// Waits until the connections are closed. Returns a problem if more file descriptors are open than at the beginning.
 pub async fn all_closed(at_first: usize) -> Option<String> {
     let end = Instant::now() + PATIENCE;
     while descriptors() > at_first + SPARE_DESCRIPTORS && Instant::now() < end {
         tokio::time::sleep(PAUSE).await;
     }
     let at_last = descriptors();
-    println!("file descriptors: {at_first} at first, {at_last} at last");
-    (at_last > at_first + SPARE_DESCRIPTORS).then(|| format!("{at_last} file descriptors are open, {at_first} were at first"))
+    println!("file descriptors: {at_first} at the beginning, {at_last} at the end");
+    (at_last > at_first + SPARE_DESCRIPTORS).then(|| format!("{at_last} file descriptors are open, {at_first} at the start"))
 }
 
 fn spread(values: impl Iterator<Item = u64>) -> (u64, u64, u64) {
@@ -118,7 +118,7 @@ fn rss() -> u64 {
     of_status(&fs::read_to_string("/proc/self/status").expect("/proc"), "VmRSS:")
 }
 
-/// A figure of `/proc/…/status`, in kB.
+/// Reads a figure in kB from the text of `/proc/…/status`.
 pub fn of_status(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the figure");
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")

@@ -1,8 +1,8 @@
-//! A soak: many callers on one `Tenant` for minutes, while everything that can go wrong does. `just soak [SECONDS]`.
+//! A soak: many callers on one `Tenant` for minutes, while everything that can go wrong goes wrong. `just soak [SECONDS]`.
 //!
-//! There are two beds: a testbed on which all goes wrong that it can play, and a real cluster whose components are restarted,
-//! `just soak-cluster [SECONDS]`. No call may fail but for a reason that the contract gives, and neither memory nor file descriptors may grow. `SOAK_SEED`
-//! repeats a run's faults.
+//! It runs on a testbed with every fault that the testbed can produce, or on a real cluster whose components are restarted
+//! (`just soak-cluster [SECONDS]`). A call may fail only for a reason that the contract gives, and neither memory nor file descriptors may
+//! grow. `SOAK_SEED` repeats a run's faults.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod callers;
@@ -30,13 +30,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use testbed::{Faults, PodStore, Testbed};
 
-/// How long the chaos lasts, when nobody says.
+/// The default length of the chaos, in seconds.
 const SECONDS: u64 = 600;
 
 /// How long a call may take: longer than the default, so that no call fails only because the machine is slow.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// How long the parts of a request may take: what stalls is left soon.
+/// Short limits for the parts of a request, so that a stalled one is soon given up.
 const REQUEST: RequestLimits = RequestLimits {
     connect: Duration::from_millis(500),
     handshake: Duration::from_secs(1),
@@ -46,7 +46,7 @@ const REQUEST: RequestLimits = RequestLimits {
     ..RequestLimits::DEFAULT
 };
 
-/// How often a call is tried: it gives up now and then, which is to be seen, too.
+/// How many times a call is tried: few enough that some calls give up, which must be tested as well.
 const ATTEMPTS: u32 = 7;
 
 #[tokio::main]
@@ -111,18 +111,18 @@ async fn soak(time: Duration) -> ExitCode {
     chaos.print();
     problems.extend(chaos.missing(time));
     if time >= chaos::ALL && !figures.has_timeouts() {
-        problems.push("no answer was ever late, although some had stalled".into());
+        problems.push("no request timed out, although some answers stalled".into());
     }
     problems.extend(told(&figures, &ledger, &gauge));
     verdict(problems)
 }
 
-/// What the randomness begins with.
+/// The seed of all random numbers: `SOAK_SEED`, or a random one.
 fn seed() -> u64 {
     std::env::var("SOAK_SEED").ok().map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("SOAK_SEED: a number"))
 }
 
-/// Prints what there was, and returns what was wrong with it.
+/// Prints the results, and returns the problems in them.
 fn told(figures: &Figures, ledger: &Ledger, gauge: &Samples) -> Vec<String> {
     figures.print();
     ledger.print();
@@ -130,7 +130,7 @@ fn told(figures: &Figures, ledger: &Ledger, gauge: &Samples) -> Vec<String> {
     [gauge.growth(), ledger.problems()].concat()
 }
 
-/// The cluster that a testbed is, with a runtime of its own.
+/// A tenant for the testbed, with a runtime of its own.
 fn tenant(testbed: &Testbed) -> Tenant {
     let runtime = Runtime::new().expect("a runtime");
     let server = Server::parse(&testbed.server.url()).expect("a URL");

@@ -1,6 +1,6 @@
-//! The memory of a list that comes page by page, which must not depend on its length.
+//! Checks that the memory for listing page by page does not depend on the length of the list.
 //!
-//! Three processes: this one compares, one serves pods, and one lists them and says how much memory it used at most.
+//! There are three processes: this one compares, one serves pods, and one lists them and reports its peak memory.
 
 use crate::gauge::of_status;
 use incluster::policy::Policy;
@@ -16,7 +16,7 @@ const MANY: usize = 50_000;
 
 const RUNS: usize = 2;
 
-/// The longer list may need so much more memory than the shorter one.
+/// How much more memory the longer list may need than the shorter one, in percent.
 const PERCENT: u64 = 10;
 
 pub async fn compare() -> ExitCode {
@@ -31,7 +31,7 @@ pub async fn compare() -> ExitCode {
     crate::verdict(problems)
 }
 
-/// The peak of a process that pages through so many pods: of two, the one that chance did not make larger.
+/// The peak memory of a process that pages through this many pods, in kB: the smaller of two runs, to leave out chance.
 async fn least_peak_kb(pods: usize, encoding: &str) -> u64 {
     let program = std::env::current_exe().expect("this program");
     let mut server = Command::new(&program)
@@ -48,14 +48,14 @@ async fn least_peak_kb(pods: usize, encoding: &str) -> u64 {
     for _ in 0..RUNS {
         let mut list = Command::new(&program);
         list.args(["list-pages", &url, &service_account_dir]);
-        // Otherwise glibc keeps free memory for each thread, and which threads a page passes through is chance.
+        // Without this, glibc keeps free memory for each thread, and which threads handle a page is chance.
         let output = list.env("MALLOC_ARENA_MAX", "1").output().await.expect("a list");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let (listed, peak) = said.trim().split_once(' ').unwrap_or_else(|| panic!("the list failed: {said}"));
-        assert_eq!(listed, pods.to_string(), "the list is not whole: {said}");
+        assert_eq!(listed, pods.to_string(), "the list is incomplete: {said}");
         least = least.min(peak.parse().unwrap_or_else(|_| panic!("the list failed: {said}")));
     }
-    // The server ends with its input.
+    // Closing its input ends the server.
     drop(server.stdin.take());
     server.wait().await.expect("the server's end");
     least
@@ -75,14 +75,14 @@ pub async fn serve(count: usize, encoding: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The request to a server that knows no protobuf.
+/// Rewrites the request's `Accept`, so that the answer is JSON.
 fn in_json(request: &Request) -> Request {
     let mut request = request.clone();
     request.headers.insert("accept", "application/json".parse().expect("a header"));
     request
 }
 
-/// Pages through all pods. Prints how many that were, and the most memory that this process used, in kB.
+/// Pages through all pods. Prints their number and this process's peak memory in kB.
 pub async fn list(url: &str, service_account_dir: &str) -> ExitCode {
     let server = Server::parse(url).expect("a URL");
     let tenant = Tenant::builder(&Runtime::new().expect("a runtime"), "soak")

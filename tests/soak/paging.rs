@@ -1,4 +1,4 @@
-//! Callers that go through lists page by page.
+//! Callers that list page by page.
 
 use crate::callers::{Caller, is_in_order};
 use crate::ledger::Call;
@@ -23,7 +23,7 @@ pub async fn pages(mut caller: Caller) {
     }
 }
 
-/// One list, to its end.
+/// Pages through one list to its end.
 async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Result<(), Error> {
     let options = ListOptions { limit: Some(limit), ..ListOptions::ALL };
     let paging = PagingOptions { on_expired, ..PagingOptions::DEFAULT };
@@ -43,19 +43,19 @@ async fn whole(caller: &Caller, limit: u32, on_expired: Option<OnExpired>) -> Re
         last = Some(page);
     }
     if last.is_none_or(|page| page.remaining_item_count.is_some()) {
-        caller.wrong("a list that ended before its last page".into());
+        caller.wrong("a list ended before its last page".into());
     }
     Ok(())
 }
 
-/// What is wrong with a page after another one.
+/// Returns what is wrong with a page that follows `last`.
 fn problem(last: Option<&PodPage>, page: &PodPage, limit: u32, on_expired: Option<OnExpired>) -> Option<String> {
     let name = |place: Option<&incluster::types::Pod>| place.map(|pod| pod.metadata.name.clone()).unwrap_or_default();
     if !is_in_order(&page.items) || page.items.is_empty() || page.items.len() > limit as usize {
         return Some(format!("{} pods, in order: {}", page.items.len(), is_in_order(&page.items)));
     }
     let Some(last) = last else {
-        return (page.restarted || page.inconsistent).then(|| "the first page says that it is not".into());
+        return (page.restarted || page.inconsistent).then(|| "the first page says that it is restarted or inconsistent".into());
     };
     if page.restarted {
         return (on_expired != Some(OnExpired::Restart)).then(|| "restarted without being asked to".into());

@@ -1,4 +1,4 @@
-//! The volume swapped a thousand times while callers list: no call may fail, as each swap leaves a whole volume.
+//! Swaps the volume a thousand times while callers list. No call may fail: each swap leaves a complete volume.
 
 use crate::tenant;
 use incluster::types::ListOptions;
@@ -30,7 +30,7 @@ pub async fn run() -> Vec<String> {
     for swap in 1..=SWAPS {
         let text = format!("{TOKEN}\n");
         testbed.volume.set_many(&[("token", text.as_bytes()), ("ca.crt", testbed.ca.pem().as_bytes())]);
-        // Somebody has read the volume meanwhile.
+        // A caller has read the volume since the last swap.
         testbed.server.until_requests(swap).await;
     }
     swapping.store(false, Ordering::Relaxed);

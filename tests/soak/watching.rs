@@ -1,4 +1,4 @@
-//! Callers that follow the pods' state by watches.
+//! Callers that track the pods by watches.
 
 use crate::callers::{Caller, LAST_POD, State, is_in_order, number};
 use crate::ledger::{Call, Failed};
@@ -6,15 +6,15 @@ use incluster::types::{ChangeKind, Error as Kubernetes, ListOptions, PodChange, 
 use incluster::{Error, PodWatch};
 use std::time::{Duration, Instant};
 
-/// What is known.
+/// The pods that a watch has reported so far.
 #[derive(Default)]
 struct Known {
     pods: State,
-    /// The version of the latest event; `None` while the pods that there are still come.
+    /// The resource version of the latest event; `None` before the initial events are complete.
     synced: Option<u64>,
 }
 
-/// Watches again and again, until a watch knows all at the end.
+/// Watches again and again, until a watch has seen everything at the end of the run.
 pub async fn watches(mut caller: Caller) {
     loop {
         let begun = Instant::now();
@@ -24,12 +24,12 @@ pub async fn watches(mut caller: Caller) {
                 if found != expected {
                     let differing = expected.iter().filter(|(name, version)| found.get(*name) != Some(*version)).count();
                     caller.wrong(format!(
-                        "a watch knows {} pods of {}, {differing} not as they are",
+                        "a watch knows {} pods of {}; {differing} are missing or out of date",
                         found.len(),
                         expected.len()
                     ));
                 }
-                caller.ledger.count("watches that knew all at the end");
+                caller.ledger.count("watches complete at the end");
                 return;
             }
             Ok(None) => caller.ledger.count("watches"),
@@ -38,7 +38,7 @@ pub async fn watches(mut caller: Caller) {
     }
 }
 
-/// One watch, from a list or from the pods that there are. `None` when it is over before the end.
+/// Follows one watch, from a list or from the initial events. Returns `None` if the watch is over before the end of the run.
 async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     let session = Instant::now();
     let mut known = Known::default();
@@ -46,7 +46,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     if caller.random.bool() {
         let list = caller.tenant.list_namespaced_pods(caller.bed.namespace, &ListOptions::ALL).await?;
         if !is_in_order(&list.items) {
-            caller.wrong("a list to watch from is not in order".into());
+            caller.wrong("the list before a watch is not in order".into());
         }
         known.synced = Some(number(&list.resource_version));
         known.pods = list.items.into_iter().map(|pod| (pod.metadata.name, pod.metadata.resource_version)).collect();
@@ -56,7 +56,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
         options.timeout_seconds = Some(caller.random.u32(1..10));
     }
     let impatient = caller.random.u8(..3) == 0;
-    // Some leave in the middle, some stay.
+    // Some callers leave in the middle, some stay.
     let enough = if caller.random.bool() { caller.random.usize(..2_000) } else { usize::MAX };
     let mut events = 0;
     let mut watch = caller.tenant.watch_namespaced_pods(caller.bed.namespace, &options).await?;
@@ -75,7 +75,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
                 if matches!(error.kubernetes(), Some(Kubernetes::Expired(_))) {
                     return Ok(None);
                 }
-                // It may be called again, and goes on after the last event.
+                // `next` may be called again, and goes on after the last event.
                 continue;
             }
             event => event?,
@@ -90,7 +90,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
                 }
             }
             None if options.timeout_seconds.is_none() => {
-                caller.wrong("a watch without an end ended".into());
+                caller.wrong("a watch without a time limit ended".into());
                 return Ok(None);
             }
             None => return Ok(None),
@@ -98,7 +98,7 @@ async fn follow(caller: &mut Caller) -> Result<Option<Known>, Error> {
     }
 }
 
-/// The next event. Who is impatient drops calls: the next one is to go on with their work.
+/// Returns the next event. An impatient caller drops calls in the middle; the next call must go on without losing an event.
 async fn next(caller: &mut Caller, watch: &mut PodWatch, impatient: bool) -> Result<Option<PodEvent>, Error> {
     if !impatient {
         return watch.next().await;
@@ -113,7 +113,7 @@ async fn next(caller: &mut Caller, watch: &mut PodWatch, impatient: bool) -> Res
 }
 
 impl Known {
-    /// Takes an event, and says what is wrong with it.
+    /// Applies an event, or returns what is wrong with it.
     fn take(&mut self, event: PodEvent) -> Option<String> {
         let version = match event {
             PodEvent::Changed(PodChange { kind, pod }) => {
@@ -129,7 +129,7 @@ impl Known {
                     ChangeKind::Added | ChangeKind::Modified => drop(self.pods.insert(name, version)),
                 }
                 if self.synced.is_none() {
-                    return (kind != ChangeKind::Added).then(|| format!("{kind:?} before all pods had come"));
+                    return (kind != ChangeKind::Added).then(|| format!("{kind:?} before the initial events were complete"));
                 }
                 at
             }

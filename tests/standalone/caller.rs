@@ -1,4 +1,4 @@
-//! Calls by way of the guest's own TLS, in an engine that offers a network, and no wasi:http.
+//! Makes calls with the guest's own TLS, in an engine that offers a network and no wasi:http.
 
 use crate::clock::{self, Clock, ClockView, HasClock};
 use crate::faults::Call;
@@ -22,10 +22,10 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
 static PLUGIN: LazyLock<Component> =
     LazyLock::new(|| Component::new(&ENGINE, incluster_standalone::PLUGIN).expect("a component"));
 
-/// Where the pods are.
+/// The path of the pods.
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 
-/// What calls one testbed.
+/// A caller of one testbed.
 pub struct Caller {
     host: String,
     port: String,
@@ -33,11 +33,11 @@ pub struct Caller {
     policy: RetryPolicy,
     has_network: bool,
     ahead: Duration,
-    /// What each name stands for, in the place of what this machine knows.
+    /// The addresses that every name resolves to; if empty, this machine resolves names.
     addresses: Vec<IpAddr>,
 }
 
-/// What a sandbox holds.
+/// The data of a sandbox's store.
 struct Sandbox {
     wasi: WasiCtx,
     table: ResourceTable,
@@ -46,7 +46,7 @@ struct Sandbox {
     all: Vec<IpAddr>,
 }
 
-/// A sandbox, and the configuration that was loaded in it.
+/// A sandbox with a loaded configuration.
 pub struct Loaded {
     store: Store<Sandbox>,
     plugin: Plugin,
@@ -54,23 +54,23 @@ pub struct Loaded {
 }
 
 impl Caller {
-    /// One that sends each request once, to this URL.
+    /// A caller that sends each request once, to this URL.
     pub fn at(url: &str, testbed: &Testbed) -> Caller {
         Caller::new(url, testbed.volume.path(), RetryPolicy::NEVER)
     }
 
-    /// One that tries twice, whose clock makes long waits short.
+    /// A caller that tries twice, and whose clock shortens long waits.
     pub fn impatient(testbed: &Testbed) -> Caller {
         Caller::within(testbed, Duration::from_secs(3600))
     }
 
-    /// The same, for whom a call may take so long.
+    /// An impatient caller with this time limit for a call.
     pub fn within(testbed: &Testbed, call: Duration) -> Caller {
         let policy = RetryPolicy { attempts: Some(2), deadline: call.as_millis() as u32 };
         Caller::new(&testbed.server.url(), testbed.volume.path(), policy)
     }
 
-    /// One that connects to this URL, with this volume.
+    /// A caller that connects to this URL, with this volume and retry policy.
     pub fn new(url: &str, volume: &Path, policy: RetryPolicy) -> Caller {
         let authority = url.strip_prefix("https://").expect("a URL");
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
@@ -78,22 +78,22 @@ impl Caller {
         Caller { host: host.into(), port: port.into(), volume: volume.into(), policy, has_network: true, ahead, addresses }
     }
 
-    /// The same in a host that lets nobody connect.
+    /// The caller in a host that permits no connections.
     pub fn without_network(self) -> Caller {
         Caller { has_network: false, ..self }
     }
 
-    /// The same in a sandbox whose wall clock is so far ahead.
+    /// The caller in a sandbox whose wall clock is ahead by this much.
     pub fn ahead(self, ahead: Duration) -> Caller {
         Caller { ahead, ..self }
     }
 
-    /// The same where each name stands for these addresses.
+    /// The caller in a host where every name resolves to these addresses.
     pub fn resolving_to(self, addresses: Vec<IpAddr>) -> Caller {
         Caller { addresses, ..self }
     }
 
-    /// A sandbox in which the configuration is loaded.
+    /// Creates a sandbox and loads the configuration in it.
     pub async fn load(&self) -> Loaded {
         let mut wasi = WasiCtx::builder();
         wasi.env("KUBERNETES_SERVICE_HOST", &self.host).env("KUBERNETES_SERVICE_PORT", &self.port);
@@ -122,7 +122,7 @@ impl Caller {
                     let Sandbox { addresses, all, .. } = store.data_mut();
                     let address = addresses.next().map(IpAddress::from);
                     if address.is_none() {
-                        // The next look-up begins anew.
+                        // The next lookup starts again with the first address.
                         *addresses = all.clone().into_iter();
                     }
                     Ok((Ok::<_, ErrorCode>(address),))
@@ -136,24 +136,24 @@ impl Caller {
         Loaded { store, plugin, config }
     }
 
-    /// How many pods the call found.
+    /// Makes a call. Returns the number of pods.
     pub async fn outcome(&self, call: Call) -> Result<usize, Error> {
         self.load().await.outcome(call).await
     }
 
-    /// How many pods the call found, or what was done about its failure.
+    /// Makes a call. Returns the number of pods, or the failure with its number of attempts.
     pub async fn answer(&self, call: Call) -> Result<usize, Failure> {
         self.load().await.answer(call).await
     }
 }
 
 impl Loaded {
-    /// What `waiting` tries.
+    /// Runs the test of `waiting`.
     pub async fn waits(&mut self, pods: &PodStore) {
         watches_are_waited_for(&mut self.store, &self.plugin, self.config, pods).await.unwrap();
     }
 
-    /// Watches the pods after this version, and hands each event on, until it is told that it has seen enough.
+    /// Watches the pods after this version, and calls `enough` with each event until it returns `true`.
     pub async fn watch(&mut self, from: &str, mut enough: impl FnMut(PodEvent, &Clock) -> bool) {
         let Loaded { store, plugin, config } = self;
         let client = plugin.incluster_kubernetes_client();
@@ -172,12 +172,12 @@ impl Loaded {
         &self.store.data().clock
     }
 
-    /// How many pods the call found.
+    /// Makes a call. Returns the number of pods.
     pub async fn outcome(&mut self, call: Call) -> Result<usize, Error> {
         self.answer(call).await.map_err(|failure| failure.error)
     }
 
-    /// How many pods the call found, or what was done about its failure.
+    /// Makes a call. Returns the number of pods, or the failure with its number of attempts.
     pub async fn answer(&mut self, call: Call) -> Result<usize, Failure> {
         let Loaded { store, plugin, config } = self;
         let client = plugin.incluster_kubernetes_client();
@@ -241,7 +241,7 @@ impl Loaded {
     }
 }
 
-/// A wall clock that is so far ahead.
+/// A wall clock that is ahead by this much.
 struct Ahead(Duration);
 
 impl HostWallClock for Ahead {

@@ -1,6 +1,5 @@
-//! A monotonic clock for guests, on which a long wait is short: whoever waits for longer than [`LONG`] has waited after
-//! [`SHORT`], and the clock says that all of the time has passed. So the client's own deadlines are tested, which are 10 s and
-//! more, in no time.
+//! A monotonic clock for guests that shortens long waits: a wait longer than [`LONG`] ends after [`SHORT`], and the clock moves
+//! forward by the whole wait. It makes tests of the client's own deadlines, which are 10 s and more, quick.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +9,13 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock::{self, Host};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-/// Longer than any wait before another attempt, and shorter than any phase's deadline.
+/// The longest wait that is not shortened: longer than any pause between attempts, shorter than any phase's deadline.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Longer than a handshake takes.
+/// How long a shortened wait takes: longer than a handshake.
 const SHORT: Duration = Duration::from_millis(250);
 
-/// The clock.
+/// A monotonic clock that can skip time. Clones are the same clock.
 #[derive(Clone)]
 pub struct Clock {
     begun: Instant,
@@ -24,34 +23,34 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that begins now.
+    /// Creates a clock that begins now.
     pub fn new() -> Clock {
         Clock { begun: Instant::now(), skipped: Arc::default() }
     }
 
-    /// Lets so much time pass at once.
+    /// Moves the clock forward.
     pub fn skip(&self, time: Duration) {
         self.skipped.fetch_add(time.as_nanos() as u64, Ordering::SeqCst);
     }
 
-    /// Whether a long wait was made short.
+    /// Whether the clock has skipped any time.
     pub fn has_skipped(&self) -> bool {
         self.skipped.load(Ordering::SeqCst) > 0
     }
 
-    /// What time it is, since it began.
+    /// The time since the clock began.
     pub fn now(&self) -> Duration {
         self.begun.elapsed() + Duration::from_nanos(self.skipped.load(Ordering::SeqCst))
     }
 }
 
-/// What has a clock, and a table for what waits for it.
+/// A store's data with a clock and a resource table.
 pub trait HasClock: Send + 'static {
-    /// Both.
+    /// The clock and the table.
     fn clock(&mut self) -> ClockView<'_>;
 }
 
-/// A guest's view of it.
+/// A guest's view of the clock.
 pub struct ClockView<'a> {
     /// The clock.
     pub clock: Clock,
@@ -59,7 +58,7 @@ pub struct ClockView<'a> {
     pub table: &'a mut ResourceTable,
 }
 
-/// Puts this clock where WASI's would be.
+/// Adds this clock to the linker in place of WASI's monotonic clock.
 pub fn add_to_linker<T: HasClock>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     struct Has;
     impl HasData for Has {

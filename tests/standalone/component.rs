@@ -1,4 +1,4 @@
-//! What the component imports and exports, and how large it is.
+//! Tests of the standalone component's imports, exports and size.
 
 use crate::interfaces::interfaces;
 use incluster_standalone::COMMAND;
@@ -19,7 +19,7 @@ fn the_command_imports_sockets_and_exports_run() {
 
 #[test]
 fn the_command_is_small() {
-    assert!(COMMAND.len() <= 1_125_000, "{} bytes", COMMAND.len());
+    assert!(COMMAND.len() <= 1_175_000, "{} bytes", COMMAND.len());
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn the_readme_says_how_large_the_components_are() {
     }
 }
 
-/// Where crates are kept on the machine that built them is nobody's business.
+/// The components do not reveal where the build machine keeps its crates.
 #[test]
 fn no_component_names_its_builders_folders() {
     for component in [incluster::PLUGIN, incluster::COMMAND, COMMAND] {

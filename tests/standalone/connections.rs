@@ -1,4 +1,4 @@
-//! How connections are made and used.
+//! Tests of how connections are made and reused.
 
 use crate::caller::Caller;
 use crate::faults::Call;
@@ -40,21 +40,21 @@ async fn a_connection_that_was_idle_for_long_is_not_used_again() {
     }
 }
 
-/// What is left of an answer is nobody's next answer.
+/// The unread rest of an answer is never taken for the answer to the next request.
 #[tokio::test]
 async fn a_connection_with_an_answer_left_on_it_is_not_used_again() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
     let mut loaded = once(&testbed).load().await;
-    // It ends at the first event that is no pod: the server has more to say.
+    // The call ends at the first event that is not a pod, while the watch is still open.
     assert_eq!(loaded.outcome(Call::Watch).await, Ok(7));
     assert_eq!(loaded.outcome(Call::List).await, Ok(7));
     assert_eq!(loaded.outcome(Call::List).await, Ok(7));
     assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 2));
 }
 
-/// It ends its connection after the first page, without a word about that in the answer.
+/// A server closes the connection after the first page without announcing it: the next request uses a new connection.
 #[tokio::test]
-async fn that_a_server_ends_an_idle_connection_is_no_failure() {
+async fn an_idle_connection_that_the_server_ends_is_no_failure() {
     let store = PodStore::recorded();
     let first = Request::get("/api/v1/namespaces/shop/pods?limit=3").with("accept", "application/json");
     let body = store.answer(&first.with("authorization", &format!("Bearer {TOKEN}"))).body;
@@ -65,7 +65,7 @@ async fn that_a_server_ends_an_idle_connection_is_no_failure() {
     assert_eq!((testbed.server.requests().len(), testbed.server.connections()), (3, 2));
 }
 
-/// Passes on what a client says to a server, and back. Counts the client's packets, and does `before` when it connects.
+/// Relays between clients and a server. Counts the clients' packets, and calls `before` for each connection.
 async fn relay(to: SocketAddr, packets: Arc<AtomicUsize>, before: impl Fn() + Send + Sync + 'static) -> Server {
     let before = Arc::new(before);
     Server::start_raw(move |client| {
@@ -87,7 +87,7 @@ async fn relay(to: SocketAddr, packets: Arc<AtomicUsize>, before: impl Fn() + Se
     .await
 }
 
-/// Apart, the second would wait for the first to be acknowledged.
+/// The client sends its Finished and the request in one packet: a separate request would wait for the first packet's acknowledgement.
 #[tokio::test]
 async fn the_end_of_the_handshake_and_the_request_are_one_packet() {
     let testbed = Testbed::start().await;
@@ -97,9 +97,9 @@ async fn the_end_of_the_handshake_and_the_request_are_one_packet() {
     assert_eq!(packets.load(Ordering::SeqCst), 2, "ClientHello; Finished and the request");
 }
 
-/// The CA is rotated between the reading of ca.crt and the handshake.
+/// When the CA is rotated between the reading of ca.crt and the handshake, the client reads ca.crt again.
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_has_ca_crt_read_again() {
+async fn ca_crt_is_read_again_after_an_untrusted_certificate() {
     let (old, new) = (Ca::new("old"), Ca::new("new"));
     let server = Server::start(new.identity(&["127.0.0.1"]), Protocol::Any, testbed::PodApi::answer).await;
     let volume = Arc::new(Volume::new(TOKEN, &old.pem(), "shop"));
@@ -115,7 +115,7 @@ async fn a_certificate_that_is_not_trusted_has_ca_crt_read_again() {
     assert!(matches!(error, Error::Transport(TransportError::Certificate(_))), "{error:?}");
 }
 
-/// The server's certificate is valid for a day.
+/// A guest whose clock is two days ahead refuses the server's certificate, which is valid for a day.
 #[tokio::test]
 async fn certificates_are_judged_by_the_guests_own_clock() {
     let testbed = Testbed::start().await;
@@ -126,14 +126,14 @@ async fn certificates_are_judged_by_the_guests_own_clock() {
     assert_eq!(once(&testbed).outcome(Call::List).await, Ok(7));
 }
 
-/// A load balancer's address that is dead is not all that is tried, and costs a moment.
+/// A dead address of a load balancer costs only a moment: the other addresses are tried.
 #[tokio::test]
 async fn an_address_that_does_not_answer_is_passed_by() {
     let ca = Ca::new("kubernetes-ca");
     let server = Server::start(ca.identity(&["localhost"]), Protocol::Any, testbed::PodApi::answer).await;
     let volume = Volume::new(TOKEN, &ca.pem(), "shop");
     let port = server.address().port();
-    // Nobody accepts its only connection: no other one is answered. Beside it, nobody listens at a third address.
+    // The second address answers no connection, because its queue is full. Nothing listens at the third one.
     let full = TcpSocket::new_v4().unwrap();
     full.bind(([127, 0, 0, 2], port).into()).unwrap();
     let full = full.listen(0).unwrap();
@@ -143,12 +143,12 @@ async fn an_address_that_does_not_answer_is_passed_by() {
         let caller = Caller::new(&format!("https://localhost:{port}"), volume.path(), RetryPolicy::NEVER);
         let mut loaded = caller.resolving_to(addresses).load().await;
         assert_eq!(loaded.outcome(Call::List).await, Ok(7));
-        assert!(!loaded.clock().has_skipped(), "no time limit passed");
+        assert!(!loaded.clock().has_skipped(), "a time limit passed");
     }
 }
 
 #[tokio::test]
-async fn a_host_without_a_network_is_told_from_one_without_a_server() {
+async fn a_host_without_a_network_is_reported_as_such() {
     let testbed = Testbed::start().await;
     let failure = async |url: &str| Caller::at(url, &testbed).without_network().outcome(Call::List).await.unwrap_err();
     let error = failure(&testbed.server.url()).await;
@@ -159,7 +159,7 @@ async fn a_host_without_a_network_is_told_from_one_without_a_server() {
     assert_eq!(testbed.server.connections(), 0);
 }
 
-/// Over HTTP/1.1 there are no pings: that two bookmarks are missing tells.
+/// HTTP/1.1 has no pings, so a watch counts as silent when two bookmarks are missing.
 #[tokio::test]
 async fn a_watch_that_goes_silent_is_noticed_when_two_bookmarks_are_missing() {
     let store = PodStore::with_pods(1);
@@ -201,7 +201,7 @@ async fn a_watch_that_goes_silent_is_noticed_when_two_bookmarks_are_missing() {
     assert_eq!((bookmarks, testbed.server.connections()), (3, 2));
 }
 
-/// A load balancer whose servers have gone accepts connections, and says nothing in the handshake: the next attempt is another address's.
+/// A load balancer without servers accepts connections and does not answer the handshake: the next attempt uses another address.
 #[tokio::test]
 async fn an_address_without_a_handshake_is_tried_after_the_others() {
     let ca = Ca::new("kubernetes-ca");
@@ -217,7 +217,7 @@ async fn an_address_without_a_handshake_is_tried_after_the_others() {
     drop(deaf);
 }
 
-/// Over HTTP/1.1 there are no pings: a connection that was used before, and says nothing now, may have gone silent.
+/// HTTP/1.1 has no pings, so a reused connection that does not answer may have gone silent: the request is sent again on a new one.
 #[tokio::test]
 async fn a_connection_that_went_silent_is_left_for_a_new_one() {
     let testbed = Testbed::start().await;

@@ -1,4 +1,4 @@
-//! The transport whose TLS is in the guest: what every transport does, and what is its own.
+//! Tests of the transport whose TLS is in the guest: those that all transports share, and its own.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod caller;

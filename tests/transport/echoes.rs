@@ -1,23 +1,23 @@
-//! Servers that send back what they were sent, by every way that a peer has. Each transport's tests compile this file: what calls by it is
-//! `crate::caller`.
+//! Servers that echo the token in every place that an HTTP/1.1 answer has for it. Each transport's tests compile this file, with a `crate::caller`
+//! that makes calls with that transport.
 
 use crate::caller::Caller;
 use crate::faults::CALLS;
 use testbed::{Ca, Fault, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 
-/// What is of use to somebody: as many characters of the token's signature.
+/// How many consecutive characters of the token's signature count as a leak.
 const PART: usize = 16;
 
 fn signature() -> &'static str {
     TOKEN.rsplit('.').next().unwrap()
 }
 
-/// Whether there is something of use in a text.
+/// Whether a text contains a useful part of the token's signature.
 pub fn leaks(text: &str) -> bool {
     signature().as_bytes().windows(PART).any(|part| text.contains(std::str::from_utf8(part).unwrap()))
 }
 
-/// By HTTP/1.1.
+/// Faults that echo the token by HTTP/1.1, with a name for each.
 pub fn http_1() -> Vec<(&'static str, Fault)> {
     let cut = &TOKEN[..TOKEN.len() - 1];
     let json = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
@@ -29,12 +29,12 @@ pub fn http_1() -> Vec<(&'static str, Fault)> {
         ("a status text", format!("HTTP/1.1 403 {TOKEN}\r\nContent-Length: 0\r\n\r\n")),
         ("a status", format!("HTTP/1.1 {TOKEN}\r\n\r\n")),
         ("a version", format!("HTTP/{TOKEN} 200 OK\r\n\r\n")),
-        ("no HTTP", format!("{TOKEN}\r\n\r\n")),
+        ("not HTTP", format!("{TOKEN}\r\n\r\n")),
         ("a header's name", format!("{json}{TOKEN}: 1\r\nContent-Length: 2\r\n\r\n{{}}")),
-        ("no header", format!("{json}Bearer {TOKEN}\r\n\r\n")),
+        ("an invalid header", format!("{json}Bearer {TOKEN}\r\n\r\n")),
         ("a warning", format!("{json}Warning: 299 - \"{TOKEN}\"\r\nContent-Length: 2\r\n\r\n{{}}")),
         ("a type", format!("HTTP/1.1 200 OK\r\nContent-Type: {TOKEN}\r\nContent-Length: 0\r\n\r\n")),
-        ("a cut type", format!("HTTP/1.1 200 OK\r\nContent-Type: {cut}\r\nContent-Length: 0\r\n\r\n")),
+        ("a truncated type", format!("HTTP/1.1 200 OK\r\nContent-Type: {cut}\r\nContent-Length: 0\r\n\r\n")),
         ("an encoding", format!("{json}Content-Encoding: {TOKEN}\r\nContent-Length: 0\r\n\r\n")),
         ("a length", format!("{json}Content-Length: {TOKEN}\r\n\r\n")),
         ("a redirect", format!("HTTP/1.1 302 Found\r\nLocation: https://evil/?{TOKEN}\r\nContent-Length: 0\r\n\r\n")),
@@ -44,20 +44,20 @@ pub fn http_1() -> Vec<(&'static str, Fault)> {
         ("a chunk's size", format!("{chunked}{TOKEN}\r\n")),
         ("a chunk's extension", format!("{chunked}2;{TOKEN}\r\n{{}}\r\n0\r\n\r\n")),
         ("a trailer", format!("{chunked}2\r\n{{}}\r\n0\r\nX-Sent: {TOKEN}\r\n\r\n")),
-        ("no trailer", format!("{chunked}2\r\n{{}}\r\n0\r\nBearer {TOKEN}\r\n\r\n")),
+        ("an invalid trailer", format!("{chunked}2\r\n{{}}\r\n0\r\nBearer {TOKEN}\r\n\r\n")),
         ("a body", format!("HTTP/1.1 403 No\r\nContent-Type: text/plain\r\n\r\nyou sent Bearer {TOKEN}")),
         ("a failure", format!("HTTP/1.1 500 No\r\nContent-Type: application/json\r\n\r\n{failure}")),
-        ("a failure that is gone", format!("HTTP/1.1 410 No\r\nContent-Type: application/json\r\n\r\n{failure}")),
+        ("a failure with 410", format!("HTTP/1.1 410 No\r\nContent-Type: application/json\r\n\r\n{failure}")),
         ("an event", format!(r#"{json}{}{{"type":"ERROR","object":{failure}}}"#, "\r\n")),
         ("an event's type", format!(r#"{json}{}{{"type":"{TOKEN}","object":{{"kind":"Pod"}}}}"#, "\r\n")),
         ("a list's kind", format!(r#"{json}{}{{"kind":"{TOKEN}"}}"#, "\r\n")),
         ("a time", format!(r#"{json}{}{{"kind":"PodList","items":[{{"metadata":{{"creationTimestamp":"{TOKEN}"}}}}]}}"#, "\r\n")),
-        ("a body that is cut", format!("{json}Content-Length: 9999\r\n\r\n{{\"kind\":\"{cut}")),
+        ("a truncated body", format!("{json}Content-Length: 9999\r\n\r\n{{\"kind\":\"{cut}")),
     ];
     ways.map(|(way, said)| (way, Fault::Raw(said.into_bytes()))).into()
 }
 
-/// By the names in its certificate.
+/// A testbed whose server's certificate has the token among its names.
 pub async fn certificate() -> Testbed {
     let ca = Ca::new("kubernetes-ca");
     let names = [TOKEN.to_string(), format!("{}.example", signature()), signature().into()];
@@ -67,7 +67,7 @@ pub async fn certificate() -> Testbed {
     Testbed { ca, server, volume }
 }
 
-/// By its files, where somebody put it by mistake.
+/// A testbed whose ca.crt contains the token by mistake.
 pub async fn volume() -> Testbed {
     let testbed = Testbed::start().await;
     let pem = format!("-----BEGIN CERTIFICATE-----\n{TOKEN}\n-----END {TOKEN}-----\n-----BEGIN {TOKEN}\n");

@@ -1,28 +1,27 @@
-//! The fault matrix: one row a test, each for a list, a list by pages, and a watch. A row says what error a fault that stays
-//! becomes, and whether a fault that passes is ridden out. Each transport's tests compile this file: what calls by it is
-//! `crate::caller`.
+//! The fault matrix: each test is a row, for every kind of call. A row says which error a lasting fault becomes, and whether calls
+//! survive a passing one. Each transport's tests compile this file, with a `crate::caller` that makes calls with that transport.
 
 use crate::caller::Caller;
 use incluster::types::{Error, TransportError};
 use std::time::Duration;
 use testbed::{Answer, Fault, PodStore, Testbed};
 
-/// What is asked for.
+/// A kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// All pods in one answer.
     List,
-    /// The same, three at a time.
+    /// All pods, three a page.
     Page,
     /// All pods in one answer, handed over as it arrives.
     Stream,
-    /// Three at a time, as JSON.
+    /// All pods as JSON, three a page.
     JsonPage,
-    /// The pods that there are, as a watch's events.
+    /// The initial events of a watch.
     Watch,
-    /// The same, as JSON.
+    /// The initial events of a watch, as JSON.
     JsonWatch,
-    /// A watch from the resource version 1, for a second: how many events it had.
+    /// A watch from the resource version 1 for a second; the result is the number of its events.
     BriefWatch,
 }
 
@@ -36,24 +35,24 @@ impl Call {
     }
 }
 
-/// All.
+/// Every kind of call but [`Call::BriefWatch`].
 pub const CALLS: [Call; 6] = [Call::List, Call::Page, Call::Stream, Call::JsonPage, Call::Watch, Call::JsonWatch];
 
-/// Those whose answers have an end.
+/// The kinds of calls whose answers have an end.
 pub const LISTS: [Call; 4] = [Call::List, Call::Page, Call::Stream, Call::JsonPage];
 
-/// A call's deadline, where that is what is tested.
+/// The time limit of a call, in tests of that limit.
 const CALL: Duration = Duration::from_millis(2500);
 
-/// Whether an error is what a call should fail with.
+/// A check that an error is the expected one for a kind of call.
 pub type Expected = fn(&Error, Call) -> bool;
 
-/// A fault that is ridden out when it passes; else, the last error says how often it was tried.
+/// Checks that calls survive a passing fault, and that a lasting one fails after two attempts.
 pub async fn passes(fault: Fault, expected: Expected) {
     passes_for(&CALLS, fault, expected).await;
 }
 
-/// The same for some calls.
+/// Checks like [`passes`], for some kinds of calls.
 pub async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
     for &call in calls {
         let testbed = Testbed::faulty_then(fault.clone(), 1, PodStore::recorded().handler()).await;
@@ -65,7 +64,7 @@ pub async fn passes_for(calls: &[Call], fault: Fault, expected: Expected) {
     }
 }
 
-/// A fault that would be the same the next time: it is not tried again.
+/// Checks that a fault that would not pass is not tried again.
 async fn stays(fault: Fault, expected: Expected) {
     for call in CALLS {
         let testbed = Testbed::faulty(fault.clone()).await;
@@ -75,7 +74,7 @@ async fn stays(fault: Fault, expected: Expected) {
     }
 }
 
-/// An answer that is given once, or always.
+/// Checks like [`passes`], for a server's answer.
 async fn answer_passes(answer: Answer, expected: Expected) {
     for call in CALLS {
         let store = PodStore::recorded();
@@ -100,17 +99,17 @@ async fn answer_stays(answer: Answer, expected: Expected) {
     }
 }
 
-/// The connection broke.
+/// Expects a lost connection.
 pub fn lost(error: &Error, _: Call) -> bool {
     matches!(error, Error::Transport(TransportError::ConnectionLost(_)))
 }
 
-/// The beginning of a list, and then nothing.
+/// A fault: the beginning of a list, and then nothing.
 pub fn half_a_list() -> Fault {
     Fault::RawThenStall(raw("Content-Length: 1000", r#"{"kind":"PodList","items":["#))
 }
 
-/// A watch has no end to wait for: what it says is that it has ended too often.
+/// Expects a timeout, or for a watch also a lost connection: it reports that it has ended too many times.
 pub fn timeout(error: &Error, call: Call) -> bool {
     matches!(error, Error::Transport(TransportError::Timeout(_))) || call.is_watch() && lost(error, call)
 }
@@ -135,7 +134,7 @@ fn protobuf(body: impl Into<bytes::Bytes>) -> Answer {
     Answer::new(200, body).header("content-type", "application/vnd.kubernetes.protobuf")
 }
 
-/// A response's head, and the beginning of its body.
+/// The head of a response, and the beginning of its body.
 fn raw(headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}\r\n\r\n{body}").into_bytes()
 }
@@ -182,7 +181,7 @@ async fn truncated_chunk() {
     passes(Fault::Raw(raw("Transfer-Encoding: chunked", "400\r\n{\"kind\":\"PodList\",")), lost).await;
 }
 
-/// A whole list, whose end is the end of the connection, which anybody can bring about: only the end of TLS is the server's.
+/// A list that ends with the connection counts as complete only if TLS was closed: anybody in between can end a TCP connection.
 #[tokio::test]
 async fn an_end_that_is_not_the_servers() {
     let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
@@ -228,7 +227,7 @@ async fn half_a_head() {
     passes(Fault::HalfHead, timeout).await;
 }
 
-/// A watch that has been quiet for long is asked for again, for ever: that is no failure.
+/// A watch that has been quiet for long is begun again, any number of times, without an error.
 #[tokio::test]
 async fn half_a_body_then_nothing() {
     passes_for(&LISTS, half_a_list(), timeout).await;
@@ -238,7 +237,7 @@ async fn half_a_body_then_nothing() {
     }
 }
 
-/// No phase is late, and yet the whole is: the call ends at its own deadline.
+/// A call ends at its own deadline even if no phase exceeds its limit.
 #[tokio::test]
 async fn a_byte_at_a_time() {
     let body = raw("Content-Length: 100000", &" ".repeat(100_000));
@@ -254,7 +253,7 @@ async fn a_byte_at_a_time() {
     assert_eq!(Caller::within(&testbed, CALL).outcome(Call::BriefWatch).await, Ok(0));
 }
 
-/// There is always something to read, so that nothing is ever waited for: of a body, or before the answer.
+/// A call ends at its deadline even if there is always more to read, in a body or before the answer.
 #[tokio::test]
 async fn bytes_without_end() {
     let body = (raw("Connection: close", r#"{"kind":"PodList","items":["#), b" ".to_vec());
@@ -278,13 +277,13 @@ async fn too_many_requests_as_plain_text() {
 
 #[tokio::test]
 async fn too_many_requests_until_a_date() {
-    // A second from now by the server's clock, which is another than ours.
+    // One second from now by the server's clock, which differs from ours.
     let answer = Answer::new(429, "busy")
         .header("date", "Mon, 23 Nov 2020 19:04:12 GMT")
         .header("retry-after", "Mon, 23 Nov 2020 19:04:13 GMT");
     let begun = std::time::Instant::now();
     answer_passes(answer, |error, _| matches!(error, Error::Api(status) if status.retry_after_seconds == Some(1))).await;
-    assert!(begun.elapsed() >= Duration::from_secs(6), "each was left alone for a second");
+    assert!(begun.elapsed() >= Duration::from_secs(6), "each retry waited for a second");
 }
 
 #[tokio::test]
@@ -327,7 +326,7 @@ async fn a_redirect() {
 async fn garbage_protobuf() {
     let garbage: Vec<u8> = (0..=255).cycle().take(3000).collect();
     answer_stays(protobuf([b"k8s\0", &garbage[..]].concat()), |e, call| malformed(e, call) || limit(e, call)).await;
-    // As a frame of a watch, this is one of 255 bytes.
+    // For a watch, this is a frame of 255 bytes.
     answer_stays(protobuf([&[0, 0, 0, 255][..], &garbage].concat()), malformed).await;
 }
 
@@ -340,12 +339,12 @@ async fn protobuf_of_another_kind() {
         let body = if call.is_watch() { frame.clone() } else { unknown.to_vec() };
         let testbed = Testbed::serving(move |_| protobuf(body.clone())).await;
         let error = Caller::impatient(&testbed).outcome(call).await.unwrap_err();
-        let says = if call.is_json() { "JSON was asked for" } else { "NodeList" };
+        let says = if call.is_json() { "protobuf, not JSON" } else { "NodeList" };
         assert!(matches!(&error, Error::MalformedResponse(text) if text.contains(says)), "{call:?}: {error:?}");
     }
 }
 
-/// The body ends as it should, in the middle of a character.
+/// The body has its full length, but ends in the middle of a character.
 #[tokio::test]
 async fn json_cut_in_the_middle_of_a_character() {
     let body = r#"{"kind":"PodList","items":[{"metadata":{"name":"ä"#.as_bytes();

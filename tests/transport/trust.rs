@@ -1,5 +1,5 @@
-//! Which servers are talked to, and which hear nothing. Each transport's tests compile this file: what calls by it is
-//! `crate::caller`.
+//! Tests of which servers are trusted; the others get no request. Each transport's tests compile this file, with a `crate::caller`
+//! that makes calls with that transport.
 
 use crate::caller::Caller;
 use crate::faults::Call;
@@ -8,13 +8,13 @@ use testbed::{Ca, Identity, PodApi, Protocol, Server, TOKEN, Testbed, Volume};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// A server with this identity, and a client that trusts this bundle.
+/// A testbed whose server has this identity, and whose ca.crt is this bundle.
 async fn testbed(identity: Identity, bundle: &str) -> Testbed {
     let server = Server::start(identity, Protocol::Any, PodApi::answer).await;
     Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, bundle, "shop") }
 }
 
-/// How many pods one attempt finds.
+/// Lists the pods in one attempt, and returns their number.
 async fn list_shop(testbed: &Testbed) -> Result<usize, Error> {
     Caller::at(&testbed.server.url(), testbed).outcome(Call::List).await
 }
@@ -24,7 +24,7 @@ async fn accepted(identity: Identity, bundle: &str) {
     assert_eq!(list_shop(&testbed).await, Ok(7));
 }
 
-/// Refused as untrusted, with this in the text, and not one request.
+/// Checks that the server is refused with this text, and gets no request.
 async fn refused(identity: Identity, bundle: &str, says: &str) {
     let testbed = testbed(identity, bundle).await;
     match list_shop(&testbed).await {
@@ -37,7 +37,7 @@ async fn refused(identity: Identity, bundle: &str, says: &str) {
 const HERE: &[&str] = &["127.0.0.1"];
 
 #[tokio::test]
-async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
+async fn invalid_certificates_are_refused_and_the_error_says_why() {
     let (ca, other) = (Ca::new("kubernetes-ca"), Ca::new("kubernetes-ca"));
     refused(other.identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
     refused(Ca::new("another").identity(HERE), &ca.pem(), "was not issued by a CA in ca.crt").await;
@@ -57,9 +57,9 @@ async fn keys_and_versions_of_every_kind() {
     }
 }
 
-/// `openssl` and Go accept these; ring does not know them.
+/// Signatures that `openssl` and Go accept and ring does not are refused, and the error names their kind.
 #[tokio::test]
-async fn a_signature_of_a_kind_that_is_not_known_is_named() {
+async fn an_unsupported_signature_is_named() {
     for (curve, hash, named) in [
         ("P-384", "sha512", "ECDSA with SHA-512"),
         ("P-521", "sha512", "ECDSA with SHA-512"),
@@ -67,7 +67,7 @@ async fn a_signature_of_a_kind_that_is_not_known_is_named() {
         ("secp256k1", "sha256", "ECDSA by secp256k1"),
     ] {
         let (ca, identity) = Identity::signed_by(curve, hash);
-        refused(identity, &ca, &format!("of a kind that is not known here: {named}. Known are")).await;
+        refused(identity, &ca, &format!("of an unsupported kind: {named}. Supported:")).await;
     }
     for (curve, hash) in [("P-384", "sha384"), ("P-384", "sha256"), ("P-256", "sha384")] {
         let (ca, identity) = Identity::signed_by(curve, hash);
@@ -124,7 +124,8 @@ async fn an_intermediate_ca_alone_is_enough() {
     refused(root.identity(HERE), &intermediate.pem(), "was not issued by a CA in ca.crt").await;
 }
 
-/// With TLS 1.3, the client has done its part of the handshake, and may have sent its request, before the server says so.
+/// The error says that the server wants a client certificate. (With TLS 1.3, the client has finished its part of the handshake, and may have
+/// sent its request, before it learns that.)
 #[tokio::test]
 async fn a_server_that_wants_client_certificates_says_so() {
     let ca = Ca::new("kubernetes-ca");
@@ -181,7 +182,7 @@ async fn without_a_ca_there_is_not_even_a_connection() {
     assert!(list_shop(&testbed).await.is_ok());
 }
 
-/// A server without TLS, which reports what it was sent.
+/// A server without TLS, which passes on what it receives.
 async fn plain(answer: &'static [u8]) -> (Server, mpsc::UnboundedReceiver<Vec<u8>>) {
     let (heard, hearing) = mpsc::unbounded_channel();
     let server = Server::start_raw(move |mut stream| {
@@ -199,14 +200,14 @@ async fn plain(answer: &'static [u8]) -> (Server, mpsc::UnboundedReceiver<Vec<u8
 }
 
 #[tokio::test]
-async fn plain_http_hears_no_request() {
+async fn a_plain_http_server_gets_no_request() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}";
     let (server, mut hearing) = plain(answer).await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
     let error = list_shop(&testbed).await.unwrap_err();
     assert!(matches!(error, Error::Transport(TransportError::Tls(_))), "{error:?}");
     let heard = hearing.recv().await.unwrap();
-    assert_eq!(heard[0], 0x16, "a TLS handshake");
+    assert_eq!(heard[0], 0x16, "not a TLS handshake");
     for secret in [TOKEN.as_bytes(), b"GET ", b"/api/v1", b"Bearer"] {
         assert!(!heard.windows(secret.len()).any(|w| w == secret));
     }
@@ -225,7 +226,7 @@ async fn nothing_there() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_told_from_one_that_is_not_tls() {
+async fn a_broken_connection_is_not_a_tls_error() {
     let (server, _hearing) = plain(b"").await;
     let testbed = Testbed { ca: Ca::new("unused"), server, volume: Volume::new(TOKEN, &Ca::new("ca").pem(), "shop") };
     let error = list_shop(&testbed).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Waiting for several watches at once. Each transport's tests compile this file, and give it a sandbox.
+//! Tests waiting for several watches at once. Each transport's tests compile this file, and give it a sandbox.
 
 use incluster::bindings::Plugin;
 use incluster::bindings::exports::incluster::kubernetes::client::Watch;
@@ -10,7 +10,7 @@ use wasmtime::component::ResourceAny;
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 
-/// A sandbox whose configuration leads to a server of these pods.
+/// Tests `wait` in a sandbox whose configuration leads to a server of these pods.
 pub async fn watches_are_waited_for<T: Send>(
     store: &mut Store<T>,
     plugin: &Plugin,
@@ -23,7 +23,7 @@ pub async fn watches_are_waited_for<T: Send>(
     let typed = client.call_watch_namespaced_pods(&mut *store, config, "shop", &from).await?.unwrap();
     let json = client.call_watch_json(&mut *store, config, PODS, &from).await?.unwrap();
     let brief = client.call_watch_namespaced_pods(&mut *store, config, "*", &brief).await?.unwrap();
-    // What was made with it goes on.
+    // The watches outlive their configuration.
     config.resource_drop_async(&mut *store).await?;
 
     let both = [Watch::Pods(typed), Watch::Json(json)];
@@ -49,16 +49,16 @@ pub async fn watches_are_waited_for<T: Send>(
     assert_eq!((change.kind, &object["metadata"]["name"], &object["kind"]), (ChangeKind::Added, &"new".into(), &"Pod".into()));
     assert_eq!(client.call_wait(&mut *store, &both, Some(0)).await?, none);
 
-    // A connection that breaks meanwhile is made again, and has nothing to say.
+    // A broken connection is made again without an event.
     pods.drop_watches();
     assert_eq!(client.call_wait(&mut *store, &both, Some(50)).await?, none);
     pods.modify("new", "a", "b");
-    // Who names a watch twice, is told twice.
+    // A watch that is named twice is reported twice.
     let twice = [Watch::Pods(typed), Watch::Pods(typed)];
     assert_eq!(client.call_wait(&mut *store, &twice, None).await?, [0, 1]);
     assert!(client.pod_watch().call_next(&mut *store, typed, Some(0)).await?.unwrap().is_some());
 
-    // An end is something to say, too.
+    // The end of a watch is reported like an event.
     assert_eq!(
         client.pod_watch().call_next(&mut *store, brief, None).await?.unwrap().map(|event| event == PodEvent::Ended),
         Some(false)

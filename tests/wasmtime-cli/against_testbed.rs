@@ -1,4 +1,4 @@
-//! Against the testbed: lists and watches in every way, and what is refused.
+//! Tests of the standalone components against the testbed: lists, watches and refusals.
 
 use crate::{FILES, Lines, Output, incluster, output, standalone, variable, wasmtime};
 use incluster::SERVICE_ACCOUNT_DIR;
@@ -7,14 +7,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
+/// One of the recorded pods.
+const POD: &str = "catalog-46f22f2a56-9e90c4";
+
 async fn run(testbed: &Testbed, args: &[&str]) -> Output {
     let address = testbed.server.address();
     output(&mut standalone(&address.ip().to_string(), address.port(), testbed.volume.path(), args)).await
 }
 
-/// What the binary prints, the standalone component prints.
+/// The standalone component prints the same as the binary.
 #[tokio::test]
-async fn every_output_is_the_binarys() {
+async fn every_output_equals_the_binarys() {
     let testbed = Testbed::serving(PodStore::recorded().handler()).await;
     for args in [
         &["config"][..],
@@ -24,11 +27,21 @@ async fn every_output_is_the_binarys() {
         &["pods", "-o", "yaml", "--chunk-size", "3"],
         &["pods", "-o", "name", "--limit", "5"],
         &["pods", "-n", "empty"],
+        &["get", "pods", "-A"],
+        &["-n", "shop", "get", "po", "--show-labels", "--no-headers"],
+        &["get", "pod", POD, "-o", "wide"],
+        &["get", &format!("pods/{POD}"), "-o", "json"],
+        &["pods", "nope"],
+        &["get", "--raw", "/api/v1/namespaces/shop/pods"],
+        &["get", "--raw", "/version"],
         &["--help"],
+        &["completion", "bash"],
+        &["completion", "zsh"],
+        &["completion", "fish"],
         &["--version"],
     ] {
         let (host, port) = (testbed.server.address().ip().to_string(), testbed.server.address().port());
-        // Ages may move on between the two.
+        // Ages may change between the two runs.
         let mut pairs = Vec::new();
         for _ in 0..5 {
             let ours = run(&testbed, args).await;
@@ -39,13 +52,14 @@ async fn every_output_is_the_binarys() {
                 break;
             }
         }
-        // The binary has options of its own, which its help shows.
+        // The binary has more options: its help and its scripts go on.
         let (ours, theirs) = pairs.pop().unwrap();
-        assert!(ours == theirs || args == ["--help"] && ours.contains("Usage: incluster pods"), "{args:?}: {ours} {theirs}");
+        let has_more = matches!(args[0], "--help" | "completion") && !ours.is_empty() && theirs.starts_with(&ours);
+        assert!(ours == theirs || has_more, "{args:?}: {ours} {theirs}");
     }
 }
 
-/// What the binary has from its host, the guest reads from its own connection.
+/// The standalone component reads warnings from its own connection; the binary gets them from its host.
 #[tokio::test]
 async fn warnings_of_the_servers_are_printed_once() {
     let store = PodStore::with_pods(9);
@@ -90,7 +104,7 @@ async fn certificates_and_addresses_of_every_kind() {
     }
 }
 
-/// A server with this identity, which hears no request from a pod whose ca.crt is this.
+/// Checks that a pod with this ca.crt refuses a server with this identity, with this text, and sends it no request.
 async fn refused(ca: &str, identity: Identity, says: &str) {
     let server = Server::start(identity, Protocol::Any, PodApi::answer).await;
     let volume = Volume::new(TOKEN, ca, "shop");
@@ -101,7 +115,7 @@ async fn refused(ca: &str, identity: Identity, says: &str) {
 }
 
 #[tokio::test]
-async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
+async fn invalid_certificates_are_refused_and_the_error_says_why() {
     for ca in [Ca::new("kubernetes-ca"), Ca::rsa("kubernetes-ca")] {
         let here = &["127.0.0.1"];
         refused(&ca.pem(), Ca::new("another").identity(here), "was not issued by a CA in ca.crt").await;
@@ -113,7 +127,7 @@ async fn certificates_that_are_not_good_are_refused_and_the_text_says_why() {
 }
 
 #[tokio::test]
-async fn plain_http_hears_no_request() {
+async fn a_plain_http_server_gets_no_request() {
     let (heard, mut hearing) = mpsc::unbounded_channel();
     let server = Server::start_raw(move |mut stream| {
         let heard = heard.clone();
@@ -130,14 +144,14 @@ async fn plain_http_hears_no_request() {
     assert_eq!(list.status, 1);
     assert!(list.stderr.contains("the TLS handshake failed"), "{}", list.stderr);
     let heard = hearing.recv().await.unwrap();
-    assert_eq!(heard[0], 0x16, "a TLS handshake");
+    assert_eq!(heard[0], 0x16, "not a TLS handshake");
     for secret in [TOKEN.as_bytes(), b"GET ", b"Bearer"] {
         assert!(!heard.windows(secret.len()).any(|part| part == secret));
     }
 }
 
 #[tokio::test]
-async fn what_the_cli_was_not_told_to_permit_is_said_with_the_option_that_does() {
+async fn a_denial_names_the_cli_option_that_permits_it() {
     let testbed = Testbed::start().await;
     let (port, volume) = (testbed.server.address().port(), testbed.volume.path());
     let without = |host: &str, args: &[&str]| wasmtime(&[], host, port, volume, "incluster-standalone.cwasm", args);
@@ -148,7 +162,7 @@ async fn what_the_cli_was_not_told_to_permit_is_said_with_the_option_that_does()
     assert_eq!((unconnected.status, nameless.status, testbed.server.connections()), (1, 1, 0));
 }
 
-/// The component that asks its host for TLS: the CLI trusts the public web's CAs and no others.
+/// `incluster.wasm`, whose TLS is the host's, cannot reach the API server in the CLI, which trusts only public CAs. The error says what to use.
 #[tokio::test]
 async fn incluster_wasm_runs_as_far_as_it_goes() {
     let testbed = Testbed::start().await;
@@ -173,7 +187,7 @@ async fn incluster_wasm_runs_as_far_as_it_goes() {
     assert_eq!(testbed.server.requests().len(), 0);
 }
 
-/// A program of anybody's, composed with the client whose TLS is its own.
+/// A program that is composed with the standalone client lists pods in the CLI.
 #[tokio::test]
 async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
     let testbed = Testbed::start().await;
@@ -183,7 +197,7 @@ async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
     compose.args(["compose", "--standalone"]).arg(FILES.path("program.wasm")).arg("-o").arg(FILES.path("composed.wasm"));
     let composed = output(&mut compose).await;
     assert_eq!((composed.status, &*composed.stderr), (0, ""));
-    // The sample program has types of wasi:http among its imports.
+    // The sample program imports types of wasi:http.
     let options = ["-S", "inherit-network", "-S", "http"];
     let run = |volume| wasmtime(&options, "127.0.0.1", port, volume, "composed.wasm", &["list", "shop"]);
     let listed = output(&mut run(volume)).await;
@@ -193,11 +207,11 @@ async fn an_extension_that_is_composed_to_stand_alone_lists_pods() {
     assert!(refused.status != 0 && refused.stderr.contains("was not issued by a CA in ca.crt"), "{}", refused.stderr);
 }
 
-/// What the README says is what works: its own text, but for where this test's files are.
+/// Runs the commands of the README and of the guide, with only the paths of this test's files replaced.
 #[tokio::test]
 async fn the_readmes_commands_work() {
     let testbed = Testbed::start().await;
-    let readme = include_str!("../../README.md").replace("\\\n", " ");
+    let readme = concat!(include_str!("../../README.md"), include_str!("../../docs/guides/wasmtime-cli.md")).replace("\\\n", " ");
     std::fs::write(FILES.path("extension.wasm"), extensions::PROGRAM).unwrap();
     let compose = readme.lines().find_map(|line| line.strip_prefix("$ incluster compose --standalone ")).unwrap();
     let mut composing = Command::new(variable("INCLUSTER"));
@@ -214,7 +228,7 @@ async fn the_readmes_commands_work() {
             match word {
                 SERVICE_ACCOUNT_DIR => command.arg(format!("{}::{word}", testbed.volume.path().display())),
                 "default" => command.arg("shop"),
-                // The sample program wants to be told, and has types of wasi:http among its imports.
+                // The sample program needs arguments, and imports types of wasi:http.
                 "out.wasm" => command.args(["-S", "http", word, "list", "shop"]),
                 word => command.arg(word),
             };

@@ -1,4 +1,4 @@
-//! `examples/controller`, composed with the client and its TLS: a program that runs without incluster.
+//! Runs `examples/controller` composed with the standalone client: a program that needs no incluster host.
 
 #[path = "../controller/scenario.rs"]
 mod scenario;

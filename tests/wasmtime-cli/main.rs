@@ -1,4 +1,4 @@
-//! The components in a stock wasmtime CLI. `run.sh` gets one, and says where it is.
+//! Tests of the components in a stock wasmtime CLI. `run.sh` gets the CLI and passes its path.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod against_testbed;
@@ -28,7 +28,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("incluster.wasm"), incluster::COMMAND).unwrap();
     std::fs::write(dir.path().join("incluster-standalone.wasm"), incluster_standalone::COMMAND).unwrap();
-    // Once, and not for each test.
+    // Compiled once, and not for each test.
     for name in ["incluster", "incluster-standalone"] {
         let wasm = dir.path().join(name).with_extension("wasm");
         let mut compile = Blocking::new(variable("WASMTIME"));
@@ -50,7 +50,7 @@ struct Output {
     stderr: String,
 }
 
-/// What a command prints, which is never the token.
+/// Runs a command, and checks that it does not print the token.
 async fn output(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -60,7 +60,7 @@ async fn output(command: &mut Command) -> Output {
     output
 }
 
-/// `wasmtime run` with these options, in a pod with this volume, whose API server is here.
+/// `wasmtime run` with these options, in the environment of a pod with this volume and this API server.
 fn wasmtime(options: &[&str], host: &str, port: u16, volume: &Path, component: &str, args: &[&str]) -> Command {
     let mut command = Command::new(variable("WASMTIME"));
     command.env_clear().env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port.to_string());
@@ -75,10 +75,10 @@ fn standalone(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
     wasmtime(&["-S", "inherit-network"], host, port, volume, "incluster-standalone.cwasm", args)
 }
 
-/// The lines that a command prints, while it runs.
+/// The lines that a running command prints.
 struct Lines {
     lines: tokio::io::Lines<BufReader<ChildStdout>>,
-    /// It ends with this.
+    /// The process, killed when it is dropped.
     _running: Child,
 }
 
@@ -93,7 +93,7 @@ impl Lines {
     }
 }
 
-/// The binary in the same pod.
+/// The binary, in the environment of a pod with this volume and this API server.
 fn incluster(host: &str, port: u16, volume: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(variable("INCLUSTER"));
     command.env_clear().env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port.to_string());

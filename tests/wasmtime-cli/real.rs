@@ -1,4 +1,4 @@
-//! Against a real kube-apiserver, beside kubectl.
+//! Tests of the standalone component against a real kube-apiserver, compared with kubectl.
 
 use crate::{Lines, output, standalone, variable};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-/// The pods that are there when the tests begin.
+/// A selector of the pods that exist when the tests begin.
 const SEEDED: [&str; 2] = ["-l", "test!=cli"];
 
 fn host() -> String {
@@ -29,7 +29,7 @@ async fn kubectl(args: &[&str]) -> String {
     done.stdout
 }
 
-/// The API server listens on IPv4 alone. Its certificate is for ::1, too.
+/// Relays connections from a port of ::1, because the API server listens only on IPv4. Its certificate is also for ::1.
 async fn on_ipv6() -> Option<u16> {
     let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.ok()?;
     let address = listener.local_addr().unwrap();
@@ -55,8 +55,14 @@ async fn lists_are_kubectls() {
         let run =
             async |args: &[&str]| output(&mut standalone(host, port, volume.path(), &[args, &SEEDED].concat())).await.stdout;
         let theirs = async |args: &[&str]| kubectl(&[&["get", "pods"], args, &SEEDED].concat()).await;
-        for args in [&["-o", "name"][..], &[], &["-o", "wide", "--field-selector", "status.phase=Running"]] {
-            // Ages may move on between the two.
+        for args in [
+            &["-o", "name"][..],
+            &[],
+            &["-o", "wide", "--field-selector", "status.phase=Running"],
+            &["--show-labels"],
+            &["--no-headers", "-o", "wide", "--show-labels"],
+        ] {
+            // Ages may change between the two runs.
             let mut last = (String::new(), "none".into());
             for _ in 0..20 {
                 last = (run(&[&["pods", "--chunk-size", "25"], args].concat()).await, theirs(args).await);
@@ -73,10 +79,43 @@ async fn lists_are_kubectls() {
     }
 }
 
+/// These command lines are kubectl's, word for word.
+#[tokio::test]
+async fn one_pod_and_raw_answers_are_kubectls() {
+    let volume = volume();
+    let names = kubectl(&[&["get", "pods", "-o", "name"], &SEEDED[..]].concat()).await;
+    let name = names.lines().next().and_then(|line| line.strip_prefix("pod/")).unwrap();
+    for line in [
+        "get pod NAME",
+        "get pods/NAME --no-headers --show-labels",
+        "get po NAME -o wide",
+        "get pod NAME -o json",
+        "get pod NAME -o name",
+        "get --raw /version",
+        "get --raw /readyz",
+        "get --raw /apis",
+        "get --raw /api/v1/namespaces/shop/pods/NAME",
+    ] {
+        let line = line.replace("NAME", name);
+        let words: Vec<&str> = line.split(' ').collect();
+        // Ages may change between the two runs.
+        let mut last = (String::new(), "none".into());
+        for _ in 0..20 {
+            let ours = output(&mut standalone(&host(), port(), volume.path(), &words)).await;
+            assert_eq!((ours.status, &*ours.stderr), (0, ""), "{line}");
+            last = (ours.stdout, kubectl(&words).await);
+            if last.0 == last.1 {
+                break;
+            }
+        }
+        assert_eq!(last.0, last.1, "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_watch_prints_changes_as_they_happen() {
     let volume = volume();
-    // No scheduler touches them: what happens to them is what this test does.
+    // No scheduler touches these pods, so that only this test changes them.
     let nobody = r#"--overrides={"spec":{"schedulerName":"nobody"}}"#;
     let run = async |name: &str| kubectl(&["run", name, "--image=none", "--labels=test=cli", "--restart=Never", nobody]).await;
     run("watched-a").await;
@@ -91,7 +130,7 @@ async fn a_watch_prints_changes_as_they_happen() {
 }
 
 #[tokio::test]
-async fn what_is_forbidden_is_said() {
+async fn a_forbidden_list_is_reported() {
     let volume = volume();
     let denied = output(&mut standalone(&host(), port(), volume.path(), &["pods", "-n", "default"])).await;
     assert_eq!(denied.status, 1);

@@ -1,5 +1,5 @@
-//! Decodes lists inside the sandbox, as often as it is told to, so that what decoding costs there is told from what it costs
-//! to get a list in.
+//! Decodes a list inside the sandbox a given number of times, so that the cost of decoding can be measured apart from the cost of
+//! passing the list in.
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -10,9 +10,9 @@ wit_bindgen::generate!({
             use incluster:kubernetes/types@0.1.0.{pod};
             /// Keeps a body to decode.
             export hold: func(protobuf: bool, body: list<u8>);
-            /// Decodes it so many times. How many pods it has.
+            /// Decodes the body `times` times. Returns the number of its pods.
             export decode: func(times: u32) -> u32;
-            /// Decodes it, and hands the pods over.
+            /// Decodes the body, and hands over the pods.
             export hand-over: func() -> list<pod>;
         }
     ",

@@ -1,7 +1,6 @@
 //! A certificate in ca.crt, and what it can be trusted for.
 //!
-//! webpki takes whatever it is given as a trust anchor for good: it looks at no anchor's dates, nor whether it is a CA's. Go and OpenSSL
-//! look at both.
+//! webpki accepts a trust anchor for ever: it checks neither an anchor's dates nor whether it is a CA's. Go and OpenSSL check both.
 
 use super::why::date;
 use rustls::RootCertStore;
@@ -13,13 +12,13 @@ use x509_cert::time::Validity;
 
 /// A certificate in ca.crt.
 pub struct Authority {
-    /// Where it stands in ca.crt, from 0.
+    /// The certificate's position in ca.crt, from 0.
     pub place: usize,
     /// The certificate, as a server would present it.
     pub certificate: CertificateDer<'static>,
-    /// The certificate, as what it issues is verified by it.
+    /// The certificate as a trust anchor, which verifies what it issues.
     pub anchor: TrustAnchor<'static>,
-    /// Whether it may issue certificates.
+    /// Whether the certificate may issue others.
     pub is_ca: bool,
     not_before: UnixTime,
     not_after: UnixTime,
@@ -28,18 +27,18 @@ pub struct Authority {
 /// Why a certificate is not valid at a time. Its `Display` follows the certificate's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfDate {
-    /// It was valid until then.
+    /// The certificate was valid until this time.
     Expired(UnixTime),
-    /// It will be valid from then on.
+    /// The certificate is valid from this time on.
     NotYet(UnixTime),
 }
 
 impl Authority {
-    /// The certificate at this place, or why it cannot be used at any time.
+    /// Parses the certificate at this position, or says why it can never be used.
     pub fn parse(place: usize, certificate: CertificateDer<'static>) -> Result<Authority, String> {
         let mut anchors = RootCertStore::empty();
         anchors.add(certificate.clone()).map_err(|e| e.to_string())?;
-        let anchor = anchors.roots.pop().ok_or("it is no trust anchor")?;
+        let anchor = anchors.roots.pop().ok_or("it is not a trust anchor")?;
         let (validity, is_ca) = read(&certificate).map_err(|_| "its dates or its extensions cannot be read")?;
         Ok(Authority {
             place,
@@ -51,7 +50,7 @@ impl Authority {
         })
     }
 
-    /// Whether it is valid at this time: both dates are in it (RFC 5280, section 4.1.2.5).
+    /// Checks that the certificate is valid at this time. Both of its dates are within its validity (RFC 5280, section 4.1.2.5).
     pub fn valid_at(&self, now: UnixTime) -> Result<(), OutOfDate> {
         if now < self.not_before {
             Err(OutOfDate::NotYet(self.not_before))
@@ -63,14 +62,15 @@ impl Authority {
     }
 }
 
-/// A certificate's dates, and whether it is a CA's. `Certificate` of x509-cert reads these as well, and all else: that is 25 KB more of a component.
+/// Reads a certificate's dates, and whether it is a CA's. `Certificate` of x509-cert reads these too, but also everything else, which adds
+/// 25 KB to a component.
 fn read(certificate: &[u8]) -> der::Result<(Validity, bool)> {
     SliceReader::new(certificate)?.sequence(|certificate| {
         let read = certificate.sequence(|tbs| {
             let version = tbs.context_specific::<u8>(TagNumber(0), TagMode::Explicit)?;
             let [_serial_number, _signature, _issuer] = [tbs.tlv_bytes()?, tbs.tlv_bytes()?, tbs.tlv_bytes()?];
             let validity = Validity::decode(tbs)?;
-            // The first version of X.509 has no extensions to say it by; Go takes such a certificate for a CA's, too.
+            // Version 1 of X.509 has no extension that could say it. Go takes such a certificate for a CA's, too.
             let mut is_ca = version.is_none();
             while !tbs.is_finished() {
                 let field = AnyRef::decode(tbs)?;
@@ -87,7 +87,7 @@ fn read(certificate: &[u8]) -> der::Result<(Validity, bool)> {
 
 const EXTENSIONS: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber(3) };
 
-/// The extension's number: 2.5.29.19.
+/// The extension's object identifier: 2.5.29.19.
 const BASIC_CONSTRAINTS: [u8; 5] = [6, 3, 0x55, 0x1d, 0x13];
 
 fn has_ca_constraint(extensions: &mut SliceReader<'_>) -> der::Result<bool> {
@@ -108,7 +108,7 @@ fn has_ca_constraint(extensions: &mut SliceReader<'_>) -> der::Result<bool> {
     Ok(is_ca)
 }
 
-/// To the end.
+/// Skips the remaining fields.
 fn skip(fields: &mut SliceReader<'_>) -> der::Result<()> {
     while !fields.is_finished() {
         fields.tlv_bytes()?;
@@ -156,7 +156,7 @@ mod tests {
         assert!(!authority(&Ca::self_signed(&["10.0.0.1"], false).pem()).is_ca);
     }
 
-    /// As x509-cert's own `Certificate` has them.
+    /// The result is the same as that of x509-cert's own `Certificate`.
     #[test]
     fn what_is_read_is_what_the_whole_certificate_says() {
         let ca = Ca::new("ca");
@@ -170,13 +170,13 @@ mod tests {
             for place in 0..certificate.len() {
                 let mut broken = certificate.to_vec();
                 broken[place] ^= 0xff;
-                // It need not fail, and must not panic.
+                // It need not fail, but it must not panic.
                 let _ = read(&broken);
             }
         }
     }
 
-    /// `openssl` makes one where it is asked for no extensions.
+    /// `openssl` makes such a certificate when it is asked for no extensions.
     #[test]
     fn a_certificate_of_the_first_version_is_a_cas() {
         let certificate = Identity::signed_by("P-256", "sha256").1.pem();

@@ -1,4 +1,4 @@
-//! TLS that trusts ca.crt and nothing else, and what there is to say where it fails.
+//! TLS that trusts ca.crt and nothing else, and explanations of its failures.
 
 mod authority;
 mod trust;

@@ -1,4 +1,4 @@
-//! Which certificates are trusted: those that ca.crt's CAs issued, and no others.
+//! Which certificates are trusted: those that CAs in ca.crt issued, a server's own certificate that is in ca.crt itself, and no others.
 
 use super::authority::Authority;
 use super::verifier::Verifier;
@@ -12,10 +12,10 @@ use rustls::pki_types::pem::{self, PemObject};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many sections of a ca.crt are looked at; a bundle of all public CAs has fewer than 200.
+/// The maximum number of sections of a ca.crt that are read; a bundle of all public CAs has fewer than 200.
 const MAX_CERTIFICATES: usize = 1000;
 
-/// A ca.crt, and the TLS configuration that its last good content made.
+/// A ca.crt, and the TLS configuration that was made from its last good content.
 pub struct Trust {
     path: String,
     read: ReadCa,
@@ -27,37 +27,37 @@ pub struct Trust {
 /// Why ca.crt gives nothing to trust.
 #[derive(Debug)]
 pub enum TrustError {
-    /// It cannot be read.
+    /// The file cannot be read.
     File(ConfigError),
-    /// There is nothing in it.
+    /// The file has nothing in it.
     Empty,
-    /// It has no usable certificate.
+    /// The file has no usable certificate.
     NoCertificate,
-    /// It ends within a certificate: somebody is writing it.
+    /// The file ends within a certificate: it is being written.
     Half,
     /// TLS cannot be set up at all.
     Tls(rustls::Error),
 }
 
-/// What was noticed while ca.crt was read.
+/// An event of reading ca.crt.
 #[derive(Debug)]
 pub enum News<'a> {
-    /// It has changed: new connections trust its new content.
+    /// The file has changed: new connections trust its new content.
     Changed,
-    /// It cannot be used, for this reason: its last good content stays.
+    /// The file cannot be used, for this reason: its last good content stays in use.
     Kept(&'a TrustError),
-    /// The certificate at this place in it cannot be used now, for this reason, and is passed over.
+    /// The certificate at this position cannot be used now, for this reason, and is skipped.
     PassedOver(usize, &'a str),
 }
 
-/// Hears what was noticed.
+/// Receives the news.
 pub type Tell<'a> = &'a dyn Fn(News<'_>);
 
-/// Gives what is in a ca.crt now.
+/// Reads the current content of a ca.crt.
 pub type ReadCa = Box<dyn Fn() -> Result<Vec<u8>, ConfigError> + Send + Sync>;
 
 impl Trust {
-    /// What is at `path`, which is read by this, for connections that speak one of these protocols (ALPN, RFC 7301), best first.
+    /// Trusts the ca.crt at `path`, which `read` reads. Connections speak one of these protocols (ALPN, RFC 7301), best first.
     pub fn new(path: String, read: ReadCa, provider: CryptoProvider, protocols: &[&str]) -> Trust {
         let protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
         Trust { path, read, provider: Arc::new(provider), protocols, last: Mutex::new(None) }
@@ -68,8 +68,8 @@ impl Trust {
         &self.path
     }
 
-    /// The configuration for a new connection. The file is read each time, which is short beside a handshake; its content
-    /// is parsed when it changed. While it cannot be used, what was good last is good still.
+    /// Returns the configuration for a new connection. The file is read each time, which is quick compared with a handshake. Its content is
+    /// parsed only when it has changed. While the file cannot be used, its last good content stays in use.
     pub fn config(&self, tell: Tell<'_>) -> Result<Arc<ClientConfig>, TrustError> {
         let content = (self.read)().map_err(TrustError::File).and_then(not_empty);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,13 +104,13 @@ impl Trust {
 
     fn client_config(&self, authorities: Vec<Authority>, tell: Tell<'_>) -> Result<ClientConfig, rustls::Error> {
         let verifier = Arc::new(Verifier::new(authorities, self.provider.signature_verification_algorithms));
-        // Not for fewer checks: rustls's own verifier trusts CAs that have expired.
+        // A verifier of our own makes more checks, not fewer: rustls's trusts CAs that have expired.
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
-        // By the clock that handshakes go by.
+        // Handshakes use the same clock.
         if let Some(now) = config.time_provider.current_time() {
             let out_of_date = |authority: &Authority| Some((authority.place, authority.valid_at(now).err()?));
             for (place, why) in verifier.authorities().iter().filter_map(out_of_date).take(MAX_NAMES) {
@@ -118,13 +118,13 @@ impl Trust {
             }
         }
         config.alpn_protocols.clone_from(&self.protocols);
-        // A session that is resumed does not look at the certificate again, which may have expired.
+        // Resuming a session would not check the certificate again, which may have expired.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 }
 
-/// Whether a handshake failed for the server's certificate. The cluster's CA may have been rotated since ca.crt was read.
+/// Whether a handshake failed because of the server's certificate. The cluster's CA may have been rotated since ca.crt was read.
 pub fn is_untrusted(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
@@ -134,8 +134,8 @@ fn not_empty(content: Vec<u8>) -> Result<Vec<u8>, TrustError> {
     if content.trim_ascii().is_empty() { Err(TrustError::Empty) } else { Ok(content) }
 }
 
-/// The bundle's certificates, and whether it is whole. A certificate that cannot be used at any time is passed over, as long as there is
-/// a good one.
+/// Returns the bundle's certificates, and whether the bundle is complete. A certificate that can never be used is skipped, as long as there
+/// is a good one.
 fn authorities(pem: &[u8], tell: Tell<'_>) -> Result<(Vec<Authority>, bool), TrustError> {
     let mut authorities = Vec::new();
     let (mut is_whole, mut passed_over) = (true, 0);
@@ -154,7 +154,7 @@ fn authorities(pem: &[u8], tell: Tell<'_>) -> Result<(Vec<Authority>, bool), Tru
     if authorities.is_empty() { Err(TrustError::NoCertificate) } else { Ok((authorities, is_whole)) }
 }
 
-/// What is wrong with a section, without what it holds.
+/// Says what is wrong with a section, without its content.
 fn of_pem(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "its end is missing",
@@ -233,7 +233,7 @@ mod tests {
         assert!(Arc::ptr_eq(&second, &config(&trust).unwrap()));
     }
 
-    /// What is passed over in this bundle.
+    /// The certificates of this bundle that are skipped, and why.
     fn passed_over(pem: &str) -> Vec<(usize, String)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), pem).unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_is_not_valid_now_is_passed_over_with_a_word() {
+    fn a_ca_that_is_not_valid_now_is_passed_over_and_reported() {
         let [good, expired, future] = [Ca::new("a"), Ca::expired("b"), Ca::future("c")].map(|ca| ca.pem());
         assert_eq!(passed_over(&good), []);
         let found = passed_over(&format!("{good}{expired}{good}{future}"));
@@ -257,7 +257,7 @@ mod tests {
         );
     }
 
-    /// A session that was resumed would not look at a certificate that has expired since.
+    /// A resumed session would not check a certificate that has expired since.
     #[test]
     fn each_handshake_looks_at_the_certificate() {
         let ca = Ca::new("ca");
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    /// What one side says, to the other.
+    /// Passes what one side has to send to the other.
     fn pass<A, B>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>) {
         let mut said = Vec::new();
         while from.wants_write() {

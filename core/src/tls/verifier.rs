@@ -1,4 +1,4 @@
-//! Which certificate of a server is accepted: what Go accepts with ca.crt as its root certificates, and so kubectl.
+//! Which server certificates are accepted: those that Go, and so kubectl, accepts with ca.crt as its root certificates.
 
 use super::authority::{Authority, OutOfDate};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,29 +11,30 @@ use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
-/// Verifies servers' certificates by those in ca.crt. What is valid, it decides anew in each handshake: a CA may have expired since.
+/// Verifies servers' certificates by those in ca.crt. It checks their validity in each handshake, because a CA may have expired since the
+/// last.
 pub struct Verifier {
     authorities: Vec<Authority>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Why a server's certificate is not accepted, where rustls has no word for it. Its `Display` follows "the certificate".
+/// Why a server's certificate is not accepted, where rustls has no case for it. Its `Display` follows "the certificate".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untrusted {
     /// The CA that issued it is not valid now.
     IssuerOutOfDate(OutOfDate),
-    /// What issued it is in ca.crt, and may not issue certificates.
+    /// The issuer is in ca.crt, but may not issue certificates.
     IssuerIsNoCa,
-    /// No CA in ca.crt issued it, and none of them is valid now. This is why the first one is not.
+    /// No CA in ca.crt issued the certificate, and none of them is valid now. The reason is the first one's.
     NoneIsValid(OutOfDate),
-    /// It is not in ca.crt, which has other servers' certificates, and no CA's.
+    /// The certificate is not in ca.crt, which has other servers' certificates but no CA's.
     NoCa,
-    /// It is a CA's own certificate, and not in ca.crt.
+    /// The certificate is a CA's own, and is not in ca.crt.
     IsOfACa,
 }
 
 impl Verifier {
-    /// One that trusts these.
+    /// Makes a verifier that trusts these authorities.
     pub fn new(authorities: Vec<Authority>, algorithms: WebPkiSupportedAlgorithms) -> Verifier {
         Verifier { authorities, algorithms }
     }
@@ -43,7 +44,7 @@ impl Verifier {
         &self.authorities
     }
 
-    /// Whether one of these issued it, or what these intermediate ones issued.
+    /// Checks that one of the authorities that `by` selects issued the certificate, directly or through the intermediate ones.
     fn is_issued(
         &self,
         certificate: &ParsedCertificate<'_>,
@@ -56,21 +57,22 @@ impl Verifier {
         verify_server_cert_signed_by_trust_anchor(certificate, &roots, intermediates, now, self.algorithms.all)
     }
 
-    /// Whether it is in ca.crt itself, and good for a server: then nobody need have issued it.
+    /// Whether the certificate is in ca.crt itself, and good for a server: then it needs no issuer.
     fn is_listed(&self, der: &CertificateDer<'_>, certificate: &ParsedCertificate<'_>, now: UnixTime) -> bool {
         let Some(listed) = self.authorities.iter().find(|authority| authority.certificate == *der) else { return false };
-        // Without a CA, rustls looks at the certificate alone: its dates, then whether it is a CA's, then what it is for.
+        // Without a CA, rustls checks the certificate alone: its dates, then whether it is a CA's, then its purpose.
         let alone = self.is_issued(certificate, &[], &|_| false, now);
         listed.valid_at(now).is_ok()
             && match alone {
                 Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => true,
-                // That it is a CA's, for which there is no case. A CA's own certificate is no more than what it could issue.
+                // The certificate is a CA's, for which there is no case. Trusting a CA's own certificate allows no more than what it could
+                // issue.
                 Err(Error::InvalidCertificate(CertificateError::Other(_))) => listed.is_ca,
                 _ => false,
             }
     }
 
-    /// What there is to say beyond rustls's word.
+    /// Finds a more exact reason than rustls gives.
     fn why(&self, certificate: &ParsedCertificate<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Option<Untrusted> {
         for authority in self.authorities.iter().filter(|authority| !authority.may_issue_at(now)) {
             if self.is_issued(certificate, intermediates, &|by| ptr::eq(by, authority), now).is_ok() {
@@ -142,7 +144,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// rustls asks for it. Derived, it would be kilobytes of a component, and nobody reads it.
+/// rustls requires it. A derived one would add kilobytes to a component, and nobody reads it.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier").finish_non_exhaustive()
@@ -159,8 +161,8 @@ impl fmt::Display for Untrusted {
             Untrusted::NoneIsValid(first) => {
                 write!(f, "was not issued by a CA in ca.crt, none of which is valid now: the first one {first}")
             }
-            Untrusted::NoCa => f.write_str("is not in ca.crt, which has other certificates, and none of a CA"),
-            Untrusted::IsOfACa => f.write_str("is a CA's own, which is accepted only where ca.crt has that very certificate"),
+            Untrusted::NoCa => f.write_str("is not in ca.crt, which has other certificates, but no CA's"),
+            Untrusted::IsOfACa => f.write_str("is a CA's own, which is accepted only if it is in ca.crt itself"),
         }
     }
 }
@@ -182,7 +184,7 @@ mod tests {
         CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect()
     }
 
-    /// What is said of this server, by whoever has this ca.crt, so long after now.
+    /// Verifies this server with this ca.crt, at the time `later` from now.
     fn verified_after(later: Duration, ca_crt: &str, server: &Identity) -> Result<(), Error> {
         let authorities = ders(ca_crt).into_iter().enumerate().map(|(place, der)| Authority::parse(place, der).unwrap());
         let verifier = Verifier::new(authorities.collect(), ring::default_provider().signature_verification_algorithms);
@@ -267,7 +269,7 @@ mod tests {
         assert_eq!(untrusted(verified(&Ca::new("ca").pem(), &unknown)), Untrusted::IsOfACa);
     }
 
-    /// Whoever has a server's key must not become a CA by it.
+    /// Whoever has a server's key must not become a CA with it.
     #[test]
     fn a_servers_certificate_in_ca_crt_issues_nothing() {
         let (pem, issued) = Ca::new("ca").identity(SERVER).issuing(SERVER);

@@ -1,4 +1,4 @@
-//! Why TLS or HTTP failed, as a failure with details.
+//! Explains failures of TLS and HTTP as failures with details.
 
 use super::trust::TrustError;
 use super::verifier::Untrusted;
@@ -11,10 +11,10 @@ use std::fmt::{Display, Write};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, SystemTime};
 
-/// A response that broke off, or one that is not HTTP.
+/// Explains a response that broke off, or one that is not HTTP.
 pub fn of_http(error: &hyper::Error) -> Failure {
     let io = find::<io::Error>(error);
-    // Before all else: what waits for an answer may hear of an alert as that its request was canceled.
+    // Alerts come first: a request that waits for its answer may see an alert only as its own cancellation.
     if let Some(alert) = io.and_then(of_alert) {
         return alert;
     }
@@ -30,7 +30,7 @@ pub fn of_http(error: &hyper::Error) -> Failure {
     }
 }
 
-/// Whether it is the connection that failed, and not what came by it: whatever the operating system says, or that it ended.
+/// Whether the connection itself failed, not what came over it: any error of the operating system, or the connection's end.
 fn is_lost(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
         || matches!(
@@ -43,14 +43,14 @@ fn is_lost(error: &io::Error) -> bool {
         )
 }
 
-/// Whether the connection ended before the answer was complete, or before there was room on it for the request. hyper reports the latter as a mistake
-/// of its user's; we make no others.
+/// Whether the connection ended before the answer was complete, or before there was room on it for the request. hyper reports the latter as
+/// a user's error; we make no others.
 pub fn is_torn(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_closed() || error.is_canceled() || error.is_user()
 }
 
-/// A connection that the server ended by an alert (RFC 8446, section 6.2); `None` where it is something else. With TLS 1.3, a client
-/// has done its part of the handshake, and has sent its request, when the server finds that it got no certificate.
+/// Explains a connection that the server ended by an alert (RFC 8446, section 6.2); `None` for anything else. With TLS 1.3, a client has
+/// finished its part of the handshake, and sent its request, before the server notices that it got no certificate.
 pub fn of_alert(error: &io::Error) -> Option<Failure> {
     match rustls_error(error) {
         Some(rustls::Error::AlertReceived(alert)) => Some(Failure::new(Code::Tls, said(*alert))),
@@ -62,12 +62,12 @@ fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|e| e.downcast_ref())
 }
 
-/// What an alert of the server's means to a client that presents no certificate.
+/// Explains what an alert from the server means to a client that presents no certificate.
 fn said(alert: AlertDescription) -> String {
     match alert {
-        // The first is TLS 1.3's. Of the client's certificate can a server complain only where it wants one.
+        // The first is TLS 1.3's. A server can complain about a client's certificate only where it wants one.
         AlertDescription::CertificateRequired | AlertDescription::BadCertificate => format!(
-            "the server wants a client certificate, and a service account has a token alone: is this the API server, or etcd, or a proxy before it? (alert {alert:?})"
+            "the server wants a client certificate, and a service account has only a token: is this the API server, or etcd, or a proxy? (alert {alert:?})"
         ),
         AlertDescription::HandshakeFailure => format!(
             "the server ended it: it has no algorithm in common with this client, or wants a client certificate, which a service account does not have (alert {alert:?})"
@@ -79,7 +79,7 @@ fn said(alert: AlertDescription) -> String {
     }
 }
 
-/// By the names of the cases of `config-error` in `wit/`.
+/// Explains why ca.crt cannot be used, by the names of the cases of `config-error` in `wit/`.
 pub fn of_trust(error: &TrustError) -> Failure {
     match error {
         TrustError::File(ConfigError::FileMissing(_)) => Failure::new(Code::CaMissing, ""),
@@ -92,7 +92,7 @@ pub fn of_trust(error: &TrustError) -> Failure {
     }
 }
 
-/// A handshake with `server` that failed.
+/// Explains a failed handshake with `server`.
 pub fn of_tls(error: &io::Error, server: &dyn Display) -> Failure {
     if let Some(alert) = of_alert(error) {
         return alert;
@@ -110,21 +110,21 @@ pub fn of_tls(error: &io::Error, server: &dyn Display) -> Failure {
 fn of_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => "was not issued by a CA in ca.crt".into(),
-        // A CA of the same name and another key: the cluster was made anew, or its CA was rotated.
+        // The CA has the same name and another key: the cluster was recreated, or its CA was rotated.
         CertificateError::BadSignature => "was not issued by a CA in ca.crt, but by one of the same name".into(),
         CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { public_key_algorithm_id: key, .. } => {
             match KEYS.iter().any(|known| known.as_ref() == key) {
                 true => "was not issued by a CA in ca.crt, but by one of the same name with a key of another kind".into(),
-                false => format!("has an issuer whose key is of a kind that is not known here: {}. {KNOWN}", algorithm(key)),
+                false => format!("has an issuer whose key is of an unsupported kind: {}. {KNOWN}", algorithm(key)),
             }
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
-            format!("has a signature, or its issuer has, of a kind that is not known here: {}. {KNOWN}", algorithm(signature))
+            format!("has a signature, or its issuer has, of an unsupported kind: {}. {KNOWN}", algorithm(signature))
         }
         CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
-            format!("names no address at all, and not {}", expected.to_str())
+            format!("names no address, so it is not for {}", expected.to_str())
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("is not for {}, but for {}", expected.to_str(), presented.join(", "))
@@ -135,9 +135,9 @@ fn of_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// What ring verifies.
+/// The algorithms that ring verifies.
 const KNOWN: &str =
-    "Known are ECDSA by P-256 and P-384 with SHA-256 and SHA-384, RSA of 2048 bits or more with SHA-256 to SHA-512, and Ed25519";
+    "Supported: ECDSA by P-256 and P-384 with SHA-256 and SHA-384, RSA of 2048 bits or more with SHA-256 to SHA-512, and Ed25519";
 
 const KEYS: [AlgorithmIdentifier; 4] = [alg_id::ECDSA_P256, alg_id::ECDSA_P384, alg_id::RSA_ENCRYPTION, alg_id::ED25519];
 
@@ -157,7 +157,7 @@ fn algorithm(id: &[u8]) -> &'static str {
         (RSA_SHA1, "RSA with SHA-1"),
         (ECDSA_SHA1, "ECDSA with SHA-1"),
     ];
-    names.into_iter().find(|(named, _)| named.as_ref() == id).map_or("one that has no name here", |(_, name)| name)
+    names.into_iter().find(|(named, _)| named.as_ref() == id).map_or("one without a name here", |(_, name)| name)
 }
 
 pub(super) fn date(time: UnixTime) -> String {
@@ -170,7 +170,7 @@ pub(super) fn date(time: UnixTime) -> String {
     }
 }
 
-/// The error of this type among the error and its causes.
+/// Finds the error of this type among the error and its causes.
 pub fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     std::iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref())
 }
@@ -203,9 +203,10 @@ mod tests {
         assert_eq!(of_alert(&io::Error::new(ErrorKind::InvalidData, rustls::Error::DecryptError)), None);
     }
 
-    /// A firewall that forgets a connection, a network that goes away, a plug-in of the cluster's network that ends its sockets.
+    /// For example a firewall that forgets a connection, a network that goes away, or a plug-in of the cluster's network that ends its
+    /// sockets.
     #[test]
-    fn whatever_the_operating_system_says_of_a_connection_is_that_it_is_lost() {
+    fn any_error_of_the_operating_system_means_a_lost_connection() {
         // ETIMEDOUT, ECONNABORTED, EHOSTUNREACH, ENETDOWN, EPIPE, EIO, on Linux.
         let errors = [110, 103, 113, 100, 32, 5].map(io::Error::from_raw_os_error);
         for error in errors.into_iter().chain([ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].map(io::Error::from)) {
@@ -226,10 +227,10 @@ mod tests {
             public_key_algorithm_id: id.to_vec(),
         };
         for (error, what) in [
-            (signature(&alg_id::ECDSA_SHA512), "ECDSA with SHA-512. Known are"),
-            (signature(&RSA_SHA1), "RSA with SHA-1. Known are"),
-            (signature(&[6, 200]), "one that has no name here"),
-            (key(alg_id::ECDSA_P521), "ECDSA by P-521. Known are"),
+            (signature(&alg_id::ECDSA_SHA512), "ECDSA with SHA-512. Supported:"),
+            (signature(&RSA_SHA1), "RSA with SHA-1. Supported:"),
+            (signature(&[6, 200]), "one without a name here"),
+            (key(alg_id::ECDSA_P521), "ECDSA by P-521. Supported:"),
             (key(alg_id::RSA_ENCRYPTION), "by one of the same name with a key of another kind"),
         ] {
             let failure = of_rustls(error.into());

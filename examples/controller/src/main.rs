@@ -1,6 +1,6 @@
-//! Watches the pods of two namespaces and their EndpointSlices, keeps a table of them, and prints what changes.
+//! A controller that watches the pods and EndpointSlices of two namespaces, keeps a table of them, and prints changes.
 //!
-//! It is an extension: it runs in any host of `incluster:kubernetes`, and composed with the client under the wasmtime CLI.
+//! The controller is an extension: it runs in any host of `incluster:kubernetes` and, composed with the client, in the wasmtime CLI.
 
 mod table;
 
@@ -13,7 +13,7 @@ use table::{PodRow, Row, SliceRow, Table};
 
 const USAGE: &str = "usage: controller NAMESPACE NAMESPACE [--summary SECONDS]";
 
-/// How long to leave alone what has failed, though the client has tried it again for as long as its retry policy says.
+/// How long to wait before a failed watch is used again. (The client has already retried it as its retry policy says.)
 const REST: Duration = Duration::from_secs(5);
 
 /// How many events of one watch to take in before another watch has its turn.
@@ -36,10 +36,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What it was told on the command line.
+/// The command-line options.
 struct Options {
     namespaces: [String; 2],
-    /// How often to print how many objects there are.
+    /// The interval between two summary lines, which count the objects.
     summary: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Options {
     }
 }
 
-/// Follows a collection for ever: begins its watch again when that has expired.
+/// A collection that is followed forever: its watch begins again when it has expired.
 struct Followed<R: Row>
 where
     R::Object: Object,
@@ -80,7 +80,7 @@ where
     }
 
     fn begin_again(&mut self) -> Result<(), Error> {
-        // One that expires before it has said all there is would do so again, and again.
+        // A watch that expires before the initial events are complete would do so again and again.
         if !self.table.is_complete() {
             self.rest();
         }
@@ -94,13 +94,13 @@ where
     }
 }
 
-/// What of different kinds is followed, seen alike.
+/// A followed collection of any kind.
 trait Follow {
     fn source(&self) -> Source<'_>;
-    /// Takes in what its watch has to say now, up to a number of events: others have their turn, too. Returns what changed. It never waits.
+    /// Takes in the watch's pending events without waiting, up to a maximum, so that others have their turn. Returns lines for the changes.
     fn turn(&mut self) -> Result<Vec<String>, Error>;
     fn rests_until(&mut self) -> &mut Option<Instant>;
-    /// How many objects there are, and whether these are all.
+    /// The number of objects, and whether they are complete.
     fn count(&self) -> (usize, bool);
 }
 
@@ -117,14 +117,14 @@ where
         for _ in 0..EVENTS {
             match self.watch.next_event(Some(Duration::ZERO)) {
                 Ok(None) => break,
-                // A watch without a time limit ends when it has expired, which its error has said.
+                // A watch without a time limit ends only after it has expired, which an error has reported before.
                 Ok(Some(Event::Ended)) => self.begin_again()?,
                 Ok(Some(event)) => lines.extend(self.table.apply(event)),
                 Err(error) if error.is_expired() => {
                     eprintln!("controller: {error}; beginning again");
                     self.begin_again()?;
                 }
-                // The next event is another object's.
+                // The watch goes on with the next event.
                 Err(error) if error.is_unexpected_type() => eprintln!("controller: {error}"),
                 Err(error) => {
                     eprintln!("controller: {error}");

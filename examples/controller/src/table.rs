@@ -1,4 +1,4 @@
-//! What there is, and how it differs from what there was: values alone.
+//! A table of objects and its changes, without any I/O.
 
 use incluster_extension::{Event, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -7,22 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An object's namespace and name.
 type Key = (String, String);
 
-/// What is kept of the objects of one kind.
+/// A row of a table: what is kept of an object of one kind.
 pub trait Row: PartialEq {
-    /// What the API has.
+    /// The API's type of the object.
     type Object;
 
     fn key(object: &Self::Object) -> Key;
     fn new(object: Self::Object) -> Self;
-    /// What to print of a new row, in place of another, or of one that is gone.
+    /// The line to print for a row that is new, changed or gone.
     fn line(key: &Key, before: Option<&Self>, now: Option<&Self>) -> String;
 }
 
-/// The objects of one kind, as a watch says they are.
+/// The objects of one kind, as a watch has reported them.
 #[derive(Debug)]
 pub struct Table<R> {
     rows: BTreeMap<Key, R>,
-    /// While a watch begins again: what was there before, and has not come yet.
+    /// While a watch begins again: the keys of rows from before that the new watch has not reported yet.
     unseen: BTreeSet<Key>,
     is_complete: bool,
 }
@@ -32,23 +32,23 @@ impl<R: Row> Table<R> {
         Table { rows: BTreeMap::new(), unseen: BTreeSet::new(), is_complete: false }
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether all objects that were there when the watch began have come.
+    /// Whether the watch has reported all objects that existed when it began.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// A new watch begins. What is there stays, until the watch has said what is no more.
+    /// Prepares for a new watch. The rows stay until the watch has shown which objects are gone.
     pub fn begin_again(&mut self) {
         self.unseen = self.rows.keys().cloned().collect();
         self.is_complete = false;
     }
 
-    /// Takes in an event; returns a line for each row that is another now.
+    /// Applies an event. Returns a line for each changed row.
     pub fn apply(&mut self, event: Event<R::Object>) -> Vec<String> {
         match event {
             Event::Added(object) | Event::Modified(object) => self.put(object).into_iter().collect(),
@@ -106,7 +106,7 @@ impl Row for PodRow {
     }
 }
 
-/// A slice of a service's endpoints: which are ready.
+/// A slice of a service's endpoints: the addresses of those that are ready.
 #[derive(Debug, PartialEq)]
 pub struct SliceRow {
     ready: String,
@@ -121,7 +121,7 @@ impl Row for SliceRow {
 
     fn new(slice: EndpointSlice) -> SliceRow {
         let endpoints = slice.endpoints.unwrap_or_default();
-        // Absent means ready: `EndpointConditions.ready`.
+        // An absent `EndpointConditions.ready` means ready.
         let ready = endpoints.into_iter().filter(|endpoint| endpoint.conditions.as_ref().and_then(|is| is.ready) != Some(false));
         let mut addresses: Vec<_> = ready.flat_map(|endpoint| endpoint.addresses).collect();
         addresses.sort();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_a_line() {
+    fn only_changes_are_printed() {
         let mut table = Table::<PodRow>::new();
         assert_eq!(table.apply(Event::Added(pod("a", "Pending"))), ["+ pod shop/a: Pending, not ready, no address"]);
         assert_eq!(table.apply(Event::Modified(pod("a", "Pending"))), [""; 0]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_begins_again_says_what_is_gone_and_nothing_twice() {
+    fn a_watch_that_begins_again_reports_deletions_and_repeats_nothing() {
         let mut table = Table::<PodRow>::new();
         for name in ["a", "b"] {
             table.apply(Event::Added(pod(name, "Running")));

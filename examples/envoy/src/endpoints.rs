@@ -18,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 const TYPE_URL: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
-/// How long changes are gathered before they are sent: while a Deployment is rolled out, they come by the hundred.
+/// The shortest time between two responses: while a Deployment is rolled out, changes come by the hundred.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Tells Envoys of endpoints.
@@ -65,16 +66,15 @@ async fn serve(
 ) {
     let mut subscription = Subscription::default();
     let mut routes = engine.subscribe();
-    // Of the routes that there are now.
+    // The generation that was sent last of each cluster.
     let mut generations = BTreeMap::new();
+    let mut sent_at = None;
     loop {
-        if routes.has_changed().unwrap_or(false) {
-            generations.clear();
-        }
         let now = routes.borrow_and_update().clone();
         generations.retain(|name, _| subscription.sent.contains_key(name));
         let endpoints = |cluster: &str| {
-            let (generation, pods) = now.endpoints(cluster, generations.get(cluster).copied())?;
+            let known = generations.get(cluster).copied().unwrap_or_default();
+            let (generation, pods) = now.endpoints(cluster, known)?;
             generations.insert(cluster.to_owned(), generation);
             Some(pods)
         };
@@ -86,9 +86,10 @@ async fn serve(
             if !is_taken {
                 return;
             }
+            sent_at = Some(Instant::now());
         }
         let changes: Vec<BoxFuture<'_, ()>> = {
-            let changed = |name: &String| Some(now.changed(name, generations.get(name).copied().unwrap_or(0))?.boxed());
+            let changed = |name: &String| Some(now.changed(name, generations.get(name).copied().unwrap_or_default())?.boxed());
             subscription.clusters.iter().filter_map(changed).collect()
         };
         let change = if changes.is_empty() { pending().boxed() } else { select_all(changes).map(drop).boxed() };
@@ -97,7 +98,10 @@ async fn serve(
                 Some(Ok(request)) => subscription.take(request),
                 _ => return,
             },
-            () = change => tokio::time::sleep(GATHER).await,
+            // The first change is told at once, and those that follow it together.
+            () = change => if let Some(sent_at) = sent_at {
+                sleep_until(sent_at + GATHER).await;
+            },
             _ = routes.changed() => {}
             () = engine.stopped() => return,
         }

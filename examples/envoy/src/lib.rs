@@ -8,7 +8,7 @@ use endpoints::Endpoints;
 use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use futures_util::future::Either;
-use gateway::{Config, Engine, Listen};
+use gateway::{Config, Engine, Listen, Serving};
 use incluster::Compiler;
 use metrics_exporter_prometheus::PrometheusHandle;
 use processor::Processor;
@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -28,8 +29,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-/// For requests under way to end, when the processor stops.
+/// How long requests under way may take to end when the processor stops.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often an Envoy that is silent is asked whether it is there, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -60,6 +64,9 @@ impl EnvoyProcessor {
         let (health, health_service) = health_reporter();
         health.set_service_status("", ServingStatus::NotServing).await;
         let server = Server::builder()
+            // An Envoy whose machine is gone does not close its connection.
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(health_service)
             .add_service(ExternalProcessorServer::new(Processor(engine.clone())))
             .add_service(EndpointDiscoveryServiceServer::new(Endpoints(engine.clone())));
@@ -71,13 +78,13 @@ impl EnvoyProcessor {
                 Either::Right(unix) => server.serve_with_incoming_shutdown(unix, stopped).await,
             }
         });
-        let watching = tokio::spawn(tell_health(engine.clone(), health.clone()));
+        let watching = tokio::spawn(tell_health(engine.serving(), health.clone()));
         let status_address = engine.status_address;
         Ok(EnvoyProcessor { address, status_address, engine, health, serving, watching })
     }
 
-    /// Tenants, routes, and what is known of them.
-    pub fn engine(&self) -> &Engine {
+    /// The tenants and routes, and what is known of them.
+    pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
@@ -103,9 +110,14 @@ impl EnvoyProcessor {
     }
 }
 
-async fn tell_health(engine: Arc<Engine>, health: HealthReporter) {
-    engine.until_ready().await;
-    health.set_service_status("", ServingStatus::Serving).await;
+async fn tell_health(mut serving: watch::Receiver<Serving>, health: HealthReporter) {
+    loop {
+        let is_ready = *serving.borrow_and_update() == Serving::Ready;
+        health.set_service_status("", if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        if serving.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixListenerStream>), std::io::Error> {

@@ -11,10 +11,10 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 };
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::protobuf::{BoolValue, Struct, Value};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use gateway::{Engine, Failed, Head};
+use gateway::{Engine, Failed, Head, Picked};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,6 @@ const DESTINATION: &str = "x-gateway-destination-endpoint";
 
 /// The namespace of that metadata.
 const METADATA: &str = "envoy.lb";
-
-/// How many endpoints are named: the one that was picked, and those that Envoy tries after it.
-const ENDPOINTS: usize = 3;
 
 /// How many bytes a refusal's text may have.
 const MOST_REASON: usize = 16 << 10;
@@ -44,9 +41,9 @@ pub(crate) struct Processor(pub(crate) Arc<Engine>);
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
 enum Decision {
-    /// It goes to one of these, the first one first.
-    To(Vec<SocketAddr>),
-    /// No route is its own: Envoy decides.
+    /// It goes to a pod. The headers of the second list are removed.
+    To(Picked, Vec<String>),
+    /// No route is for it: Envoy decides.
     Envoys,
     /// It goes nowhere.
     Refused(u16, String),
@@ -101,9 +98,12 @@ async fn decide(engine: &Engine, headers: HeaderMap, client: String) -> Decision
     let outcome = picked.as_ref().map_or_else(|Failed { outcome, .. }| *outcome, |_| "picked");
     gateway::count(&route.config.to_string(), &route.config.tenant, outcome);
     match picked {
-        Ok(pods) => {
-            let address = |ip: &IpAddr| SocketAddr::new(*ip, route.config.port);
-            Decision::To(pods.iter().map(address).take(ENDPOINTS).collect())
+        Ok(picked) => {
+            // Headers of these names are the extension's alone.
+            let is_set = |name: &&String| picked.headers.iter().any(|(set, _)| name.eq_ignore_ascii_case(set.as_str()));
+            let removed = route.config.set_headers.iter().filter(|name| !is_set(name)).map(|name| name.to_ascii_lowercase());
+            let removed = removed.collect();
+            Decision::To(picked, removed)
         }
         Err(Failed { status, reason, .. }) => Decision::Refused(status.as_u16(), reason),
     }
@@ -144,26 +144,36 @@ fn decided(decision: Decision) -> ProcessingResponse {
         }
         // A client must not choose an endpoint itself.
         Decision::Envoys => HeaderMutation { set_headers: Vec::new(), remove_headers: vec![DESTINATION.into()] },
-        Decision::To(endpoints) => {
-            let endpoints = endpoints.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-            return to(endpoints);
-        }
+        Decision::To(picked, removed) => return to(&picked, removed),
     };
     with(mutation, None)
 }
 
-/// The answer by which Envoy sends a request to these endpoints.
-fn to(endpoints: String) -> ProcessingResponse {
-    let header = HeaderValue { key: DESTINATION.into(), raw_value: endpoints.clone().into_bytes(), ..HeaderValue::default() };
-    let option = HeaderValueOption {
-        header: Some(header),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..HeaderValueOption::default()
-    };
+/// The answer by which Envoy sends a request where it was picked for.
+fn to(picked: &Picked, remove_headers: Vec<String>) -> ProcessingResponse {
+    let endpoints = picked.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+    let mut set_headers = vec![set(DESTINATION, endpoints.as_bytes(), false)];
+    for (place, (name, value)) in picked.headers.iter().enumerate() {
+        // The first one takes the place of the client's; an extension may set one header several times.
+        let is_first = !picked.headers[..place].iter().any(|(before, _)| before == name);
+        set_headers.push(set(name.as_str(), value.as_bytes(), !is_first));
+    }
     let text = |text| Value { kind: Some(Kind::StringValue(text)) };
     let inner = Struct { fields: [(DESTINATION.to_owned(), text(endpoints))].into() };
     let metadata = Struct { fields: [(METADATA.to_owned(), Value { kind: Some(Kind::StructValue(inner)) })].into() };
-    with(HeaderMutation { set_headers: vec![option], remove_headers: Vec::new() }, Some(metadata))
+    with(HeaderMutation { set_headers, remove_headers }, Some(metadata))
+}
+
+/// Sets a header, instead of all values that it has, or beside them.
+#[expect(deprecated, reason = "in an external processor's answer, Envoy 1.40 reads `append`, and not `append_action`")]
+fn set(name: &str, value: &[u8], is_appended: bool) -> HeaderValueOption {
+    let action = if is_appended { HeaderAppendAction::AppendIfExistsOrAdd } else { HeaderAppendAction::OverwriteIfExistsOrAdd };
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.into(), raw_value: value.into(), ..HeaderValue::default() }),
+        append: Some(BoolValue { value: is_appended }),
+        append_action: action.into(),
+        keep_empty_value: true,
+    }
 }
 
 fn with(mutation: HeaderMutation, dynamic_metadata: Option<Struct>) -> ProcessingResponse {
@@ -217,7 +227,7 @@ mod tests {
     #[test]
     fn endpoints_are_in_the_header_and_in_the_metadata() {
         let endpoints = ["10.0.0.1:80", "[2001:db8::1]:80"].map(|address| address.parse().unwrap());
-        let response = decided(Decision::To(endpoints.into()));
+        let response = decided(Decision::To(Picked { addresses: endpoints.into(), headers: Vec::new() }, Vec::new()));
         let Some(Answer::RequestHeaders(HeadersResponse { response: Some(common) })) = response.response else {
             panic!("no head")
         };
@@ -228,6 +238,27 @@ mod tests {
             panic!("no metadata")
         };
         assert_eq!(lb.fields[DESTINATION].kind, Some(Kind::StringValue("10.0.0.1:80,[2001:db8::1]:80".into())));
+    }
+
+    #[test]
+    fn headers_are_the_extensions_alone() {
+        let tier = http::HeaderName::from_static("x-tier");
+        let headers = ["gold", "blue"].map(|value| (tier.clone(), http::HeaderValue::from_static(value))).to_vec();
+        let picked = Picked { addresses: vec!["10.0.0.1:80".parse().unwrap()], headers };
+        let Some(Answer::RequestHeaders(head)) = decided(Decision::To(picked, vec!["x-user".into()])).response else {
+            panic!("no head")
+        };
+        let mutation = head.response.unwrap().header_mutation.unwrap();
+        let action = |option: &HeaderValueOption| {
+            let header = option.header.as_ref().unwrap();
+            (header.key.clone(), String::from_utf8(header.raw_value.clone()).unwrap(), option.append_action)
+        };
+        let (replace, append) = (HeaderAppendAction::OverwriteIfExistsOrAdd, HeaderAppendAction::AppendIfExistsOrAdd);
+        assert_eq!(
+            mutation.set_headers[1..].iter().map(action).collect::<Vec<_>>(),
+            [("x-tier".into(), "gold".into(), replace.into()), ("x-tier".into(), "blue".into(), append.into())]
+        );
+        assert_eq!(mutation.remove_headers, ["x-user"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-// Picks the pod whose turn it is, or refuses where there is none.
+// Picks the pods in turn, or refuses the request if no pod is ready.
 import { generation, list } from 'example:gateway/ready-pods@0.1.0';
 
 let turn = 0;
 
-// A sandbox that is used again asks for the list only when it has changed: of many pods, that is most of a call.
+// A warm sandbox asks for the list only when it has changed: with many pods, the list takes most of the time of a call.
 let known;
 
 function names() {
@@ -16,6 +16,6 @@ export const upstream = {
   pick(request) {
     const pods = names();
     if (pods.length === 0) throw { status: 503, reason: `no pod is ready for ${request.pathAndQuery}` };
-    return pods[turn++ % pods.length];
+    return { pods: [pods[turn++ % pods.length]], setHeaders: [] };
   },
 };

@@ -1,4 +1,4 @@
-"""Picks the pod whose turn it is, or refuses where there is none."""
+"""Picks the pods in turn, or refuses the request if no pod is ready."""
 
 from functools import lru_cache
 from itertools import count
@@ -13,13 +13,13 @@ turns = count()
 
 @lru_cache(maxsize=1)
 def names(generation: int) -> list[str]:
-    """A sandbox that is used again asks for the list only when it has changed: of many pods, that is most of a call."""
+    """A warm sandbox asks for the list only when it has changed: with many pods, the list takes most of the time of a call."""
     return [pod.name for pod in ready_pods.list()]
 
 
 class Upstream(exports.Upstream):
-    def pick(self, request: upstream.Request) -> str:
+    def pick(self, request: upstream.Request) -> upstream.Choice:
         pods = names(ready_pods.generation())
         if not pods:
             raise Err(upstream.Refusal(503, f"no pod is ready for {request.path_and_query}"))
-        return pods[next(turns) % len(pods)]
+        return upstream.Choice(pods=[pods[next(turns) % len(pods)]], set_headers=[])

@@ -1,5 +1,7 @@
 //! The configuration file.
 
+use crate::headers;
+use http::HeaderName;
 use http::uri::Authority;
 use incluster::policy::Policy;
 use incluster::{Limits, LoadLimits, Reuse, input};
@@ -21,6 +23,10 @@ pub struct Config {
     pub listen: Listen,
     /// Where the status page and the metrics are: an address that only operators reach. It is not changed by a reload.
     pub status: SocketAddr,
+    /// How long the program goes on serving after SIGTERM while it already says that it is not ready, so that whoever sends requests here stops
+    /// sending them before it stops accepting them. 5 s by default.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub drain_time: Duration,
     /// What the files of extensions may hold. It is not changed by a reload.
     #[serde(default)]
     pub load_limits: LoadLimits,
@@ -93,20 +99,35 @@ pub struct RouteConfig {
     pub fail_open: bool,
     /// The headers that the extension sees. By default all but those that carry credentials: `authorization`, `cookie` and `proxy-authorization`.
     pub request_headers: Option<Vec<String>>,
+    /// The headers that the extension may set on requests, none by default. They are the extension's alone: a client's headers of these names are removed.
+    #[serde(default)]
+    pub set_headers: Vec<String>,
+    /// What the extension reads by `wasi:config/store`, for example `{threshold: "0.5"}`. Empty by default.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// The name by which Envoy asks for the pods as endpoints (EDS). Routes with the same pods and port may have the same one.
     pub cluster: Option<String>,
 }
 
-/// The headers that carry credentials.
-const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+impl TenantConfig {
+    /// Which API server it asks, and as whom. Two configurations with the same account see the same pods.
+    pub(crate) fn account(&self) -> (Option<&str>, Option<&Path>, Option<&ServiceAccountConfig>) {
+        (self.server.as_deref(), self.service_account_dir.as_deref(), self.service_account.as_ref())
+    }
+}
 
 impl RouteConfig {
     /// Whether the route's extension sees a header of this name, which is in lower case.
     pub fn shows(&self, name: &str) -> bool {
         match &self.request_headers {
             Some(names) => names.iter().any(|shown| shown.eq_ignore_ascii_case(name)),
-            None => !CREDENTIALS.contains(&name),
+            None => !headers::CREDENTIALS.contains(&name),
         }
+    }
+
+    /// Whether the route's extension may set a header of this name.
+    pub fn may_set(&self, name: &HeaderName) -> bool {
+        self.set_headers.iter().any(|permitted| permitted.eq_ignore_ascii_case(name.as_str()))
     }
 
     /// What pods it has: routes that say the same share them.
@@ -148,6 +169,10 @@ impl fmt::Display for Listen {
 
 fn root() -> String {
     "/".into()
+}
+
+fn five_seconds() -> Duration {
+    Duration::from_secs(5)
 }
 
 fn second() -> Duration {
@@ -206,8 +231,21 @@ impl Config {
         for (place, route) in config.routes.iter().enumerate() {
             let problem = |problem: String| format!("route {place} ({route}): {problem}");
             config.check(route).map_err(problem)?;
-            if !seen.insert((&route.host, &route.path_prefix)) {
+            if !seen.insert((route.host.as_ref().map(|host| host.to_ascii_lowercase()), route.path_prefix.trim_end_matches('/')))
+            {
                 return Err(problem("another route has the same host and pathPrefix".into()));
+            }
+        }
+        for (name, tenant) in &config.tenants {
+            let of_tenant = config.routes.iter().filter(|route| route.tenant == *name);
+            let collections = of_tenant.map(RouteConfig::pods).collect::<BTreeSet<_>>().len();
+            // Each is watched in a sandbox, by a stream.
+            let most = tenant.limits.tenant.open_streams.min(tenant.limits.tenant.instances) as usize;
+            if collections > most {
+                return Err(format!(
+                    "tenant `{name}` has {collections} collections of pods, and its limits permit {most} watches: raise \
+                     limits.tenant.openStreams and instances"
+                ));
             }
         }
         Ok(config)
@@ -225,6 +263,9 @@ impl Config {
         }
         if route.port == 0 {
             return Err("port is 0".into());
+        }
+        for name in &route.set_headers {
+            headers::check_settable(name).map_err(|why| format!("setHeaders: {why}"))?;
         }
         let is_other = |other: &&RouteConfig| {
             route.cluster.is_some() && other.cluster == route.cluster && (other.pods(), other.port) != (route.pods(), route.port)
@@ -311,6 +352,10 @@ routes:
             ("verbs: [watch]", "verbs: [delete]", "unknown variant `delete`"),
             ("wallTime: 2s", "wallTime: soon", "`soon` is not a time"),
             ("  shop:\n", "  Shop:\n", "tenant `Shop`"),
+            ("port: 80", "port: 80, setHeaders: [\"a b\"]", "setHeaders: `a b` is not the name of a header"),
+            ("port: 80", "port: 80, setHeaders: [Host]", "setHeaders: no extension may set `host`"),
+            ("port: 80", "port: 80, setHeaders: [X-Envoy-Retry-On]", "setHeaders: no extension may set `x-envoy-retry-on`"),
+            ("listen: 127.0.0.1:0", "drainTime: soon\nlisten: 127.0.0.1:0", "expected number"),
             ("listen: 127.0.0.1:0", "listen: here", "`here` is neither IP:PORT nor unix:PATH"),
             ("listen: 127.0.0.1:0", "listen: unix:here", "after `unix:` there is a path that begins with /"),
         ] {
@@ -321,6 +366,11 @@ routes:
         }
         let twice = format!("{GOOD}  - {{tenant: shop, namespace: shop, port: 81, pathPrefix: /cart}}\n");
         assert!(Config::parse(twice.as_bytes()).unwrap_err().contains("another route"));
+        let many: String = (0..65)
+            .map(|n| format!("  - {{tenant: shop, namespace: shop, port: 80, pathPrefix: /{n}, labelSelector: app=a{n}}}\n"))
+            .collect();
+        let error = Config::parse(format!("{GOOD}{many}").as_bytes()).unwrap_err();
+        assert!(error.contains("tenant `shop` has 66 collections of pods, and its limits permit 64 watches"), "{error}");
         let clusters = |port: u16| {
             let route = |path: &str, port: u16| {
                 format!("  - {{tenant: shop, namespace: shop, port: {port}, pathPrefix: {path}, cluster: web}}\n")

@@ -1,9 +1,12 @@
 //! What decides for requests, whichever front end they come by: the configuration's tenants and routes, kept as the files are; and the status page.
 
 use crate::config::{Config, ConfigError};
-use crate::front::{Body, accept, text};
+use crate::front::{Body, accept, text, unavailable};
 use crate::routes::{Routes, relative_to};
 use crate::status::{self, Reload};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,16 +20,22 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{error, info};
 
-/// How often the files are looked at. Looking finds what a notification would miss: a volume that kubelet swaps.
+/// How often the files are checked for changes. A check finds what a notification would miss: a volume that the kubelet swaps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Before an extension is loaded again that this machine was the reason not to load, for example as no memory was left: at first, and
-/// when it has failed for long.
+/// How long to wait before an extension is loaded again that failed to load because of this machine, for example for lack of memory: the first time,
+/// and at most.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN_AT_THE_LATEST: Duration = Duration::from_secs(600);
+
+/// How long after the start the pods of one route are enough to be ready.
+const READY_WITH_SOME: Duration = Duration::from_secs(30);
+
+/// How long a reload waits for the pods of new routes before it is taken all the same.
+const NEW_PODS: Duration = Duration::from_secs(1);
 
 /// Sandboxes at once, over all tenants.
 const SANDBOXES: u16 = 512;
@@ -36,12 +45,25 @@ pub struct Engine {
     /// Where the status page is.
     pub status_address: SocketAddr,
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+/// What the engine says of itself to those who send requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// It has begun, and does not know enough yet to serve.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It still serves, but ends soon: nobody may send new requests.
+    Draining,
+    /// It takes no more requests.
+    Stopping,
 }
 
 struct Shared {
     file: PathBuf,
+    serving: watch::Sender<Serving>,
     runtime: Runtime,
     routes: watch::Sender<Arc<Routes>>,
     reload: Mutex<Reload>,
@@ -74,6 +96,7 @@ impl Engine {
         let routes = Routes::without_extensions(&runtime, file, config, None)?;
         let shared = Arc::new(Shared {
             file: file.into(),
+            serving: watch::Sender::new(Serving::Starting),
             runtime,
             routes: watch::Sender::new(Arc::new(routes)),
             reload: Mutex::new(Reload { at: SystemTime::now(), error: None }),
@@ -81,16 +104,16 @@ impl Engine {
             files: Mutex::new(files),
             metrics,
         });
-        let (stop, stopped) = watch::channel(false);
         let status_address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         let page = shared.clone();
-        tasks.spawn(accept(listener, stopped.clone(), move |_, request| {
+        tasks.spawn(accept(listener, shared.serving.subscribe(), move |_, request| {
             let answer = page.status(&request);
             async move { answer }
         }));
-        tasks.spawn(look(shared.clone(), stopped));
-        Ok(Engine { status_address, shared, stop, tasks: tasks.into() })
+        tasks.spawn(look(shared.clone()));
+        tasks.spawn(become_ready(shared.clone()));
+        Ok(Engine { status_address, shared, tasks: tasks.into() })
     }
 
     /// What requests go by now.
@@ -106,53 +129,49 @@ impl Engine {
     /// Reads the file again, as happens when it changes. What is under way goes on as it began. An extension whose file
     /// has become unusable is a problem of its routes alone, which go on with the one that they had.
     ///
+    /// A tenant's policy holds at once, and also where the rest of a file that can be read is not taken: what a tenant may no longer ask for must not
+    /// wait for anybody's extension.
+    ///
     /// # Errors
     ///
-    /// The file is not taken, and everything stays as it was.
+    /// The file is not taken, and all but the policies stays as it was.
     pub async fn reload(&self) -> Result<(), ConfigError> {
         self.shared.reload().await
     }
 
-    /// Waits until no extension is being loaded any more: `/readyz` answers 200 then.
+    /// Waits until no extension is being loaded any more.
     pub async fn until_loaded(&self) {
         // The sender is this engine's own.
         let _ = self.subscribe().wait_for(|routes| routes.are_loaded()).await;
     }
 
-    /// Waits until no extension is being loaded any more, and the pods of all routes are known.
+    /// Waits until it serves: `/readyz` answers 200 then.
+    ///
+    /// It serves when all extensions are loaded or refused, and the pods of all routes are known. Half a minute after the start, the pods of one route
+    /// are enough, so that a tenant whose pods cannot be watched does not hold up the others.
     pub async fn until_ready(&self) {
-        let mut routes = self.subscribe();
-        loop {
-            let now = routes.borrow_and_update().clone();
-            let known = async {
-                for route in now.routes().iter().filter(|_| now.are_loaded()) {
-                    route.pods.until_known().await;
-                }
-                if !now.are_loaded() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                () = known => return,
-                // A reload may mend what would never be known.
-                changed = routes.changed() => if changed.is_err() { return },
-            }
-        }
+        let _ = self.serving().wait_for(|serving| *serving != Serving::Starting).await;
+    }
+
+    /// What it says of itself, as that changes.
+    pub fn serving(&self) -> watch::Receiver<Serving> {
+        self.shared.serving.subscribe()
     }
 
     /// Waits until it begins to stop.
     pub async fn stopped(&self) {
-        let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
+        until_stopping(&mut self.serving()).await;
+    }
+
+    /// Says that it is not ready any more, and serves on for the configuration's `drainTime`.
+    pub async fn drain(&self) {
+        self.shared.serving.send_replace(Serving::Draining);
+        tokio::time::sleep(self.routes().drain_time()).await;
     }
 
     /// Tells front ends to take no more requests.
     pub fn begin_to_stop(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// Whether it begins to stop, as it changes.
-    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+        self.shared.serving.send_replace(Serving::Stopping);
     }
 
     /// Ends the status page, and what is left of extensions, watches and processes that compile. Front ends have ended before.
@@ -181,6 +200,8 @@ impl Shared {
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {
+                // Another reload may have permitted what an older file says.
+                self.routes().permit(&config);
                 *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files_of(&self.file, &config);
                 let serving = self.routes();
                 // A new configuration is taken as a whole, or not at all. Otherwise a route does not wait for the others' extensions.
@@ -194,6 +215,11 @@ impl Shared {
             }
             Err(error) => Err(error),
         };
+        if let Ok(routes) = &read {
+            // Requests of routes whose pods are others now would wait for them.
+            let known = routes.routes().iter().map(|route| route.pods.until_known());
+            let _ = timeout(NEW_PODS, join_all(known)).await;
+        }
         let error = read.as_ref().err().map(ToString::to_string);
         let done = read.map(|routes| self.take(routes));
         match &error {
@@ -220,8 +246,14 @@ impl Shared {
             }
             "/metrics" => (self.metrics.render(), "text/plain; version=0.0.4"),
             "/healthz" => ("ok".into(), "text/plain"),
-            "/readyz" if self.routes().are_loaded() => ("ok".into(), "text/plain"),
-            "/readyz" => return text(StatusCode::SERVICE_UNAVAILABLE, "extensions are being loaded"),
+            "/readyz" => match *self.serving.borrow() {
+                Serving::Ready => ("ok".into(), "text/plain"),
+                Serving::Starting if self.routes().are_loaded() => {
+                    return unavailable("the pods of the routes are not known yet");
+                }
+                Serving::Starting => return unavailable("extensions are being loaded"),
+                Serving::Draining | Serving::Stopping => return unavailable("it ends soon"),
+            },
             _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz and /readyz"),
         };
         let mut answer = text(StatusCode::OK, &text_of);
@@ -235,21 +267,67 @@ impl Shared {
     }
 }
 
+/// Waits until the engine takes no more requests.
+pub(crate) async fn until_stopping(serving: &mut watch::Receiver<Serving>) {
+    // An engine that is gone has stopped.
+    let _ = serving.wait_for(|serving| *serving == Serving::Stopping).await;
+}
+
+/// Says that the engine serves, once it does.
+async fn become_ready(shared: Arc<Shared>) {
+    let (begun, mut routes) = (Instant::now(), shared.routes.subscribe());
+    let mut serving = shared.serving.subscribe();
+    loop {
+        let now = routes.borrow_and_update().clone();
+        let mut knowing: FuturesUnordered<_> = now.routes().iter().map(|route| route.pods.until_known()).collect();
+        let mut known = 0;
+        loop {
+            if now.are_loaded() && are_enough(known, now.routes().len(), begun.elapsed()) {
+                // It may be draining already.
+                shared.serving.send_if_modified(|serving| match *serving {
+                    Serving::Starting => {
+                        *serving = Serving::Ready;
+                        true
+                    }
+                    _ => false,
+                });
+                return;
+            }
+            tokio::select! {
+                Some(()) = knowing.next() => known += 1,
+                () = sleep_until(begun + READY_WITH_SOME), if begun.elapsed() < READY_WITH_SOME => {}
+                // A reload may mend what would never be known.
+                changed = routes.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = until_stopping(&mut serving) => return,
+            }
+        }
+    }
+}
+
+/// Whether it can serve, so long after its start, when the pods of so many routes are known.
+fn are_enough(known: usize, routes: usize, since: Duration) -> bool {
+    known == routes || (known > 0 && since >= READY_WITH_SOME)
+}
+
 /// Reads the configuration again whenever a file of it has changed, and now and then where something is wrong that may pass.
-async fn look(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn look(shared: Arc<Shared>) {
+    let mut serving = shared.serving.subscribe();
     let mut ticks = interval(LOOK_EVERY);
     // The first look reads the file once more, and loads the extensions.
     let mut last = Look::default();
     loop {
         tokio::select! {
-            _ = stopped.changed() => return,
+            () = until_stopping(&mut serving) => return,
             _ = ticks.tick() => {}
         }
         // From before they are read: what changes meanwhile is seen at the next look.
         let marks = shared.marks();
         if last.is_to_be_followed(&marks, Instant::now()) {
             let read = tokio::select! {
-                _ = stopped.changed() => return,
+                () = until_stopping(&mut serving) => return,
                 // It has said what is wrong.
                 read = shared.reload() => read,
             };
@@ -292,6 +370,14 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_tenant_does_not_hold_up_the_others_for_ever() {
+        let soon = Duration::from_secs(29);
+        assert!(are_enough(2, 2, Duration::ZERO) && are_enough(0, 0, Duration::ZERO));
+        assert!(!are_enough(1, 2, soon) && are_enough(1, 2, READY_WITH_SOME));
+        assert!(!are_enough(0, 2, READY_WITH_SOME * 100), "an API server that is away has nobody ready");
+    }
 
     #[test]
     fn files_are_read_again_when_they_change_or_when_something_may_have_passed() {

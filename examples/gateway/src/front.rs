@@ -1,5 +1,6 @@
 //! Connections over HTTP, and answers of our own.
 
+use crate::engine::{Serving, until_stopping};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -17,17 +18,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::error;
 
-/// For a request's head to come.
+/// How long a request's head may take to arrive.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// For requests under way to end, when the gateway stops.
+/// How long requests under way may take to end when the gateway stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
 
 pub(crate) async fn accept<A>(
     listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
+    mut serving: watch::Receiver<Serving>,
     answer: impl Fn(SocketAddr, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
 ) where
     A: Future<Output = Response<Body>> + Send + 'static,
@@ -35,7 +36,7 @@ pub(crate) async fn accept<A>(
     let connections = GracefulShutdown::new();
     loop {
         let (stream, client) = tokio::select! {
-            _ = stopped.changed() => break,
+            () = until_stopping(&mut serving) => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 // Mostly: too many open files. Connections end, and then there is room.
@@ -69,4 +70,8 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Body> {
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
+}
+
+pub(crate) fn unavailable(why: &str) -> Response<Body> {
+    text(StatusCode::SERVICE_UNAVAILABLE, why)
 }

@@ -9,6 +9,7 @@ mod config;
 mod engine;
 mod figures;
 mod front;
+mod headers;
 mod picker;
 mod picking;
 mod pods;
@@ -18,11 +19,11 @@ mod routes;
 mod status;
 
 pub use config::{Config, ConfigError, Listen, RouteConfig};
-pub use engine::Engine;
+pub use engine::{Engine, Serving};
 pub use picker::Request as Head;
-pub use picking::{Failed, count, host_of, pick_for};
-pub use pods::{Health, PodEndpoint};
-pub use program::{program, told_to_end};
+pub use picking::{Failed, MOST_TRIES, Picked, count, host_of, pick_for};
+pub use pods::{Generation, Health, PodEndpoint};
+pub use program::{program, until_ended};
 pub use routes::{Route, Routes};
 
 use front::accept;
@@ -63,7 +64,7 @@ impl Gateway {
         let engine = Arc::new(Engine::start(file, config, compiler, metrics).await?);
         let (address, status_address) = (listener.local_addr()?, engine.status_address);
         let (proxy, upstreams) = (engine.clone(), Upstreams::new());
-        let serving = tokio::spawn(accept(listener, engine.stopping(), move |client, request| {
+        let serving = tokio::spawn(accept(listener, engine.serving(), move |client, request| {
             let (engine, upstreams) = (proxy.clone(), upstreams.clone());
             async move { upstreams.serve(&engine.routes(), client, request).await }
         }));
@@ -82,6 +83,11 @@ impl Gateway {
     /// Waits until no extension is being loaded any more: [`Engine::until_loaded`].
     pub async fn until_loaded(&self) {
         self.engine.until_loaded().await;
+    }
+
+    /// The tenants and routes, and what is known of them.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Takes no more requests, and waits for those under way, for at most 10 s. Then it ends what is left of its extensions, watches and

@@ -1,13 +1,13 @@
 //! `gateway CONFIG`
 
-use gateway::{Gateway, program, told_to_end};
+use gateway::{Gateway, program, until_ended};
 use std::process::ExitCode;
 
 const HELP: &str = "\
 Usage: gateway [--check] CONFIG
 
-Serves the routes of the YAML file CONFIG, and reads it again when it changes; SIGTERM and SIGINT end it, after the requests
-that are under way.
+Serves the routes of the YAML file CONFIG, and reads the file again when it changes. After SIGTERM or SIGINT, it says that it is not
+ready, serves on for `drainTime`, lets the requests under way end, and ends.
 
   --check      only say whether CONFIG is well-formed
   -h, --help   print this
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     program("gateway", HELP, async |file, compiler, metrics| {
         let gateway = Gateway::start(file, compiler, metrics).await?;
         println!("serving at http://{}, status at http://{}", gateway.address, gateway.status_address);
-        told_to_end().await?;
+        until_ended(gateway.engine()).await?;
         gateway.stop().await;
         Ok(())
     })

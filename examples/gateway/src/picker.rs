@@ -2,11 +2,13 @@
 
 use crate::pods::Snapshot;
 use bindings::example::gateway::ready_pods;
-pub use bindings::exports::example::gateway::upstream::{Refusal, Request};
+pub use bindings::exports::example::gateway::upstream::{Choice, Refusal, Request};
 use incluster::{Ctx, Error, Extension, Lines, Sandboxes, Tenant, View};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
 mod bindings {
     #![allow(missing_docs, reason = "wit/gateway.wit has them")]
@@ -14,12 +16,13 @@ mod bindings {
 }
 
 /// What an extension may import, beyond what every extension may.
-pub const ALLOWED: [&str; 1] = ["example:gateway/ready-pods"];
+pub const ALLOWED: [&str; 2] = ["example:gateway/ready-pods", "wasi:config/store"];
 
 /// What is in a sandbox's store.
 struct State {
     ctx: Ctx,
     pods: Arc<Snapshot>,
+    settings: Arc<WasiConfigVariables>,
 }
 
 impl View for State {
@@ -43,30 +46,34 @@ impl ready_pods::Host for State {
     }
 }
 
-/// An extension of a tenant's that picks pods.
+/// An extension that picks pods for a tenant.
 pub struct Picker(Sandboxes<State, bindings::Picker>);
 
 impl Picker {
-    /// Links an extension; an error says what it imports that there is not, or does not export that it must.
-    pub fn new(tenant: &Tenant, extension: &Extension) -> Result<Picker, Error> {
+    /// Links an extension, which reads these settings. An error says what it imports that there is not, or which of its exports is missing.
+    pub fn new(tenant: &Tenant, extension: &Extension, settings: &BTreeMap<String, String>) -> Result<Picker, Error> {
         let mut linker = Linker::new(tenant.runtime().engine());
         incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
         ready_pods::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state).map_err(Error::Runtime)?;
+        wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| WasiConfig::new(&state.settings))
+            .map_err(Error::Runtime)?;
         let pre = linker.instantiate_pre(extension.component()).map_err(|e| Error::not_linked(&e))?;
         let lines = Lines::to_tracing(tenant.name(), extension.name());
-        let sandboxes = Sandboxes::new(
-            tenant,
-            extension.name(),
-            pre,
-            move |ctx| State { ctx: ctx.stdout(lines.clone()).stderr(lines.clone()).build(), pods: Arc::default() },
-            bindings::PickerIndices::new,
-            |indices, store, instance| indices.load(store, instance),
-        )?;
+        let settings: Arc<WasiConfigVariables> = Arc::new(settings.iter().map(|(key, value)| (&**key, &**value)).collect());
+        let state = move |ctx: incluster::CtxBuilder| State {
+            ctx: ctx.stdout(lines.clone()).stderr(lines.clone()).build(),
+            pods: Arc::default(),
+            settings: settings.clone(),
+        };
+        let sandboxes =
+            Sandboxes::new(tenant, extension.name(), pre, state, bindings::PickerIndices::new, |indices, store, instance| {
+                indices.load(store, instance)
+            })?;
         Ok(Picker(sandboxes))
     }
 
-    /// The name of a pod for a request, or why it gets none.
-    pub async fn pick(&self, request: &Request, pods: &Arc<Snapshot>) -> Result<Result<String, Refusal>, Error> {
+    /// Where a request goes, or why it is refused.
+    pub async fn pick(&self, request: &Request, pods: &Arc<Snapshot>) -> Result<Result<Choice, Refusal>, Error> {
         let call = async |picker: &bindings::Picker, mut store: &mut Store<State>| {
             store.data_mut().pods = pods.clone();
             picker.example_gateway_upstream().call_pick(&mut store, request).await

@@ -1,16 +1,18 @@
-//! Which pod a request goes to: what the route's extension says, and what becomes of a request where it says nothing.
+//! Decides to which pods a request goes: by the route's extension, or in turn.
 
-use crate::picker::{Refusal, Request as Head};
+use crate::config::RouteConfig;
+use crate::picker::{Choice, Refusal, Request as Head};
 use crate::pods::{Pod, Snapshot};
 use crate::routes::{Problem, Route};
-use http::StatusCode;
-use std::net::IpAddr;
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// For so long a request waits for pods to be known, after the start.
+/// How long a request waits for the route's pods to be known, after the start.
 const FIRST_LIST: Duration = Duration::from_secs(5);
 
 /// Why a request goes to no pod.
@@ -18,9 +20,9 @@ const FIRST_LIST: Duration = Duration::from_secs(5);
 pub struct Failed {
     /// A word for the metric.
     pub outcome: &'static str,
-    /// What the client is told.
+    /// The status code of the response.
     pub status: StatusCode,
-    /// The same in words.
+    /// Why, in words, for the client.
     pub reason: String,
 }
 
@@ -44,83 +46,106 @@ pub fn host_of(authority: &str) -> &str {
     }
 }
 
-/// The addresses of the pods that a request is to go to: the one that is picked, and those to try after it. These are the other ready pods in turn,
-/// where no extension decides, or the route goes on without it (`failOpen`). It takes no longer than `limit`. It has the whole head of the request: the
-/// extension sees of it what the route shows.
+/// Where a request goes.
+#[derive(Debug, PartialEq)]
+pub struct Picked {
+    /// The pods' addresses, in the order in which to try them; at least one, and at most [`MOST_TRIES`].
+    pub addresses: Vec<SocketAddr>,
+    /// The headers that the extension has set.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// How many pods are tried for a request.
+pub const MOST_TRIES: usize = 3;
+
+/// How many bytes the headers that an extension sets may have together.
+const MOST_HEADER_BYTES: usize = 8 << 10;
+
+/// Decides where a request goes, within `limit`. After the pods that the extension has picked, the other ready pods follow in turn if the route has no
+/// extension or goes on without it (`failOpen`). `head` has all headers; the extension sees those that the route shows.
 ///
 /// # Errors
 ///
-/// It goes to no pod.
-pub async fn pick_for(route: &Route, mut head: Head, limit: Duration) -> Result<Vec<IpAddr>, Failed> {
+/// The request goes to no pod.
+pub async fn pick_for(route: &Route, mut head: Head, limit: Duration) -> Result<Picked, Failed> {
     head.headers.retain(|(name, _)| route.config.shows(name));
     let begun = Instant::now();
-    let pods = known(route, limit).await?;
-    let first = pick(route, &head, &pods, limit.saturating_sub(begun.elapsed())).await?;
-    if route.config.extension.is_some() && !route.config.fail_open {
-        return Ok(vec![first.ip]);
-    }
-    let next = route.turn();
-    let others = (0..pods.pods.len()).map(|place| &pods.pods[(next + place) % pods.pods.len()]);
-    Ok(std::iter::once(first).chain(others.filter(|pod| pod.name != first.name)).map(|pod| pod.ip).collect())
-}
-
-/// The route's ready pods.
-pub(crate) async fn known(route: &Route, limit: Duration) -> Result<Arc<Snapshot>, Failed> {
     let unknown = || Failed::new("unknown", StatusCode::SERVICE_UNAVAILABLE, "the route's pods are not known yet".into());
-    route.pods.ready(limit.min(FIRST_LIST)).await.ok_or_else(unknown)
-}
-
-/// The pod that a request goes to first.
-pub(crate) async fn pick<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<&'a Pod, Failed> {
-    match ask(route, head, pods, limit).await {
-        // Whoever is refused by an extension that works, is refused.
+    let pods = route.pods.ready(limit.min(FIRST_LIST)).await.ok_or_else(unknown)?;
+    let asked = ask(route, &head, &pods, limit.saturating_sub(begun.elapsed())).await;
+    let (mut picked, headers) = match asked {
+        // A request that a working extension refuses stays refused.
         Err(failed) if route.config.fail_open && matches!(failed.outcome, EXTENSION_FAILED | NO_EXTENSION) => {
-            warn!(route = %route.config, failed.reason, "the request goes to a pod whose turn it is (failOpen)");
-            in_turn(route, pods)
+            warn!(route = %route.config, failed.reason, "the request goes to a pod in turn (failOpen)");
+            (Vec::new(), Vec::new())
         }
-        picked => picked,
+        asked => asked?,
+    };
+    if route.config.extension.is_none() || route.config.fail_open {
+        let turn = route.turn();
+        let others = (0..pods.pods.len()).map(|place| &pods.pods[(turn + place) % pods.pods.len()]);
+        let others: Vec<_> = others.filter(|pod| !picked.iter().any(|before| before.name == pod.name)).take(MOST_TRIES).collect();
+        picked.extend(others);
     }
+    if picked.is_empty() {
+        return Err(Failed::new("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into()));
+    }
+    let addresses = picked.iter().take(MOST_TRIES).map(|pod| (pod.ip, route.config.port).into()).collect();
+    Ok(Picked { addresses, headers })
 }
 
 const EXTENSION_FAILED: &str = "extension_failed";
 const NO_EXTENSION: &str = "no_extension";
 
-/// The pod whose turn it is.
-fn in_turn<'a>(route: &Route, pods: &'a Arc<Snapshot>) -> Result<&'a Pod, Failed> {
-    let place = route.turn().checked_rem(pods.pods.len());
-    let none = || Failed::new("no_pod", StatusCode::SERVICE_UNAVAILABLE, "no pod is ready".into());
-    place.and_then(|place| pods.pods.get(place)).ok_or_else(none)
-}
+/// The pods that the extension picks, and the headers that it sets; nothing, if the route has no extension.
+type Asked<'a> = (Vec<&'a Pod>, Vec<(HeaderName, HeaderValue)>);
 
-async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<&'a Pod, Failed> {
+async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<Asked<'a>, Failed> {
     let Some(picker) = &route.picker else {
-        // It must not be taken for a route without an extension: who may reach which pod is the extension's to say.
-        if let Some(problem) = &route.problem {
-            let is_loading = *problem == Problem::Loading;
-            let text = if is_loading { "the route's extension is being loaded" } else { "the route's extension cannot be used" };
-            return Err(Failed::new(NO_EXTENSION, StatusCode::SERVICE_UNAVAILABLE, text.into()));
-        }
-        return in_turn(route, pods);
+        // It must not be taken for a route without an extension: the extension may decide who may reach which pod.
+        return match &route.problem {
+            None => Ok((Vec::new(), Vec::new())),
+            Some(problem) => {
+                let is_loading = *problem == Problem::Loading;
+                let text =
+                    if is_loading { "the route's extension is being loaded" } else { "the route's extension cannot be used" };
+                Err(Failed::new(NO_EXTENSION, StatusCode::SERVICE_UNAVAILABLE, text.into()))
+            }
+        };
     };
-    let failed = || Failed::new(EXTENSION_FAILED, StatusCode::BAD_GATEWAY, "the route's extension failed".into());
+    let failed = |why: &dyn fmt::Display| {
+        warn!(route = %route.config, "the extension failed: {why}");
+        Failed::new(EXTENSION_FAILED, StatusCode::BAD_GATEWAY, "the route's extension failed".into())
+    };
     match timeout(route.config.pick_timeout.min(limit), picker.pick(head, pods)).await {
-        Ok(Ok(Ok(name))) => pods.pod(&name).ok_or_else(|| {
-            warn!(route = %route.config, "the extension picked what is no ready pod");
-            failed()
-        }),
+        Ok(Ok(Ok(choice))) => taken(&route.config, choice, pods).map_err(|why| failed(&why)),
         Ok(Ok(Err(Refusal { status, reason }))) => {
             let status = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
             Err(Failed::new("refused", status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason))
         }
-        Ok(Err(error)) => {
-            warn!(route = %route.config, %error, "the extension failed");
-            Err(failed())
-        }
-        Err(_) => {
-            warn!(route = %route.config, "the extension took longer than pickTimeout");
-            Err(failed())
-        }
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(_) => Err(failed(&"it took longer than pickTimeout")),
     }
+}
+
+/// What an extension has chosen, or what is wrong with that.
+fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result<Asked<'a>, String> {
+    if choice.pods.is_empty() {
+        return Err("it picked no pod".into());
+    }
+    let pod = |name: &String| pods.pod(name).ok_or("it picked a pod that is not ready");
+    let picked = choice.pods.iter().map(pod).collect::<Result<_, _>>()?;
+    if choice.set_headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MOST_HEADER_BYTES {
+        return Err(format!("it set headers of more than {MOST_HEADER_BYTES} bytes"));
+    }
+    let header = |(name, value): (String, Vec<u8>)| {
+        let permitted = name.parse::<HeaderName>().ok().filter(|name| config.may_set(name));
+        let name = permitted.ok_or("it set a header that the route's setHeaders does not permit")?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| "it set a header to a value that HTTP does not allow")?;
+        Ok((name, value))
+    };
+    let headers = choice.set_headers.into_iter().map(header).collect::<Result<_, String>>()?;
+    Ok((picked, headers))
 }
 
 #[cfg(test)]

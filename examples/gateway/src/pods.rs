@@ -38,11 +38,6 @@ impl Snapshot {
     pub fn pod(&self, name: &str) -> Option<&Pod> {
         self.pods.binary_search_by(|pod| pod.name.as_str().cmp(name)).ok().map(|place| &self.pods[place])
     }
-
-    /// All pods but one.
-    pub fn without(&self, name: &str) -> Snapshot {
-        Snapshot::new(self.pods.iter().filter(|pod| pod.name != name).cloned().collect())
-    }
 }
 
 /// A pod as an endpoint.
@@ -65,24 +60,59 @@ pub enum Health {
     Terminating,
 }
 
-/// What is known of some pods, for as long as this exists.
+/// The state of a route's pods from which something was made. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    set: u64,
+    number: u64,
+    port: u16,
+}
+
+/// The pods of a namespace that match a label selector, which are watched for as long as this exists.
 pub struct PodSet {
+    /// Another number for each set.
+    id: u64,
     store: PodStore,
-    /// What was made of the store's latest snapshot that somebody asked for, and that one's generation.
+    /// The same pods, as the tenant watched them before its settings changed. They are used until all pods have come again.
+    before: Mutex<Option<Arc<PodSet>>>,
+    /// The snapshot that was made last, and the generation of the store's snapshot that it was made from.
     made: Mutex<Option<(u64, Arc<Snapshot>)>>,
 }
 
 impl PodSet {
-    /// Begins to watch.
-    pub fn watch(tenant: &Tenant, namespace: &str, label_selector: Option<&str>) -> Result<PodSet, Error> {
+    /// Begins to watch. `before` is a set of the same pods, of the same account.
+    pub fn watch(
+        tenant: &Tenant,
+        namespace: &str,
+        label_selector: Option<&str>,
+        before: Option<Arc<PodSet>>,
+    ) -> Result<PodSet, Error> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
         let options = StoreOptions { label_selector: label_selector.map(Into::into), ..StoreOptions::default() };
-        Ok(PodSet { store: tenant.pod_store(namespace, &options)?, made: Mutex::default() })
+        let store = tenant.pod_store(namespace, &options)?;
+        // A set that is not known itself may still have one before it that is.
+        let before = before.and_then(|before| before.before().or(Some(before)));
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(PodSet { id, store, before: Mutex::new(before), made: Mutex::default() })
     }
 
-    /// The ready pods. `None` if they are not known, and do not become known in so long a time.
+    /// The set that is used until this one is known.
+    fn before(&self) -> Option<Arc<PodSet>> {
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_some() && self.store.latest().is_some() {
+            *before = None;
+        }
+        before.clone()
+    }
+
+    /// The ready pods. `None` if they are not known, and do not become known within `wait`.
     pub async fn ready(&self, wait: Duration) -> Option<Arc<Snapshot>> {
         if let Some(latest) = self.latest() {
             return Some(latest);
+        }
+        // What has failed is tried again, and nobody waits for that.
+        if matches!(self.store.freshness(), Freshness::NotSynced { problem: Some(_) }) {
+            return None;
         }
         timeout(wait, self.store.wait_until_synced()).await.ok()??;
         self.latest()
@@ -90,6 +120,9 @@ impl PodSet {
 
     /// The ready pods, if they are known.
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
+        if let Some(before) = self.before() {
+            return before.latest();
+        }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.store.latest()?;
         let snapshot = match &*made {
@@ -97,7 +130,7 @@ impl PodSet {
             before => {
                 let mut pods: Vec<_> = stored.ready().iter().filter_map(|pod| Pod::of(pod)).collect();
                 pods.sort_by(|a, b| a.name.cmp(&b.name));
-                // Most changes of a pod are none of whether it is ready.
+                // Most changes of pods do not change which are ready.
                 let same = before.as_ref().map(|(_, snapshot)| snapshot).filter(|snapshot| snapshot.pods == pods);
                 same.cloned().unwrap_or_else(|| Arc::new(Snapshot::new(pods)))
             }
@@ -108,13 +141,23 @@ impl PodSet {
 
     /// Waits until they are known.
     pub async fn until_known(&self) {
+        if self.latest().is_some() {
+            return;
+        }
         let _ = self.store.wait_until_synced().await;
     }
 
-    /// All pods that have an address and have not ended, at this port, and the generation that they are of; once they are known, and if they are
-    /// others than those of a generation that is known.
-    pub fn endpoints(&self, port: u16, known: Option<u64>) -> Option<(u64, Vec<PodEndpoint>)> {
-        let stored = self.store.latest().filter(|stored| known != Some(stored.generation))?;
+    /// All pods that have an address and have not ended, at this port, with the generation of which they are. `None` while they are not known, and
+    /// if they are still those of the generation `known`.
+    pub fn endpoints(&self, port: u16, known: Generation) -> Option<(Generation, Vec<PodEndpoint>)> {
+        if let Some(before) = self.before() {
+            return before.endpoints(port, known);
+        }
+        let stored = self.store.latest()?;
+        let generation = Generation { set: self.id, number: stored.generation, port };
+        if generation == known {
+            return None;
+        }
         // In the same order.
         let ready = stored.ready();
         let mut ready = ready.iter().peekable();
@@ -129,13 +172,25 @@ impl PodSet {
             Some(PodEndpoint { address: (ip, port).into(), health })
         };
         let pods = stored.objects.iter().filter(|pod| !has_ended(pod)).filter_map(endpoint).collect();
-        Some((stored.generation, pods))
+        Some((generation, pods))
     }
 
-    /// Waits until the pods are others than those of this generation; 0 is of none.
-    pub async fn changed(&self, generation: u64) {
-        if self.store.wait_for_change(generation).await.is_none() {
-            std::future::pending::<()>().await;
+    /// Waits until the pods are no longer those of this generation, at whatever port.
+    pub async fn changed(&self, generation: Generation) {
+        let before = self.before();
+        let changed = async |set: &PodSet| {
+            // Of another set, everything is new.
+            let number = if generation.set == set.id { generation.number } else { 0 };
+            if set.store.wait_for_change(number).await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        match before {
+            None => changed(self).await,
+            Some(before) => tokio::select! {
+                () = changed(self) => {}
+                () = changed(&before) => {}
+            },
         }
     }
 
@@ -162,12 +217,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_finds_and_leaves_out_by_name() {
+    fn a_snapshot_finds_pods_by_name() {
         let pod = |name: &str, last: u8| Pod { name: name.into(), ip: [127, 0, 0, last].into(), node_name: None };
-        let first = Snapshot::new(vec![pod("a", 1), pod("b", 2)]);
-        assert_eq!(first.pod("b"), Some(&pod("b", 2)));
-        let rest = first.without("a");
-        assert_eq!((first.pod("c"), &*rest.pods), (None, &[pod("b", 2)][..]));
-        assert_ne!(first.generation, rest.generation);
+        let snapshot = Snapshot::new(vec![pod("a", 1), pod("b", 2)]);
+        assert_eq!((snapshot.pod("b"), snapshot.pod("c")), (Some(&pod("b", 2)), None));
+        assert_ne!(snapshot.generation, Snapshot::new(vec![]).generation);
     }
 }

@@ -1,6 +1,7 @@
-//! What the programs of all front ends have in common: their command line, the log, the metrics, and being their own compiler.
+//! The command line, the log, the metrics and the compiler process, which the programs of all front ends share.
 
 use crate::config::Config;
+use crate::engine::Engine;
 use incluster::Compiler;
 use lexopt::Arg;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -10,10 +11,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// So often are the figures looked after.
+/// How often the metrics are cleaned up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The command by which a program is its own compiler, in a process of its own. It is not for people.
+/// The command by which the program starts itself again, to compile extensions in a process of their own. It is not for people.
 const COMPILE_CHILD: &str = "compile-child";
 
 enum Action {
@@ -48,7 +49,7 @@ pub fn program(
         Action::Serve(file) => tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
             runtime.block_on(async {
                 let metrics = PrometheusBuilder::new().install_recorder()?;
-                // What histograms have is held until it is asked for, or looked after.
+                // Histograms grow until somebody asks for them, or they are cleaned up.
                 let upkeep = metrics.clone();
                 tokio::spawn(async move {
                     loop {
@@ -56,7 +57,7 @@ pub fn program(
                         upkeep.run_upkeep();
                     }
                 });
-                // The program itself, also after its file was replaced by another version's.
+                // This program itself, even after its file was replaced by another version.
                 let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
                 serve(&file, compiler, metrics).await
             })
@@ -71,8 +72,21 @@ pub fn program(
     }
 }
 
-/// Waits until SIGTERM or SIGINT asks the program to end.
-pub async fn told_to_end() -> std::io::Result<()> {
+/// Waits until SIGTERM or SIGINT asks the program to end, and until the engine has drained ([`Engine::drain`]). A second signal ends the draining.
+///
+/// # Errors
+///
+/// Signals cannot be received.
+pub async fn until_ended(engine: &Engine) -> std::io::Result<()> {
+    told_to_end().await?;
+    tracing::info!("told to end: draining");
+    tokio::select! {
+        () = engine.drain() => Ok(()),
+        again = told_to_end() => again,
+    }
+}
+
+async fn told_to_end() -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -2,7 +2,7 @@
 
 use crate::front::{Body, text};
 use crate::picker::Request as Head;
-use crate::picking::{Failed, count, host_of, known, pick};
+use crate::picking::{Failed, Picked, count, host_of, pick_for};
 use crate::routes::{Route, Routes};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
@@ -13,7 +13,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
@@ -22,9 +21,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// To the head of a pod's answer.
 const ANSWER: Duration = Duration::from_secs(60);
-
-/// So many pods are tried for a request without a body; one with a body is sent once.
-const ATTEMPTS: usize = 3;
 
 /// What concerns a connection, and not the request (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -76,37 +72,39 @@ impl Upstreams {
         authority: String,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Failed> {
-        let mut pods = known(route, Duration::MAX).await?;
         let (parts, body) = request.into_parts();
-        let shown = parts.headers.iter().filter(|(name, _)| route.config.shows(name.as_str()));
+        let path_and_query = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let head = Head {
             method: parts.method.as_str().into(),
-            path_and_query: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
-            headers: shown.map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect(),
+            path_and_query: path_and_query.into(),
+            headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().into())).collect(),
             client: client.to_string(),
-            authority,
+            authority: authority.clone(),
         };
-        let headers = forwarded(parts.headers, &head, client);
+        let Picked { addresses, headers: set } = pick_for(route, head, Duration::MAX).await?;
+        let mut headers = forwarded(parts.headers, &authority, client);
+        for name in &route.config.set_headers {
+            headers.remove(name);
+        }
+        headers.extend(set);
+        // A request with a body is sent once.
         let is_repeatable = body.is_end_stream();
         let mut body = Some(body.boxed());
-        let mut attempt = 0;
+        let mut addresses = addresses.into_iter().peekable();
         loop {
-            attempt += 1;
-            let pod = pick(route, &head, &pods, Duration::MAX).await?;
-            let (ip, port) = (pod.ip, route.config.port);
+            let pod = addresses.next().ok_or_else(|| unreachable("no pod can be reached"))?;
             let mut request = Request::new(body.take().unwrap_or_else(empty));
             *request.method_mut() = parts.method.clone();
-            *request.uri_mut() = uri(SocketAddr::new(ip, port), &head.path_and_query)?;
+            *request.uri_mut() = uri(pod, path_and_query)?;
             *request.headers_mut() = headers.clone();
             match timeout(ANSWER, self.0.request(request)).await {
                 Ok(Ok(answer)) => return Ok(answered(answer)),
-                Ok(Err(error)) if error.is_connect() && is_repeatable && attempt < ATTEMPTS => {
-                    warn!(route = %route.config, pod = pod.name, "the pod cannot be reached; another one is asked");
-                    pods = Arc::new(pods.without(&pod.name));
+                Ok(Err(error)) if error.is_connect() && is_repeatable && addresses.peek().is_some() => {
+                    warn!(route = %route.config, %pod, "the pod cannot be reached; the next one is tried");
                 }
                 Ok(Err(error)) => {
-                    warn!(route = %route.config, pod = pod.name, %error, "the pod did not answer");
-                    return Err(Failed::new("unreachable", StatusCode::BAD_GATEWAY, "the pod did not answer".into()));
+                    warn!(route = %route.config, %pod, %error, "the pod did not answer");
+                    return Err(unreachable("the pod did not answer"));
                 }
                 Err(_) => {
                     return Err(Failed::new("timeout", StatusCode::GATEWAY_TIMEOUT, "the pod did not answer in time".into()));
@@ -116,18 +114,22 @@ impl Upstreams {
     }
 }
 
+fn unreachable(reason: &str) -> Failed {
+    Failed::new("unreachable", StatusCode::BAD_GATEWAY, reason.into())
+}
+
 fn uri(pod: SocketAddr, path_and_query: &str) -> Result<Uri, Failed> {
     let uri = Uri::builder().scheme("http").authority(pod.to_string()).path_and_query(path_and_query).build();
     uri.map_err(|_| Failed::new("malformed", StatusCode::BAD_REQUEST, "the request target is malformed".into()))
 }
 
 /// The headers for the pod: without those of the client's connection, and with who the client is.
-fn forwarded(mut headers: HeaderMap, head: &Head, client: IpAddr) -> HeaderMap {
+fn forwarded(mut headers: HeaderMap, authority: &str, client: IpAddr) -> HeaderMap {
     without_hop_by_hop(&mut headers);
     let client = client.to_string();
     let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let chain = before.chain([client.as_str()]).collect::<Vec<_>>().join(", ");
-    for (name, value) in [("x-forwarded-for", chain.as_str()), ("x-forwarded-proto", "http"), ("host", &head.authority)] {
+    for (name, value) in [("x-forwarded-for", chain.as_str()), ("x-forwarded-proto", "http"), ("host", authority)] {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
@@ -177,14 +179,7 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let head = Head {
-            method: "GET".into(),
-            authority: "shop.example".into(),
-            path_and_query: "/".into(),
-            headers: vec![],
-            client: String::new(),
-        };
-        let sent = forwarded(headers, &head, IpAddr::from([203, 0, 113, 7]));
+        let sent = forwarded(headers, "shop.example", IpAddr::from([203, 0, 113, 7]));
         let mut sent: Vec<_> = sent.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         sent.sort_unstable();
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
 use crate::picker::{ALLOWED, Picker};
-use crate::pods::{PodEndpoint, PodSet};
+use crate::pods::{Generation, PodEndpoint, PodSet};
 use futures_util::stream::{self, SelectAll, StreamExt};
 use incluster::{Error, Extension, Identity, Runtime, SERVICE_ACCOUNT_DIR, Server, Tenant, input};
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
@@ -156,10 +157,16 @@ impl Routes {
                 before.filter(of_the_same_tenant).and_then(|before| before.pods(&config)).or_else(|| routes.pods(&config));
             let pods = match known {
                 Some(pods) => pods,
-                None => Arc::new(
-                    PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref())
-                        .map_err(|error| ConfigError::new(file, format_args!("route {config}: {error}")))?,
-                ),
+                None => {
+                    // Requests do not wait for the pods to come again because a limit has changed.
+                    let account = routes.config.tenants[&config.tenant].account();
+                    let is_of_account = |before: &&Routes| {
+                        before.config.tenants.get(&config.tenant).is_some_and(|tenant| tenant.account() == account)
+                    };
+                    let before = before.filter(is_of_account).and_then(|before| before.pods(&config));
+                    let pods = PodSet::watch(tenant, &config.namespace, config.label_selector.as_deref(), before);
+                    Arc::new(pods.map_err(|error| ConfigError::new(file, format_args!("route {config}: {error}")))?)
+                }
             };
             let serving = before.filter(of_the_same_tenant).and_then(|before| before.serving(&config));
             let loading = || {
@@ -169,6 +176,11 @@ impl Routes {
             routes.routes.push(serving.unwrap_or_else(loading));
         }
         Ok(routes)
+    }
+
+    /// How long to serve on after it was said that this ends.
+    pub(crate) fn drain_time(&self) -> Duration {
+        self.config.drain_time
     }
 
     /// Whether no extension is still to be loaded.
@@ -198,7 +210,7 @@ impl Routes {
         let mut problem = None;
         let (mut extension, mut picker) = (None, None);
         if let Some(path) = &config.extension {
-            match load(runtime, tenant, &relative_to(file, path)).await {
+            match load(runtime, tenant, &relative_to(file, path), &config.settings).await {
                 Ok((loaded, made)) => (extension, picker) = (Some(loaded), Some(made)),
                 // A configuration that is worse than the one that runs is not taken.
                 Err(found) if is_new => {
@@ -209,7 +221,7 @@ impl Routes {
                     problem = Some(found);
                     // The one that was good goes on.
                     extension = all_before.and_then(|before| before.extension(&config));
-                    let again = extension.as_ref().map(|extension| Picker::new(tenant, extension));
+                    let again = extension.as_ref().map(|extension| Picker::new(tenant, extension, &config.settings));
                     picker = again.and_then(Result::ok);
                 }
             }
@@ -244,17 +256,17 @@ impl Routes {
         self.routes.iter().find(|route| route.config == *config).cloned()
     }
 
-    /// The pods that Envoy asks for by this name, and their generation: none, and 0, if there is no such route. `None` while they are not known, and if
-    /// they are those of a generation that is known.
-    pub fn endpoints(&self, cluster: &str, known: Option<u64>) -> Option<(u64, Vec<PodEndpoint>)> {
+    /// The pods that Envoy asks for by this name, with their generation; no pods if there is no such route. `None` while the pods are not known, and
+    /// if they are still those of the generation `known`.
+    pub fn endpoints(&self, cluster: &str, known: Generation) -> Option<(Generation, Vec<PodEndpoint>)> {
         match self.of_cluster(cluster) {
             Some(route) => route.pods.endpoints(route.config.port, known),
-            None => Some((0, Vec::new())),
+            None => Some((Generation::default(), Vec::new())),
         }
     }
 
-    /// Waits until these pods are others than those of this generation; `None`, if there is no such route.
-    pub fn changed(&self, cluster: &str, generation: u64) -> Option<impl Future<Output = ()> + use<>> {
+    /// Waits until these pods are no longer those of this generation; `None` if there is no such route.
+    pub fn changed(&self, cluster: &str, generation: Generation) -> Option<impl Future<Output = ()> + use<>> {
         let pods = self.of_cluster(cluster)?.pods.clone();
         Some(async move { pods.changed(generation).await })
     }
@@ -311,7 +323,12 @@ pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-async fn load(runtime: &Runtime, tenant: &Tenant, path: &Path) -> Result<(Extension, Picker), Problem> {
+async fn load(
+    runtime: &Runtime,
+    tenant: &Tenant,
+    path: &Path,
+    settings: &BTreeMap<String, String>,
+) -> Result<(Extension, Picker), Problem> {
     let problem = |error: &dyn Display, may_pass| {
         let text = input::printable(&format_args!("{}: {error}", path.display()));
         Problem::NotUsable { text, may_pass }
@@ -327,7 +344,7 @@ async fn load(runtime: &Runtime, tenant: &Tenant, path: &Path) -> Result<(Extens
         let may_pass = matches!(&e, Error::Extension(error) if !error.is_permanent());
         problem(&e, may_pass)
     })?;
-    let picker = Picker::new(tenant, &extension).map_err(|e| problem(&e, false))?;
+    let picker = Picker::new(tenant, &extension, settings).map_err(|e| problem(&e, false))?;
     Ok((extension, picker))
 }
 

@@ -1,6 +1,8 @@
 //! Requests through the gateway, to pods that come and go.
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/serving.rs"]
+mod serving;
 mod support;
 #[path = "support/watches.rs"]
 mod watches;
@@ -113,8 +115,9 @@ async fn an_extension_keeps_sessions_on_their_pods() {
 async fn an_extension_that_misbehaves_fails_its_own_requests_alone() {
     let mut cluster = Cluster::start().await;
     cluster.add("a").await;
-    let routes =
-        cluster.route("unruly", "pathPrefix: /unruly, extension: unruly.wasm") + &cluster.route("unruly", "host: 127.0.0.1");
+    let routes = cluster
+        .route("unruly", "pathPrefix: /unruly, extension: unruly.wasm, setHeaders: [X-Tier], settings: {tier: gold}")
+        + &cluster.route("unruly", "host: 127.0.0.1");
     let (gateway, browser, url) = start(&cluster.write("unruly", &routes)).await;
     assert_eq!(browser.get(&url).await.0, 200);
     for (path, status, says) in [
@@ -122,16 +125,28 @@ async fn an_extension_that_misbehaves_fails_its_own_requests_alone() {
         ("trap", 502, "the route's extension failed"),
         ("allocate", 502, "the route's extension failed"),
         ("elsewhere", 502, "the route's extension failed"),
+        ("nowhere", 502, "the route's extension failed"),
+        ("unpermitted", 502, "the route's extension failed"),
+        ("malformed", 502, "the route's extension failed"),
+        ("many", 502, "the route's extension failed"),
+        ("permitted", 200, " 0first+second"),
+        ("headers", 418, "host x-tier\n"),
+        ("settings", 418, "Ok(Some(\"gold\")) Ok(None)"),
         ("teapot", 418, "short and stout"),
         ("nonsense", 500, "not an error"),
         ("secrets", 403, "the policy does not permit `list secrets` in namespace `kube-system`"),
         ("", 200, "a /unruly/"),
     ] {
         let unruly = format!("{url}/unruly/{path}");
-        // By no host of its own: the route with a host comes first.
-        let request = Request::get(unruly).header("host", "any.example").body(Full::default()).unwrap();
+        // For another host: the route with a host comes first. The client's header is never the pod's.
+        let request = Request::get(unruly)
+            .header("host", "any.example")
+            .header("x-tier", "mine")
+            .header("cookie", "a=b")
+            .header("authorization", "mine");
+        let request = request.body(Full::default()).unwrap();
         let (hostile, good) = tokio::join!(browser.send(request), browser.get(&url));
-        assert!(hostile.0 == status && hostile.1.contains(says), "{path}: {hostile:?}");
+        assert!(hostile.0 == status && hostile.1.contains(says) && !hostile.1.contains("mine"), "{path}: {hostile:?}");
         assert_eq!(good.0, 200, "beside {path}");
     }
     let (_, page) = browser.get(&format!("http://{}", gateway.status_address)).await;
@@ -316,24 +331,6 @@ async fn the_binary_checks_serves_and_stops() {
     let kill = format!("kill -TERM {}", running.id().unwrap());
     assert!(tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     assert!(timeout(Duration::from_secs(15), running.wait()).await.unwrap().unwrap().success());
-}
-
-/// Where so much address space cannot be reserved, there are fewer places, and it says so.
-#[tokio::test]
-async fn a_small_address_space_has_fewer_places() {
-    let mut cluster = Cluster::start().await;
-    cluster.add("a").await;
-    let file = cluster.write("small", &cluster.route("small", ""));
-    let log = std::fs::File::create(file.with_file_name("log")).unwrap();
-    // 200 GB.
-    let mut gateway = tokio::process::Command::new("bash");
-    gateway.args(["-c", "ulimit -v 200000000; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_gateway")]).arg(&file);
-    let mut running = gateway.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
-    until(&Browser::new(), line.split([' ', ',']).nth(2).unwrap(), |status, _| status == 200).await;
-    let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
-    assert!(log.contains("trying fewer"), "{log}");
 }
 
 /// A log in memory.

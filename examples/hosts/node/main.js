@@ -1,4 +1,4 @@
-// Prints the pods of a namespace, page by page; or in one list; or what changes, until a pod is called `last`.
+// Prints the pods of a namespace in one list, page by page, or as a watch that ends with a pod called `last`.
 import { asking, KubernetesError } from '../../extensions/javascript/errors.js';
 import { client } from './incluster.js';
 
@@ -18,7 +18,7 @@ const commands = {
     const watch = asking('watch pods', () => watchNamespacedPods(config, namespace, {}));
     for (;;) {
       const event = asking('watch pods', () => watch.next());
-      if (event.tag === 'synced') console.log('that is all there is; what follows changes');
+      if (event.tag === 'synced') console.log('that is all; changes follow');
       if (event.tag !== 'changed') continue;
       console.log(`${event.val.kind} ${event.val.pod.metadata.name}`);
       if (event.val.pod.metadata.name === 'last') return;

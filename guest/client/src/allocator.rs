@@ -1,19 +1,19 @@
-//! Memory for small things, faster and in less room than the standard library's allocator gives it.
+//! An allocator for small objects that is faster, and needs less memory, than the standard library's.
 //!
-//! A list is some hundred small strings a pod. Each comes from the free places of its size, to the next multiple of eight bytes, and goes back to them:
-//! a few instructions, and no header. What is larger is the standard library's. A place stays one of its size, so that what a guest keeps is the most that
-//! it had of each size; sandboxes are short-lived, and their memory is limited.
-#![expect(unsafe_code, reason = "an allocator is")]
+//! A list has about a hundred small strings per pod. Each comes from the free places of its size, rounded up to a multiple of eight bytes,
+//! and goes back to them: a few instructions, and no header. Larger objects are left to the standard library. A place keeps its size, so a
+//! guest keeps the most memory that it ever had of each size; sandboxes are short-lived, and their memory is limited.
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
 
-/// The largest that is small, in bytes.
+/// The largest small size, in bytes.
 const SMALL: usize = 512;
-/// What sizes are multiples of, and what places are aligned to.
+/// The unit of sizes, and the alignment of places, in bytes.
 const UNIT: usize = 8;
-/// The memory that places are cut from, at a time: a page of WebAssembly's holds two, with what the standard library writes before each.
+/// The block of memory that places are cut from. A page of WebAssembly holds two, with what the standard library writes before each.
 const CHUNK: Layout = match Layout::from_size_align(32 * 1024 - 2 * UNIT, UNIT) {
     Ok(layout) => layout,
     Err(_) => unreachable!(),
@@ -23,9 +23,9 @@ const CHUNK: Layout = match Layout::from_size_align(32 * 1024 - 2 * UNIT, UNIT) 
 pub struct Allocator(UnsafeCell<Places>);
 
 struct Places {
-    /// Of each size in units, the first that is free. Each begins with the address of the next.
+    /// The first free place of each size in units. Each free place begins with the address of the next.
     free: [*mut u8; SMALL / UNIT + 1],
-    /// What of the last chunk is not cut yet.
+    /// The part of the last chunk that is not cut yet.
     uncut: *mut u8,
     left: usize,
 }
@@ -35,7 +35,7 @@ struct Places {
 unsafe impl Sync for Allocator {}
 
 impl Allocator {
-    /// One that has nothing yet.
+    /// Makes an allocator that has no memory yet.
     pub const fn new() -> Allocator {
         Allocator(UnsafeCell::new(Places { free: [null_mut(); _], uncut: null_mut(), left: 0 }))
     }
@@ -47,7 +47,7 @@ impl Default for Allocator {
     }
 }
 
-/// Its size in units, if it is small.
+/// The size in units, if it is small.
 #[inline(always)]
 fn units(layout: Layout) -> Option<usize> {
     let units = layout.size().div_ceil(UNIT);
@@ -60,7 +60,7 @@ impl Places {
     fn cut(&mut self, units: usize) -> *mut u8 {
         let size = units * UNIT;
         if self.left < size {
-            // What is left of the last one is lost: a fiftieth at most, and mostly far less.
+            // The rest of the last chunk is lost: a fiftieth at most, and mostly far less.
             // SAFETY: its size is not zero.
             let chunk = unsafe { System.alloc(CHUNK) };
             if chunk.is_null() {
@@ -69,19 +69,19 @@ impl Places {
             (self.uncut, self.left) = (chunk, CHUNK.size());
         }
         let place = self.uncut;
-        // SAFETY: so much is left.
+        // SAFETY: at least `size` bytes are left.
         self.uncut = unsafe { place.add(size) };
         self.left -= size;
         place
     }
 }
 
-// SAFETY: a place is handed out until it is given back; it has as many bytes as were asked for, is aligned to 8, and nothing here unwinds.
+// SAFETY: a place is handed out until it is given back; it has at least the bytes asked for, is aligned to 8, and nothing here unwinds.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: by what `alloc` asks for.
+        // SAFETY: the caller keeps the contract of `alloc`.
         let Some(units) = units(layout) else { return unsafe { System.alloc(layout) } };
-        // SAFETY: nobody else has it, as there is one thread, and nothing here calls what allocates by this.
+        // SAFETY: nobody else has it: there is one thread, and nothing here calls code that allocates through this allocator.
         let places = unsafe { &mut *self.0.get() };
         let place = places.free[units];
         if place.is_null() {
@@ -93,9 +93,9 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: by what `dealloc` asks for; it went there, too, when it was allocated.
+        // SAFETY: the caller keeps the contract of `dealloc`; a large block also came from `System`.
         let Some(units) = units(layout) else { return unsafe { System.dealloc(place, layout) } };
-        // SAFETY: as above; what was allocated has at least 8 bytes, as nothing of none is.
+        // SAFETY: as above; an allocated place has at least 8 bytes, because nothing of size zero is allocated.
         unsafe {
             let free = &mut (*self.0.get()).free[units];
             place.cast::<*mut u8>().write(*free);
@@ -104,7 +104,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: by what `realloc` asks for.
+        // SAFETY: the caller keeps the contract of `realloc`.
         unsafe {
             let new = Layout::from_size_align_unchecked(size, layout.align());
             match (units(layout), units(new)) {
@@ -132,7 +132,7 @@ mod tests {
         Layout::from_size_align(size, align).unwrap()
     }
 
-    /// What somebody holds, and the byte that all of it has.
+    /// A place that is in use, and the byte that fills it.
     struct Held {
         place: *mut u8,
         layout: Layout,
@@ -141,13 +141,13 @@ mod tests {
 
     impl Held {
         fn bytes(&mut self) -> &mut [u8] {
-            // SAFETY: it is nobody else's, or the test fails.
+            // SAFETY: nobody else has it, or the test fails.
             unsafe { from_raw_parts_mut(self.place, self.layout.size()) }
         }
     }
 
     proptest! {
-        /// Nothing that is held changes, whatever else is asked for, given back, or made larger or smaller.
+        /// Places in use never change, whatever else is allocated, freed or resized.
         #[test]
         fn what_is_held_is_nobody_elses(steps in prop::collection::vec((0..3_u8, 1..600_usize, 0..5_u32, any::<usize>()), 1..400)) {
             let allocator = Allocator::new();
@@ -157,13 +157,13 @@ mod tests {
                 match what {
                     0 if !all.is_empty() => {
                         let held = all.swap_remove(which % all.len());
-                        // SAFETY: it was allocated so.
+                        // SAFETY: it was allocated with this layout.
                         unsafe { allocator.dealloc(held.place, held.layout) };
                     }
                     1 if !all.is_empty() => {
                         let which = which % all.len();
                         let held = &mut all[which];
-                        // SAFETY: it was allocated so.
+                        // SAFETY: it was allocated with this layout.
                         held.place = unsafe { allocator.realloc(held.place, held.layout, size) };
                         let kept = held.layout.size().min(size);
                         held.layout = layout(size, held.layout.align());
@@ -188,7 +188,7 @@ mod tests {
                 }
             }
             for held in all {
-                // SAFETY: it was allocated so.
+                // SAFETY: it was allocated with this layout.
                 unsafe { allocator.dealloc(held.place, held.layout) };
             }
         }

@@ -1,4 +1,4 @@
-//! Asks until there is an answer: the attempts of one call.
+//! The attempts of one call: asks until there is an answer.
 
 use crate::decode::Encoding;
 use crate::machine::{Do, Event, Phase, Sending, Todo, after, out_of_turn};
@@ -16,23 +16,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What holds for all calls of a client.
+/// The settings that all calls of a client share.
 #[derive(Debug)]
 pub struct Settings {
-    /// How often, and for how long, calls are tried that begin from now on.
+    /// The retry policy of the calls that begin from now on.
     pub retry_policy: Cell<RetryPolicy>,
-    /// How long their parts may take, and how much may come.
+    /// The limits on how long the parts of a call may take, and on how large an answer may be.
     pub limits: RequestLimits,
-    /// What was sent, and may be sent back.
+    /// The tokens that were sent, and that a server may send back.
     pub secrets: Secrets,
-    /// Whether the server has answered, and so was trusted.
+    /// Whether the server has answered before, and so was trusted.
     pub was_trusted: Cell<bool>,
-    /// Whether the server does not end the objects that a watch begins with, so that they are listed.
+    /// Whether the server does not mark the end of a watch's initial objects, so that they must be listed.
     pub lists_first: Cell<bool>,
 }
 
 impl Settings {
-    /// Those of a new client.
+    /// Makes the settings of a new client.
     pub fn new(retry_policy: RetryPolicy, limits: RequestLimits) -> Rc<Settings> {
         Rc::new(Settings {
             retry_policy: Cell::new(retry_policy),
@@ -43,7 +43,8 @@ impl Settings {
         })
     }
 
-    /// Whether the server was trusted before, and is not now. Where a cluster's CA is changed, ca.crt follows the server's certificate minutes later.
+    /// Whether the server was trusted before, and is not now. When a cluster's CA is changed, ca.crt follows the server's certificate
+    /// minutes later.
     pub fn is_between_certificates(&self, error: &Error) -> bool {
         self.was_trusted.get() && matches!(error, Error::Transport(TransportError::Certificate(_)))
     }
@@ -65,18 +66,18 @@ pub struct Asking {
     settings: Rc<Settings>,
     policy: RetryPolicy,
     begun: Instant,
-    /// Those that count: a token that was renewed meanwhile is no failure of the server's.
+    /// The number of attempts that count. One whose token was renewed meanwhile does not: the server did not fail.
     attempts: u32,
     sent: u32,
     reloaded: bool,
-    /// How often the server had not come to the resource version that is asked for.
+    /// How many times the server had not yet come to the resource version that is asked for.
     too_large: u32,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Without a token.
+    /// There is no token yet.
     Unsent,
     /// Waiting for the head.
     Sent(Phase),
@@ -84,15 +85,15 @@ enum State {
     Refused { head: Head, read: Vec<u8>, phase: Phase },
     /// Waiting for the next attempt.
     Waiting,
-    /// With an answer, or an error that is the last.
+    /// An answer or the last error has been handed out.
     Over,
 }
 
-/// What the attempts come to.
+/// The result of the attempts.
 type Asked<B> = Result<Answer<B>, Failure>;
 
 impl Asking {
-    /// A call that begins now.
+    /// Makes a call that begins now.
     pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Asking {
         Asking {
             request: Rc::new(request),
@@ -107,7 +108,7 @@ impl Asking {
         }
     }
 
-    /// Until when the call may take.
+    /// The time at which the call must be over.
     pub fn deadline(&self) -> Instant {
         after(self.begun, self.time_allowed())
     }
@@ -116,7 +117,7 @@ impl Asking {
         Duration::from_millis(self.policy.deadline.max(1).into())
     }
 
-    /// Goes on after an event.
+    /// Takes an event, and says what to do next.
     pub fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Asked<B>> {
         match (std::mem::replace(&mut self.state, State::Over), event) {
             (State::Unsent, Event::Go) | (State::Waiting, Event::TimeOver) => self.look_for_token(false),
@@ -176,7 +177,7 @@ impl Asking {
         }
     }
 
-    /// The attempt has failed, perhaps after its answer began well: goes on to the next one, unless this error is the last.
+    /// Handles the failure of an attempt, whose answer may have begun well: goes on to the next attempt, unless this error is the last.
     pub fn failed<B>(&mut self, now: Now, random: u64, error: Error) -> Do<B, Asked<B>> {
         let error = redact(&self.settings.secrets, error);
         if matches!(&error, Error::Api(status) if status.code == 401) && !self.reloaded {
@@ -198,7 +199,7 @@ impl Asking {
                 let wait = asked + retry::backoff(self.attempts, random);
                 if elapsed + wait < self.time_allowed() {
                     self.attempts += 1;
-                    // Meanwhile the token may be renewed once more.
+                    // The token may be renewed once more by then.
                     self.reloaded = false;
                     self.state = State::Waiting;
                     return Do::Next(Todo::Wait(after(now.instant, wait)));
@@ -215,12 +216,12 @@ impl Asking {
         Do::HandOut(Err(retry::gave_up(error, self.attempts, elapsed)))
     }
 
-    /// Asks for something else from now on.
+    /// Sets the request of the attempts from now on.
     pub fn ask_for(&mut self, request: Request) {
         self.request = Rc::new(request);
     }
 
-    /// The time that a call may take begins now.
+    /// Makes the time that a call may take begin now.
     pub fn begin_anew(&mut self, now: Now) {
         (self.begun, self.attempts) = (now.instant, 1);
     }
@@ -234,7 +235,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// 80 and 30 s are no limits of the guest's own.
+    /// The guest has no limits of its own, such as 80 or 30 s.
     #[test]
     fn what_an_embedder_raises_takes_effect() {
         let limits = RequestLimits { first_byte: HOUR, between_bytes: HOUR / 2, ..RequestLimits::DEFAULT };
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(until, now.instant + HOUR / 2);
     }
 
-    /// A repeated request says so, for whoever counts.
+    /// A repeated request says which attempt it is, for whoever counts.
     #[test]
     fn a_request_says_which_attempt_it_is() {
         let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/`.
+//! The bindings that wit-bindgen generates from `wit/`.
 #![expect(missing_docs, reason = "generated: the docs are in wit/")]
 
 wit_bindgen::generate!({
@@ -9,7 +9,7 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq],
     // Handles are not compared.
     additional_derives_ignore: ["watch"],
-    // What decoding fills in, field by field.
+    // Decoding fills these in, field by field.
     additional_type_attributes: {
         "incluster:kubernetes/types@0.1.0/pod": [#[derive(Default)]],
         "incluster:kubernetes/types@0.1.0/pod-list": [#[derive(Default)]],

@@ -1,4 +1,4 @@
-//! A call whose answer is read to its end: as many attempts as the policy allows.
+//! A call whose answer is read to its end, with as many attempts as the policy allows.
 
 use crate::asking::{Answer, Asking, Settings};
 use crate::decode::{Encoding, ListDecoder, Listed, Object, json_alone};
@@ -10,22 +10,22 @@ use incluster_core::credentials::Now;
 use incluster_core::limits::RequestLimits;
 use std::rc::Rc;
 
-/// What an answer's body becomes, piece by piece.
+/// A receiver of an answer's body, piece by piece.
 pub trait Sink {
-    /// Begins, perhaps anew, with a body in this encoding.
+    /// Begins, perhaps again, with a body in this encoding.
     fn begin(&mut self, encoding: Encoding, limits: &RequestLimits) -> Result<(), Error>;
-    /// Takes the next piece.
+    /// Takes the next piece of the body.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Error>;
-    /// Takes the end.
+    /// Takes the end of the body.
     fn end(&mut self) -> Result<(), Error>;
 }
 
-/// What comes of a body.
+/// A sink that makes a value from a body.
 pub trait Output: Sink + Default {
-    /// That.
+    /// The value.
     type Output;
 
-    /// Gives it, after its end.
+    /// Takes the value, after the body's end.
     fn take(&mut self) -> Self::Output;
 }
 
@@ -36,7 +36,7 @@ pub struct Call<S> {
 }
 
 impl<S: Output> Call<S> {
-    /// A call that begins now.
+    /// Makes a call that begins now.
     pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Call<S> {
         Call { receiving: Receiving::new(request, settings, now), sink: S::default() }
     }
@@ -53,24 +53,24 @@ impl<B, S: Output> Machine<B> for Call<S> {
     }
 }
 
-/// A call, whatever its answer becomes. (It is compiled once for all: 4 KB.)
+/// A call for any sink. (Its code is compiled only once for all of them: 4 KB.)
 pub struct Receiving {
     asking: Asking,
     limits: RequestLimits,
-    /// The bytes that may still come, and until when.
+    /// The number of bytes that may still come, and until when.
     reading: Option<(u64, Phase)>,
 }
 
-/// What to do, or that the answer has been read.
+/// The next thing to do, or that the answer has been read.
 type Step<B> = Do<B, Result<(), Failure>>;
 
 impl Receiving {
-    /// A call that begins now.
+    /// Makes a call that begins now.
     pub fn new(request: Request, settings: &Rc<Settings>, now: Now) -> Receiving {
         Receiving { asking: Asking::new(request, settings, now), limits: settings.limits, reading: None }
     }
 
-    /// Goes on after an event.
+    /// Takes an event, and says what to do next.
     pub fn step<B>(&mut self, now: Now, random: u64, event: Event<'_, B>, sink: &mut dyn Sink) -> Step<B> {
         let mut next = match self.reading.take() {
             Some((left, phase)) => match self.read_on(now, left, phase, event, sink) {
@@ -91,7 +91,7 @@ impl Receiving {
         }
     }
 
-    /// Goes on with a body whose reading was put off, as if the call began now; another attempt asks for this.
+    /// Goes on with a body whose reading was put off, as if the call began now. Another attempt sends this request.
     pub fn go_on<B>(&mut self, now: Now, body: B, request: Request) -> Step<B> {
         let left = self.reading.take().map_or(0, |(left, _)| left);
         self.asking.begin_anew(now);
@@ -110,7 +110,7 @@ impl Receiving {
         Ok(Do::Next(Todo::Read(body, phase.until)))
     }
 
-    /// What comes of an answer's next event.
+    /// Handles an event while the body is read.
     fn read_on<B>(
         &mut self,
         now: Now,
@@ -135,11 +135,11 @@ impl Receiving {
     }
 }
 
-/// A list.
+/// The sink for a list.
 pub struct Items<O> {
     decoder: Option<ListDecoder<O>>,
     listed: Listed<O>,
-    /// How many of the first objects are not wanted.
+    /// The number of objects at the beginning that are not wanted.
     pub skip: usize,
 }
 
@@ -150,7 +150,7 @@ impl<O> Default for Items<O> {
 }
 
 impl<O: Object> Items<O> {
-    /// What has come by now, once it is so many objects.
+    /// Takes the objects that have come so far, once there are at least this many.
     pub fn part(&mut self, least: usize) -> Result<Option<Listed<O>>, Error> {
         self.decoder.as_mut().map_or(Ok(None), |decoder| decoder.part(least))
     }
@@ -182,10 +182,11 @@ impl<O: Object> Output for Items<O> {
     }
 }
 
-/// So much JSON fits twice into what a sandbox has by default: 128 MiB.
+/// The size of a JSON body that is accepted even if it is more than half of [`RequestLimits::response_bytes`]: half of a sandbox's default memory.
+/// If a body of almost this size is handed over to an extension, whose copy is in the same sandbox, the memory's own limit may end the call.
 const SMALL_JSON_BYTES: u64 = 128 << 20;
 
-/// A JSON body as it came.
+/// The sink for a JSON body, which is kept as it came.
 #[derive(Default)]
 pub struct Json {
     whole: Vec<u8>,
@@ -194,7 +195,7 @@ pub struct Json {
 
 impl Sink for Json {
     fn begin(&mut self, encoding: Encoding, limits: &RequestLimits) -> Result<(), Error> {
-        // It is held as a whole, and handed over once more: half of what may come, unless that is little.
+        // The body is held as a whole, and copied once to hand it over: half of the limit, unless that is little.
         let most = (limits.response_bytes / 2).max(limits.response_bytes.min(SMALL_JSON_BYTES));
         *self = Json { whole: Vec::new(), most: usize::try_from(most).unwrap_or(usize::MAX) };
         json_alone(encoding)

@@ -1,4 +1,4 @@
-//! A watch that goes on when its connection does not.
+//! A watch that goes on when its connection ends.
 
 use crate::asking::{Answer, Asking, Settings};
 use crate::decode::{Encoding, Event as Decoded, Frames, malformed};
@@ -16,18 +16,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::vec;
 
-/// What happened.
+/// An event that a watch hands out.
 #[derive(Debug, PartialEq)]
 pub enum Change<T> {
     /// An object was added, modified or deleted.
     Object(ChangeKind, T),
-    /// All objects that were there have been handed out, as of this resource version.
+    /// All initial objects have been handed out, as of this resource version.
     Synced(String),
     /// Nothing else changed up to this resource version.
     Bookmark(String),
 }
 
-/// Makes the request that goes on after a resource version, for as many seconds.
+/// Makes the request that goes on after a resource version, for a number of seconds.
 pub type MakeRequest = Box<dyn Fn(Option<&str>, Option<u32>) -> Request>;
 
 /// The changes of a collection, over as many connections as it takes.
@@ -37,24 +37,24 @@ pub struct Changes<B, T> {
     decode: fn(Encoding, &[u8]) -> Result<Decoded<T>, Error>,
     position: Position,
     connection: Connection<B>,
-    /// What has arrived and was not handed out yet.
+    /// Events that have arrived and have not been handed out yet.
     arrived: vec::IntoIter<Result<Decoded<T>, Error>>,
     trouble: Trouble,
     bookmarks: Bookmarks,
     end: End,
 }
 
-/// What to do, or what has changed; `None` at the end, which [`Error::Expired`] is followed by.
+/// The next thing to do, or what has changed: `None` at the end, and after [`Error::Expired`].
 type Step<B, T> = Do<B, Result<Option<Change<T>>, Failure>>;
 
-/// Where in the course of events we are.
+/// A position in the course of events.
 #[derive(Debug, PartialEq)]
 enum Position {
-    /// Among the objects that there are, which the server sends in an order of its own.
+    /// Among the initial objects, which the server sends in an order of its own.
     Initial { begun: bool },
     /// After this resource version.
     After(String),
-    /// There is nothing more.
+    /// At the end.
     Ended,
 }
 
@@ -65,13 +65,13 @@ impl Position {
 }
 
 enum Connection<B> {
-    /// There is none.
+    /// There is no connection.
     None,
-    /// There is none before this time.
+    /// There is no connection before this time.
     Waiting(Instant),
-    /// It is being asked for.
+    /// A connection is being asked for.
     Asking(Box<Asking>),
-    /// It brings events. Its body is away while it is read.
+    /// A connection that brings events. Its body is absent while it is read.
     Open(Stream<B>),
 }
 
@@ -85,7 +85,7 @@ struct Stream<B> {
 }
 
 impl<B, T> Changes<B, T> {
-    /// A watch from a resource version; without one, from the objects that there are. For as many seconds, or for ever.
+    /// Makes a watch from a resource version, or else from the initial objects; for a number of seconds, or else for ever.
     pub fn new(
         settings: Rc<Settings>,
         from: Option<String>,
@@ -106,28 +106,28 @@ impl<B, T> Changes<B, T> {
         }
     }
 
-    /// Whether the objects that there are have still to come, all of them.
+    /// Whether all initial objects are still to come.
     pub fn is_unbegun(&self) -> bool {
         self.position == Position::Initial { begun: false }
     }
 
-    /// Whether its time is over.
+    /// Whether the watch's time is over.
     pub fn is_over(&self, now: Now) -> bool {
         self.end.left(now.instant).is_some_and(|left| left.is_zero())
     }
 
-    /// Ends the watch: there is nothing from which to go on.
+    /// Ends the watch, because there is nothing from which to go on.
     pub fn end(&mut self) {
         self.position = Position::Ended;
     }
 
-    /// Goes on from here: the objects that there are have come another way.
+    /// Goes on from this resource version: the initial objects have come in another way.
     pub fn go_on_after(&mut self, resource_version: String) {
         self.position = Position::After(resource_version);
         self.trouble.fruitful();
     }
 
-    /// Takes what happened.
+    /// Takes an event.
     fn take_event(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Option<Step<B, T>> {
         match (std::mem::replace(&mut self.connection, Connection::None), event) {
             (Connection::Waiting(_), Event::TimeOver) => {}
@@ -143,13 +143,13 @@ impl<B, T> Changes<B, T> {
                 });
                 match pushed {
                     Ok(()) => stream.body = Some(body),
-                    // What arrived before comes first.
+                    // What arrived before the error comes first.
                     Err(error) => arrived.push(Err(redact(secrets, error))),
                 }
                 self.arrived = arrived.into_iter();
                 self.connection = Connection::Open(stream);
             }
-            // It ends when the server has had enough, or restarts.
+            // The server ends a connection when it has had enough, or restarts.
             (Connection::Open(stream), Event::End) => {
                 if let Err(failure) = self.lost(now, random, stream, None) {
                     return Some(Do::HandOut(Err(failure)));
@@ -173,7 +173,7 @@ impl<B, T> Changes<B, T> {
         None
     }
 
-    /// Hands out what has arrived, and else sees to it that something does.
+    /// Hands out what has arrived, or else makes sure that something will.
     fn go_on(&mut self, now: Now, random: u64) -> Step<B, T> {
         loop {
             if let Some(mut arrived) = self.arrived.next() {
@@ -201,7 +201,7 @@ impl<B, T> Changes<B, T> {
                             return Do::HandOut(Err(self.expired(expired)));
                         }
                         let connection = std::mem::replace(&mut self.connection, Connection::None);
-                        // What comes after it, comes again.
+                        // What comes after the error comes again.
                         self.disconnect();
                         if let Connection::Open(stream) = connection
                             && let Err(failure) = self.lost(now, random, stream, Some(error))
@@ -259,7 +259,7 @@ impl<B, T> Changes<B, T> {
         (self.request)(self.position.version(), seconds)
     }
 
-    /// Asks for a connection. `None` when there is one, or when the server has said why there is none.
+    /// Asks for a connection. Returns `None` when there is one, or when the server has said why there is none.
     fn ask(&mut self, now: Now, random: u64, mut asking: Box<Asking>, event: Event<'_, B>) -> Option<Step<B, T>> {
         match asking.step(now, random, event) {
             Do::Next(todo) => {
@@ -283,12 +283,12 @@ impl<B, T> Changes<B, T> {
         None
     }
 
-    /// Asks for no connection before so much time is over, but before the watch is.
+    /// Asks for no connection before this time is over, or the watch is.
     fn wait(&mut self, now: Now, wait: Duration) {
         self.connection = Connection::Waiting(after(now.instant, self.end.left(now.instant).map_or(wait, |left| left.min(wait))));
     }
 
-    /// The server does not say where the objects end that there are: from now on, they are listed.
+    /// Handles a server that does not mark the end of the initial objects: from now on, they are listed.
     fn without_end(&mut self) -> Failure {
         self.settings.lists_first.set(true);
         self.disconnect();
@@ -300,7 +300,7 @@ impl<B, T> Changes<B, T> {
         }
     }
 
-    /// Whether this event shows that the server does not end the initial objects.
+    /// Whether this event shows that the server does not mark the end of the initial objects.
     fn shows_no_end(&mut self, now: Now, event: &Decoded<T>) -> bool {
         if !matches!(self.position, Position::Initial { .. }) {
             return false;
@@ -312,7 +312,7 @@ impl<B, T> Changes<B, T> {
         }
     }
 
-    /// Something arrives, after all that came before has been handed out.
+    /// Makes this event the next one. Everything before it must have been handed out.
     fn arrive(&mut self, event: Result<Decoded<T>, Error>) {
         self.arrived = vec![event].into_iter();
     }
@@ -322,14 +322,14 @@ impl<B, T> Changes<B, T> {
         self.arrived = Vec::new().into_iter();
     }
 
-    /// Among the objects that there are, nothing follows what has come of them.
+    /// Cuts the initial objects off: one cannot go on from the middle of them.
     fn cut(&mut self) {
         if matches!(self.position, Position::Initial { .. }) {
             self.arrive(Ok(Decoded::Cut));
         }
     }
 
-    /// The connection has ended, perhaps by an error: goes on after the last event.
+    /// Handles the end of the connection, perhaps by an error: goes on after the last event.
     fn lost(&mut self, now: Now, random: u64, stream: Stream<B>, error: Option<Error>) -> Result<(), Failure> {
         self.cut();
         let (lasted, from) = ((stream.begun, now.instant), self.position.version());
@@ -343,7 +343,7 @@ impl<B, T> Changes<B, T> {
         Ok(())
     }
 
-    /// What an event means where we are.
+    /// Interprets an event by the position.
     fn take(&mut self, now: Now, event: Decoded<T>) -> Result<Option<Change<T>>, Error> {
         let is_initial = matches!(self.position, Position::Initial { .. });
         Ok(match event {
@@ -358,9 +358,9 @@ impl<B, T> Changes<B, T> {
                 self.fruitful();
                 Some(if is_initial { Change::Synced(resource_version) } else { Change::Bookmark(resource_version) })
             }
-            // The objects that there are come in no order from which to go on.
+            // The initial objects have no order from which to go on.
             Decoded::Cut if self.position == Position::Initial { begun: true } => {
-                let message = "the connection ended before all objects that there are had come".into();
+                let message = "the connection ended before all initial objects had come".into();
                 return Err(Error::Expired(Expired { message, continue_token: None }));
             }
             Decoded::Cut | Decoded::Unreadable { .. } => None,

@@ -1,4 +1,4 @@
-//! A client: an API server, a token, a way to send requests, and what is asked.
+//! A client: an API server, a token, a way to send requests, and the requests.
 
 use crate::asking::Settings;
 use crate::call::{Call, Items, Json};
@@ -18,7 +18,7 @@ use incluster_core::{ConfigError, Namespace, Server, Token, watching};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A client for the API server of the pod that it runs in. Clones are the same client.
+/// A client for the API server of the pod that it runs in. Clones share its state.
 pub struct Client<T>(Rc<Inner<T>>);
 
 struct Inner<T> {
@@ -61,58 +61,58 @@ impl<T: Transport> Client<T> {
         &self.0.server
     }
 
-    /// The pod's own namespace, when the service account's volume has it.
+    /// The pod's own namespace, if the service account's volume has it.
     pub fn namespace(&self) -> Option<&Namespace> {
         self.0.namespace.as_ref()
     }
 
-    /// What the service account's token says of itself, as it was read last, if it is a JWT.
+    /// The claims of the service account's token, as it was read last, if it is a JWT.
     pub fn claims(&self) -> Option<Claims> {
         self.0.credentials.last().and_then(|token| Claims::of(&token))
     }
 
-    /// What holds for its calls.
+    /// The settings of this client's calls.
     pub fn settings(&self) -> &Rc<Settings> {
         &self.0.settings
     }
 
-    /// Changes how often, and for how long, calls are tried that are yet to come.
+    /// Changes the retry policy of calls that are yet to begin.
     pub fn set_retry_policy(&self, policy: RetryPolicy) {
         self.0.settings.retry_policy.set(policy);
     }
 
-    /// These pods, in one answer.
+    /// Lists these pods, in one answer.
     pub fn list_pods(&self, pods: &Collection, options: &ListOptions) -> Result<PodList, Failure> {
         let request = request::list(pods, options, Pod::ACCEPT);
         self.drive(Call::<Items<Pod>>::new(request, self.settings(), system::now())).map(PodList::from)
     }
 
-    /// What the API server has at a path, as JSON.
+    /// Gets what the API server has at a path, as JSON.
     pub fn get_json(&self, path_and_query: &str) -> Result<Vec<u8>, Failure> {
         self.get_whole(request::get_json(path_and_query)?)
     }
 
-    /// The whole JSON body of the answer to a request.
+    /// Gets the whole JSON body of the answer to a request.
     pub fn get_whole(&self, request: Request) -> Result<Vec<u8>, Failure> {
         self.drive(Call::<Json>::new(request, self.settings(), system::now()))
     }
 
-    /// The error without the token, which a server may have sent back.
+    /// Removes the token, which a server may have sent back, from an error.
     pub fn redact(&self, error: Error) -> Error {
         redact(&self.settings().secrets, error)
     }
 
-    /// Does what a machine says until it hands something out.
+    /// Does what a machine says until the machine hands something out.
     pub fn drive<O, M: Machine<T::Body, Output = Result<O, Failure>>>(&self, machine: M) -> Result<O, Failure> {
         Driven::new(self.clone(), machine).next(None).unwrap_or_else(|| Err(nothing_handed_out()))
     }
 
-    /// The token to send now.
+    /// Returns the token to send now.
     pub(crate) fn token(&self, now: Now, afresh: bool) -> Result<Arc<Token>, ConfigError> {
         if afresh { self.0.credentials.reload(now) } else { self.0.credentials.token(now) }
     }
 
-    /// The way to the API server.
+    /// The transport to the API server.
     pub fn transport(&self) -> &T {
         &self.0.transport
     }

@@ -15,17 +15,17 @@ pub struct Driven<T: Transport, M: Machine<T::Body>> {
     client: Client<T>,
     machine: M,
     work: Option<Work<T::Body>>,
-    /// What was handed out, and was not asked for yet.
+    /// An output that was handed out, and has not been asked for yet.
     handed_out: Option<M::Output>,
 }
 
 impl<T: Transport, M: Machine<T::Body>> Driven<T, M> {
-    /// A machine for which nothing has been done yet.
+    /// Wraps a machine for which nothing has been done yet.
     pub fn new(client: Client<T>, machine: M) -> Driven<T, M> {
         Driven { client, machine, work: None, handed_out: None }
     }
 
-    /// What the machine hands out next, waiting for it at most until a time.
+    /// Returns what the machine hands out next. Waits for it until `until` at the latest.
     pub fn next(&mut self, until: Option<Instant>) -> Option<M::Output> {
         let mut is_over = false;
         while !self.go_on() {
@@ -38,12 +38,12 @@ impl<T: Transport, M: Machine<T::Body>> Driven<T, M> {
         self.handed_out.take()
     }
 
-    /// What it waits for, if it does.
+    /// What the machine waits for, if it waits.
     pub fn waits(&self) -> Option<&Waits> {
         self.work.as_ref().map(|work| &*work.waits)
     }
 
-    /// Goes on without waiting. Whether something has been handed out.
+    /// Goes on without waiting. Returns whether something has been handed out.
     pub fn go_on(&mut self) -> bool {
         while self.handed_out.is_none() {
             let done = match &mut self.work {
@@ -73,24 +73,24 @@ impl<T: Transport, M: Machine<T::Body>> Driven<T, M> {
     }
 }
 
-/// What a machine said, being done.
+/// A machine's task that is being done.
 pub struct Work<B: Body> {
     waits: Rc<Waits>,
     doing: Pin<Box<dyn Future<Output = Done<B>>>>,
 }
 
-/// What happened.
+/// The result of a task.
 pub enum Done<B: Body> {
-    /// Nothing was to be done.
+    /// There was nothing to do.
     Nothing,
     /// A piece of a body came.
     Chunk(B, B::Chunk),
-    /// All else.
+    /// Any other event.
     Event(Event<'static, B>),
 }
 
 impl<B: Body> Work<B> {
-    /// Begins.
+    /// Begins a task.
     pub fn new<F: Future<Output = Done<B>> + 'static>(begin: impl FnOnce(Rc<Waits>) -> F) -> Work<B> {
         let waits = Rc::new(Waits::default());
         Work { doing: Box::pin(begin(waits.clone())), waits }

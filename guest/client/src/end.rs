@@ -1,32 +1,32 @@
-//! When a watch ends.
+//! The end of a watch.
 
 use crate::machine::after;
 use std::time::{Duration, Instant};
 
-/// When a watch ends of which the caller said how long it may take.
+/// The end of a watch whose time the caller may have limited.
 pub enum End {
-    /// It does not.
+    /// There is no end.
     Never,
-    /// So long after its first use.
+    /// The end is this long after the first use.
     In(Duration),
-    /// Then.
+    /// The end is at this time.
     At(Instant),
 }
 
 impl End {
-    /// So many seconds after the first use; never, without any.
+    /// Makes an end this many seconds after the first use; none if `seconds` is `None`.
     pub fn after(seconds: Option<u32>) -> End {
         seconds.map_or(End::Never, |seconds| End::In(Duration::from_secs(seconds.into())))
     }
 
-    /// The watch is used.
+    /// Notes that the watch is used.
     pub fn begin(&mut self, now: Instant) {
         if let End::In(time) = *self {
             *self = End::At(after(now, time));
         }
     }
 
-    /// The time, once it is known.
+    /// The time of the end, once it is known.
     pub fn at(&self) -> Option<Instant> {
         match self {
             End::At(end) => Some(*end),
@@ -34,7 +34,7 @@ impl End {
         }
     }
 
-    /// How long there is left; `None` is for ever.
+    /// How much time is left; `None` means for ever.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.at().map(|end| end.saturating_duration_since(now))
     }

@@ -1,10 +1,10 @@
-//! What [`export!`](crate::bindings::export) is given in place of the bindings: these, but for the functions that return much.
+//! The bindings for [`export!`](crate::bindings::export), but with other versions of the functions with large results.
 //!
 //! ```ignore
 //! incluster_client::bindings::export!(Plugin with_types_in incluster_client::glue);
 //! ```
-#![expect(unsafe_code, reason = "these functions are called by the host, by the canonical ABI")]
-#![expect(missing_docs, reason = "they are called by what is generated, by the names that it has for them")]
+#![expect(unsafe_code, reason = "the host calls these functions by the canonical ABI")]
+#![expect(missing_docs, reason = "generated code calls them by these names")]
 
 pub mod exports {
     pub mod incluster {
@@ -13,11 +13,11 @@ pub mod exports {
 
             pub mod client {
                 use crate::canonical::{Lift, ListArguments, free, hand_over, text};
-                // Those below have the names of some of these, and take their places.
+                // The functions below take the places of those here that have the same names.
                 pub use crate::bindings::exports::incluster::kubernetes::client::*;
                 use std::ptr::with_exposed_provenance;
 
-                /// A handle, as a borrow of what is behind it.
+                /// The value behind a borrowed handle.
                 macro_rules! behind {
                     ($borrow:ident, $handle:expr) => {
                         $borrow::lift(with_exposed_provenance($handle as usize))
@@ -28,7 +28,7 @@ pub mod exports {
                     ($($name:ident of $guest:ident: $kind:ty,)*) => {$(
                         /// # Safety
                         ///
-                        /// It is called by the host, with what the function before has returned.
+                        /// Only the host may call it, with what the function before has returned.
                         pub unsafe fn $name<T: $guest>(result: *mut u8) {
                             // SAFETY: `hand_over` has made it.
                             unsafe { free::<$kind>(result) };
@@ -47,9 +47,9 @@ pub mod exports {
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_list_namespaced_pods_cabi<T: Guest>(arguments: *mut u8) -> *mut u8 {
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe {
                         let ListArguments { config, namespace, options } = ListArguments::take(arguments);
                         hand_over(T::list_namespaced_pods(behind!(ConfigBorrow, config), namespace, options))
@@ -58,9 +58,9 @@ pub mod exports {
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_get_json_cabi<T: Guest>(config: i32, path: *mut u8, length: usize) -> *mut u8 {
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe {
                         let path = text(path, length);
                         hand_over(T::get_json(behind!(ConfigBorrow, config), path))
@@ -69,43 +69,43 @@ pub mod exports {
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_method_pod_pages_next_cabi<T: GuestPodPages>(pages: *mut u8) -> *mut u8 {
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe { hand_over(T::next(behind!(PodPagesBorrow, pages).get())) }
                 }
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_method_json_pages_next_cabi<T: GuestJsonPages>(pages: *mut u8) -> *mut u8 {
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe { hand_over(T::next(behind!(JsonPagesBorrow, pages).get())) }
                 }
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_method_pod_watch_next_cabi<T: GuestPodWatch>(
                     watch: *mut u8,
                     has: i32,
                     timeout: i32,
                 ) -> *mut u8 {
                     let timeout = (has == 1).then_some(timeout.cast_unsigned());
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe { hand_over(T::next(behind!(PodWatchBorrow, watch).get(), timeout)) }
                 }
 
                 /// # Safety
                 ///
-                /// It is called by the host, with arguments of the function's types.
+                /// Only the host may call it, with arguments of the function's types.
                 pub unsafe fn _export_method_json_watch_next_cabi<T: GuestJsonWatch>(
                     watch: *mut u8,
                     has: i32,
                     timeout: i32,
                 ) -> *mut u8 {
                     let timeout = (has == 1).then_some(timeout.cast_unsigned());
-                    // SAFETY: by what this function asks for.
+                    // SAFETY: the caller keeps this function's contract.
                     unsafe { hand_over(T::next(behind!(JsonWatchBorrow, watch).get(), timeout)) }
                 }
             }

@@ -1,4 +1,4 @@
-//! All that incluster's guests know of Kubernetes.
+//! Everything that incluster's guests know about Kubernetes.
 //!
 //! ```text
 //!  what is asked for ──► request ──► call, pages, watch ──► response ──► decode ──► records of wit/types.wit
@@ -7,10 +7,11 @@
 //!                                    client: the clock, the token's file, and a transport
 //! ```
 //!
-//! Everything is a function from values to values, or a [machine], natively testable, but for two modules: [`system`] asks WASI, and
-//! [`Client`] does what the machines say, over a [`transport`](transport::Transport): over wasi:http, or with TLS of its own over wasi:sockets.
+//! Everything is a function from values to values, or a [machine], and can be tested natively. There are two exceptions: [`system`] asks
+//! WASI, and [`Client`] does what the machines say through a [`transport`](transport::Transport): over wasi:http, or with its own TLS over
+//! wasi:sockets.
 //!
-//! The records are those that wit-bindgen makes of `wit/types.wit`: there is no second set of types to convert to.
+//! The records are those that wit-bindgen generates from `wit/types.wit`: there is no second set of types to convert to.
 
 pub mod allocator;
 mod asking;

@@ -1,5 +1,5 @@
-//! Calls, lists and watches are machines: values that are told what time it is and what happened, and say what to do next. They have no
-//! clock, no files and no network, so that whatever can happen to them can be tried without any; [`Client`](crate::Client) does what they say.
+//! Calls, lists and watches are machines: values that are told the time and what happened, and say what to do next. They have no clock, no
+//! files and no network, so everything that can happen to them can be tested without any; [`Client`](crate::Client) does what they say.
 
 use crate::request::Request;
 use crate::response::Head;
@@ -10,29 +10,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A machine. `B` is an answer's body that is still to be read, of which it knows nothing.
+/// A machine. `B` is the body of an answer that is still to be read, about which the machine knows nothing.
 pub trait Machine<B> {
-    /// What it hands out.
+    /// The output that the machine hands out.
     type Output;
 
-    /// Takes what happened, and says what to do next. `random` is another number each time, none of which tells the next.
+    /// Takes what happened, and says what to do next. `random` is another number each time, and cannot be predicted from the ones before.
     fn step(&mut self, now: Now, random: u64, event: Event<'_, B>) -> Do<B, Self::Output>;
 }
 
 /// What happened: the answer to the last [`Todo`].
 #[derive(Debug)]
 pub enum Event<'a, B> {
-    /// Nothing. It is to begin, or to go on after it has handed something out.
+    /// Nothing happened: the machine is to begin, or to go on after it has handed something out.
     Go,
-    /// To [`Todo::Token`].
+    /// The answer to [`Todo::Token`].
     Token(Result<Arc<Token>, ConfigError>),
-    /// To [`Todo::Send`]: an answer's head, and its body.
+    /// The answer to [`Todo::Send`]: the head and the body of the server's answer.
     Head(Head, B),
-    /// To [`Todo::Read`]: the next piece of a body, and what follows it.
+    /// The answer to [`Todo::Read`]: the rest of the body, and its next piece.
     Chunk(B, &'a [u8]),
-    /// To [`Todo::Read`]: there is no more.
+    /// The answer to [`Todo::Read`]: the body has ended.
     End,
-    /// To [`Todo::Send`] or [`Todo::Read`]: it failed.
+    /// The answer to [`Todo::Send`] or [`Todo::Read`]: it failed.
     Failed(Error),
     /// The time that was given is over, and nothing else happened.
     TimeOver,
@@ -41,18 +41,18 @@ pub enum Event<'a, B> {
 /// What to do next.
 #[derive(Debug)]
 pub enum Do<B, T> {
-    /// This, and then tell of it.
+    /// Do this, and then report what happened.
     Next(Todo<B>),
-    /// Take this. The machine goes on when it is told to.
+    /// Take this output. The machine goes on when it is told to.
     HandOut(T),
 }
 
-/// What to do, and then to tell a machine of.
+/// A task for the caller, who then reports what happened.
 #[derive(Debug)]
 pub enum Todo<B> {
-    /// Say which token to send.
+    /// Get the token to send.
     Token {
-        /// The last one was not accepted: read the file, whenever it was read last.
+        /// Whether to read the file, whenever it was read last, because the last token was not accepted.
         afresh: bool,
     },
     /// Send a request, and wait for the answer's head.
@@ -66,31 +66,31 @@ pub enum Todo<B> {
 /// A request on its way.
 #[derive(Clone, Debug)]
 pub struct Sending {
-    /// What to ask for.
+    /// The request.
     pub request: Rc<Request>,
-    /// With which token.
+    /// The token to send with the request.
     pub token: Arc<Token>,
-    /// How often the call has sent it, this time included.
+    /// How many times the call has sent the request, including this time.
     pub attempt: u32,
-    /// Until when to wait for the answer's head.
+    /// The time until which to wait for the answer's head.
     pub until: Instant,
 }
 
-/// Something that may take so long, and not longer.
+/// A part of a call with a limited time.
 #[derive(Clone, Copy, Debug)]
 pub struct Phase {
     name: &'static str,
-    /// When it is over.
+    /// The time at which the phase is over.
     pub until: Instant,
-    /// Whether it ends with the call.
+    /// Whether the phase ends with the call.
     is_last: bool,
 }
 
-/// What a call is that took too long as a whole.
+/// The name of a call as a whole, for the error that it took too long.
 const WHOLE_CALL: &str = "the whole call";
 
 impl Phase {
-    /// Begins now, and ends at the call's deadline at the latest; after that, nothing begins, however much is ready.
+    /// Begins a phase now. It ends at the call's deadline at the latest. After the deadline, no phase begins, however much is ready.
     pub fn begin(name: &'static str, time: Duration, now: Instant, deadline: Option<Instant>) -> Result<Phase, Error> {
         let end = after(now, time);
         match deadline {
@@ -100,18 +100,18 @@ impl Phase {
         }
     }
 
-    /// That it is over.
+    /// Makes the error that the phase is over.
     pub fn late(&self) -> Error {
         late(if self.is_last { WHOLE_CALL } else { self.name })
     }
 }
 
-/// That this took too long.
+/// Makes the error that something took too long.
 pub fn late(what: &str) -> Error {
     Error::Transport(TransportError::Timeout(what.into()))
 }
 
-/// So much later, but not a century. (On a clock that ends before, it is over at once.)
+/// The time this much later, but at most a century. (If the clock cannot go that far, it is now.)
 pub fn after(now: Instant, time: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now.checked_add(time.min(YEARS)).unwrap_or(now)
@@ -121,12 +121,12 @@ fn not_asked() -> Failure {
     Error::Other("a part of the client answers what was not asked".into()).into()
 }
 
-/// That a machine is driven no further, though it handed nothing out, which none does.
+/// Makes the failure of a machine that waits for nothing although it handed nothing out. No machine does that.
 pub fn nothing_handed_out() -> Failure {
     Error::Other("a part of the client waits for nothing".into()).into()
 }
 
-/// What a machine makes of an event that answers nothing that it said.
+/// Handles an event that answers nothing that the machine said.
 pub fn out_of_turn<B, T>() -> Do<B, Result<T, Failure>> {
     Do::HandOut(Err(not_asked()))
 }

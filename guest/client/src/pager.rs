@@ -1,41 +1,41 @@
-//! Which page to ask for next: the rules of `limit` and `continue`, without any I/O.
+//! Decides which page to ask for next: the rules of `limit` and `continue`, without any I/O.
 
 use crate::decode::malformed;
 use crate::types::{Error, Expired, ListOptions, OnExpired, PagingOptions, ResourceVersionMatch};
 
-/// kubectl's and client-go's page.
+/// The page size of kubectl and client-go.
 const PAGE: u32 = 500;
 
-/// Five million pods, at 500 a page.
+/// The default maximum number of pages: five million pods, at 500 a page.
 const MAX_PAGES: u32 = 10_000;
 
-/// The place in a list that is read page by page.
+/// The position in a list that is read page by page.
 pub struct Pager {
-    /// What the first page is asked for with.
+    /// The options to ask for the first page with.
     first: ListOptions,
-    /// What the next page is asked for with; `None` after the last one.
+    /// The options to ask for the next page with; `None` after the last page.
     next: Option<ListOptions>,
     on_expired: Option<OnExpired>,
     max_pages: u32,
     pages: u32,
     inconsistent: bool,
     restarted: bool,
-    /// Whether it has expired since the last page.
+    /// Whether the list has expired since the last page.
     has_expired: bool,
 }
 
-/// What a page's place in its list is.
+/// A page's place in its list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The list goes on from an expired one.
     pub inconsistent: bool,
-    /// The list begins anew with this page.
+    /// The list begins again with this page.
     pub restarted: bool,
 }
 
 impl Pager {
-    /// Begins a list. A limit in `options` is the size of a page. The resource version `0` is left out: any state is asked for, and a
-    /// server that has one in its watch cache would send it whole, whatever the limit.
+    /// Begins a list. A limit in `options` is the size of a page. The resource version `0` is left out: it asks for any state, and a server
+    /// that has one in its watch cache would send it whole, whatever the limit.
     pub fn new(options: &ListOptions, paging: &PagingOptions) -> Pager {
         let or = |given: Option<u32>, default| given.filter(|n| *n > 0).unwrap_or(default);
         let continue_token = options.continue_token.clone().filter(|token| !token.is_empty());
@@ -55,7 +55,7 @@ impl Pager {
         }
     }
 
-    /// What to ask for; `None` after the last page.
+    /// Returns what to ask for; `None` after the last page.
     pub fn next(&self) -> Result<Option<&ListOptions>, Error> {
         if self.next.is_some() && self.pages >= self.max_pages {
             let max = self.max_pages;
@@ -64,11 +64,11 @@ impl Pager {
         Ok(self.next.as_ref())
     }
 
-    /// Takes what the page says of the next one, before the page is handed out.
+    /// Takes a page's token for the next page, before the page is handed out.
     pub fn page(&mut self, continue_token: Option<&str>) -> Result<Place, Error> {
         let Some(asked) = &self.next else { return Ok(Place::default()) };
         if continue_token.is_some() && asked.continue_token.as_deref() == continue_token {
-            return Err(malformed("the list continues with the token that it was asked for with, so that it would not end"));
+            return Err(malformed("the server repeats the continue token, so the list would not end"));
         }
         self.next = continue_token.map(|token| self.after(token.into()));
         self.pages += 1;
@@ -76,16 +76,16 @@ impl Pager {
         Ok(Place { inconsistent: self.inconsistent, restarted: std::mem::take(&mut self.restarted) })
     }
 
-    /// Decides what to do about a list that has expired, and gives that back if it is to fail.
+    /// Decides what to do about a list that has expired. Returns the error if the list must fail.
     pub fn expired(&mut self, expired: Expired) -> Result<(), Error> {
         let asked_to_continue = self.next.as_ref().is_some_and(|options| options.continue_token.is_some());
-        // What expires again, before there is another page, would do so for ever.
+        // A list that expires again, before there is another page, would do so for ever.
         if std::mem::replace(&mut self.has_expired, true) {
             return Err(Error::Expired(expired));
         }
         let default = if self.pages == 0 { OnExpired::Restart } else { OnExpired::Fail };
         match (self.on_expired.unwrap_or(default), &expired.continue_token) {
-            // Without a token, it was the state that the caller named that has expired: there is no other to begin with.
+            // Without a token, the state that the caller named has expired: there is no other to begin with.
             (OnExpired::Restart, _) if asked_to_continue => {
                 self.restarted = self.pages > 0;
                 self.inconsistent = false;
@@ -101,7 +101,7 @@ impl Pager {
         }
     }
 
-    /// The server refuses a resource version beside a token, which says it already.
+    /// Makes the options to go on with. The server refuses a resource version beside a token, which has one already.
     fn after(&self, token: String) -> ListOptions {
         ListOptions { continue_token: Some(token), resource_version: None, resource_version_match: None, ..self.first.clone() }
     }
@@ -121,7 +121,7 @@ mod tests {
         PagingOptions { on_expired: Some(on_expired), ..DEFAULT }
     }
 
-    /// What the next page is asked for with: its limit and token.
+    /// The limit and the token that the next page is asked for with.
     fn asks(pager: &Pager) -> Option<(Option<u32>, Option<&str>)> {
         pager.next().unwrap().map(|options| (options.limit, options.continue_token.as_deref()))
     }
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(pager.next().unwrap(), Some(&next));
     }
 
-    /// A server's watch cache knows no pages: 120,000 pods came at once.
+    /// A server's watch cache has no pages: 120,000 pods came at once.
     #[test]
     fn a_list_of_any_state_is_asked_for_without_a_version() {
         for versions in [None, Some(ResourceVersionMatch::NotOlderThan)] {
@@ -163,7 +163,7 @@ mod tests {
             let pager = Pager::new(&options, &DEFAULT);
             assert_eq!(pager.next().unwrap(), Some(&ListOptions { limit: Some(500), ..ListOptions::ALL }));
         }
-        // That server refuses.
+        // A server refuses these options.
         let exact = Some(ResourceVersionMatch::Exact);
         let options = ListOptions { resource_version: Some("0".into()), resource_version_match: exact, ..ListOptions::ALL };
         assert_eq!(Pager::new(&options, &DEFAULT).next().unwrap().unwrap().resource_version.as_deref(), Some("0"));

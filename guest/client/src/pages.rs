@@ -1,4 +1,4 @@
-//! A list page by page: in as many requests, or as one answer arrives.
+//! A list page by page: in several requests, or in parts while one answer arrives.
 
 use crate::asking::Settings;
 use crate::call::{Call, Items, Output, Receiving};
@@ -15,7 +15,7 @@ use std::rc::Rc;
 pub struct Page<O> {
     /// What the server sent.
     pub listed: Listed<O>,
-    /// Where in the list it is.
+    /// The part's place in the list.
     pub place: Place,
 }
 
@@ -48,7 +48,7 @@ pub struct Pages<O> {
 }
 
 impl<O> Pages<O> {
-    /// Begins a list; nothing is asked for yet.
+    /// Begins a list. Nothing is asked for yet.
     pub fn new(settings: Rc<Settings>, collection: Collection, options: &ListOptions, paging: &PagingOptions) -> Pages<O> {
         Pages { settings, collection, pager: Pager::new(options, paging), call: None }
     }
@@ -93,7 +93,7 @@ impl<B, O: Object> Machine<B> for Pages<O> {
     }
 }
 
-/// So many objects are handed over at a time, or a few more: with what is read at once, a page of about a megabyte.
+/// The number of objects to hand over at a time, or a few more. With what is read at once, a page is about a megabyte.
 const PART: usize = 250;
 
 /// The parts of one answer, as they arrive.
@@ -101,7 +101,7 @@ pub struct Parts<B, O> {
     settings: Rc<Settings>,
     collection: Collection,
     options: ListOptions,
-    /// Of which state the parts are, once one has been handed over.
+    /// The resource version of the parts, once one has been handed over.
     version: Option<String>,
     state: State<B>,
     items: Items<O>,
@@ -117,18 +117,18 @@ enum State<B> {
 }
 
 impl<B, O: Object> Parts<B, O> {
-    /// Begins a list; nothing is asked for yet.
+    /// Begins a list. Nothing is asked for yet.
     pub fn new(settings: Rc<Settings>, collection: Collection, options: &ListOptions) -> Result<Parts<B, O>, String> {
         if options.limit.is_some_and(|limit| limit > 0)
             || options.continue_token.as_deref().is_some_and(|token| !token.is_empty())
         {
-            return Err("a list that is not read page by page has neither limit nor continue-token".into());
+            return Err("limit and continue-token are for lists that are read page by page".into());
         }
         let (options, items) = (options.clone(), Items::default());
         Ok(Parts { settings, collection, options, version: None, state: State::Idle, items })
     }
 
-    /// Asks for all, or again for the state that the parts before were of.
+    /// Asks for the whole list, or again for the state of the parts before.
     fn request(&self) -> Request {
         let options = match &self.version {
             None => &self.options,
@@ -141,18 +141,18 @@ impl<B, O: Object> Parts<B, O> {
         request::list(&self.collection, options, O::ACCEPT)
     }
 
-    /// Takes a part that is to be handed over.
+    /// Makes a page of a part that is to be handed over.
     fn page(&mut self, listed: Listed<O>) -> Result<Page<O>, Error> {
         if listed.metadata.continue_token.is_some() {
-            return Err(malformed("the server sends a part of the list, and was asked for all of it"));
+            return Err(malformed("the server sent a part of the list, but was asked for all of it"));
         }
         if listed.count < self.items.skip {
-            return Err(malformed("the list has fewer objects than it had when it was asked for before, in the same state"));
+            return Err(malformed("the list has fewer objects than before, at the same resource version"));
         }
         let version = &listed.metadata.resource_version;
         match &self.version {
             Some(before) if before != version => {
-                return Err(malformed(format!("the list of resource version {before:?} goes on as of {version:?}")));
+                return Err(malformed(format!("the list of resource version {before:?} goes on at {version:?}")));
             }
             Some(_) => {}
             None => self.version = Some(version.clone()),
@@ -161,7 +161,7 @@ impl<B, O: Object> Parts<B, O> {
         Ok(Page { listed, place: Place::default() })
     }
 
-    /// What a part of the answer comes to.
+    /// Handles what has arrived of the answer.
     fn arrived(&mut self, receiving: Receiving, todo: Todo<B>) -> Do<B, Next<O>> {
         match (self.items.part(PART), todo) {
             (Ok(Some(listed)), Todo::Read(body, _)) => {
@@ -209,7 +209,7 @@ impl<B, O: Object> Machine<B> for Parts<B, O> {
             Do::HandOut(Err(failure)) => Do::HandOut(Err(failure)),
             Do::HandOut(Ok(())) => {
                 let listed = self.items.take();
-                // There may be no more, and what there is may have been handed over.
+                // The last part may be empty, because everything has been handed over before.
                 let is_over = listed.items.is_empty() && self.version.is_some();
                 let page = self.page(listed);
                 if page.is_ok() {
@@ -231,13 +231,13 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Instant, SystemTime};
 
-    /// A list of so many pods, the first of which has this number.
+    /// A list of the pods with these numbers.
     fn list(version: &str, pods: std::ops::Range<usize>) -> String {
         let pods = pods.map(|pod| format!(r#"{{"metadata":{{"name":"{pod}"}}}}"#)).collect::<Vec<_>>().join(",");
         format!(r#"{{"kind":"PodList","metadata":{{"resourceVersion":"{version}"}},"items":[{pods}]}}"#)
     }
 
-    /// What a server sends: pieces of a body, each of which is followed by what comes next, or by the connection's end.
+    /// The answer of a server: pieces of a body, after which it ends or the connection breaks.
     struct Answer {
         status: u16,
         pieces: Vec<String>,
@@ -251,13 +251,13 @@ mod tests {
             Answer { status: 200, pieces: pieces.collect(), breaks: false }
         }
 
-        /// The first of these pieces alone.
+        /// Keeps only the first pieces, after which the connection breaks.
         fn broken(self, pieces: usize) -> Answer {
             Answer { pieces: self.pieces.into_iter().take(pieces).collect(), breaks: true, ..self }
         }
     }
 
-    /// The parts that come of these answers: names, or why there are no more. And what was asked for.
+    /// The parts that these answers make: names, or why there are no more. Also returns what was asked for.
     fn parts(answers: Vec<Answer>) -> (Vec<Result<Vec<String>, Error>>, Vec<String>) {
         let (mut answers, mut parts, mut asked) = (answers.into_iter(), Vec::new(), Vec::new());
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
@@ -313,19 +313,19 @@ mod tests {
         assert_eq!((names(&found), asked), (numbers(1000), vec!["/api/v1/namespaces/shop/pods".to_string()]));
         let sizes: Vec<_> = found.iter().flatten().map(Vec::len).collect();
         assert!(sizes.iter().all(|size| (1..400).contains(size)) && sizes.len() > 2, "{sizes:?}");
-        // One page says that there is nothing, and of which state.
+        // One page says that the list is empty, and at which resource version.
         assert_eq!(parts(vec![Answer::whole("7", 0, 1)]).0, [Ok(vec![])]);
     }
 
     #[test]
-    fn what_breaks_goes_on_after_the_last_pod_as_of_the_same_state() {
+    fn a_broken_list_goes_on_after_the_last_pod_in_the_same_state() {
         for broken_after in 0..10 {
             let (found, asked) = parts(vec![Answer::whole("7", 1000, 10).broken(broken_after), Answer::whole("7", 1000, 3)]);
             assert_eq!(names(&found), numbers(1000), "{broken_after}");
             let again = if broken_after < 3 { "" } else { "?resourceVersion=7&resourceVersionMatch=Exact" };
             assert_eq!(asked[1], format!("/api/v1/namespaces/shop/pods{again}"));
         }
-        // All pods have come, and the end of the list has not.
+        // All pods have come, but the end of the list has not.
         let mut cut = Answer::whole("7", 1000, 1);
         cut.pieces[0].pop();
         let (found, _) = parts(vec![cut.broken(1), Answer::whole("7", 1000, 1)]);
@@ -342,7 +342,7 @@ mod tests {
         for answer in [Answer::whole("8", 300, 1), Answer::whole("7", 100, 1)] {
             assert!(matches!(parts(vec![begun(), answer]).0.last(), Some(Err(Error::MalformedResponse(_)))));
         }
-        let says = r#"the list of resource version "7" goes on as of "8""#;
+        let says = r#"the list of resource version "7" goes on at "8""#;
         assert_eq!(found.last(), Some(&Err(Error::MalformedResponse(says.into()))));
         let mut part = Answer::whole("7", 3, 1);
         part.pieces[0] = part.pieces[0].replace("\"resourceVersion\"", "\"continue\":\"a\",\"resourceVersion\"");

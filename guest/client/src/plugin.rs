@@ -1,4 +1,4 @@
-//! The client behind the interface `incluster:kubernetes/client`, over one transport or the other.
+//! The client behind the interface `incluster:kubernetes/client`, over any transport.
 
 use crate::bindings::exports::incluster::kubernetes::client::{
     self, Config, ConfigBorrow, ConfigError, Failure, Guest, GuestConfig, GuestJsonPages, GuestJsonWatch, GuestPodPages,
@@ -18,30 +18,31 @@ use std::cell::{Ref, RefCell};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-/// The plugin over this transport: for [`export!`](crate::bindings::export).
+/// The plugin over the transport `T`, for [`export!`](crate::bindings::export).
 pub struct Plugin<T>(PhantomData<T>);
 
-/// What the resource `config` holds.
+/// The value of the resource `config`.
 pub struct Loaded<T>(Client<T>);
 
-/// What the resource `pod-pages` holds.
+/// The value of the resource `pod-pages`.
 pub enum PodPages<T: Transport> {
-    /// One request each.
+    /// The pages of a list, one request each.
     Pages(RefCell<Driven<T, Pages<Pod>>>),
-    /// Of one answer.
+    /// The parts of one answer.
     Parts(RefCell<Driven<T, Parts<T::Body, Pod>>>),
 }
 
-/// What the resource `json-pages` holds.
+/// The value of the resource `json-pages`.
 pub struct JsonPages<T: Transport>(RefCell<Driven<T, Pages<JsonObject>>>);
 
-/// What the resource `pod-watch` holds.
+/// The value of the resource `pod-watch`.
 pub struct PodWatch<T: Transport>(RefCell<Driven<T, Watch<T::Body, Pod>>>);
 
-/// What the resource `json-watch` holds.
+/// The value of the resource `json-watch`.
 pub struct JsonWatch<T: Transport>(RefCell<Driven<T, Watch<T::Body, JsonObject>>>);
 
-/// (As no other case can come of it, an export that fails with nothing else has no code to hand over the others, which is 4 KB.)
+/// The pods of a namespace. (The error is only a text: an export that can fail with nothing else needs no code to hand over other errors,
+/// which is 4 KB.)
 fn pods(namespace: &str) -> Result<Collection, String> {
     Namespaces::parse(namespace).map(|namespaces| Collection::pods(&namespaces)).map_err(|not| not.to_string())
 }
@@ -50,7 +51,7 @@ fn refused(why: String) -> Failure {
     Error::InvalidArgument(why).into()
 }
 
-/// When a time is over that begins now.
+/// The time at which a timeout that begins now is over.
 fn end(timeout: Option<u32>) -> Option<Instant> {
     timeout.map(|timeout| after(instant(), Duration::from_millis(timeout.into())))
 }
@@ -130,7 +131,7 @@ impl<T: Transport> Guest for Plugin<T> {
 
     fn wait(watches: Vec<client::Watch<'_>>, timeout: Option<u32>) -> Vec<u32> {
         let until = end(timeout);
-        // Of no watches, there is nothing to wait for but a time.
+        // Without watches, there is nothing to wait for but a time.
         let mut is_over = watches.is_empty() && until.is_none();
         loop {
             let ready: Vec<u32> = (0..).zip(&watches).filter(|(_, watch)| go_on::<T>(watch)).map(|(place, _)| place).collect();
@@ -144,7 +145,7 @@ impl<T: Transport> Guest for Plugin<T> {
     }
 }
 
-/// Whether it has something to say.
+/// Whether the watch has something to hand out.
 fn go_on<T: Transport>(watch: &client::Watch<'_>) -> bool {
     match watch {
         client::Watch::Pods(watch) => watch.get::<PodWatch<T>>().0.borrow_mut().go_on(),
@@ -152,7 +153,7 @@ fn go_on<T: Transport>(watch: &client::Watch<'_>) -> bool {
     }
 }
 
-/// What it waits for.
+/// What the watch waits for.
 fn waits<'a, T: Transport>(watch: &'a client::Watch<'_>) -> Option<Ref<'a, Waits>> {
     match watch {
         client::Watch::Pods(watch) => Ref::filter_map(watch.get::<PodWatch<T>>().0.borrow(), Driven::waits).ok(),

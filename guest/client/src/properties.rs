@@ -1,4 +1,4 @@
-//! What holds for whatever callers ask for, and servers fail with: nothing panics, and what is taken means what it says.
+//! Property tests: whatever callers ask for and servers fail with, nothing panics, and what is accepted means what it says.
 
 use crate::request::Collection;
 use crate::request::{self, JSON};
@@ -16,7 +16,7 @@ fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Paths and queries, of pieces that have a meaning somewhere.
+/// Paths and queries made of pieces that have a meaning somewhere.
 fn path() -> impl Strategy<Value = String> {
     const BEGINNINGS: [&str; 6] = ["", "/api", "/apis", "/api/v1", "/apis/apps/v1", "http://api"];
     const SEGMENTS: [&str; 16] = [
@@ -32,7 +32,7 @@ fn path() -> impl Strategy<Value = String> {
     parts.prop_map(|(begin, segments, query)| format!("{begin}{}{}", segments.concat(), query.unwrap_or_default()))
 }
 
-/// Text that often is what is asked for.
+/// Text that often has the form that is asked for.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a-z0-9.:-]{0,12}", "\\[?[0-9a-f:%]{0,12}\\]?", "[0-9+ -]{0,6}"]
 }

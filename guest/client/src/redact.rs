@@ -1,16 +1,16 @@
-//! Makes text of what a server, or a proxy before it, said: a body, a reason, a redirect.
+//! Cleans texts from a server, or from a proxy in front of it: a body, a reason, a redirect.
 
 use crate::types::{ConfigError, Error, Status, TransportError};
 use incluster_core::secrets::Secrets;
 
-/// The error, with `(redacted)` for every token in its texts, without control characters, and cut.
+/// Returns the error with `(redacted)` for every token in its texts, without control characters, and cut.
 pub fn redact(secrets: &Secrets, mut error: Error) -> Error {
     let say = |text: &mut String| *text = secrets.text(text);
     match &mut error {
         Error::Api(status) => texts(status).for_each(say),
         Error::Expired(expired) => {
             say(&mut expired.message);
-            // It is sent again, as it is.
+            // The continue token is sent again, so nothing else in it is changed.
             expired.continue_token.iter_mut().for_each(|token| secrets.redact(token));
         }
         Error::Config(error) => match error {

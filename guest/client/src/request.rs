@@ -1,4 +1,4 @@
-//! Requests are values: the path and query that the API server is asked for, and what it may answer with.
+//! Requests as values: the path and query that the API server is asked for, and what it may answer with.
 
 use crate::types::{Error, ListOptions, ResourceVersionMatch, WatchOptions};
 use incluster_core::Namespaces;
@@ -8,11 +8,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// A GET request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What follows the server's authority: absolute and percent-encoded.
+    /// The absolute, percent-encoded path and query, which follow the server's authority.
     pub path_and_query: String,
     /// The header `Accept`.
     pub accept: &'static str,
-    /// Whether the answer has no end.
+    /// Whether this is a watch, whose answer has no end.
     pub is_watch: bool,
 }
 
@@ -23,17 +23,17 @@ impl Request {
     }
 }
 
-/// Protobuf, or JSON where the server has no protobuf. Failures come in the same encodings.
+/// Protobuf, or JSON if the server has no protobuf. Failures come in the same encodings.
 pub const PROTOBUF_OR_JSON: &str = "application/vnd.kubernetes.protobuf,application/json";
 /// JSON alone.
 pub const JSON: &str = "application/json";
-/// The table that the server would have printed.
+/// The table that the server would print.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/// What RFC 3986 (section 2.3) calls unreserved may stand for itself; all else in a query's value is encoded.
+/// The characters that are encoded in a query's value: all but those that RFC 3986 (section 2.3) calls unreserved.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The path of what is listed and watched: it means what it says, and has no query.
+/// The path of a collection, for lists and watches. It is unambiguous, and has no query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection(String);
 
@@ -46,19 +46,19 @@ impl Collection {
         })
     }
 
-    /// What is at a path.
+    /// Takes a path, if it is a collection's.
     pub fn at(path: &str) -> Result<Collection, String> {
         match readable(path)? {
             _ if path.contains('?') => Err(refusal(path, "it has a query: give options instead")),
             RequestInfo { verb: Verb::List, target: Target::Resource { subresource: None, .. } } => Ok(Collection(path.into())),
-            _ => Err(refusal(path, "it is not of a collection")),
+            _ => Err(refusal(path, "it is not a collection")),
         }
     }
 }
 
 /// A list: `GET {collection}`.
 pub fn list(collection: &Collection, options: &ListOptions, accept: &'static str) -> Request {
-    // Each by its name, so that a new one is not forgotten.
+    // Each field has its name here, so that a new one is not forgotten.
     let ListOptions {
         label_selector,
         field_selector,
@@ -87,7 +87,7 @@ pub fn list(collection: &Collection, options: &ListOptions, accept: &'static str
     Request { path_and_query: query.0, accept, is_watch: false }
 }
 
-/// A watch: `GET {collection}?watch=true`, for as many seconds. From the objects that there are, or from a resource version.
+/// A watch: `GET {collection}?watch=true`, for a number of seconds. It begins with the initial objects, or with a resource version.
 pub fn watch(
     collection: &Collection,
     options: &WatchOptions,
@@ -114,20 +114,29 @@ pub fn watch(
     Request { path_and_query: query.0, accept, is_watch: true }
 }
 
-/// The same request for the table that the server would have printed, without the pods themselves in its rows.
+/// Turns a request into one for the table that the server would print, without the pods themselves in its rows.
 pub fn as_table(request: Request) -> Request {
+    table_with("None", request)
+}
+
+/// Turns a request into one for the table that the server would print, with the pods' metadata in its rows: their namespaces and labels.
+pub fn as_table_with_metadata(request: Request) -> Request {
+    table_with("Metadata", request)
+}
+
+fn table_with(objects: &str, request: Request) -> Request {
     let mut query = Query(request.path_and_query);
-    query.add("includeObject", "None");
+    query.add("includeObject", objects);
     Request { path_and_query: query.0, accept: TABLE, ..request }
 }
 
-/// A GET of any API path, once it is certain that it means what it says.
+/// A GET of any API path, if the path is unambiguous.
 pub fn get_json(path_and_query: &str) -> Result<Request, Error> {
     readable(path_and_query).map_err(Error::InvalidArgument)?;
     Ok(Request { path_and_query: path_and_query.into(), accept: JSON, is_watch: false })
 }
 
-/// What an API path means, if that is certain, and has an end.
+/// Parses an API path. It must be unambiguous, and its answer must have an end.
 fn readable(path_and_query: &str) -> Result<RequestInfo<'_>, String> {
     match RequestInfo::parse(path_and_query) {
         Err(malformed) => Err(refusal(path_and_query, &malformed.to_string())),
@@ -183,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_is_a_path_that_has_no_query_and_means_no_object() {
+    fn a_collection_is_a_path_without_a_query_that_names_no_object() {
         assert_eq!(Collection::pods(&Namespaces::All).0, "/api/v1/pods");
         for path in ["/api/v1/services", "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices", "/api/v1/namespaces"] {
             assert_eq!(Collection::at(path), Ok(Collection(path.into())));
@@ -238,15 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_no_objects() {
+    fn a_table_has_no_objects_or_only_their_metadata() {
         let options = ListOptions { limit: Some(1), ..ListOptions::ALL };
-        let table = as_table(super::list(&shop(), &options, JSON));
+        let list = || super::list(&shop(), &options, JSON);
+        let table = as_table(list());
         assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=None");
         assert_eq!(table.path(), "/api/v1/namespaces/shop/pods");
+        let table = as_table_with_metadata(list());
+        assert_eq!(table.path_and_query, "/api/v1/namespaces/shop/pods?limit=1&includeObject=Metadata");
+        assert_eq!(table.accept, TABLE);
     }
 
     #[test]
-    fn a_watch_begins_with_a_resource_version_or_with_the_pods_that_there_are() {
+    fn a_watch_begins_with_a_resource_version_or_with_the_initial_pods() {
         let options =
             WatchOptions { label_selector: Some("a=b".into()), field_selector: Some("c=d".into()), ..WatchOptions::ALL };
         let from = |version, seconds| watch(&shop(), &options, version, seconds, JSON);

@@ -1,4 +1,4 @@
-//! What an answer is, from its status line and headers, and what a failure says.
+//! Interprets answers by their status line and headers, and reads failures.
 
 use crate::decode::transcode::from_json;
 use crate::decode::{Encoding, decode, schema};
@@ -22,18 +22,18 @@ pub struct Head {
     pub location: Option<String>,
     /// The header `Date`: the server's clock.
     pub date: Option<String>,
-    /// The headers `Warning`, where somebody looks at them.
+    /// The headers `Warning`, if somebody asked for them.
     pub warnings: Vec<String>,
 }
 
-/// So much of a failure's body is read: 64 KiB. A `Status` is far smaller.
+/// How much of a failure's body is read: 64 KiB. A `Status` is far smaller.
 pub const MAX_FAILURE_BYTES: usize = 64 << 10;
 
-/// So much of a body that is not a `Status` is quoted: 512 bytes.
+/// How much of a body that is not a `Status` is quoted: 512 bytes.
 const MAX_QUOTED_BYTES: usize = 512;
 
-/// Whether the body that follows is the answer that was asked for, and in which encoding. A failure's body is still to be
-/// read, for [`failure`].
+/// Returns the encoding of the body that follows, if it is the answer that was asked for; `None` for a failure, whose body is still to be
+/// read for [`failure`].
 pub fn success(head: &Head) -> Result<Option<Encoding>, Error> {
     match head.status {
         200 => {}
@@ -63,7 +63,7 @@ fn encoding(head: &Head) -> Option<Encoding> {
         .find_map(|(name, encoding)| essence.eq_ignore_ascii_case(name).then_some(encoding))
 }
 
-/// A failure from its head and the beginning of its body: a `Status` in either encoding, or whatever a proxy sent.
+/// Makes an error from a failure's head and the beginning of its body: a `Status` in either encoding, or whatever a proxy sent.
 pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Error {
     let decoded = match encoding(head) {
         Some(Encoding::Protobuf) => protobuf_status(body),
@@ -80,8 +80,8 @@ pub fn failure(head: &Head, body: &[u8], now: SystemTime) -> Error {
     error
 }
 
-/// The seconds that the header `Retry-After` means (RFC 9110, section 10.2.3). A date is compared with the server's own
-/// clock, when it tells it, as ours may be another.
+/// The number of seconds that the header `Retry-After` means (RFC 9110, section 10.2.3). A date is compared with the server's own clock if
+/// the server sends it, because ours may differ.
 fn retry_after(head: &Head, now: SystemTime) -> Option<u32> {
     let value = head.retry_after.as_deref()?.trim_ascii();
     if let Ok(seconds) = value.parse() {
@@ -104,8 +104,8 @@ pub(crate) fn event_failure(status: schema::Status) -> Error {
     of_status(status, code)
 }
 
-/// That the server has no state as new as the one that is asked for: it lags behind, or was restored from an older backup. (Servers up to
-/// 1.18 say so by the message alone.)
+/// Whether an error says that the server has no state as new as the requested one: it lags behind, or was restored from an older backup.
+/// (Servers up to 1.18 say so only in the message.)
 pub(crate) fn too_large_version(error: &Error) -> Option<Expired> {
     let Error::Api(status) = error else { return None };
     let causes = status.details.iter().flat_map(|details| &details.causes);
@@ -114,7 +114,7 @@ pub(crate) fn too_large_version(error: &Error) -> Option<Expired> {
     (status.code == 504 && is_too_large).then(|| Expired { message: status.message.clone(), continue_token: None })
 }
 
-/// The HTTP status code is the one that counts: it is what a proxy sees, too.
+/// Makes an error from a `Status`. The HTTP status code takes precedence, because it is what a proxy sees, too.
 fn of_status(status: schema::Status, code: u16) -> Error {
     let schema::Details { details, retry_after_seconds } = status.details;
     if code == 410 {
@@ -130,7 +130,7 @@ fn of_status(status: schema::Status, code: u16) -> Error {
     })
 }
 
-/// The beginning of a body that is not a `Status`, in one line of printable text.
+/// Quotes the beginning of a body that is not a `Status`, in one line of printable text.
 fn quote(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTED_BYTES)]);
     one_line(&text).split_ascii_whitespace().collect::<Vec<_>>().join(" ")
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_has_forgotten_is_expired_whatever_it_says() {
+    fn status_code_410_is_expired_whatever_the_body_says() {
         let head = |content_type: &str| Head { status: 410, content_type: Some(content_type.into()), ..Head::default() };
         let body = br#"{"status":"Failure","message":"too old","metadata":{"continue":"abc"},"code":410}"#;
         let expired = |message: &str, token: Option<&str>| {
@@ -168,9 +168,9 @@ mod tests {
         assert_eq!(failure(&head("text/plain"), b"gone", now), expired("gone", None));
     }
 
-    /// Servers of today say so by a cause, those up to 1.18 by the message alone.
+    /// Current servers say so by a cause, and servers up to 1.18 only by the message.
     #[test]
-    fn a_version_that_is_too_large_is_told_by_its_cause_or_its_message() {
+    fn a_version_that_is_too_large_is_recognized_by_its_cause_or_its_message() {
         let says = |code: u16, message: &str, reason: &str| {
             let body = format!(
                 r#"{{"kind":"Status","code":{code},"message":"{message}","details":{{"causes":[{{"reason":"{reason}"}}]}}}}"#
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_to_wait_for_is_told_from_the_servers_own_clock() {
+    fn a_date_to_wait_for_is_compared_with_the_servers_own_clock() {
         let wait = |retry_after: &str, date: Option<&str>, now: u64| {
             let (retry_after, date) = (Some(retry_after.into()), date.map(Into::into));
             let head = Head { status: 503, retry_after, date, ..Head::default() };
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_status_is_quoted() {
+    fn what_is_not_a_status_is_quoted() {
         let text = plain(429, "text/plain", "Too many requests,\n\tplease try again later.\x1b[31m\n");
         assert_eq!(text.message, "Too many requests, please try again later. [31m");
         assert_eq!((text.code, text.reason), (429, None));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_taken() {
+    fn only_what_was_asked_for_is_accepted() {
         let head = |status, content_type: &str| Head {
             status,
             content_type: (!content_type.is_empty()).then(|| content_type.into()),

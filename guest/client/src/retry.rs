@@ -7,12 +7,12 @@ use std::time::Duration;
 /// The longest first wait; each further one may be twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// No wait is longer, unless the server asks for it.
+/// The longest wait, unless the server asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Whether the same request may fare better: `Some` with how long the server wants to be left alone, if it says.
+/// Whether the same request may succeed later: `Some` with how long the server wants to be left alone, if it says so.
 ///
-/// A redirect or a refusal will be the same the next time, and so will a certificate that is not trusted, unless the server was trusted before
+/// A redirect or a refusal will be the same the next time. So will an untrusted certificate, unless the server was trusted before
 /// ([`Settings::is_between_certificates`](crate::asking::Settings::is_between_certificates)).
 pub fn worth_it(error: &Error) -> Option<Duration> {
     Problem::from(error).is_retryable().then(|| match error {
@@ -21,28 +21,28 @@ pub fn worth_it(error: &Error) -> Option<Duration> {
     })
 }
 
-/// The wait after so many attempts: exponential, with full jitter from a random number, so that callers that failed
-/// together do not come back together.
+/// The wait after this many attempts: exponential, with full jitter from a random number, so that callers that failed together do not come
+/// back together.
 pub fn backoff(attempts: u32, random: u64) -> Duration {
     backoff_up_to(LONGEST_WAIT, attempts, random)
 }
 
-/// The same, where no wait is longer than this.
+/// Like [`backoff`], but no wait is longer than `longest`.
 pub fn backoff_up_to(longest: Duration, attempts: u32, random: u64) -> Duration {
     random_up_to(FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(longest), random)
 }
 
-/// A time between nothing and this.
+/// A random time between zero and `longest`.
 pub fn random_up_to(longest: Duration, random: u64) -> Duration {
     Duration::from_micros(random % (longest.as_micros() as u64 + 1))
 }
 
-/// A time in seconds, and one more where that is not all of it. (By `as_millis`, dividing 128 bits, it would be 1 KB more.)
+/// A time in whole seconds, rounded up. (Using `as_millis`, which divides 128 bits, would add 1 KB.)
 pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// That it was tried so often, and for so long.
+/// Makes the failure of a call that was tried this many times, for this long.
 pub fn gave_up(error: Error, attempts: u32, elapsed: Duration) -> Failure {
     let milliseconds = elapsed.as_secs().saturating_mul(1000).saturating_add(elapsed.subsec_millis().into());
     Failure { error, attempts, elapsed: u32::try_from(milliseconds).unwrap_or(u32::MAX) }

@@ -1,4 +1,4 @@
-//! What WASI says: what time it is, what is in a file, what is random, and what is ready.
+//! What WASI provides: the time, files, random numbers, and waiting.
 
 use incluster_core::credentials::Now;
 use incluster_core::files::{NOT_A_FILE, NotRead, PERMISSION_DENIED};
@@ -12,17 +12,17 @@ use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags};
 use wasip2::io::poll::{Pollable, poll};
 
-/// What time it is.
+/// The current time.
 pub fn now() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::now() }
 }
 
-/// What time it is on the clock that no one sets.
+/// The current time of the clock that nobody sets.
 pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// The environment: names and values. (At once, and not by `std::env`, which makes a copy for C first.)
+/// The environment: names and values. (It is read directly, because `std::env` first makes a copy for C.)
 pub fn environment() -> Vec<(String, String)> {
     wasip2::cli::environment::get_environment()
 }
@@ -32,7 +32,7 @@ pub fn random() -> u64 {
     wasip2::random::random::get_random_u64()
 }
 
-/// What a work that is under way waits for, before it can go on.
+/// What unfinished work waits for before it can go on.
 #[derive(Default)]
 pub struct Waits(RefCell<Waiting>);
 
@@ -44,7 +44,8 @@ struct Waiting {
 }
 
 impl Waits {
-    /// Lets the work rest until one of these may be ready. Not, where it is this late: whoever waits has looked for what there is before.
+    /// Lets the work rest until one of these may be ready. Returns `false` if `until` has passed: the caller has looked at what is ready
+    /// before.
     pub async fn wait(&self, ready: &[&Rc<Pollable>], until: Instant) -> bool {
         if until <= Instant::now() {
             return false;
@@ -56,7 +57,7 @@ impl Waits {
         !self.0.take().is_late
     }
 
-    /// Forgets it all: WASI wants a pollable to go before what it is of.
+    /// Forgets what it waits for: WASI requires that a pollable goes before its resource.
     pub fn clear(&self) {
         self.0.take();
     }
@@ -92,16 +93,16 @@ pub fn wait(waits: &[&Waits], until: Option<Instant>) {
 }
 
 thread_local! {
-    /// The preopened directories, which stay the same. (To ask again would be a fortieth of what loading the configuration costs.)
+    /// The preopened directories, which stay the same. (Asking again would cost a fortieth of loading the configuration.)
     static DIRECTORIES: OnceCell<Vec<(Descriptor, String)>> = const { OnceCell::new() };
 }
 
-/// Reads a file, by wasi:filesystem itself: half as many calls of the host as by `std::fs`, and 17 KB less of the component.
+/// Reads a file by wasi:filesystem itself: this takes half as many host calls as `std::fs`, and 17 KB less of the component.
 pub fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
     DIRECTORIES.with(|directories| {
         let directories = directories.get_or_init(get_directories);
         let places = directories.iter().filter_map(|(directory, name)| Some((directory, below(name, path)?)));
-        // The innermost of those that the path is in.
+        // The innermost of the directories that the path is in.
         let (directory, path) = places.min_by_key(|(_, path)| path.len()).ok_or(NotRead::Missing)?;
         read_in(directory, path, at_most).map_err(not_read)
     })
@@ -110,7 +111,7 @@ pub fn read_file(path: &str, at_most: u64) -> Result<Vec<u8>, NotRead> {
 fn not_read(code: ErrorCode) -> NotRead {
     match code {
         ErrorCode::NoEntry => NotRead::Missing,
-        // What is no file cannot be read as one.
+        // The path is not a regular file.
         ErrorCode::Invalid | ErrorCode::IsDirectory => NotRead::Other(NOT_A_FILE.into()),
         ErrorCode::Access => NotRead::Other(PERMISSION_DENIED.into()),
         code => NotRead::Other(code.name().into()),
@@ -125,7 +126,7 @@ fn read_in(directory: &Descriptor, path: &str, at_most: u64) -> Result<Vec<u8>, 
     let file = directory.open_at(PathFlags::SYMLINK_FOLLOW, path, OpenFlags::empty(), DescriptorFlags::READ)?;
     let mut content = Vec::new();
     loop {
-        // Meanwhile it may be another file, of another size: only the end of the file is its end.
+        // The file may be replaced meanwhile by one of another size, so only an empty read is the end.
         let left = at_most.saturating_sub(content.len() as u64);
         let (bytes, _) = file.read(left.min(stat.size.max(64)), content.len() as u64)?;
         if bytes.is_empty() {
@@ -135,7 +136,7 @@ fn read_in(directory: &Descriptor, path: &str, at_most: u64) -> Result<Vec<u8>, 
     }
 }
 
-/// The path in a folder that is called this.
+/// The rest of a path that is below a folder.
 fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/')
 }

@@ -1,4 +1,4 @@
-//! The way to the API server, which a transport is: the one part of the client that knows how bytes come and go.
+//! The transport to the API server: the only part of the client that knows how bytes come and go.
 
 use crate::machine::Sending;
 use crate::response::Head;
@@ -15,10 +15,11 @@ pub trait Transport: Sized + 'static {
     /// An answer's body, to be read as it arrives.
     type Body: Body;
 
-    /// The way to this server, for calls with these limits; `is_told` of them by a host, which then counts attempts, too.
+    /// Makes a transport to this server, for calls with these limits. `is_told` means that the limits come from a host, which then counts
+    /// attempts, too.
     fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self;
 
-    /// From now on, somebody looks at [`Head::warnings`], which may be left out otherwise.
+    /// Says that somebody looks at [`Head::warnings`] from now on. They may be left out otherwise.
     fn wants_warnings(&mut self) {}
 
     /// Sends a GET request with its token, and waits for the answer's head.
@@ -27,10 +28,10 @@ pub trait Transport: Sized + 'static {
 
 /// An answer's body.
 pub trait Body: 'static {
-    /// A piece of it.
+    /// A piece of a body.
     type Chunk: AsRef<[u8]>;
 
-    /// The next piece, which is not empty; `None` at the end.
+    /// Returns the next piece, which is not empty; `None` at the end.
     fn chunk(&mut self, until: Instant, waits: &Waits) -> impl Future<Output = Result<Option<Self::Chunk>, Stopped>>;
 }
 
@@ -39,9 +40,9 @@ pub trait Body: 'static {
 pub enum Stopped {
     /// The time is over.
     TimeOver,
-    /// It failed.
+    /// The request or the body failed.
     Failed(Error),
-    /// The server's certificate is not trusted, although whoever keeps the connections has trusted the server before.
+    /// The server's certificate is not trusted, although the keeper of the connections has trusted the server before.
     NotTrustedAnyMore(Error),
 }
 
@@ -51,18 +52,18 @@ impl From<Error> for Stopped {
     }
 }
 
-/// What this client calls itself.
+/// The client's name in the header `User-Agent`.
 pub const USER_AGENT: &str = concat!("incluster/", env!("CARGO_PKG_VERSION"));
 
-/// So much is read at once. Large reads are few crossings of the sandbox's boundary.
+/// How much is read at once. Large reads cross the sandbox's boundary less often.
 pub const CHUNK_BYTES: u64 = 256 << 10;
 
-/// A failure that has no case of its own.
+/// Makes a failure that has no case of its own.
 pub fn other(what: &str) -> Error {
     Error::Transport(TransportError::Other(what.into()))
 }
 
-/// The case of a failure that has details.
+/// Converts a failure with details.
 pub fn failed(Failure { code, text }: Failure) -> Error {
     let ca = || mounted(files::CA);
     Error::Transport(match code {
@@ -91,10 +92,10 @@ fn config(error: ConfigError) -> Error {
     Error::Config(error.into())
 }
 
-/// That a part of the answer has more than so many bytes.
+/// Makes the error that a part of the answer has more than `limit` bytes.
 pub fn too_large(what: &str, limit: Option<u64>) -> Error {
     Error::LimitExceeded(match limit {
-        Some(limit) => format!("{what} of the answer has more than the {limit} bytes that are allowed"),
-        None => format!("{what} of the answer has more bytes than are allowed"),
+        Some(limit) => format!("{what} of the answer exceeds the limit of {limit} bytes"),
+        None => format!("{what} of the answer exceeds the limit"),
     })
 }

@@ -1,77 +1,78 @@
-//! What connections that end say about the server of a watch: when to ask for the next one, and when no more.
+//! Judges a watch's server by how its connections end: when to ask for the next connection, and when to give up.
 
 use crate::machine::after;
 use crate::retry;
 use crate::types::{Error, Expired, Failure, RetryPolicy, TransportError};
 use std::time::{Duration, Instant};
 
-/// A connection that was good for so long has not failed, whether or not anything happened meanwhile.
+/// How long a connection must last not to count as a failure, whether or not anything happened meanwhile.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
-/// So often in a row, a server may end a watch from one resource version without having said anything.
+/// How many times in a row a server may end a watch from one resource version without an event.
 const EMPTY_ENDS: u32 = 5;
 
-/// How long past the time at which a server should have ended the watch, or sent a bookmark, it is taken for stuck.
+/// How long past the time at which a server should have ended the watch, or sent a bookmark, to wait before treating it as stuck.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The longest wait for ca.crt to follow the server's certificate.
 const LONGEST_WAIT_FOR_CA: Duration = Duration::from_secs(30);
 
-/// How often servers send bookmarks, at least.
+/// The longest usual time between two bookmarks of a server.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long objects may change among the initial ones before their end comes. A server that sends it does so as soon as it knows of all that came before.
+/// How long objects may change among the initial ones before the end of these comes. A server that sends the end does so as soon as it
+/// knows everything that came before.
 const CHANGES_WITHOUT_END: Duration = Duration::from_secs(60);
 
-/// The bookmarks of a watch, which tell whether its connection still works.
+/// The bookmarks of a watch, which show whether its connection still works.
 #[derive(Debug, Default)]
 pub struct Bookmarks {
     /// When the last one came on this connection.
     last: Option<Instant>,
-    /// The longest time between two.
+    /// The longest time between two bookmarks.
     interval: Option<Duration>,
     /// Since when objects have changed before the initial ones ended.
     changed_since: Option<Instant>,
 }
 
 impl Bookmarks {
-    /// There is a new connection.
+    /// Notes a new connection.
     pub fn connected(&mut self) {
         self.last = None;
     }
 
-    /// A bookmark came.
+    /// Notes a bookmark.
     pub fn came(&mut self, now: Instant) {
         if let Some(last) = self.last.replace(now) {
             self.interval = self.interval.max(Some(now.saturating_duration_since(last)));
         }
     }
 
-    /// An object has changed before the initial ones ended. Returns whether the bookmark that ends them should have come.
+    /// Notes that an object has changed before the initial ones ended. Returns whether the bookmark that ends them should have come.
     pub fn is_end_overdue(&mut self, now: Instant) -> bool {
         now >= after(*self.changed_since.get_or_insert(now), CHANGES_WITHOUT_END)
     }
 
-    /// How long a connection may be silent: until two bookmarks are missing. `None` while nobody knows whether the server sends them.
+    /// How long a connection may be silent: until two bookmarks are missing. `None` until it is known that the server sends them.
     pub fn longest_pause(&self) -> Option<Duration> {
         let interval = self.interval.or(self.last.map(|_| BOOKMARK_INTERVAL))?;
         Some(interval.max(BOOKMARK_INTERVAL).saturating_mul(2).saturating_add(GRACE))
     }
 }
 
-/// What is wrong with the connections, in a row.
+/// What has been wrong with the last connections.
 #[derive(Debug, Default)]
 pub struct Trouble {
-    /// Those that were soon over.
+    /// The number of connections that were soon over.
     short: u32,
-    /// Those that brought no event, and since when.
+    /// The number of connections that brought no event, and since when.
     fruitless: u32,
     since: Option<Instant>,
-    /// Those that the server ended without an event, and without saying why.
+    /// The number of connections that the server ended without an event, and without saying why.
     empty: u32,
-    /// How often the server had not come to the resource version from which the watch goes on.
+    /// How many times the server had not yet come to the resource version from which the watch goes on.
     too_large: u32,
-    /// How often the server's certificate was not trusted any more.
+    /// How many times the server's certificate was no longer trusted.
     untrusted: u32,
 }
 
@@ -81,43 +82,44 @@ pub struct Ended<'a> {
     pub lasted: (Instant, Instant),
     /// Whether it brought an event.
     pub fruitful: bool,
-    /// Why it ended; none, where the server just ended it.
+    /// Why it ended; `None` if the server just ended it.
     pub error: Option<Error>,
     /// The resource version after which the watch goes on, if it does.
     pub from: Option<&'a str>,
 }
 
 impl Trouble {
-    /// An event came.
+    /// Notes an event.
     pub fn fruitful(&mut self) {
         *self = Trouble { short: self.short, ..Trouble::default() };
     }
 
-    /// The server's certificate is not trusted any more: how long to wait for ca.crt to follow it.
+    /// Notes that the server's certificate is no longer trusted. Returns how long to wait for ca.crt to follow it.
     pub fn untrusted(&mut self, random: u64) -> Duration {
         self.untrusted = self.untrusted.saturating_add(1);
         retry::backoff_up_to(LONGEST_WAIT_FOR_CA, self.untrusted, random)
     }
 
-    /// The server is trusted.
+    /// Notes that the server is trusted.
     pub fn trusted(&mut self) {
         self.untrusted = 0;
     }
 
-    /// An event cannot be read, nor passed by: how long to wait before the server is asked for it again.
+    /// Notes an event that can neither be read nor skipped. Returns how long to wait before asking the server for it again.
     pub fn unreadable(&mut self, random: u64) -> Duration {
         self.short = self.short.saturating_add(1);
         retry::backoff(self.short, random)
     }
 
-    /// Counts that the server has no such resource version yet. Returns whether that happened before.
+    /// Notes that the server has no such resource version yet. Returns whether that happened before.
     pub fn is_behind(&mut self) -> bool {
         self.too_large += 1;
         self.too_large > 1
     }
 
-    /// How long to wait before the next connection, or why there is to be none. After a good one, and after the first that brought events and was
-    /// soon over, the wait is what was asked for. After others it grows, so that a server that hurries is not asked in a hurry.
+    /// Returns how long to wait before the next connection, or why there must be none. After a good connection, and after the first one
+    /// that brought events and was soon over, the wait is what was asked for. After others it grows, so that a server that hurries is not
+    /// asked in a hurry.
     pub fn ended(&mut self, ended: Ended<'_>, policy: RetryPolicy, random: u64) -> Result<Duration, Failure> {
         let (begun, now) = ended.lasted;
         let asked = ended.error.as_ref().and_then(retry::worth_it).unwrap_or_default();
@@ -132,7 +134,7 @@ impl Trouble {
         }
         self.short += 1;
         if ended.fruitful {
-            // One that was cut is no sign of a hurry.
+            // A single connection that was cut does not mean that the server hurries.
             let others = self.short - 1;
             return Ok(asked + if others > 0 { retry::backoff(others, random) } else { Duration::ZERO });
         }
@@ -165,7 +167,7 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy::DEFAULT;
     const MOMENT: Duration = Duration::from_millis(20);
 
-    /// A server, by its connections, which last so long.
+    /// A server, represented by its connections.
     struct Server {
         trouble: Trouble,
         now: Instant,
@@ -214,7 +216,7 @@ mod tests {
             connections += 1;
         }
         assert!((3..=15).contains(&connections), "{connections}");
-        // A good one ends that.
+        // A good connection ends that.
         server.ends(Duration::from_secs(60), true, None).unwrap();
         assert_eq!(server.ends(MOMENT, true, None).unwrap(), Duration::ZERO);
         assert!(server.ends(MOMENT, true, None).unwrap() <= Duration::from_millis(200));
@@ -229,7 +231,7 @@ mod tests {
         let failure = server.ends(MOMENT, false, None).unwrap_err();
         let Error::Expired(Expired { message, .. }) = failure.error else { panic!() };
         assert!(message.contains("resource version \"5\""), "{message}");
-        // An event between, or an error, is another story.
+        // An event in between, or an error, is a different case.
         for other in [(true, None), (false, status(500, None))] {
             let mut server = Server::new();
             for round in 0..8 {
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_said_last_is_why_the_watch_fails_and_what_it_asked_for_is_waited() {
+    fn the_watch_fails_with_the_last_error_and_waits_as_long_as_the_server_asks() {
         let mut server = Server::new();
         let begun = server.now;
         let failure = loop {
@@ -254,7 +256,7 @@ mod tests {
         assert!(failure.attempts > 3);
     }
 
-    /// It is told, and not kept for a day.
+    /// The error is reported at once, not kept for a day.
     #[test]
     fn a_wait_that_outlasts_the_deadline_is_not_begun() {
         let seconds = POLICY.deadline / 1000;
@@ -288,7 +290,7 @@ mod tests {
         assert_eq!(bookmarks.longest_pause(), None);
         bookmarks.came(begun + 500 * second);
         assert_eq!(bookmarks.longest_pause(), Some(125 * second));
-        // In a hurry, they say nothing of how often they come otherwise.
+        // In a hurry, bookmarks say nothing about their usual interval.
         bookmarks.came(begun + 501 * second);
         assert_eq!(bookmarks.longest_pause(), Some(125 * second));
         bookmarks.came(begun + 571 * second);

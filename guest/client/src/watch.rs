@@ -1,4 +1,4 @@
-//! A watch: the objects that there are, and what becomes of them.
+//! A watch: the initial objects, and what becomes of them.
 
 use crate::asking::Settings;
 use crate::changes::{Change, Changes};
@@ -18,7 +18,7 @@ pub struct Watch<B, O> {
     settings: Rc<Settings>,
     collection: Collection,
     options: WatchOptions,
-    /// The objects that there are, from a server that cannot send them as events.
+    /// The list of the initial objects, for a server that cannot send them as events.
     listing: Option<Listing<O>>,
     changes: Changes<B, O>,
 }
@@ -30,7 +30,7 @@ struct Listing<O> {
 }
 
 impl<B, O: Object> Watch<B, O> {
-    /// Begins a watch; nothing is asked for yet.
+    /// Begins a watch. Nothing is asked for yet.
     pub fn new(settings: Rc<Settings>, collection: Collection, options: &WatchOptions) -> Watch<B, O> {
         let request = {
             let (collection, options) = (collection.clone(), options.clone());
@@ -71,7 +71,8 @@ impl<B, O: Object> Machine<B> for Watch<B, O> {
             }
             let Some(listing) = &mut self.listing else {
                 return match self.changes.step(now, random, event) {
-                    // Servers without WatchList (before 1.32; 1.33 by default) know no initial events, and say so in one way or the other.
+                    // Servers without WatchList (those before 1.32, and 1.33 by default) cannot send initial events, and say so in one way
+                    // or another.
                     Do::HandOut(Err(Failure { error, .. }))
                         if self.changes.is_unbegun()
                             && (matches!(&error, Error::Api(status) if matches!(status.code, 400 | 422))
@@ -128,7 +129,7 @@ impl<B, O: Object> Machine<B> for Listing<O> {
     }
 }
 
-/// What a watch of pods has to say.
+/// Makes the event for a change of pods.
 pub fn pod_event(change: Option<Change<Pod>>) -> PodEvent {
     match change {
         Some(Change::Object(kind, pod)) => PodEvent::Changed(PodChange { kind, pod }),
@@ -138,7 +139,7 @@ pub fn pod_event(change: Option<Change<Pod>>) -> PodEvent {
     }
 }
 
-/// What a watch of objects of any kind has to say.
+/// Makes the event for a change of objects of any kind.
 pub fn json_event(change: Option<Change<JsonObject>>) -> JsonEvent {
     match change {
         Some(Change::Object(kind, JsonObject(object))) => JsonEvent::Changed(JsonChange { kind, object }),

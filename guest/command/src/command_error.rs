@@ -1,4 +1,4 @@
-//! What a failed command says, in one line.
+//! The message of a failed command, in one line.
 
 use incluster_client::Client;
 use incluster_client::request::Request;
@@ -13,32 +13,35 @@ use std::io;
 pub enum CommandError {
     /// The configuration could not be loaded.
     Config(ConfigError),
-    /// Nothing could be asked for.
+    /// The arguments do not make a request.
     Argument(Error),
-    /// The API server did not give what was asked for.
+    /// The API server did not return what was asked for.
     Request { doing: String, url: String, failure: Failure, check: String },
     /// The output could not be written.
     Output(io::Error),
 }
 
-/// The host makes the connection, and gives no reason: so it is not the incluster host, which does.
-const NO_CA: &str = "this host trusts certificate authorities of its own, and not ca.crt: for a server whose certificate the \
+/// Advice for a host that makes the connection and gives no reason for its failure: it is not the incluster host, which gives one.
+const NO_CA: &str = "this host trusts its own certificate authorities, not ca.crt: for a server whose certificate the \
                      cluster's CA issued, run incluster-standalone.wasm, or the incluster binary";
 
 impl CommandError {
-    /// A request's failure. `permission` is what a 403 says is missing.
+    /// Makes the error of a failed request. `role` is what is missing after a 403.
     pub fn of_request<T: Transport>(
         client: &Client<T>,
         doing: String,
         request: &Request,
-        permission: &str,
+        role: &str,
         failure: Failure,
     ) -> CommandError {
         let check = match &failure.error {
             Error::Api(status) if status.code == 403 => {
                 let subject = client.claims().and_then(|claims| claims.sub);
                 let subject = subject.as_deref().unwrap_or("this service account");
-                format!("bind a Role that allows {permission} to {subject}")
+                format!("bind a {role} to {subject}")
+            }
+            Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|it| it.name.is_some()) => {
+                "check the name, and the namespace".into()
             }
             Error::Transport(TransportError::Tls(reason) | TransportError::Certificate(reason)) if reason.is_empty() => {
                 NO_CA.into()

@@ -21,7 +21,7 @@ pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), CommandError> {
     let now = SystemTime::now();
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<12}{value}");
     line("Server:", &client.server().to_string())?;
-    line("Namespace:", client.namespace().map_or("unknown: there is no file namespace", Namespace::as_str))?;
+    line("Namespace:", client.namespace().map_or("unknown: there is no namespace file", Namespace::as_str))?;
     for (name, value) in token_lines(client.claims(), now) {
         line(name, &value)?;
     }
@@ -37,7 +37,7 @@ pub fn run<T: Transport>(out: &mut dyn Write) -> Result<(), CommandError> {
 
 fn token_lines(claims: Option<Claims>, now: SystemTime) -> Vec<(&'static str, String)> {
     let Some(claims) = claims else {
-        return vec![("Token:", "opaque: what it is for and when it expires only the API server knows".into())];
+        return vec![("Token:", "opaque: only the API server knows what it is for and when it expires".into())];
     };
     let expiry = match claims.exp.and_then(|exp| u64::try_from(exp).ok()) {
         Some(exp) => expiry(Duration::from_secs(exp), now),
@@ -49,7 +49,7 @@ fn token_lines(claims: Option<Claims>, now: SystemTime) -> Vec<(&'static str, St
     lines
 }
 
-/// One text for each certificate of a bundle.
+/// Describes each certificate of a bundle in a text.
 fn certificates(pem: &[u8], now: SystemTime) -> Vec<String> {
     let describe = |der: CertificateDer<'_>| {
         let certificate = Certificate::from_der(&der).map_err(|e| e.to_string())?;
@@ -78,7 +78,7 @@ fn expiry(since_1970: Duration, now: SystemTime) -> String {
     }
 }
 
-/// A length of time, in the units in which a person would say it.
+/// A duration in the units that a person would use.
 fn about(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     match minutes {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn expiry_is_told_from_now() {
+    fn expiry_is_relative_to_now() {
         assert_eq!(expiry(Duration::from_secs(7200), at(0)), "expires 1970-01-01T02:00:00Z, in 2 h");
         assert_eq!(expiry(Duration::from_secs(60), at(200)), "expired 1970-01-01T00:01:00Z, 2 min ago");
         assert_eq!(expiry(Duration::from_secs(u64::MAX), at(0)), "expires after the year 9999");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_said_so() {
+    fn what_is_not_a_certificate_is_reported() {
         let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(certificates(pem, at(0))[0].starts_with("not a certificate: "));
     }

@@ -1,5 +1,5 @@
-//! Prints a list as one JSON or YAML document, as `kubectl get -o json` and `-o yaml` do: an item at a time, with every
-//! field but `managedFields`.
+//! Prints a list as one JSON or YAML document, like `kubectl get -o json` and `-o yaml`: one item at a time, with every field but
+//! `managedFields`.
 
 use crate::pods::Page;
 use crate::yaml;
@@ -33,7 +33,7 @@ impl Document {
         Document(List { format, kind: String::new(), metadata: Value::Null, items: 0, out: Vec::new() })
     }
 
-    /// The text of a page's items, as many as there is room for.
+    /// Returns the text of a page's items, as many as there is room for.
     pub fn page(&mut self, json: &[u8], room: usize) -> Result<Page, Error> {
         let list = &mut self.0;
         list.kind.clear();
@@ -47,7 +47,7 @@ impl Document {
                 Ok(())
             }
             Part::Metadata(json) => {
-                list.metadata = parse(json, "metadata")?;
+                list.metadata = parse(json, "the list's metadata")?;
                 Ok(())
             }
             Part::Item(_) if shown == room => {
@@ -69,7 +69,7 @@ impl Document {
         Ok(Page { text: mem::take(&mut list.out), shown, cut, continue_token, remaining })
     }
 
-    /// The end of the document.
+    /// Returns the end of the document.
     pub fn end(&mut self) -> Result<Vec<u8>, Error> {
         self.0.end()?;
         Ok(mem::take(&mut self.0.out))
@@ -78,13 +78,11 @@ impl Document {
 
 impl List {
     fn item(&mut self, json: &[u8]) -> Result<(), Error> {
-        let mut item: Value = parse(json, "an item")?;
-        // What a list leaves out of its items, as it is the same for all.
+        let mut item: Value = parse(json, "an item of the list")?;
+        // A list leaves these out of its items, because they are the same for all.
         item["apiVersion"] = "v1".into();
         item["kind"] = "Pod".into();
-        if let Some(metadata) = item["metadata"].as_object_mut() {
-            metadata.remove("managedFields");
-        }
+        remove_managed_fields(&mut item);
         let begin = self.begin();
         match self.format {
             Format::Json => {
@@ -103,7 +101,7 @@ impl List {
         Ok(())
     }
 
-    /// What stands before the next item.
+    /// The text before the next item.
     fn begin(&self) -> &'static [u8] {
         match (self.format, self.items) {
             (Format::Json, 0) => b"{\n    \"apiVersion\": \"v1\",\n    \"items\": [",
@@ -140,11 +138,31 @@ impl List {
     }
 }
 
+/// Returns the document of one pod.
+pub fn of_pod(format: Format, json: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut pod = parse(json, "the pod")?;
+    if pod["kind"] != "Pod" {
+        return Err(Error::MalformedResponse(format!("expected a Pod, got kind {}", pod["kind"])));
+    }
+    remove_managed_fields(&mut pod);
+    Ok(match format {
+        Format::Json => pretty(&pod)? + "\n",
+        Format::Yaml => yaml::text(&pod, 0),
+    }
+    .into_bytes())
+}
+
+fn remove_managed_fields(pod: &mut Value) {
+    if let Some(metadata) = pod["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+}
+
 fn parse(json: &[u8], what: &str) -> Result<Value, Error> {
     match unicode::from_slice(json) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(Error::MalformedResponse(format!("{what} of the list is not an object"))),
-        Err(e) => Err(Error::MalformedResponse(format!("{what} of the list: {e}"))),
+        Ok(_) => Err(Error::MalformedResponse(format!("{what} is not an object"))),
+        Err(e) => Err(Error::MalformedResponse(format!("{what}: {e}"))),
     }
 }
 
@@ -153,7 +171,8 @@ fn pretty(value: &Value) -> Result<String, Error> {
     let written = value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")));
     let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(text).map_err(|e| e.to_string()));
     let text = text.map_err(|e| Error::MalformedResponse(format!("an item that JSON cannot hold: {e}")))?;
-    Ok(json(text))
+    // These characters are only in strings, where Go escapes them: a browser would see HTML.
+    Ok(json(text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")))
 }
 
 #[cfg(test)]
@@ -161,7 +180,7 @@ mod tests {
     use super::*;
     use incluster_core::text::is_control;
 
-    /// The document of these pages, and the last of them.
+    /// Returns the document of these pages, and the last page.
     fn printed(format: Format, pages: &[&str]) -> Result<(String, Page), Error> {
         let mut document = Document::new(format);
         let mut text = Vec::new();
@@ -225,7 +244,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_pods_is_refused() {
+    fn one_pod_is_a_document_of_its_own() {
+        let pod = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","managedFields":[{}],"annotations":{"n":"a<b>&c"}},"spec":{"l":[1,[]],"m":{}}}"#;
+        let text = |format| of_pod(format, pod.as_bytes()).map(|text| String::from_utf8(text).unwrap()).unwrap();
+        // As kubectl prints it.
+        let expected = r#"{
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "annotations": {
+            "n": "a\u003cb\u003e\u0026c"
+        },
+        "name": "a"
+    },
+    "spec": {
+        "l": [
+            1,
+            []
+        ],
+        "m": {}
+    }
+}
+"#;
+        assert_eq!(text(Format::Json), expected);
+        let yaml = text(Format::Yaml);
+        assert!(yaml.starts_with("apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n"), "{yaml}");
+        let values: Value = yaml_serde::from_str(&yaml).unwrap();
+        assert_eq!(values, serde_json::from_str::<Value>(expected).unwrap());
+        for body in [r#"{"kind":"PodList"}"#, "[]", "{}", "{"] {
+            assert!(matches!(of_pod(Format::Json, body.as_bytes()), Err(Error::MalformedResponse(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_list_of_pods_is_refused() {
         for body in
             [r#"{"kind":"NodeList","items":[]}"#, r#"{"kind":"PodList","items":[7]}"#, r#"{"kind":"PodList","metadata":7}"#, "{"]
         {

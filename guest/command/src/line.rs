@@ -1,11 +1,11 @@
-//! A line on the terminal that says what is under way, and goes before anything else is printed.
+//! A line on the terminal that says what is under way, and is erased before anything else is printed.
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// So many characters fit a terminal, which does not say how wide it is: a line that wraps could not be erased.
+/// The maximum length of the line, in characters. A terminal does not say how wide it is, and a line that wraps could not be erased.
 const WIDTH: usize = 79;
 
-/// The line, on standard error; nothing where that is no terminal.
+/// The line, on standard error. It shows nothing if standard error is not a terminal.
 pub struct Line {
     is_terminal: bool,
     is_shown: bool,
@@ -20,7 +20,7 @@ impl Line {
         self.is_terminal
     }
 
-    /// Shows this in the place of what was shown before.
+    /// Shows this text in place of the one before.
     pub fn show(&mut self, text: &str) {
         self.clear();
         if self.is_terminal {
@@ -29,10 +29,10 @@ impl Line {
         }
     }
 
-    /// Makes room for what is to be printed.
+    /// Erases the line, to make room for other output.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
-            // Back to the line's beginning, and erase it (ECMA-48: EL).
+            // Goes back to the line's beginning, and erases the line (ECMA-48: EL).
             write("\r\x1b[K");
         }
     }
@@ -45,7 +45,7 @@ impl Drop for Line {
 }
 
 fn write(text: &str) {
-    // A terminal that has gone has nobody to look at it.
+    // If the terminal has gone, nobody looks at it.
     let _ = stderr().write_all(text.as_bytes()).and_then(|()| stderr().flush());
 }
 
@@ -56,7 +56,7 @@ fn fitted(text: &str) -> String {
     }
 }
 
-/// How far a long list is.
+/// The progress of a long list.
 pub fn progress(shown: usize, remaining: Option<u64>) -> String {
     match remaining {
         Some(remaining) => {

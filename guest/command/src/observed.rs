@@ -1,12 +1,14 @@
-//! What a person should know while the command works: warnings of the API server's, and what it waits for.
+//! Tells a person what happens while the command works: warnings from the API server, and what the command waits for.
 
+use crate::command_error::CommandError;
 use crate::line::Line;
 use incluster_client::machine::{Machine, Sending, late, nothing_handed_out};
 use incluster_client::response::Head;
 use incluster_client::system::{Waits, now};
 use incluster_client::transport::{Stopped, Transport};
-use incluster_client::types::{Error, Failure, TransportError};
+use incluster_client::types::{Error, Failure, RetryPolicy, TransportError};
 use incluster_client::{Client, Driven};
+use incluster_core::command_line::Retries;
 use incluster_core::error::Problem;
 use incluster_core::limits::RequestLimits;
 use incluster_core::secrets::Secrets;
@@ -16,16 +18,16 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// So long nobody minds.
+/// How long to wait before the terminal shows what is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the line is looked at that says what is waited for.
+/// How often to update the line that shows what is waited for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// More different warnings are not printed.
+/// The maximum number of different warnings to print.
 const MAX_WARNINGS: usize = 50;
 
-/// A transport, and what is to be said of it on standard error.
+/// A transport that reports on standard error.
 pub struct Observed<T> {
     transport: T,
     seen: RefCell<Seen>,
@@ -35,21 +37,21 @@ struct Seen {
     server: String,
     line: Line,
     secrets: Secrets,
-    /// The warnings that were printed.
+    /// The warnings that have been printed.
     warnings: BTreeSet<String>,
     unanswered: Option<Unanswered>,
     /// Whether the terminal shows what is waited for.
     is_wait_shown: bool,
-    /// Whether the server has shown a certificate that was trusted.
+    /// Whether the server has presented a trusted certificate before.
     was_trusted: bool,
-    /// Whether it was said that this is over.
+    /// Whether it was reported that the certificate is no longer trusted.
     is_untrusted_said: bool,
 }
 
 /// A request without an answer, or attempts without a good one.
 struct Unanswered {
     since: Instant,
-    /// What the last attempt came to.
+    /// The result of the last attempt.
     why: Option<String>,
 }
 
@@ -83,14 +85,14 @@ impl<T: Transport> Transport for Observed<T> {
 }
 
 impl<T: Transport> Observed<T> {
-    /// Shows how far something is, until something else is printed.
+    /// Shows the progress of something, until something else is printed.
     pub fn show(&self, text: &str) {
         let mut seen = self.seen.borrow_mut();
         seen.is_wait_shown = false;
         seen.line.show(text);
     }
 
-    /// Makes room on the terminal for what is to be printed.
+    /// Makes room on the terminal for other output.
     pub fn clear(&self) {
         self.seen.borrow_mut().line.clear();
     }
@@ -101,7 +103,15 @@ impl<T: Transport> Observed<T> {
     }
 }
 
-/// What a machine hands out next. Meanwhile the terminal shows what is waited for, if it takes long.
+/// Makes a client that reports, and repeats its requests so often.
+pub fn load<T: Transport>(retries: &Retries) -> Result<Client<Observed<T>>, CommandError> {
+    let client = Client::<Observed<T>>::load_incluster_config().map_err(CommandError::Config)?;
+    let Retries { attempts, deadline_milliseconds } = *retries;
+    client.set_retry_policy(RetryPolicy { attempts, deadline: deadline_milliseconds });
+    Ok(client)
+}
+
+/// Returns what a machine hands out next. Meanwhile the terminal shows what is waited for, if it takes long.
 pub fn drive<T: Transport, O, M>(client: &Client<Observed<T>>, driven: &mut Driven<Observed<T>, M>) -> Result<O, Failure>
 where
     M: Machine<T::Body, Output = Result<O, Failure>>,
@@ -141,11 +151,11 @@ impl Seen {
         eprintln!("{line}");
     }
 
-    /// Takes an answer, and returns what is to be said of it.
+    /// Takes an answer, and returns the lines to print about it.
     fn answered(&mut self, head: &Head, is_watch: bool) -> Vec<String> {
         (self.was_trusted, self.is_untrusted_said) = (true, false);
         match head.status {
-            // It will be asked again.
+            // The request will be sent again.
             429 | 500.. => {
                 self.unanswered.iter_mut().for_each(|unanswered| unanswered.why = Some(format!("HTTP status {}", head.status)))
             }
@@ -163,17 +173,17 @@ impl Seen {
         said
     }
 
-    /// Takes that there is no answer, and returns what is to be said of it.
+    /// Takes a failure to get an answer, and returns the line to print about it.
     fn failed(&mut self, error: &Error) -> Option<String> {
         let why = one_line(&self.secrets.text(&Problem::from(error)));
         let is_untrusted = self.was_trusted && matches!(error, Error::Transport(TransportError::Certificate(_)));
         let said = (is_untrusted && !std::mem::replace(&mut self.is_untrusted_said, true))
-            .then(|| format!("incluster: {why}: it was trusted before, and ca.crt may follow: trying again"));
+            .then(|| format!("incluster: {why}: the server was trusted before, and ca.crt may follow: trying again"));
         self.unanswered.iter_mut().for_each(|unanswered| unanswered.why = Some(why.clone()));
         said
     }
 
-    /// There is nothing to wait for any more.
+    /// Notes that there is nothing to wait for any more.
     fn over(&mut self) {
         self.unanswered = None;
         if std::mem::take(&mut self.is_wait_shown) {
@@ -181,7 +191,7 @@ impl Seen {
         }
     }
 
-    /// Shows what is waited for, where that takes long.
+    /// Shows what is waited for, if that takes long.
     fn look(&mut self, now: Instant) {
         if let Some(text) = self.waiting(now) {
             self.is_wait_shown = true;
@@ -221,13 +231,13 @@ mod tests {
         assert_eq!(seen.waiting(after(3)).unwrap(), "waiting for https://10.96.0.1:443 for 3 s: connection refused");
         seen.answered(&Head { status: 503, ..Head::default() }, false);
         assert_eq!(seen.waiting(after(4)).unwrap(), "waiting for https://10.96.0.1:443 for 4 s: HTTP status 503");
-        // A list is waited for to its end.
+        // A list is waited for until its end.
         seen.answered(&Head { status: 200, ..Head::default() }, false);
         seen.look(after(5));
         assert!(seen.waiting(after(5)).unwrap().ends_with("for 5 s: the answer is arriving") && seen.is_wait_shown);
         seen.over();
         assert!(seen.waiting(after(99)).is_none() && !seen.is_wait_shown);
-        // A watch that is open waits for nothing, and what the terminal shows of a wait goes.
+        // An open watch waits for nothing, and the terminal no longer shows a wait.
         seen.unanswered = Some(Unanswered { since: begun, why: None });
         seen.look(after(5));
         seen.answered(&Head { status: 200, ..Head::default() }, true);
@@ -249,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_not_trusted_any_more_is_told_once() {
+    fn a_certificate_that_is_no_longer_trusted_is_reported_once() {
         let mut seen = seen();
         let untrusted = Error::Transport(TransportError::Certificate("it was not issued by a CA in ca.crt".into()));
         // The first time, the command fails and says so.
         assert_eq!(seen.failed(&untrusted), None);
         seen.answered(&Head { status: 200, ..Head::default() }, true);
-        assert!(seen.failed(&untrusted).unwrap().ends_with("it was trusted before, and ca.crt may follow: trying again"));
+        assert!(seen.failed(&untrusted).unwrap().ends_with("the server was trusted before, and ca.crt may follow: trying again"));
         assert_eq!((seen.failed(&lost()), seen.failed(&untrusted)), (None, None));
         seen.answered(&Head { status: 200, ..Head::default() }, true);
         assert!(seen.failed(&untrusted).is_some());

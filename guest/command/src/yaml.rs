@@ -1,8 +1,7 @@
-//! Writes JSON values as YAML, which every reader reads as the same values.
+//! Writes JSON values as YAML that every reader reads as the same values.
 //!
-//! Readers do not agree on what a plain text is. For YAML 1.1, which PyYAML and others read, `yes` is a Boolean, `1:20` is a
-//! number and `2026-01-02` is a date; for YAML 1.2, these are strings. So a string stays plain only if it is nothing else for
-//! either.
+//! Readers do not agree on what a plain text is. In YAML 1.1, which PyYAML and others read, `yes` is a Boolean, `1:20` is a number and
+//! `2026-01-02` is a date; in YAML 1.2, these are strings. So a string stays plain only if it is a string in both versions.
 
 use incluster_core::text::is_control;
 use serde_json::{Number, Value};
@@ -10,13 +9,13 @@ use serde_json::{Number, Value};
 #[cfg(test)]
 mod tests;
 
-/// What is not a string for some reader, in lower case, upper case or a mixture.
+/// The words that are not strings for some readers, in lower case, upper case or a mixture.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
-/// The longest key, in bytes, that is not marked as one. Readers look for its colon in 1024 characters.
+/// The maximum length of a key, in bytes, that is not marked as one. Readers look for its colon in 1024 characters.
 const MAX_KEY: usize = 1000;
 
-/// The YAML of a value, in whole lines, of which every one but the first is indented by this many spaces.
+/// Returns the YAML of a value, in whole lines. All lines but the first are indented by this many spaces.
 pub fn text(value: &Value, indent: usize) -> String {
     let mut out = String::new();
     write(&mut out, value, indent);
@@ -24,7 +23,7 @@ pub fn text(value: &Value, indent: usize) -> String {
     out
 }
 
-/// Appends a value, but not the end of its last line. It recurses no deeper than `serde_json` lets a document nest.
+/// Appends a value, without the end of its last line. The recursion goes no deeper than `serde_json` lets a document nest.
 fn write(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -56,7 +55,7 @@ fn write(out: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// A key and its value.
+/// Appends a key and its value.
 fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
     let key = scalar(key);
     if key.len() > MAX_KEY {
@@ -67,7 +66,7 @@ fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
         out.push_str(&key);
     }
     out.push(':');
-    // As kubectl does: the dashes of a list are below the key's first letter.
+    // Like kubectl: the dashes of a list are below the key's first letter.
     let inner = if value.is_array() { indent } else { indent + 2 };
     let is_nested = match value {
         Value::Object(map) => !map.is_empty(),
@@ -88,14 +87,14 @@ fn line(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// A string on one line.
+/// Returns a string on one line.
 fn scalar(text: &str) -> String {
     if is_plain(text) { text.into() } else { quoted(text) }
 }
 
-/// Whether every reader takes these characters, without quotes, for a string. False in doubt: quotes do no harm.
+/// Whether every reader takes this text, without quotes, for a string. In doubt, the answer is no: quotes do no harm.
 fn is_plain(text: &str) -> bool {
-    // Numbers and times begin with a digit, a sign or a point. All else that has a meaning in YAML begins with a mark.
+    // Numbers and times begin with a digit, a sign or a point. Everything else that has a meaning in YAML begins with an indicator.
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || " -_./:@=+,".contains(c))
         && !text.contains(": ")
@@ -103,7 +102,7 @@ fn is_plain(text: &str) -> bool {
         && !WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// A string in double quotes, in which anything can be escaped.
+/// Puts a string in double quotes, in which anything can be escaped.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
@@ -121,13 +120,13 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Whether a terminal acts on this character, or a reader of YAML refuses it. The former include what ends a line for YAML 1.1.
+/// Whether a terminal acts on this character, or a reader of YAML refuses it. The former include the line ends of YAML 1.1.
 fn is_escaped(c: char) -> bool {
     is_control(c) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// Whether these lines can be shown as they are. Space at the beginning would pass for indentation. Empty lines at the end need
-/// another indicator, and editors remove space at the end of a line.
+/// Whether these lines can be shown as they are. A space at the beginning would pass for indentation. Empty lines at the end need another
+/// indicator, and editors remove spaces at the end of a line.
 fn is_block(lines: &str) -> bool {
     let is_trimmed = |text: &str| text.trim_end() == text;
     !lines.is_empty()
@@ -136,7 +135,7 @@ fn is_block(lines: &str) -> bool {
         && lines.split('\n').all(|line| is_trimmed(line) && !line.contains(is_escaped))
 }
 
-/// Lines as they are, after an indicator that says whether the last one ends.
+/// Appends lines as they are, after an indicator that says whether the last line ends.
 fn block(out: &mut String, indicator: &str, lines: &str, indent: usize) {
     out.push_str(indicator);
     for text in lines.split('\n') {
@@ -145,7 +144,7 @@ fn block(out: &mut String, indicator: &str, lines: &str, indent: usize) {
     }
 }
 
-/// A number. For YAML 1.1, one with an exponent has a point, too: `1e+30` would be a string.
+/// Returns a number. In YAML 1.1, a number with an exponent needs a point: `1e+30` would be a string.
 fn number(number: &Number) -> String {
     match number.to_string() {
         text if text.contains('.') => text,

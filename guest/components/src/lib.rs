@@ -1,4 +1,4 @@
-//! Builds guests into components, for build scripts: by a cargo of its own.
+//! Builds guests into components, for build scripts, by a separate run of cargo.
 
 #[cfg(feature = "wasmtime")]
 pub use wasmtime;
@@ -11,16 +11,16 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// A build's workspace, and where its guests go.
+/// The workspace of a build, and the folder for its guests.
 pub struct Guests {
     workspace: PathBuf,
     target_dir: PathBuf,
 }
 
-/// The folder with components that were built elsewhere, where a package has none.
+/// The variable that names a folder with components that were built elsewhere, for a package that has none.
 const COMPONENTS: &str = "INCLUSTER_COMPONENTS";
 
-/// A component that came built: with the package whose build script runs, or in the folder that a variable names.
+/// Reads a prebuilt component: from the package whose build script runs, or from the folder that `INCLUSTER_COMPONENTS` names.
 pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={COMPONENTS}");
     let with_package = || Ok::<_, env::VarError>(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("components"));
@@ -29,7 +29,7 @@ pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", path.display());
     let missing = |e| {
         format!(
-            "{}: {e}; this package has no components, as it was vendored from git: set {COMPONENTS} to a folder with those that `./justw dist` makes",
+            "{}: {e}; this package has no components, because it was vendored from git: set {COMPONENTS} to a folder with those that `./justw dist` makes",
             path.display()
         )
     };
@@ -37,18 +37,18 @@ pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 impl Guests {
-    /// Whether they are so far above the package whose build script runs: in the repository.
+    /// Whether the guests are at the path `above` from the package whose build script runs, as they are in the repository.
     pub fn are_there(above: &str) -> bool {
         let manifest = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         Path::new(&manifest).join(above).join("guest/plugin/Cargo.toml").is_file()
     }
 
-    /// Those of the workspace that is so far above the package whose build script runs, in a folder of this name. Builds with
-    /// other features need another folder: cargo runs build scripts beside each other.
+    /// The guests of the workspace at the path `above` from the package whose build script runs; they are built in a folder with this name.
+    /// Builds with other features need another folder, because cargo runs build scripts at the same time.
     pub fn new(above: &str, folder: &str) -> Result<Guests, Box<dyn Error>> {
         let out = PathBuf::from(env::var("OUT_DIR")?);
         let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(above).canonicalize()?;
-        // Beside the build's profiles, so that all of them share it; `OUT_DIR` is target/PROFILE/build/PACKAGE-HASH/out.
+        // The folder is beside the build's profiles, so that all of them share it; `OUT_DIR` is target/PROFILE/build/PACKAGE-HASH/out.
         let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not in a target folder")?.join(folder);
         Ok(Guests { workspace, target_dir })
     }
@@ -62,9 +62,8 @@ impl Guests {
             .args(arguments)
             .arg("--target-dir")
             .arg(&self.target_dir)
-            // The outer build's flags are for another target. SIMD is in WebAssembly 2.0; reading JSON is a fifth faster by it.
-            // Without names, wasm-ld can write numbers in as few bytes as they need, and does so only when it is told to: 31 KB
-            // of the plugin.
+            // The outer build's flags are for another target. SIMD is in WebAssembly 2.0, and makes reading JSON a fifth faster. Without
+            // names, wasm-ld can write numbers in as few bytes as they need, but does so only when it is told to: 31 KB of the plugin.
             .env(
                 "CARGO_ENCODED_RUSTFLAGS",
                 ["-Ctarget-feature=+simd128".into(), "-Clink-arg=--compress-relocations".into()]
@@ -85,15 +84,15 @@ impl Guests {
         }
     }
 
-    /// The component that was built as this file, which is put where `just dist` finds it, too, as `name`.wasm.
+    /// Reads the component that was built as this file, and also puts it where `just dist` finds it, as `name`.wasm.
     pub fn component(&self, file: &str, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
         let built = fs::read(self.target_dir.join(TARGET).join("component").join(file))?;
-        let component = without_names(&built).ok_or("what cargo built is no component")?;
+        let component = without_names(&built).ok_or("what cargo built is not a component")?;
         fs::write(self.target_dir.join(name).with_extension("wasm"), &component)?;
         Ok(component)
     }
 
-    /// Has cargo build again when one of these changes.
+    /// Makes cargo build again when one of these paths changes.
     pub fn watch(&self, paths: &[&str]) {
         for path in paths.iter().chain(&["core", "guest", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"]) {
             println!("cargo::rerun-if-changed={}", Path::new(&self.workspace).join(path).display());
@@ -101,8 +100,8 @@ impl Guests {
     }
 }
 
-/// What takes the folder of each registry out of the file names in panics: whoever runs a component has no use for where its builder
-/// keeps crates. It is 8 KB of the largest.
+/// The flags that remove the folder of each registry from the file names in panics. Whoever runs a component has no use for where its
+/// builder keeps crates, and it is 8 KB of the largest component.
 fn without_paths() -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -111,8 +110,8 @@ fn without_paths() -> Vec<String> {
     folders.map(|folder| format!("--remap-path-prefix={}/=", folder.display())).collect()
 }
 
-/// A component without the names of its inner parts, which are of use to debuggers alone: the custom section
-/// `component-name`, which rustc's `strip` leaves in.
+/// Removes the names of a component's inner parts, which only debuggers use: the custom section `component-name`, which rustc's `strip`
+/// leaves in.
 fn without_names(component: &[u8]) -> Option<Vec<u8>> {
     let (header, mut rest) = component.split_at_checked(8)?;
     let mut kept = header.to_vec();

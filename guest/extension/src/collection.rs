@@ -1,4 +1,4 @@
-//! What to ask of a collection, and then the question.
+//! Collections: which objects to ask for, and the requests for them.
 
 use crate::bindings::incluster::kubernetes::client::{Config, stream_namespaced_pods};
 use crate::object::Object;
@@ -8,12 +8,12 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Stands for all namespaces. The service account then needs a ClusterRole.
+/// The name that stands for all namespaces. The service account then needs a ClusterRole.
 pub const ALL_NAMESPACES: &str = "*";
 
-/// A collection of objects, and which of them are asked for: all of them, unless one of its methods says otherwise.
+/// A collection of objects, and which of them to ask for: all of them, unless one of its methods says otherwise.
 ///
-/// It asks for nothing before [`list`](Collection::list), [`pages`](Collection::pages) or [`watch`](Collection::watch) is called.
+/// Nothing is asked for before [`list`](Collection::list), [`pages`](Collection::pages) or [`watch`](Collection::watch) is called.
 #[derive(Debug)]
 #[must_use = "a collection asks for nothing before `list`, `pages` or `watch`"]
 pub struct Collection<T> {
@@ -25,7 +25,7 @@ pub struct Collection<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// Whatever it is a collection of.
+/// A collection of any objects can be cloned.
 impl<T> Clone for Collection<T> {
     fn clone(&self) -> Self {
         let Collection { config, place, what, options, paging, of } = self;
@@ -34,13 +34,13 @@ impl<T> Clone for Collection<T> {
     }
 }
 
-/// All objects of a collection, as of one state.
+/// All objects of a collection, at one resource version.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct List<T> {
     /// The objects (`items`).
     pub items: Vec<T>,
-    /// The state that the list shows (`metadata.resourceVersion`), with which a watch can begin.
+    /// The resource version of the list (`metadata.resourceVersion`), from which a watch can begin.
     pub resource_version: String,
 }
 
@@ -63,7 +63,7 @@ impl<'a, T> IntoIterator for &'a List<T> {
 }
 
 impl<T> Collection<T> {
-    /// Of `what` at a `place`: a namespace, or a path.
+    /// Makes a collection of `what` at a `place`: a namespace, or a path.
     pub(crate) fn new(config: &Rc<Config>, place: String, what: String) -> Collection<T> {
         Collection {
             config: config.clone(),
@@ -75,52 +75,56 @@ impl<T> Collection<T> {
         }
     }
 
-    /// Only objects whose labels match (`labelSelector`), for example `app=web,tier!=cache`. Called again, both must match.
+    /// Selects only objects whose labels match (`labelSelector`), for example `app=web,tier!=cache`. If it is called again, both must
+    /// match.
     pub fn labels(mut self, selector: &str) -> Self {
         and(&mut self.options.label_selector, selector);
         self
     }
 
-    /// Only objects whose fields match (`fieldSelector`), for example `spec.nodeName=worker-1`. Called again, both must match.
+    /// Selects only objects whose fields match (`fieldSelector`), for example `spec.nodeName=worker-1`. If it is called again, both must
+    /// match.
     pub fn fields(mut self, selector: &str) -> Self {
         and(&mut self.options.field_selector, selector);
         self
     }
 
-    /// How many objects to ask for at a time (`limit`): the size of a page, 500 by default. A list still has all of them.
+    /// Sets how many objects to ask for at a time (`limit`): the size of a page, 500 by default. A list still has all objects.
     pub fn limit(mut self, objects: u32) -> Self {
         self.options.limit = Some(objects);
         self
     }
 
-    /// Which state to ask for (`resourceVersion`). A list may be newer, and with `0` as old as the API server's cache; a watch begins after it.
+    /// Sets which state to ask for (`resourceVersion`). A list may be newer, and with `0` as old as the API server's cache; a watch begins
+    /// after it.
     pub fn resource_version(mut self, version: &str) -> Self {
         self.options.resource_version = Some(version.into());
         self
     }
 
-    /// How a list relates to [`resource_version`](Collection::resource_version) (`resourceVersionMatch`).
+    /// Sets how a list relates to [`resource_version`](Collection::resource_version) (`resourceVersionMatch`).
     pub fn resource_version_match(mut self, relation: ResourceVersionMatch) -> Self {
         self.options.resource_version_match = Some(relation);
         self
     }
 
-    /// After how long the API server gives up a list, and a watch ends (`timeoutSeconds`): in whole seconds, rounded up, and at least one.
-    /// Without it, a watch has no end.
+    /// Sets after how long the API server gives up a list, and a watch ends (`timeoutSeconds`): in whole seconds, rounded up, and at least
+    /// one. Without it, a watch has no end.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let seconds = timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0)).max(1);
         self.options.timeout_seconds = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
         self
     }
 
-    /// What to do when a list expires between two pages. By default it begins again before the first page was handed out, and fails after.
+    /// Sets what to do when a list expires between two pages. By default, it begins again before the first page was handed out, and fails
+    /// after that.
     pub fn on_expired(mut self, action: OnExpired) -> Self {
         self.paging.on_expired = Some(action);
         self
     }
 
-    /// After how many pages without an end the server must be wrong: 10,000 by default. More are
-    /// a [`LimitExceeded`](crate::types::Error::LimitExceeded).
+    /// Sets after how many pages without an end the server must be wrong: 10,000 by default. More pages are a
+    /// [`LimitExceeded`](crate::types::Error::LimitExceeded).
     pub fn max_pages(mut self, pages: u32) -> Self {
         self.paging.max_pages = Some(pages);
         self
@@ -128,10 +132,11 @@ impl<T> Collection<T> {
 }
 
 impl<T: Object> Collection<T> {
-    /// Lists the objects: all of them, as of one state.
+    /// Lists all objects, at one resource version.
     ///
-    /// Pods come by one request, unless there is a [`limit`](Collection::limit); other objects come page by page. A list that expires between
-    /// two pages begins again, and what came before is forgotten, so that it is of one state; only with [`OnExpired::Fail`], it fails.
+    /// Pods come in one request, unless there is a [`limit`](Collection::limit); other objects come page by page. A list that expires
+    /// between two pages begins again, and what came before is dropped, so that all objects are of one state. With [`OnExpired::Fail`], it
+    /// fails instead.
     ///
     /// # Errors
     ///
@@ -143,7 +148,7 @@ impl<T: Object> Collection<T> {
             return Ok(List { items, resource_version });
         }
         let mut list = List { items: Vec::new(), resource_version: String::new() };
-        // A list is of one state: what would go on with another one begins again.
+        // A list is of one state: where it would go on with another state, it begins again.
         let on_expired = self.paging.on_expired.filter(|action| *action == OnExpired::Fail).unwrap_or(OnExpired::Restart);
         for page in self.clone().on_expired(on_expired).pages()? {
             let page = page?;
@@ -156,11 +161,11 @@ impl<T: Object> Collection<T> {
         Ok(list)
     }
 
-    /// Lists the objects page by page, so that memory is bounded however many there are. It asks for a page when that is taken.
+    /// Lists the objects page by page, so that memory is bounded however many there are. A page is asked for only when it is taken.
     ///
     /// # Errors
     ///
-    /// An argument cannot be sent, such as a namespace that is no name. What goes wrong later, the pages say.
+    /// An argument cannot be sent, such as an invalid namespace. The pages return later failures.
     pub fn pages(&self) -> Result<Pages<T>, Error> {
         let doing = self.doing("list");
         match T::pages(&self.config, &self.place, &self.options, &self.paging) {
@@ -169,12 +174,13 @@ impl<T: Object> Collection<T> {
         }
     }
 
-    /// Watches the objects as they change. Those that exist come first, unless [`resource_version`](Collection::resource_version) says where
-    /// to begin. It asks for nothing before the first event is taken. The limit, and what is to be done when a list expires, mean nothing here.
+    /// Watches the objects as they change. Existing objects come first, unless [`resource_version`](Collection::resource_version) says
+    /// where to begin. Nothing is asked for before the first event is taken. The limit, and what to do when a list expires, have no effect
+    /// here.
     ///
     /// # Errors
     ///
-    /// An argument cannot be sent, such as a namespace that is no name. What goes wrong later, the events say.
+    /// An argument cannot be sent, such as an invalid namespace. The events return later failures.
     pub fn watch(&self) -> Result<Watch<T>, Error> {
         let doing = self.doing("watch");
         let options = WatchOptions {
@@ -195,12 +201,12 @@ impl<T: Object> Collection<T> {
 }
 
 impl Collection<Pod> {
-    /// Lists the pods by one request, and hands them over some hundred at a time while the rest still arrives. They are all of one state, and
+    /// Lists the pods in one request, and hands over a few hundred at a time while the rest still arrives. They are all of one state, and
     /// memory is bounded as with [`pages`](Collection::pages).
     ///
     /// # Errors
     ///
-    /// An argument cannot be sent: a [`limit`](Collection::limit) is one of them. What goes wrong later, the pages say.
+    /// An argument cannot be sent, such as a [`limit`](Collection::limit). The pages return later failures.
     pub fn stream(&self) -> Result<Pages<Pod>, Error> {
         let doing = self.doing("list");
         match stream_namespaced_pods(&self.config, &self.place, &self.options) {
@@ -210,7 +216,7 @@ impl Collection<Pod> {
     }
 }
 
-/// Adds a selector to one: both must match, as the comma says.
+/// Adds a selector to another. Both must match: that is what the comma means.
 fn and(selector: &mut Option<String>, other: &str) {
     match selector {
         Some(selector) if !selector.is_empty() => {

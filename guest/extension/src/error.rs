@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Why a call failed, and what it was doing.
 ///
-/// `Display` and `Debug` are the same line of text: the operation, the cause, how often it was tried, and what to check first. It never has a
-/// token in it.
+/// `Display` and `Debug` are the same line of text: the operation, the cause, how many times it was tried, and what to check first. The
+/// text never contains a token.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -18,7 +18,7 @@ struct Inner {
 
 enum Cause {
     Failure(types::Failure),
-    /// An object is not of the type that it was to be read as, for this reason.
+    /// An object does not have the type that it is read as, for this reason.
     #[cfg(feature = "serde")]
     Type {
         object: String,
@@ -45,17 +45,18 @@ impl Error {
         }
     }
 
-    /// Whether an object is not of the type that it was to be read as. A watch goes on after it; the page that it is in is lost.
+    /// Whether an object does not have the type that it is read as. A watch goes on after such an object; the page that contains it is
+    /// lost.
     pub fn is_unexpected_type(&self) -> bool {
         self.as_failure().is_none()
     }
 
-    /// The contract's error, one case a cause; absent where an object is not of the type that it was to be read as.
+    /// The contract's error, with one case for each cause; `None` if an object does not have the type that it is read as.
     pub fn kubernetes(&self) -> Option<&types::Error> {
         self.as_failure().map(|failure| &failure.error)
     }
 
-    /// The status code with which the API server answered: 403 where RBAC does not permit the call, 410 where a list or a watch has expired.
+    /// The status code with which the API server answered: 403 if RBAC does not permit the call, 410 if a list or a watch has expired.
     pub fn http_status(&self) -> Option<u16> {
         match self.kubernetes()? {
             types::Error::Api(status) => Some(status.code),
@@ -64,27 +65,27 @@ impl Error {
         }
     }
 
-    /// Whether there is no such object: the status 404.
+    /// Whether the object does not exist: the status 404.
     pub fn is_not_found(&self) -> bool {
         self.http_status() == Some(404)
     }
 
-    /// Whether the API server has forgotten what was asked for: list, or watch from the beginning, again.
+    /// Whether the API server no longer has what was asked for: list again, or watch again from the beginning.
     pub fn is_expired(&self) -> bool {
         matches!(self.kubernetes(), Some(types::Error::Expired(_)))
     }
 
-    /// Whether the same call may fare better later. The client has tried it again itself, as its [`RetryPolicy`](crate::RetryPolicy) says.
+    /// Whether the same call may succeed later. The client has retried it already, as its [`RetryPolicy`](crate::RetryPolicy) says.
     pub fn is_retryable(&self) -> bool {
         self.kubernetes().is_some_and(|error| Problem::from(error).is_retryable())
     }
 
-    /// How often the call was tried: 0 where nothing was sent, and where an object is of another type.
+    /// How many times the call was tried: 0 if nothing was sent, or if an object has another type.
     pub fn attempts(&self) -> u32 {
         self.as_failure().map_or(0, |failure| failure.attempts)
     }
 
-    /// How long the call was tried for.
+    /// How long the call was tried.
     pub fn elapsed(&self) -> Duration {
         Duration::from_millis(self.as_failure().map_or(0, |failure| failure.elapsed.into()))
     }
@@ -102,7 +103,7 @@ impl fmt::Display for Error {
             #[cfg(feature = "serde")]
             Cause::Type { object, error } => write!(
                 f,
-                "{} is not of the type that it was to be read as: {}; check the type, and the API version in the path",
+                "{} is not of the type that it is read as: {}; check the type, and the API version in the path",
                 incluster_core::text::one_line(object),
                 incluster_core::text::one_line(&error.to_string())
             ),
@@ -110,14 +111,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// What a `main` that returns it prints: so the text for people.
+/// `Debug` is the text for people, because a `main` that returns the error prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Its text has the whole cause: it has no source.
+/// The error has no source, because its text has the whole cause.
 impl std::error::Error for Error {}
 
 /// An object's namespace and name.

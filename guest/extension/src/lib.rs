@@ -2,8 +2,8 @@
 //!
 //! # Modules
 //!
-//! [`Client`] and what it returns are all that most extensions need. [`types`] has the records of the contract, [`bindings`] the contract's
-//! functions themselves.
+//! [`Client`] and what it returns are all that most extensions need. [`types`] has the records of the contract, and [`bindings`] the
+//! contract's functions themselves.
 
 pub mod bindings;
 mod client;

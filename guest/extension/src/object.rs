@@ -1,20 +1,20 @@
-//! What collections hold: pods, as records, and all other objects, as JSON or as what is read from it.
+//! The objects of collections: pods as records, and all other objects as JSON or as what is read from it.
 
 use crate::Error;
 use crate::bindings::incluster::kubernetes::client::{self, Config, JsonPages, JsonWatch, PodPages, PodWatch};
 use crate::types::{self, ChangeKind, Failure, ListOptions, PagingOptions, Pod, WatchOptions};
 use crate::{Event, Page};
 
-/// An object of the API, as a collection hands it over: [`Pod`], [`Json`], and with features the types of others.
+/// An object of the API, as a collection hands it over: [`Pod`], [`Json`], and with features other types.
 ///
-/// Not for others to implement.
+/// Other crates cannot implement this trait.
 pub trait Object: kind::Kind {}
 
 impl<T: kind::Kind> Object for T {}
 
 /// An object that is read from the JSON that the API server sent.
 ///
-/// Not for others to implement: with the feature `serde`, it is whatever implements `serde::de::DeserializeOwned`.
+/// Other crates cannot implement this trait. With the feature `serde`, whatever implements `serde::de::DeserializeOwned` has it.
 pub trait FromJson: kind::Read {}
 
 impl<T: kind::Read> FromJson for T {}
@@ -32,12 +32,12 @@ impl AsRef<[u8]> for Json {
 pub(crate) mod kind {
     use super::*;
 
-    /// Which functions of the contract a kind of object comes by. A `place` is a namespace, or a path.
+    /// The functions of the contract for a kind of object. A `place` is a namespace, or a path.
     pub trait Kind: Sized {
         type Pages;
         type Watch;
 
-        /// All of them at once, where the contract has a function for that.
+        /// Lists all objects at once, if the contract has a function for that.
         fn list(config: &Config, place: &str, options: &ListOptions) -> Option<Result<(Vec<Self>, String), Failure>>;
         fn pages(config: &Config, place: &str, options: &ListOptions, paging: &PagingOptions) -> Result<Self::Pages, Failure>;
         fn next_page(pages: &Self::Pages, doing: &str) -> Result<Option<Page<Self>>, Error>;
@@ -51,7 +51,7 @@ pub(crate) mod kind {
         type Watch = PodWatch;
 
         fn list(config: &Config, place: &str, options: &ListOptions) -> Option<Result<(Vec<Pod>, String), Failure>> {
-            // A limit is that of a page.
+            // A limit is the size of a page.
             let whole = options.limit.is_none();
             whole.then(|| client::list_namespaced_pods(config, place, options).map(|list| (list.items, list.resource_version)))
         }
@@ -144,7 +144,7 @@ pub(crate) mod kind {
         }
     }
 
-    /// What makes an object of JSON.
+    /// A type that is read from JSON.
     pub trait Read: Sized {
         fn read(json: &[u8], doing: &str) -> Result<Self, Error>;
     }

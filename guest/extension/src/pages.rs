@@ -8,21 +8,22 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// The objects that follow those of the page before (`items`). There may be none.
+    /// The objects after those of the page before (`items`). There may be none.
     pub items: Vec<T>,
-    /// The state that this page shows (`metadata.resourceVersion`). After the last page, a watch can begin with it, unless the page is inconsistent.
+    /// The resource version of this page (`metadata.resourceVersion`). After the last page, a watch can begin with it, unless the page is
+    /// inconsistent.
     pub resource_version: String,
-    /// How many objects follow (`metadata.remainingItemCount`); `None` when the server does not say, as with selectors.
+    /// How many objects follow (`metadata.remainingItemCount`); `None` if the server does not say, as with selectors.
     pub remaining_item_count: Option<u64>,
-    /// Whether this page and those before it are not of one state. Only with [`OnExpired::Resume`](crate::OnExpired::Resume).
+    /// Whether this page and those before it are not of one state. This happens only with [`OnExpired::Resume`](crate::OnExpired::Resume).
     pub is_inconsistent: bool,
-    /// Whether the list begins anew with this page: forget all pages before it.
+    /// Whether the list begins again with this page: forget all pages before it.
     pub is_restarted: bool,
 }
 
 /// The pages of a list: an iterator that ends after the last page, and after a failure.
 ///
-/// It goes on when the client is dropped.
+/// The pages go on when the client is dropped.
 pub struct Pages<T: Object> {
     pages: T::Pages,
     doing: String,
@@ -34,12 +35,12 @@ impl<T: Object> Pages<T> {
         Pages { pages, doing, is_over: false }
     }
 
-    /// The next page; `None` after the last one. After a failed call, it may be called again, and asks for the same page.
+    /// Returns the next page; `None` after the last one. After a failed call, it may be called again, and asks for the same page.
     ///
     /// # Errors
     ///
-    /// The call failed; or an object cannot be read as a `T` ([`Error::is_unexpected_type`]): then the page is lost, and the next call asks for
-    /// the one after it. Read objects as [`Json`](crate::Json) where some may be of another type.
+    /// The call failed, or an object cannot be read as a `T` ([`Error::is_unexpected_type`]). In the second case, the page is lost, and the
+    /// next call asks for the page after it. Read objects as [`Json`](crate::Json) if some may be of another type.
     pub fn next_page(&mut self) -> Result<Option<Page<T>>, Error> {
         T::next_page(&self.pages, &self.doing)
     }

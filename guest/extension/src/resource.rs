@@ -1,4 +1,4 @@
-//! Objects of the types of k8s-openapi, which know where they are.
+//! Objects with the types of k8s-openapi, which know their paths.
 
 use crate::collection::Collection;
 use crate::{ALL_NAMESPACES, Client, Error, List, Watch};
@@ -16,11 +16,11 @@ pub trait ClusterResource: ListableResource<Scope = ClusterResourceScope> + Dese
 
 impl<K: ListableResource<Scope = ClusterResourceScope> + DeserializeOwned> ClusterResource for K {}
 
-/// What a segment of a path has encoded: all but what RFC 3986 calls unreserved.
+/// The characters that are encoded in a segment of a path: all but those that RFC 3986 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Client {
-    /// The objects of a type, in a namespace, or in [all](ALL_NAMESPACES).
+    /// The objects of a type, in a namespace or in [all namespaces](ALL_NAMESPACES).
     pub fn resource<K: NamespacedResource>(&self, namespace: &str) -> Collection<K> {
         self.collection(&collection_path::<K>(Some(namespace)))
     }
@@ -30,39 +30,39 @@ impl Client {
         self.collection(&collection_path::<K>(None))
     }
 
-    /// Lists the objects of a type in a namespace: all of them, as of one state.
+    /// Lists all objects of a type in a namespace, at one resource version.
     pub fn list<K: NamespacedResource>(&self, namespace: &str) -> Result<List<K>, Error> {
         self.resource(namespace).list()
     }
 
-    /// Gets an object by its name, in a namespace, which cannot be [all](ALL_NAMESPACES).
+    /// Gets an object by its name, in a namespace, which cannot be [all namespaces](ALL_NAMESPACES).
     ///
     /// # Errors
     ///
-    /// That there is no such object is an error with the status 404: see [`Error::is_not_found`].
+    /// If there is no such object, the error has the status 404: see [`Error::is_not_found`].
     pub fn get<K: NamespacedResource>(&self, namespace: &str, name: &str) -> Result<K, Error> {
-        // By the path for all namespaces, no object would be found, as if it were gone.
+        // The path for all namespaces would find no object, as if it were gone.
         let namespace = if namespace == ALL_NAMESPACES { "%2A" } else { namespace };
         self.get_at(&object_path::<K>(Some(namespace), name))
     }
 
-    /// Gets an object that is in no namespace by its name, as [`get`](Client::get) does.
+    /// Gets an object that is in no namespace by its name, like [`get`](Client::get).
     pub fn cluster_get<K: ClusterResource>(&self, name: &str) -> Result<K, Error> {
         self.get_at(&object_path::<K>(None, name))
     }
 
-    /// Watches the objects of a type in a namespace as they change: those that there are come first.
+    /// Watches the objects of a type in a namespace as they change. Existing objects come first.
     pub fn watch<K: NamespacedResource>(&self, namespace: &str) -> Result<Watch<K>, Error> {
         self.resource(namespace).watch()
     }
 }
 
-/// The path of an object.
+/// Returns the path of an object.
 fn object_path<K: Resource>(namespace: Option<&str>, name: &str) -> String {
     format!("{}/{}", collection_path::<K>(namespace), utf8_percent_encode(name, ENCODED))
 }
 
-/// The path of a type's collection. A namespace that is no name is encoded, so that it leads nowhere else: the client refuses it.
+/// Returns the path of a type's collection. An invalid namespace is encoded, so that it leads nowhere else: the client refuses it.
 fn collection_path<K: Resource>(namespace: Option<&str>) -> String {
     let group = if K::GROUP.is_empty() { "/api".into() } else { format!("/apis/{}", K::GROUP) };
     let namespace = namespace.filter(|namespace| *namespace != ALL_NAMESPACES);

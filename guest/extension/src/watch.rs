@@ -1,4 +1,4 @@
-//! What changes, as it happens.
+//! Changes, as they happen.
 
 use crate::Error;
 use crate::bindings::incluster::kubernetes::client;
@@ -6,30 +6,31 @@ use crate::object::Object;
 use std::fmt;
 use std::time::Duration;
 
-/// What a watch has to say.
+/// An event of a watch.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<T> {
-    /// An object was made, began to match the selectors, or was there when the watch began (`ADDED`).
+    /// An object was created, began to match the selectors, or existed when the watch began (`ADDED`).
     Added(T),
-    /// An object as it is now (`MODIFIED`).
+    /// An object changed. This is its new state (`MODIFIED`).
     Modified(T),
-    /// An object as it was last: it was deleted, or no longer matches the selectors (`DELETED`).
+    /// An object was deleted, or no longer matches the selectors. This is its last state (`DELETED`).
     Deleted(T),
-    /// All objects that were there when the watch began have come; what follows are changes. Has the resource version of that state.
+    /// All objects that existed when the watch began have come; what follows are changes. Has the resource version of that state.
     Synced(String),
     /// Nothing else changed up to this resource version, from which a watch can begin (`BOOKMARK`).
     Bookmark(String),
     /// The watch is over: its [timeout](crate::Collection::timeout) has passed, or it has expired. Nothing else will come.
     Ended,
-    /// What later versions of the contract add, in words. Code that does not know it can skip it.
+    /// An event that a later version of the contract adds, in words. Code that does not know it can skip it.
     Other(String),
 }
 
-/// A watch: an iterator of events that waits for the next one, and ends when the watch has ended, and after a failure.
+/// A watch: an iterator that waits for the next event, and ends when the watch has ended, or after a failure.
 ///
-/// A connection that ends is made again, and goes on from the last event: none is lost, and none comes twice. It goes on when the client
-/// is dropped. A watch that [has expired](Error::is_expired) must begin again, and whoever keeps a table of objects must forget them then.
+/// If a connection ends, the watch makes a new one and goes on from the last event: none is lost, and none comes twice. The watch goes on
+/// when the client is dropped. A watch that [has expired](Error::is_expired) must begin again, and a table of objects that is kept from it
+/// must be cleared then.
 pub struct Watch<T: Object> {
     watch: T::Watch,
     doing: String,
@@ -41,19 +42,19 @@ impl<T: Object> Watch<T> {
         Watch { watch, doing, is_over: false }
     }
 
-    /// The next event, as soon as there is one; `None` when there is none in `timeout`, which is rounded up to milliseconds. Without a
-    /// `timeout`, it waits as long as it takes; with zero, it does not wait.
+    /// Returns the next event, as soon as there is one; `None` if there is none in `timeout`, which is rounded up to milliseconds. Without
+    /// a `timeout`, it waits as long as it takes; with zero, it does not wait.
     ///
     /// # Errors
     ///
-    /// After a failure, it may be called again, and goes on from the last event; only after one that is [expired](Error::is_expired), all that
-    /// comes is [`Event::Ended`]. What fails for good fails at once each time: rest before you ask again. An object that cannot be read as a `T`
-    /// ([`Error::is_unexpected_type`]) is passed over by the next call.
+    /// After a failure, it may be called again, and goes on from the last event. Only after a failure that is [expired](Error::is_expired),
+    /// all that comes is [`Event::Ended`]. A permanent failure comes at once each time: pause before you ask again. The next call skips an
+    /// object that cannot be read as a `T` ([`Error::is_unexpected_type`]).
     pub fn next_event(&mut self, timeout: Option<Duration>) -> Result<Option<Event<T>>, Error> {
         T::next_event(&self.watch, timeout.map(milliseconds), &self.doing)
     }
 
-    /// This watch, to wait for it together with others.
+    /// Returns this watch, to wait for it together with others.
     pub fn source(&self) -> Source<'_> {
         Source(T::source(&self.watch))
     }
@@ -87,17 +88,18 @@ impl fmt::Debug for Source<'_> {
     }
 }
 
-/// Waits until one of these watches, or several, have something to say: [`next_event`](Watch::next_event) of such a one, the first time, does not wait.
+/// Waits until one or more of these watches have something to say. The next call of [`next_event`](Watch::next_event) for each of them does
+/// not wait.
 ///
-/// Returns their places in the list, in ascending order; none when the `timeout` has passed, which is rounded up to milliseconds. Without a
-/// `timeout`, it waits as long as it takes. Of no watches, it waits for the `timeout` alone, and without one returns at once. A failure and an
-/// end are something to say: take what has ended out of the list.
+/// Returns their positions in the list, in ascending order; none if the `timeout` has passed, which is rounded up to milliseconds. Without
+/// a `timeout`, it waits as long as it takes. Without watches, it waits for the `timeout` alone, and returns at once if there is none. A
+/// failure and an end are something to say: remove a watch that has ended from the list.
 pub fn wait<'a>(sources: impl IntoIterator<Item = Source<'a>>, timeout: Option<Duration>) -> Vec<usize> {
     let watches: Vec<_> = sources.into_iter().map(|source| source.0).collect();
     client::wait(&watches, timeout.map(milliseconds)).into_iter().map(|place| place as usize).collect()
 }
 
-/// Rounded up, so that what is waited for has passed.
+/// Rounds a timeout up, so that all of it has passed.
 fn milliseconds(timeout: Duration) -> u32 {
     u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

@@ -15,17 +15,17 @@ use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Met
 use wasip2::io::poll::Pollable;
 use wasip2::io::streams::{InputStream, StreamError};
 
-/// The way to an API server.
+/// The transport to an API server.
 pub struct Http {
     authority: String,
-    /// Whether the host is one that counts attempts, and keeps what says which one it is to itself.
+    /// Whether the host counts attempts. Such a host does not pass the header with the attempt's number on.
     counts_attempts: bool,
     wants_warnings: bool,
 }
 
 /// A body, as the host hands it over.
 pub struct Body {
-    // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its body.
+    // Dropped in this order: WASI requires that a pollable goes before its stream, and a stream before its body.
     ready: Rc<Pollable>,
     stream: InputStream,
     _body: IncomingBody,
@@ -34,7 +34,7 @@ pub struct Body {
 impl transport::Transport for Http {
     type Body = Body;
 
-    /// What a connection may take, is the host's to say.
+    /// The limits are not used: the host decides what a connection may take.
     fn to(server: &Server, _: RequestLimits, counts_attempts: bool) -> Http {
         Http { authority: server.authority().into(), counts_attempts, wants_warnings: false }
     }
@@ -53,16 +53,16 @@ impl transport::Transport for Http {
         if sending.attempt > 1 && self.counts_attempts {
             headers.push((ATTEMPT_HEADER.into(), sending.attempt.to_string().into()));
         }
-        let headers = Fields::from_list(&headers).map_err(|_| other("the host does not take the request's headers"))?;
-        // Without request options: wasmtime 48 keeps those of each request for as long as the sandbox lives, so that one which makes
-        // many requests would run out of resources.
+        let headers = Fields::from_list(&headers).map_err(|_| other("the host refuses the request's headers"))?;
+        // No request options are set: wasmtime 48 keeps those of each request as long as the sandbox lives, so a sandbox that makes many
+        // requests would run out of resources.
         let outgoing = OutgoingRequest::new(headers);
         let accepted = outgoing.set_method(&Method::Get).is_ok()
             && outgoing.set_scheme(Some(&Scheme::Https)).is_ok()
             && outgoing.set_authority(Some(&self.authority)).is_ok()
             && outgoing.set_path_with_query(Some(&request.path_and_query)).is_ok();
         if !accepted {
-            return Err(other("the host does not take the request's URL").into());
+            return Err(other("the host refuses the request's URL").into());
         }
         let of_request = |code| match code {
             ErrorCode::HttpRequestDenied => {
@@ -126,12 +126,12 @@ fn head(response: &IncomingResponse, wants_warnings: bool) -> Head {
         retry_after: header("retry-after"),
         location: header("location"),
         date: header("date"),
-        // Another call of the host's, which costs each answer's time.
+        // The warnings take another host call, which would slow each answer down.
         warnings: if wants_warnings { headers.get("warning").into_iter().map(text).collect() } else { Vec::new() },
     }
 }
 
-/// The case of a wasi:http error code.
+/// Converts an error code of wasi:http.
 fn of_code(code: ErrorCode) -> Error {
     use TransportError::*;
     let none = String::new();
@@ -163,7 +163,7 @@ fn of_code(code: ErrorCode) -> Error {
         }
         ErrorCode::InternalError(Some(text)) => return text.parse::<Failure>().map_or_else(|_| other(&text), failed),
         ErrorCode::InternalError(None) => Other("an error inside the host".into()),
-        ErrorCode::ConnectionLimitReached => Other("the host's limit of connections is reached".into()),
+        ErrorCode::ConnectionLimitReached => Other("the host's connection limit is reached".into()),
         ErrorCode::ConfigurationError => Other("the host's configuration is wrong".into()),
         ErrorCode::LoopDetected => Other("the request went in a loop".into()),
         ErrorCode::HttpRequestDenied
@@ -175,11 +175,11 @@ fn of_code(code: ErrorCode) -> Error {
         | ErrorCode::HttpRequestHeaderSectionSize(_)
         | ErrorCode::HttpRequestHeaderSize(_)
         | ErrorCode::HttpRequestTrailerSectionSize(_)
-        | ErrorCode::HttpRequestTrailerSize(_) => Other("the host does not take the request".into()),
+        | ErrorCode::HttpRequestTrailerSize(_) => Other("the host refuses the request".into()),
     })
 }
 
-/// A body's error for which the host has no code: wasmtime 48 never has one. What it says begins as its `internal-error`s do.
+/// Converts a body's error for which the host has no code: wasmtime 48 never has one. Its text begins like those of its `internal-error`s.
 fn of_stream(text: &str) -> Error {
     let failure = text.strip_prefix("internal error: ").and_then(|text| text.parse::<Failure>().ok());
     failure.map_or_else(|| Error::Transport(TransportError::ConnectionLost(text.into())), failed)

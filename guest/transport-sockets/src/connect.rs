@@ -1,4 +1,4 @@
-//! Makes connections to the API server: its name's addresses, TCP, then TLS, each before its deadline.
+//! Makes connections to the API server: it resolves the name, connects by TCP, and then by TLS, each before its deadline.
 
 use crate::phase::Phase;
 use crate::tcp::{Connecting, Stream, Tcp};
@@ -23,7 +23,7 @@ use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::ip_name_lookup::resolve_addresses;
 use wasip2::sockets::network::{ErrorCode, IpAddress, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
 
-/// An address gets this head start before the next is tried beside it (RFC 8305), as in the incluster host.
+/// The head start of an address before the next one is tried beside it (RFC 8305), as in the incluster host.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A connection, and TLS over it.
@@ -38,7 +38,7 @@ pub async fn connect(
     until: Instant,
     waits: &Waits,
 ) -> Result<Connected, Stopped> {
-    // Before the connection: without anything to trust, the server need not hear of us.
+    // The trust comes before the connection: without anything to trust, the server is not contacted.
     let config = configuration(trust)?;
     let connected = match connect_with(server, config.clone(), limits, set_back, until, waits).await? {
         // The cluster's CA may have been rotated since ca.crt was read.
@@ -59,7 +59,7 @@ fn configuration(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
     trust.config(&|_| {}).map_err(|error| failed(tls::of_trust(&error)))
 }
 
-/// A connection; else why there is none, or why there is no TLS.
+/// Makes a connection. Returns why there is none, or why there is no TLS.
 async fn connect_with(
     server: &Server,
     config: Arc<ClientConfig>,
@@ -68,7 +68,7 @@ async fn connect_with(
     until: Instant,
     waits: &Waits,
 ) -> Result<io::Result<Connected>, Stopped> {
-    let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is none for TLS"))?;
+    let name = ServerName::try_from(server.host().to_owned()).map_err(|_| other("the API server's name is not valid in TLS"))?;
     let (address, tcp) = connect_tcp(server, set_back, &Phase::of("connecting", limits.connect, until, waits)).await?;
     let mut handshake = TlsConnector::from(config).connect(name, Stream::new(tcp.clone()));
     let phase = Phase::of("TLS handshake", limits.handshake, until, waits);
@@ -78,7 +78,7 @@ async fn connect_with(
     Ok(tls.map(|tls| (tcp, tls)))
 }
 
-/// Connects to the first of the server's addresses that answers, so that one that is dead costs little.
+/// Connects to the first of the server's addresses that answers, so that a dead one costs little.
 async fn connect_tcp(server: &Server, set_back: &SetBack, phase: &Phase<'_>) -> Result<(SocketAddr, Rc<Tcp>), Stopped> {
     let addresses = addresses(server, phase).await?.into_iter().map(|ip| SocketAddr::new(ip, server.port()));
     let mut left = set_back.in_order(addresses.collect()).into_iter();
@@ -118,22 +118,22 @@ fn not_connected(code: ErrorCode, address: SocketAddr) -> Error {
         }
         ErrorCode::ConnectionRefused => TransportError::ConnectionRefused(String::new()),
         ErrorCode::RemoteUnreachable | ErrorCode::AddressNotBindable => TransportError::Unreachable(String::new()),
-        ErrorCode::NotSupported => TransportError::Unreachable("the host does not know this kind of address".into()),
+        ErrorCode::NotSupported => TransportError::Unreachable("the host does not support this kind of address".into()),
         ErrorCode::Timeout => TransportError::Timeout("connecting".into()),
         ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted => TransportError::ConnectionLost("while connecting".into()),
-        // As in the incluster host: it may be another time.
+        // As in the incluster host: another attempt may succeed.
         code => TransportError::Unreachable(code.message().into()),
     })
 }
 
-/// What the server's host is, or its name stands for.
+/// The server's IP address, or the addresses that its name resolves to.
 async fn addresses(server: &Server, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> {
     if let Ok(ip) = server.host().parse() {
         return Ok(vec![ip]);
     }
     let name = server.name_to_resolve();
     match resolve(&name, phase).await {
-        // A hosts file has names without the dot, and glibc does not find them by a name with it.
+        // A hosts file has names without the final dot, and glibc does not find them by a name with it.
         Err(Stopped::Failed(_)) if name != server.host() => resolve(server.host(), phase).await,
         resolved => resolved,
     }
@@ -155,9 +155,9 @@ async fn resolve(name: &str, phase: &Phase<'_>) -> Result<Vec<IpAddr>, Stopped> 
 fn not_resolved(code: ErrorCode) -> Error {
     let text = code.message();
     Error::Transport(TransportError::NameNotResolved(match code {
-        // What wasmtime says where names may not be looked up, is what it says of a name server that is broken.
+        // Where name lookups are forbidden, wasmtime reports the same error as for a broken name server.
         ErrorCode::AccessDenied | ErrorCode::PermanentResolverFailure => {
-            format!("{text} Under the wasmtime CLI, -S allow-ip-name-lookup permits names to be looked up")
+            format!("{text} Under the wasmtime CLI, -S allow-ip-name-lookup permits name lookups")
         }
         _ => text.into(),
     }))

@@ -25,25 +25,25 @@ pub struct Connection {
     io: Driver,
 }
 
-/// hyper's half that reads and writes; `None` when the connection has ended.
+/// The half of hyper that reads and writes; `None` when the connection has ended.
 struct Driver(Option<http1::Connection<Io, Empty<Bytes>>>);
 
 impl Connection {
-    /// HTTP over this.
+    /// Begins HTTP over a connection.
     pub async fn new((tcp, tls): Connected, phase: &Phase<'_>) -> Result<Connection, Stopped> {
         let mut handshake = pin!(http1::handshake(Io(tls)));
         let (sender, io) = tcp.drive(phase, |cx| handshake.as_mut().poll(cx)).await?.map_err(|e| failed(tls::of_http(&e)))?;
         Ok(Connection { tcp, sender, io: Driver(Some(io)) })
     }
 
-    /// Whether the server has not ended it, and the last answer was read to its end.
+    /// Whether the server has not ended the connection, and the last answer was read to its end.
     pub fn is_open(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         self.io.go_on(cx);
         matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
     }
 
-    /// The answer's head, before the phase ends.
+    /// Sends a request, and returns the answer's head, before the phase ends.
     pub async fn send(
         &mut self,
         request: Request<Empty<Bytes>>,
@@ -57,7 +57,7 @@ impl Connection {
         self.tcp.drive(phase, poll).await
     }
 
-    /// The next piece of an answer's body, before the phase ends.
+    /// Returns the next piece of an answer's body, before the phase ends.
     pub async fn frame(
         &mut self,
         body: &mut Incoming,
@@ -73,7 +73,7 @@ impl Connection {
 
 impl Driver {
     fn go_on(&mut self, cx: &mut Context<'_>) {
-        // How it ended, hyper tells whoever waits for an answer.
+        // hyper reports how it ended to whoever waits for an answer.
         if let Some(io) = &mut self.0
             && Pin::new(io).poll(cx).is_ready()
         {
@@ -82,7 +82,7 @@ impl Driver {
     }
 }
 
-/// What hyper reads from and writes to.
+/// The stream that hyper reads from and writes to.
 struct Io(TlsStream<Stream>);
 
 impl Read for Io {

@@ -1,5 +1,5 @@
-//! The client over wasi:sockets, with TLS of the guest's own that trusts ca.crt and nothing else: for hosts that offer a network, and
-//! cannot be told to trust the cluster's CA. Time comes from the guest's clocks, randomness from wasi:random.
+//! The client over wasi:sockets, with its own TLS, which trusts ca.crt and nothing else: for hosts that offer a network, and cannot be told
+//! to trust the cluster's CA. Time comes from the guest's clocks, and randomness from wasi:random.
 //!
 //! ```text
 //!  hyper (HTTP/1.1) ──► connection.rs ──► tokio-rustls ──► tcp.rs ──► wasi:sockets
@@ -33,10 +33,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// An unused connection is kept for so long, as in the incluster host: a little less than load balancers keep theirs.
+/// How long an unused connection is kept, as in the incluster host: a little less than load balancers keep theirs.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// The way to an API server.
+/// The transport to an API server.
 pub struct Sockets {
     server: Server,
     limits: RequestLimits,
@@ -45,7 +45,7 @@ pub struct Sockets {
     idle: Idle,
 }
 
-/// A connection whose answers have all been read, and since when it has had none to bring.
+/// A connection whose answers have all been read, and since when it has been idle.
 type Idle = Rc<RefCell<Option<(Connection, Instant)>>>;
 
 /// A body, and the connection that it comes over.
@@ -98,12 +98,12 @@ impl transport::Transport for Sockets {
     }
 
     async fn send(&self, sending: &Sending, waits: &Waits) -> Result<(Head, Body), Stopped> {
-        let headers = self.headers(sending).map_err(|_| other("the request's headers are none of HTTP's"))?;
+        let headers = self.headers(sending).map_err(|_| other("the request has a header that HTTP does not allow"))?;
         let head = |time| Phase::of("first byte", time, sending.until, waits);
         let send = async |connection: &mut Connection, phase: &Phase<'_>| -> Result<_, Stopped> {
             let mut outgoing = hyper::Request::new(Empty::new());
             let path = &sending.request.path_and_query;
-            *outgoing.uri_mut() = path.parse().map_err(|_| other("the request's path is none of HTTP's"))?;
+            *outgoing.uri_mut() = path.parse().map_err(|_| other("the request has a path that HTTP does not allow"))?;
             *outgoing.headers_mut() = headers.clone();
             let answer = connection.send(outgoing, phase).await?;
             Ok(answer.map_err(|error| tls::of_http(&error)))
@@ -114,10 +114,10 @@ impl transport::Transport for Sockets {
         {
             let phase = head(self.limits.first_byte / 2);
             match send(&mut connection, &phase).await {
-                // It may have gone silent since its last answer: there are no pings. A new one tells.
+                // The connection may have gone silent since its last answer: there are no pings. A new connection will show.
                 Err(_) if phase.is_over() && Instant::now() < sending.until => {}
                 Err(stopped) => return Err(stopped),
-                // The server ended it meanwhile, as it may; that is not the request's fault (RFC 9110, section 9.2.2).
+                // The server ended the connection meanwhile, as it may; that is not the request's fault (RFC 9110, section 9.2.2).
                 Ok(Err(failure)) if failure.code == Code::ConnectionLost => {}
                 Ok(Err(failure)) => return Err(failed(failure).into()),
                 Ok(Ok(response)) => return Ok(self.answer(response, connection)),

@@ -1,4 +1,4 @@
-//! What TLS computes with: ring, as the guest needs it.
+//! The cryptography of TLS: ring, as the guest needs it.
 
 use rustls::crypto::ring::{self, cipher_suite};
 use rustls::crypto::{CryptoProvider, KeyProvider};
@@ -6,8 +6,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use std::sync::Arc;
 
-/// ring's algorithms. WebAssembly has no AES instructions, and ChaCha20 is several times as fast without: it goes first, which
-/// is how a server is told. There are no private keys, and so there is no code for them.
+/// ring's algorithms. WebAssembly has no AES instructions, and without them ChaCha20 is several times as fast: it goes first, so that the
+/// server prefers it. There are no private keys, and so there is no code for them.
 pub fn provider() -> CryptoProvider {
     let mut provider = CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() };
     provider.cipher_suites.sort_by_key(|suite| {
@@ -26,6 +26,6 @@ struct NoKeys;
 
 impl KeyProvider for NoKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("a service account has a token, and no private key".into()))
+        Err(rustls::Error::General("a service account has no private key".into()))
     }
 }

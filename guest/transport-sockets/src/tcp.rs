@@ -1,4 +1,4 @@
-//! A TCP connection over wasi:sockets, and what waits for it: WASI's poll in the place of a runtime.
+//! A TCP connection over wasi:sockets, with WASI's poll in place of an async runtime.
 
 use crate::phase::Phase;
 use incluster_client::transport::{CHUNK_BYTES, Stopped};
@@ -20,32 +20,32 @@ use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
 /// A connection.
 pub struct Tcp {
-    // Dropped in this order: WASI wants a pollable to go before its stream, and a stream before its socket.
+    // Dropped in this order: WASI requires that a pollable goes before its stream, and a stream before its socket.
     readable: Rc<Pollable>,
     writable: Rc<Pollable>,
     input: InputStream,
     output: OutputStream,
     socket: TcpSocket,
-    /// What was written and is not sent yet. It is sent when there is nothing to do but wait: the end of the handshake and the
-    /// request together, then. Each by itself, the second would wait for the first to be acknowledged, which can take 40 ms:
+    /// What was written and is not sent yet. It is sent when there is nothing to do but wait, so that the end of the handshake and the
+    /// request go together. If they went separately, the second would wait until the first is acknowledged, which can take 40 ms:
     /// wasi:sockets has no TCP_NODELAY (WebAssembly/WASI#717).
     unsent: RefCell<Vec<u8>>,
     /// Whether the last poll looked for bytes that were not there.
     wants_bytes: Cell<bool>,
-    /// When the phase under way is over. There are no bytes then: who sends without a pause would keep what reads them from
-    /// ever coming back.
+    /// When the current phase is over. No bytes are read after that: a peer that sends without a pause would otherwise keep their reader
+    /// from ever returning.
     end: Cell<Option<Instant>>,
 }
 
 /// A connection that is being made.
 pub struct Connecting {
-    // Dropped in this order, as WASI wants it.
+    // Dropped in this order, as WASI requires.
     pub ready: Rc<Pollable>,
     socket: TcpSocket,
 }
 
 impl Connecting {
-    /// Begins.
+    /// Begins to connect.
     pub fn to(address: IpSocketAddress) -> Result<Connecting, ErrorCode> {
         let family = match address {
             IpSocketAddress::Ipv4(_) => IpAddressFamily::Ipv4,
@@ -56,7 +56,7 @@ impl Connecting {
         Ok(Connecting { ready: Rc::new(socket.subscribe()), socket })
     }
 
-    /// The connection, once there is one; or why there is none.
+    /// Returns the connection, once there is one, or why there is none.
     pub fn finish(self) -> Result<Result<Rc<Tcp>, Connecting>, ErrorCode> {
         match self.socket.finish_connect() {
             Ok((input, output)) => {
@@ -76,7 +76,7 @@ impl Tcp {
         Rc::new(Tcp { readable, writable, input, output, socket, unsent, wants_bytes, end })
     }
 
-    /// Polls what this connection carries until it is ready, and waits for the connection meanwhile, before the phase ends.
+    /// Polls what this connection carries until it is ready, and meanwhile waits for the connection, before the phase ends.
     pub async fn drive<T>(&self, phase: &Phase<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Stopped> {
         self.end.set(Some(phase.until()));
         let driven = self.drive_until_ready(phase, poll).await;
@@ -99,7 +99,7 @@ impl Tcp {
             if self.is_late() {
                 return Err(phase.over());
             }
-            // One half of the work can wake the other, without a word from the connection.
+            // One half of the work can wake the other, without an event on the connection.
             if !woken.0.swap(false, Ordering::Relaxed) {
                 self.send();
                 let sends = !self.unsent.borrow().is_empty();
@@ -124,7 +124,7 @@ impl Tcp {
             match sent {
                 Ok(0) => return,
                 Ok(count) => drop(unsent.drain(..count)),
-                // The server has gone. What it said before that, and how it went, reading tells.
+                // The server has gone. Reading will show what it said before that, and how it went.
                 Err(_) => unsent.clear(),
             }
         }
@@ -149,7 +149,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The bytes of this connection.
+    /// Makes the stream of this connection.
     pub fn new(tcp: Rc<Tcp>) -> Stream {
         Stream { tcp, read: (Vec::new(), 0) }
     }
@@ -168,7 +168,7 @@ impl AsyncRead for Stream {
                 }
                 Ok(bytes) => (bytes, 0),
                 Err(StreamError::Closed) => return Poll::Ready(Ok(())),
-                // WASI does not say why but in words.
+                // WASI gives the reason only in words.
                 Err(StreamError::LastOperationFailed(error)) => {
                     return Poll::Ready(Err(io::Error::new(ErrorKind::ConnectionReset, error.to_debug_string())));
                 }
@@ -184,7 +184,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Requests without bodies, and handshakes: all of it is small.
+        // All of it is small: requests without bodies, and handshakes.
         self.tcp.unsent.borrow_mut().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -195,7 +195,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp.send();
-        // That the other end has gone already is no failure.
+        // It is no failure that the other end has gone already.
         let _ = self.tcp.socket.shutdown(ShutdownType::Send);
         Poll::Ready(Ok(()))
     }

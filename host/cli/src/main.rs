@@ -1,5 +1,6 @@
 //! `incluster`: runs the command component, or an extension, in a sandbox, in a pod or against any API server.
 
+mod completion;
 mod options;
 mod project;
 mod stand_in;
@@ -33,16 +34,16 @@ use tracing_subscriber::fmt::time::uptime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// An error's text: whoever ran the command reads it, and nobody looks into it.
+/// An error whose text is shown to the user. Nothing else of it is used.
 type Failure = Box<dyn std::error::Error>;
 
-/// The command by which this program is its own compiler, in a process of its own. It is not for people.
+/// The command that runs this program as its own compiler, in a separate process. It is not for users.
 const COMPILE_CHILD: &str = "compile-child";
 
 /// The tenant that this command's extensions are loaded for.
 const TENANT: &str = "command";
 
-/// So long nobody minds.
+/// How long compiling may take before the user is told about it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many threads to run one sandbox and its connections on. Each takes about 70 MiB of address space, which may be limited.
@@ -59,8 +60,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let is_help = matches!(options.action, Action::Own(_, Command::Help));
-    // Of `check`, 1 says something of the extension.
+    // What the component prints of itself, the host completes.
+    let rest = match options.action {
+        Action::Own(Command::Help) => Some(("\n", options::HELP)),
+        Action::Own(Command::Completion(shell)) => Some(("", completion::lines(shell))),
+        _ => None,
+    };
+    // The status 1 of `check` means that the extension is refused.
     let failure = ExitCode::from(if matches!(options.action, Action::Check(_)) { 2 } else { 1 });
     let tokio = match Builder::new_multi_thread().worker_threads(THREADS).enable_all().build() {
         Ok(tokio) => tokio,
@@ -70,13 +76,13 @@ fn main() -> ExitCode {
         }
     };
     let executed = tokio.block_on(execute(options));
-    // A thread may still be writing what nobody reads.
+    // A thread may still be writing output that nobody reads.
     tokio.shutdown_background();
     match executed {
         Ok(status) => {
-            if is_help {
-                // Whoever reads it may have gone.
-                let _ = write!(std::io::stdout(), "\n{}", options::HELP);
+            if let Some((between, rest)) = rest {
+                // The reader may have gone.
+                let _ = write!(std::io::stdout(), "{between}{rest}");
             }
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
@@ -87,11 +93,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why the command failed, unless nobody reads that: where what the guest wrote is not read, neither is this.
+/// Writes to standard error, but does not wait for long if nobody reads it: where the guest's output is not read, neither is this.
 fn say(text: String) {
     let (said, heard) = mpsc::channel();
     thread::spawn(move || {
-        // Whoever reads it may have gone.
+        // The reader may have gone.
         let _ = std::io::stderr().write_all(text.as_bytes());
         let _ = said.send(());
     });
@@ -119,7 +125,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let runtime = |cache: Option<PathBuf>| {
         let mut runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).debug(is_debugged);
         if let Some(file) = extension {
-            // The program itself, also after its file was replaced by another version's.
+            // This very program, even after its file was replaced by another version.
             let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
             runtime = runtime.compiler(compiler).load_limits(file.limits.clone()).refuse_imports(&file.refused);
         }
@@ -131,7 +137,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let cache = if let Action::Run(run) = &options.action { &run.cache } else { &Cache::None };
     let runtime = match cache {
         Cache::At(folder) => runtime(Some(folder.clone())),
-        // Nobody asked for it, so that nobody hears where there is none.
+        // The user did not ask for this cache, so it is no error if it cannot be used.
         Cache::OfUser => match runtime(cache_of_user()) {
             Err(Error::CacheFolder { .. }) => runtime(None),
             runtime => runtime,
@@ -142,7 +148,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let done = act(&runtime, options).await;
     match signal.load(Ordering::Relaxed) {
         0 => done,
-        // As a shell says it of a program that ended by a signal.
+        // The status that a shell gives for a program that was ended by a signal.
         signal => Ok(128 + signal),
     }
 }
@@ -162,24 +168,24 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     };
     match options.action {
         Action::Make(make) => write_product(runtime, &make).await,
-        // These ask nothing.
+        // `execute` has done these already.
         Action::New(..) | Action::Wit(_) => Ok(0),
         Action::Check(check) => print_inspection(runtime, &check).await,
-        Action::Own(args, command) => {
+        Action::Own(command) => {
             // These must not need a pod.
-            let needs_none = matches!(command, Command::Help | Command::Version);
+            let needs_none = matches!(command, Command::Help | Command::Version | Command::Completion(_));
             let server = if needs_none { Server::new("localhost", 443)? } else { server()? };
-            // Whoever runs it can interrupt it, and it is their own token, which `config` has something to say of.
+            // The user can interrupt the command. The token is the user's own, and `config` reports on it.
             let limits = CallLimits { wall_time: Duration::MAX, cpu_time: Duration::MAX, ..CallLimits::default() };
             let tenant = tenant(TENANT, server, &options.service_account_dir)
                 .limits(limits)
                 .policy(Policy::allow_all())
                 .token_access(TokenAccess::Portable);
-            Ok(tenant.build()?.run_command(&args).await?)
+            Ok(tenant.build()?.run_command(&command.to_args()).await?)
         }
         Action::Run(run) => {
             let bytes = match run.is_precompiled {
-                // What it may hold was looked at when it was compiled.
+                // Its limits were checked when it was compiled.
                 true => std::fs::read(&run.file.path).map_err(|e| format!("failed to read {}: {e}", run.file.path.display()))?,
                 false => read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?,
             };
@@ -203,7 +209,7 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     }
 }
 
-/// Writes the contract's files to a folder, which is made where there is none.
+/// Writes the contract's files to a folder, which is created if it is missing.
 fn write_contract(dir: &Path) -> Result<i32, Failure> {
     let failed = |path: &Path, error| format!("failed to write {}: {error}", path.display());
     std::fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
@@ -214,7 +220,7 @@ fn write_contract(dir: &Path) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// Whether somebody has ended this process, by SIGTERM or SIGINT: what runs is ended in order then, and nobody is told that it was.
+/// Shuts the runtime down in order on SIGTERM or SIGINT, without an error message. Returns the number of the signal, 0 until there was one.
 fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (runtime, ended) = (runtime.clone(), Arc::new(AtomicI32::new(0)));
@@ -226,7 +232,7 @@ fn end_by_signal(runtime: &Runtime) -> Result<Arc<AtomicI32>, Failure> {
         };
         by.store(signal.as_raw_value(), Ordering::Relaxed);
         runtime.shutdown(Duration::ZERO).await;
-        // Whoever asks again does not want to wait for whatever it is.
+        // A second signal ends the process without waiting for anything.
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -254,7 +260,7 @@ async fn write_product(runtime: &Runtime, make: &Make) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// Says on a terminal what takes so long.
+/// Runs a compilation. If it takes long, says on a terminal what takes so long.
 async fn patiently<T>(file: &File, compile: impl Future<Output = T>) -> T {
     let mut compile = pin!(compile);
     let patience = if std::io::stderr().is_terminal() { PATIENCE } else { Duration::MAX };
@@ -263,7 +269,7 @@ async fn patiently<T>(file: &File, compile: impl Future<Output = T>) -> T {
         Err(_) => {
             let name = file.path.display().to_string();
             say(format!(
-                "incluster: compiling {}; what is kept in a cache, or precompiled, loads in milliseconds\n",
+                "incluster: compiling {}; extensions from a cache, or precompiled ones, load in milliseconds\n",
                 input::printable(&name)
             ));
             compile.await
@@ -271,13 +277,13 @@ async fn patiently<T>(file: &File, compile: impl Future<Output = T>) -> T {
     }
 }
 
-#[expect(unsafe_code, reason = "whoever runs the command says by an option that the file is theirs")]
+#[expect(unsafe_code, reason = "the user states by an option that the file is trusted")]
 async fn precompiled(runtime: &Runtime, code: &[u8]) -> Result<Extension, Error> {
-    // SAFETY: `--precompiled` says what it means, and who gives it has all that this process has already.
+    // SAFETY: the help says what `--precompiled` means, and the user who gives it can already do all that this process can.
     unsafe { runtime.extension_precompiled(code).await }
 }
 
-/// A folder of incluster's in the user's cache folder (XDG Base Directory Specification).
+/// The folder of incluster in the user's cache folder (XDG Base Directory Specification).
 fn cache_of_user() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
@@ -323,7 +329,7 @@ fn names(file: &File) -> Vec<&str> {
     file.allowed.iter().map(String::as_str).collect()
 }
 
-/// The file's bytes, unless they are more than it may have.
+/// The file's bytes, unless there are more than the limit.
 fn read(file: &File) -> Result<Result<Vec<u8>, ExtensionError>, Failure> {
     let value = file.limits.bytes;
     match input::read(&file.path, value) {
@@ -339,7 +345,7 @@ fn in_file(file: &File, error: &Error) -> Failure {
     format!("{}: {error}", file.path.display()).into()
 }
 
-/// For as long as the process runs.
+/// Serves metrics for as long as the process runs.
 fn serve_metrics(address: SocketAddr) -> Result<(), Failure> {
     let builder = PrometheusBuilder::new().with_http_listener(address);
     Ok(builder.install().map_err(|e| format!("failed to serve metrics at {address}: {e}"))?)

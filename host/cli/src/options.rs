@@ -1,4 +1,4 @@
-//! The host's command line. What stands after a command of the component's own is the component's.
+//! The host's command line: that of the component, with options and commands of the host's.
 
 use crate::project::Language;
 use incluster::policy::Policy;
@@ -12,35 +12,35 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub const HELP: &str = "\
-Extensions: components of your own. They are not trusted: they run in a sandbox, with what the options permit and nothing else.
+Extensions: your own components. They are not trusted: they run in a sandbox, with what the options permit and nothing else.
   run EXTENSION.wasm [ARGS]      Compose it with the client, and run it; it must export wasi:cli/run. It does not have the token:
-                                 the host puts that on the requests that the policy permits
-  new DIR                        Write a project of an extension to DIR, which builds and runs, and say how
-  check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it holds
+                                 the host adds it to the requests that the policy permits
+  new DIR                        Write the project of an extension to DIR, ready to build and run, and say how
+  check EXTENSION.wasm           Say whether it can be loaded, what it imports and exports, what made it, and how much it has
                                  of what is limited. Exit status: 0 it can be loaded, 1 it is refused, 2 it could not be checked
   compile EXTENSION.wasm -o OUT.cwasm
                                  Compile it for this kind of machine and this version, for run --precompiled
   compose [--standalone] EXTENSION.wasm -o OUT.wasm
                                  Write the composition, for other hosts (incluster run does not need it). With
-                                 --standalone it has TLS of its own, runs in a pod under the wasmtime CLI,
-                                 and can read the token: only for components that are trusted with it
-  wit DIR                        Write the contract, incluster:kubernetes, to DIR, for extensions to be built against
+                                 --standalone it has its own TLS, runs in a pod under the wasmtime CLI,
+                                 and can read the token: only for components that you trust with it
+  wit DIR                        Write the contract, incluster:kubernetes, to DIR, to build extensions against
 
-Their file is refused if it exceeds a limit, and the message names that limit. It is compiled in a process of its own.
+A file that exceeds a limit is refused, and the message names the limit. Files are compiled in a separate process.
 
 Options of run (before EXTENSION.wasm):
-      --precompiled              The file is what compile wrote. A forged one runs outside of the sandbox: only for files that nobody else
+      --precompiled              The file was written by compile. A forged one runs outside the sandbox: only for files that nobody else
                                  could write to
-      --cache DIR                Keep what was compiled there, and find it there: this user's own folder, which nobody else may write to,
-                                 for example an emptyDir; or none. It has at most 1 GiB [default: ~/.cache/incluster, if it can be used]
+      --cache DIR                The folder for compiled extensions: this user's own, which nobody else may write to, for example an
+                                 emptyDir; or none. It takes at most 1 GiB [default: ~/.cache/incluster, if it can be used]
       --pods FILE                Try it without a cluster: the pods of this file, as `kubectl get pods -o json` or -o yaml prints
-                                 them, take the place of the API server. A change of the file is a change of pods. At most 1 MiB of YAML,
+                                 them, take the place of the API server. A change of the file changes the pods. At most 1 MiB of YAML,
                                  or 128 MiB of JSON
       --debug                    Show on standard error each request with its decision, and what the run cost; and in the text of a
                                  trap, functions, files and lines, as far as the extension was built with them
-      --policy FILE              What it may ask the API server for, in YAML or JSON [default: nothing]
+      --policy FILE              What it may request from the API server, in YAML or JSON [default: nothing]
       --memory MIB               Linear memory [default: 256]
-      --cpu-time TIME            Computing, for example 500ms; or none, for no limit [default: 10s]
+      --cpu-time TIME            Time to compute, for example 500ms; or none, for no limit [default: 10s]
       --wall-time TIME           The whole run; or none, for no limit [default: 2m]
       --response-mib MIB         The body of one answer [default: 256]
       --requests-per-second N    Requests to the API server [default: 1000]
@@ -53,19 +53,21 @@ Options of check (before EXTENSION.wasm):
   -o, --output FORMAT            text or json [default: text]
 
 Options of run, check, compile and compose (before EXTENSION.wasm):
-      --allow NAME               Let it import this interface beyond the client and WASI 0.2; may be given more than once
+      --allow NAME               Let it import this interface, in addition to the client and WASI 0.2; may be given more than once
       --refuse NAME              Do not load it if it imports this interface, or one of this package, such as wasi:sockets (which it may
-                                 import, and not use); may be given more than once
-      --load-limits FILE         What its file may hold, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
+                                 otherwise import, but not use); may be given more than once
+      --load-limits FILE         What its file may contain, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
 
-Options for use outside of a pod (before COMMAND):
+Options of every command (before the commands above; anywhere with the others):
+      --metrics ADDRESS:PORT     Serve metrics for Prometheus at this address, while the command runs
+
+Options for use outside a pod (likewise):
       --server URL               The API server, https://HOST[:PORT], instead of KUBERNETES_SERVICE_HOST and _PORT
       --service-account-dir DIR  The folder with token, ca.crt and namespace, instead of
                                  /var/run/secrets/kubernetes.io/serviceaccount
-      --metrics ADDRESS:PORT     Serve metrics there, for Prometheus, while the command runs
 ";
 
-/// What is to be done, and where.
+/// What to do, and where.
 pub struct Options {
     pub server: Option<Server>,
     pub service_account_dir: PathBuf,
@@ -74,14 +76,14 @@ pub struct Options {
 }
 
 pub enum Action {
-    /// A command of the component that comes with the host: what it is given, and the same, understood.
-    Own(Vec<String>, Command),
+    /// A command of the component that comes with the host.
+    Own(Command),
     Run(Box<Run>),
     Check(Check),
     Make(Make),
-    /// `incluster new`: to this folder.
+    /// `incluster new`, with the folder to write to.
     New(PathBuf, Language),
-    /// `incluster wit`: to this folder.
+    /// `incluster wit`, with the folder to write to.
     Wit(PathBuf),
 }
 
@@ -98,7 +100,7 @@ pub struct File {
 const OF_FILE: [&str; 3] = ["allow", "refuse", "load-limits"];
 
 impl File {
-    /// Whether anything was said beside its path.
+    /// Whether any option was given besides the path.
     fn is_told_something(&self) -> bool {
         !self.allowed.is_empty() || !self.refused.is_empty() || self.limits != LoadLimits::default()
     }
@@ -113,7 +115,7 @@ impl File {
     }
 }
 
-/// Where `incluster run` keeps what was compiled.
+/// Where `incluster run` keeps compiled extensions.
 pub enum Cache {
     /// In the user's cache folder, if it can be used.
     OfUser,
@@ -126,7 +128,7 @@ pub struct Run {
     pub file: File,
     pub policy: Policy,
     pub limits: Limits,
-    /// Whose pods take a cluster's place.
+    /// The file whose pods take a cluster's place.
     pub pods: Option<PathBuf>,
     pub is_debugged: bool,
     /// Whether the file is compiled already.
@@ -141,7 +143,7 @@ pub struct Check {
     pub format: Format,
 }
 
-/// How `incluster check` says it.
+/// The output format of `incluster check`.
 #[derive(Clone, Copy)]
 pub enum Format {
     Text,
@@ -164,66 +166,61 @@ pub enum Product {
     Code,
 }
 
-/// Takes the host's options, which stand before the command.
+/// Takes the host's options. They stand before the host's own commands, and anywhere among the words of a command of the component's.
 pub fn parse(mut parser: Parser) -> Result<Options, Error> {
     let mut options = Options { server: None, service_account_dir: SERVICE_ACCOUNT_DIR.into(), metrics: None, action: help() };
-    let mut first = None;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("server") => {
-                options.server = Some(parser.value()?.parse_with(|url| Server::parse(url).map_err(|e| e.to_string()))?);
-            }
-            Arg::Long("service-account-dir") => {
-                options.service_account_dir = parser.value()?.into();
-                if !options.service_account_dir.is_dir() {
-                    return Err(format!("--service-account-dir {}: no such folder", options.service_account_dir.display()).into());
+    loop {
+        let from_here = parser.clone();
+        let name = match parser.next()? {
+            Some(Arg::Long(name)) => {
+                let name = name.to_owned();
+                if options.take(&name, &mut parser)? {
+                    continue;
                 }
+                None
             }
-            Arg::Long("metrics") => {
-                let invalid = |_| "--metrics takes ADDRESS:PORT, for example 127.0.0.1:9090";
-                options.metrics = Some(parser.value()?.parse_with(|text| text.parse().map_err(invalid))?);
-            }
-            Arg::Value(name) if name == "run" => {
+            Some(Arg::Value(name)) => name.into_string().ok(),
+            Some(Arg::Short(_)) | None => None,
+        };
+        options.action = match name.as_deref() {
+            Some("run") => {
                 let run = run(parser)?;
                 let is_elsewhere = options.server.is_some() || options.service_account_dir != Path::new(SERVICE_ACCOUNT_DIR);
                 if is_elsewhere && matches!(&run, Action::Run(run) if run.pods.is_some()) {
                     return Err("--pods takes the place of --server and --service-account-dir".into());
                 }
-                options.action = run;
-                return Ok(options);
+                run
             }
-            Arg::Value(name) if name == "check" => {
-                options.action = check(parser)?;
-                return Ok(options);
-            }
-            Arg::Value(name) if name == "compose" => {
-                options.action = make(parser, Product::Composition)?;
-                return Ok(options);
-            }
-            Arg::Value(name) if name == "compile" => {
-                options.action = make(parser, Product::Code)?;
-                return Ok(options);
-            }
-            Arg::Value(name) if name == "new" => {
-                options.action = new(parser)?;
-                return Ok(options);
-            }
-            Arg::Value(name) if name == "wit" => {
-                options.action = wit(parser)?;
-                return Ok(options);
-            }
-            Arg::Long(name) => first = Some(format!("--{name}")),
-            Arg::Short(name) => first = Some(format!("-{name}")),
-            Arg::Value(value) => first = Some(value.string()?),
-        }
-        if first.is_some() {
-            break;
-        }
+            Some("check") => check(parser)?,
+            Some("compose") => make(parser, Product::Composition)?,
+            Some("compile") => make(parser, Product::Code)?,
+            Some("new") => new(parser)?,
+            Some("wit") => wit(parser)?,
+            _ => Action::Own(command_line::parse_with(from_here, &mut |name, parser| options.take(name, parser))?),
+        };
+        return Ok(options);
     }
-    let args: Vec<_> = first.into_iter().map(Ok).chain(parser.raw_args()?.map(|arg| arg.string())).collect::<Result<_, _>>()?;
-    let command = command_line::parse(Parser::from_args(&args))?;
-    options.action = Action::Own(args, command);
-    Ok(options)
+}
+
+impl Options {
+    /// Takes one of the options that say where the API server is, and its value. Returns whether it is one.
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, Error> {
+        match name {
+            "server" => self.server = Some(parser.value()?.parse_with(|url| Server::parse(url).map_err(|e| e.to_string()))?),
+            "service-account-dir" => {
+                self.service_account_dir = parser.value()?.into();
+                if !self.service_account_dir.is_dir() {
+                    return Err(format!("--service-account-dir {}: no such folder", self.service_account_dir.display()).into());
+                }
+            }
+            "metrics" => {
+                let invalid = |_| "--metrics takes ADDRESS:PORT, for example 127.0.0.1:9090";
+                self.metrics = Some(parser.value()?.parse_with(|text| text.parse().map_err(invalid))?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 fn wit(mut parser: Parser) -> Result<Action, Error> {
@@ -292,7 +289,10 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
                 run.file.path = path.into();
                 run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
                 if run.is_precompiled && (run.is_debugged || run.file.is_told_something()) {
-                    return Err("--precompiled goes without --debug, --allow, --refuse and --load-limits: what the file was compiled with holds".into());
+                    return Err(
+                        "--precompiled excludes --debug, --allow, --refuse and --load-limits: those given to compile apply"
+                            .into(),
+                    );
                 }
                 return Ok(Action::Run(run.into()));
             }
@@ -359,7 +359,7 @@ fn make(mut parser: Parser, mut what: Product) -> Result<Action, Error> {
 const NO_FILE: &str = "the file of an extension is missing";
 
 fn help() -> Action {
-    Action::Own(vec!["--help".into()], Command::Help)
+    Action::Own(Command::Help)
 }
 
 fn read_yaml<T: DeserializeOwned>(option: &str, parser: &mut Parser) -> Result<T, Error> {

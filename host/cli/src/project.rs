@@ -1,4 +1,4 @@
-//! `incluster new`: a project of an extension, with all that it needs.
+//! `incluster new`: writes the project of an extension, with all that it needs.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ const CRATES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/crates.rs")
 /// The programs in other languages, and the world that they are built against.
 const PROGRAMS: &[(&str, &[(&str, &str)])] = &include!(concat!(env!("OUT_DIR"), "/languages.rs"));
 
-/// The files of every project, but for its program. `NAME` stands for its name.
+/// The files of a project without its program. `NAME` stands for the project's name.
 const PODS: (&str, &str) = ("pods.yaml", include_str!("../templates/pods.yaml"));
 const RUST: [(&str, &str); 7] = [
     (".cargo/config.toml", include_str!("../templates/rust/cargo/config.toml")),
@@ -24,7 +24,7 @@ const RUST: [(&str, &str); 7] = [
 ];
 const POLICY: (&str, &str) = ("policy.yaml", include_str!("../templates/policy.yaml"));
 
-/// What a project is written in.
+/// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     Rust,
@@ -48,7 +48,7 @@ impl FromStr for Language {
 }
 
 impl Language {
-    /// Its name in [`PROGRAMS`], its project's README and what git is to ignore. Rust has its own files.
+    /// The language's name in [`PROGRAMS`], its project's README, and what git must ignore. `None` for Rust, which has its own files.
     fn other(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
             Language::Rust => None,
@@ -65,11 +65,11 @@ impl Language {
     }
 }
 
-/// Writes a project to a folder, which may be there if it is empty. Returns the lines that tell what to do next.
+/// Writes a project to a folder, which may exist if it is empty. Returns the lines that say what to do next.
 pub fn write(dir: &Path, language: Language) -> Result<String, String> {
     let name = name(dir, language)?;
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => return Err(format!("{} is not empty: name a folder that is not there yet", dir.display())),
+        Ok(true) => return Err(format!("{} is not empty: name a folder that does not exist yet", dir.display())),
         Ok(false) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(format!("failed to read {}: {error}", dir.display())),
@@ -102,19 +102,19 @@ pub fn write(dir: &Path, language: Language) -> Result<String, String> {
         put(Path::new(path), &text.replace("NAME", name))?;
     }
     put_contract("wit/deps/incluster-kubernetes")?;
-    // Its README's, so that they are in one place.
+    // The commands of its README, so that they are in one place.
     let commands: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     Ok(next(dir, &commands.join("\n")))
 }
 
-/// What to do with a project.
+/// The lines that say what to do with a new project.
 fn next(dir: &Path, commands: &str) -> String {
     let dir = dir.display();
     let commands = commands.replace('\n', "\n  ");
     format!("{dir} is an extension that lists pods. Try it:\n\n  cd {dir}\n  {commands}\n")
 }
 
-/// Names that cargo has other uses for, and those of the crates that come with a project.
+/// Names that cargo uses for other things, and the names of the crates that come with a project.
 const TAKEN: [&str; 6] = ["build", "deps", "examples", "incremental", "incluster-core", "incluster-extension"];
 
 /// The folder's name, if a project can have it.

@@ -1,4 +1,4 @@
-//! An answer's body, and the connection that is in use for it.
+//! An answer's body, and how it uses its connection.
 
 use super::frames::Pieces;
 use bytes::Bytes;
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
 
-/// The requests on a connection.
+/// The requests under way on a connection.
 #[derive(Default)]
 pub(super) struct Uses {
     count: watch::Sender<usize>,
     is_late: AtomicBool,
-    /// The pieces of answers that have come and were not handed on.
+    /// The pieces of answers that have arrived and were not passed on yet.
     pieces: Arc<Pieces>,
 }
 
 impl Uses {
-    /// Those of a connection whose pieces are counted.
+    /// The uses of a connection whose pieces are counted.
     pub(super) fn of(pieces: Arc<Pieces>) -> Uses {
         Uses { pieces, ..Uses::default() }
     }
@@ -30,7 +30,7 @@ impl Uses {
         &self.count
     }
 
-    /// Whether an answer on this connection was late, so that further requests go by another one.
+    /// Whether an answer on this connection was late, so that further requests use another connection.
     pub(super) fn is_late(&self) -> bool {
         self.is_late.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl Drop for InUse {
             is_last = *count == 0;
         });
         if is_last {
-            // What an answer had that was dropped is not there any more.
+            // The pieces of an answer that was dropped are gone.
             self.0.pieces.none_left();
         }
     }
@@ -68,7 +68,7 @@ impl Drop for InUse {
 /// An answer's body.
 pub(crate) struct Answer {
     body: Incoming,
-    /// On a connection of HTTP/2; one of HTTP/1.1 is in use until it is ready again.
+    /// Present on an HTTP/2 connection; an HTTP/1.1 connection is in use until it is ready again.
     in_use: Option<InUse>,
 }
 
@@ -77,7 +77,7 @@ impl Answer {
         Answer { body, in_use }
     }
 
-    /// Whether the server has said that this is all. (Over HTTP/1.1, an answer that is cut fails.)
+    /// Whether the server has ended the answer. (Over HTTP/1.1, reading a truncated answer fails.)
     pub(super) fn is_whole(&self) -> bool {
         self.in_use.is_none() || self.body.is_end_stream()
     }

@@ -1,4 +1,4 @@
-//! A response's body that ends at its limits.
+//! A response body that ends when it exceeds a limit.
 
 use super::answer::Answer;
 use super::guard::{Found, Guard};
@@ -16,25 +16,25 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
-/// Counts the bytes, and watches the pauses between them.
+/// A body whose bytes are counted, and whose pauses are limited.
 pub(crate) struct LimitedBody {
     limit: u64,
     left: u64,
     pause: Duration,
-    /// The host's own limit for a pause. A guest may be less patient, which says nothing of the connection.
+    /// The host's own limit for a pause. A guest may be less patient, which says nothing about the connection.
     own_pause: Duration,
     deadline: Pin<Box<Sleep>>,
     open: Open,
-    /// Nothing comes after an error.
+    /// Whether there was an error: nothing comes after it.
     is_broken: bool,
 }
 
-/// What goes with an answer while it is open.
+/// What belongs to an answer while it is open.
 pub(crate) struct Open {
     pub(crate) answered: Answered,
-    /// Present where tokens must not enter the sandbox.
+    /// Present if tokens must not enter the sandbox.
     pub(crate) guard: Option<Guard>,
-    /// It has the body, which ends with the permission.
+    /// The open request holds the body, which ends with the permission.
     pub(crate) request: Arc<OpenRequest>,
     pub(crate) withdrawn: Withdrawn,
     pub(crate) _stream: Stream,
@@ -45,7 +45,7 @@ impl LimitedBody {
         LimitedBody { limit, left: limit, pause, own_pause, deadline: Box::pin(sleep(pause)), open, is_broken: false }
     }
 
-    /// Whether the server has ended the answer. (hyper takes a stream that is reset by NO_ERROR for one that has ended.)
+    /// Whether the server has ended the answer. (hyper treats a stream that was reset with NO_ERROR as ended.)
     fn is_whole(&self) -> bool {
         self.open.request.body().as_ref().and_then(|answer| answer.get()).is_none_or(Answer::is_whole)
     }
@@ -54,7 +54,7 @@ impl LimitedBody {
         self.open.guard.as_ref().map_or(0, |guard| guard.held() as u64)
     }
 
-    /// What may be handed over of the next piece.
+    /// Returns what may be handed over of the next piece.
     fn pass(&mut self, data: Bytes) -> Result<Bytes, Error> {
         let bytes = data.len() as u64;
         self.open.answered.received(bytes);
@@ -81,7 +81,7 @@ impl Body for LimitedBody {
             if self.is_broken {
                 return Poll::Ready(None);
             }
-            // Where whoever reads goes on for as long as there is something, a call would outlive its limits.
+            // A reader that goes on while there is data would otherwise let a call outlive its limits.
             let turn = ready!(coop::poll_proceed(cx));
             if self.open.withdrawn.as_mut().poll(cx).is_ready() {
                 return self.broken(wasi_error::withdrawn());
@@ -166,7 +166,7 @@ mod tests {
         Open { answered, guard: None, withdrawn: Box::pin(request.withdrawn()), request, _stream }
     }
 
-    /// Whoever waits for the trailers takes pieces for as long as there are some: a call's deadline is looked at in between.
+    /// A reader that waits for the trailers takes pieces while there are any. A call's deadline must be checked in between.
     #[tokio::test]
     async fn a_server_that_never_stops_does_not_keep_a_reader_from_its_deadline() {
         let (near, mut far) = tokio::io::duplex(1 << 20);

@@ -1,4 +1,4 @@
-//! Connections to the API server: TCP, then TLS, each under its deadline; kept for the next requests.
+//! Connections to the API server: TCP, then TLS, each with its own deadline. They are kept for later requests.
 
 use super::answer::Answer;
 use super::lookup::{Lookup, LookupError};
@@ -36,7 +36,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(crate) struct Connections(Arc<Pool>);
 
 impl Connections {
-    /// To this server, which is trusted by the CAs that are read at this path by this.
+    /// Connections to this server, which is trusted by the CAs that `read` gets from this path.
     pub(crate) fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits, secrets: Arc<Secrets>) -> Connections {
         Connections(Pool::new(Connector::new(server, path, read, limits, secrets)))
     }
@@ -72,7 +72,7 @@ pub(crate) enum ConnectError {
     Tcp(io::Error),
     /// The look-up of the name, or TCP, took too long.
     TcpTimeout,
-    /// There is nothing to trust.
+    /// There is no CA to trust.
     Trust(TrustError),
     /// TLS failed.
     Tls(io::Error),
@@ -80,7 +80,7 @@ pub(crate) enum ConnectError {
     NotTrustedAnyMore(io::Error),
     /// TLS took too long.
     TlsTimeout,
-    /// What comes next is not HTTP.
+    /// HTTP could not be set up on the connection.
     Http(hyper::Error),
 }
 
@@ -102,7 +102,7 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self) -> Result<Tls, ConnectError> {
-        // Before the connection: without anything to trust, the server need not hear of us.
+        // Before connecting: without a CA to trust, the server need not be contacted.
         let config = self.trust()?;
         let connected = match self.connect_with(config.clone()).await {
             // The cluster's CA may have been rotated since ca.crt was read.
@@ -116,7 +116,7 @@ impl Connector {
             connected => connected,
         };
         match connected {
-            // Then ca.crt follows later.
+            // The CA has been rotated, and ca.crt will follow.
             Err(ConnectError::Tls(error)) if is_untrusted(&error) && self.was_trusted.load(Ordering::Relaxed) => {
                 Err(ConnectError::NotTrustedAnyMore(error))
             }
@@ -154,8 +154,8 @@ impl Connector {
     }
 }
 
-/// Connects to the first of these addresses that answers. Each gets a head start before the next is tried beside it (RFC 8305), so that one that is dead
-/// costs little.
+/// Connects to the first of these addresses that answers. Each gets a head start before the next is tried in parallel (RFC 8305), so that
+/// a dead address costs little.
 async fn connect_to(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut left = addresses.iter();
     let mut attempts = JoinSet::new();
@@ -189,14 +189,14 @@ mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpSocket};
 
-    /// A load balancer's address that is dead is not all that is tried.
+    /// A dead address of a load balancer does not keep the others from being tried.
     #[tokio::test]
-    async fn an_address_that_does_not_answer_is_passed_by() {
+    async fn an_address_that_does_not_answer_is_skipped() {
         let full = TcpSocket::new_v4().unwrap();
         full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let full = full.listen(0).unwrap();
         let dead = full.local_addr().unwrap();
-        // Nobody accepts it: no other connection is answered.
+        // Nobody accepts this connection, so no other one is answered.
         let _first = TcpStream::connect(dead).await.unwrap();
         let listening = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listening.local_addr().unwrap();

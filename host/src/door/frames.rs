@@ -1,4 +1,4 @@
-//! Counts the frames of an HTTP/2 connection that carry nothing, beneath the library that answers each of them.
+//! Counts the frames of an HTTP/2 connection that carry nothing, beneath the HTTP library, which would answer each of them.
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
@@ -8,25 +8,25 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many frames that carry nothing may come in a second. A server that refuses every request of a tenant sends as many as the tenant
-/// may ask for by default.
+/// How many frames that carry nothing may arrive per second. A server that refuses every request sends one for each, and a tenant may send
+/// as many requests by default.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-/// The burst that may come at once.
+/// How many frames that carry nothing may arrive at once.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(2000).unwrap();
 
-/// The same for heads, of which each answer has one, or two with a trailer's: those that tell of no answer would go on for ever.
+/// How many heads may arrive per second. Each answer has one, or two with trailers; interim heads (1xx) could go on for ever.
 const HEADS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2000).unwrap();
-/// The burst of these.
+/// How many heads may arrive at once.
 const HEADS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4000).unwrap();
 
-/// A piece that is smaller costs the library more than its content, and its windows count the content alone.
+/// Pieces with fewer bytes are small. They cost the library more than their content, and flow-control windows count the content alone.
 const SMALL: usize = 256;
 
-/// So many small pieces that nobody has read may there be on a connection: some MiB.
+/// How many unread small pieces there may be on a connection: they take some MiB.
 const MOST_SMALL: usize = 8192;
 
-/// A frame's head (RFC 9113, section 4.1): its length in three bytes, type, flags, and stream; and the length of the padding, if DATA has any
-/// (section 6.1).
+/// The size of a frame's head (RFC 9113, section 4.1): its length in three bytes, type, flags, and stream. In a padded DATA frame, the length
+/// of the padding follows (section 6.1).
 const HEAD: usize = 9;
 
 /// Types of frames (RFC 9113, section 6).
@@ -40,32 +40,33 @@ const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
-/// The error's text.
+/// The text of the error for each kind of flood: frames without content, heads, and small pieces that nobody reads.
 pub(crate) fn flood() -> String {
     format!(
-        "the server sent more than {PER_SECOND} HTTP/2 frames without content in a second, or {MOST_SMALL} tiny ones that were not read yet"
+        "the server sent more than {PER_SECOND} HTTP/2 frames without content in a second, more than {HEADS_PER_SECOND} heads in a second, or more than \
+         {MOST_SMALL} tiny pieces that were not read yet"
     )
 }
 
-/// The small pieces of answers on a connection that have come and were not handed on.
+/// The count of small pieces of answers that have arrived on a connection and were not passed on yet.
 #[derive(Default)]
 pub(crate) struct Pieces(AtomicUsize);
 
 impl Pieces {
-    /// One has come. Returns whether there may be as many.
+    /// Counts a piece that has arrived. Returns false if there are too many.
     fn came(&self, length: usize) -> bool {
         length >= SMALL || self.0.fetch_add(1, Ordering::Relaxed) < MOST_SMALL
     }
 
-    /// One was handed on.
+    /// Counts a piece that was passed on.
     pub(crate) fn handed_on(&self, length: usize) {
         if length < SMALL {
-            // The library may have cut a larger one, by its padding.
+            // Not below 0: the empty frame that may end an answer is passed on, too, but was not counted.
             let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         }
     }
 
-    /// There is no answer any more.
+    /// Notes that there is no answer any more.
     pub(crate) fn none_left(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -73,7 +74,7 @@ impl Pieces {
 
 type Rate<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// Reads the heads of the frames that go by.
+/// Reads the heads of the frames that pass.
 pub(crate) struct Frames<C: Clock = DefaultClock> {
     head: [u8; HEAD + 1],
     /// How much of the head has been read.
@@ -96,7 +97,7 @@ impl<C: Clock + Clone> Frames<C> {
         Frames { head: [0; HEAD + 1], read: 0, rest: 0, rate, heads, is_over: false, settings: false, pieces }
     }
 
-    /// Takes the next bytes that the server sent. Returns whether they may go on to the library; after a flood none do.
+    /// Takes the next bytes that the server sent. Returns whether they may be passed to the library; after a flood, none may.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() && !self.is_over {
             if self.rest > 0 {
@@ -116,7 +117,7 @@ impl<C: Clock + Clone> Frames<C> {
         !self.is_over
     }
 
-    /// Whether the server's SETTINGS have come whole.
+    /// Whether the server's SETTINGS have arrived completely.
     pub(crate) fn has_settings(&self) -> bool {
         self.settings && self.rest == 0
     }
@@ -126,14 +127,14 @@ impl<C: Clock + Clone> Frames<C> {
         u32::from_be_bytes([0, high, middle, low]) as usize
     }
 
-    /// How much of the frame is looked at, as far as it is known.
+    /// How many bytes at the frame's beginning are looked at, as far as this is known.
     fn head_length(&self) -> usize {
         let [.., kind, flags, _, _, _, _, _] = self.head;
         let is_padded = self.read >= HEAD && kind == DATA && flags & PADDED != 0 && self.length() > 0;
         HEAD + usize::from(is_padded)
     }
 
-    /// A frame has begun.
+    /// Handles a frame whose head has been read.
     fn frame(&mut self) {
         let [.., kind, flags, _, _, _, _, padding] = self.head;
         let padding = if self.read > HEAD { 1 + usize::from(padding) } else { 0 };
@@ -145,7 +146,7 @@ impl<C: Clock + Clone> Frames<C> {
             HEADERS | CONTINUATION => content == 0,
             _ => true,
         };
-        // What is not an acknowledgement of ours.
+        // The server's own SETTINGS, not an acknowledgement of ours.
         self.settings |= kind == SETTINGS && flags & ACK == 0;
         let is_head = matches!(kind, HEADERS | CONTINUATION);
         let is_piece = kind == DATA && content > 0;
@@ -172,7 +173,7 @@ mod tests {
         (clock.clone(), Frames::new(clock, Arc::default()))
     }
 
-    /// How many of these pass at once, however they are cut.
+    /// How many of these frames pass at once, in pieces of this size.
     fn passing(frame: &[u8], cut: usize) -> usize {
         let (_, mut frames) = frames();
         (0..10_000).take_while(|_| frame.chunks(cut).all(|piece| frames.pass(piece))).count()
@@ -180,11 +181,11 @@ mod tests {
 
     #[test]
     fn a_flood_of_frames_that_carry_nothing_ends() {
-        // PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, and one that nobody knows.
+        // PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, and an unknown type.
         for kind in (2..9).chain([0xbe]) {
             assert_eq!(passing(&frame(kind, 0, 8), 5), 2000, "{kind}");
         }
-        // Of the padding, the first byte says that it has six more.
+        // The first of the seven bytes says that the other six are padding.
         for (kind, flags, length) in [(DATA, 0, 0), (DATA, PADDED, 7), (DATA, PADDED, 0), (HEADERS, 4, 0), (CONTINUATION, 0, 0)] {
             assert_eq!(passing(&frame(kind, flags, length), 1), 2000, "{kind}");
         }
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_answer_may_have_as_many_frames_as_it_likes() {
-        // Of seven bytes more, the first says that six are padding.
+        // Of the seven additional bytes, the first says that six are padding.
         for (kind, flags, length) in [(DATA, 0, SMALL), (DATA, 0, 0x4000), (DATA, PADDED, SMALL + 7), (DATA, END_STREAM, 0)] {
             assert_eq!(passing(&frame(kind, flags, length), 4096), 10_000, "{kind}");
         }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spread_over_time_is_no_flood() {
+    fn frames_that_are_spread_over_time_are_not_a_flood() {
         let (clock, mut frames) = frames();
         for _ in 0..100 {
             assert!((0..1000).all(|_| frames.pass(&frame(6, 0, 8))));
@@ -213,9 +214,9 @@ mod tests {
         }
     }
 
-    /// Each costs some hundred bytes, of which no window knows.
+    /// Each piece costs some hundred bytes that no flow-control window counts.
     #[test]
-    fn tiny_pieces_that_nobody_reads_end_it() {
+    fn tiny_pieces_that_nobody_reads_end_the_connection() {
         let pieces = Arc::<Pieces>::default();
         let mut frames = Frames::new(FakeRelativeClock::default(), pieces.clone());
         let mut pass = |length| frames.pass(&frame(DATA, 0, length));

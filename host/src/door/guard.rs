@@ -1,4 +1,4 @@
-//! Keeps tokens out of a sandbox that is not to have them, also where a server sends them back.
+//! Keeps tokens out of a sandbox that must not have them, even if a server sends them back.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -6,28 +6,28 @@ use incluster_core::secrets::{Known, MIN_PART, Secrets};
 use memchr::memmem::Finder;
 use std::sync::Arc;
 
-/// Looks for all of a tenant's tokens in an answer, however the answer is cut in pieces. What may be the beginning of one is held back until
-/// it is decided; fewer than [`MIN_PART`] characters of it are handed over at once, so that no event waits for the next one.
+/// Looks for all of a tenant's tokens in an answer, however the answer is split into pieces. Bytes that may begin a token are held back until
+/// more bytes decide; fewer than [`MIN_PART`] characters are handed over at once, so that no event waits for the next one.
 pub(crate) struct Guard {
     secrets: Arc<Secrets>,
     known: Known,
     beginnings: Vec<Finder<'static>>,
-    /// The end of what has come, in which a token may begin.
+    /// The last bytes that have arrived, in which a token may begin.
     tail: Vec<u8>,
     /// How many bytes at the end of `tail` are held back.
     held: usize,
-    /// Where the tail and the next piece meet.
+    /// The bytes around the border between the tail and the next piece.
     border: Vec<u8>,
 }
 
-/// A token is in the answer.
+/// The answer contains a token.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Found;
 
-/// What begins somewhere.
+/// What begins at a place in the answer.
 enum Begins {
     Nothing,
-    /// The bytes end before it is decided.
+    /// The bytes end before this can be decided.
     Perhaps,
     Token,
 }
@@ -40,7 +40,7 @@ impl Guard {
         guard
     }
 
-    /// Whether a token, or a part of one, is in a header's value, or the beginning of one in a name, where all letters are small.
+    /// Whether a header's value contains a token or a part of one, or a header's name the beginning of one. Names are in lower case.
     pub(crate) fn finds_in_headers(&self, headers: &HeaderMap) -> bool {
         let begins = |name: &str| {
             let beginnings = self.beginnings.iter().map(Finder::needle);
@@ -51,7 +51,7 @@ impl Guard {
         headers.iter().any(|(name, value)| begins(name.as_str()) || self.secrets.is_in(value.as_bytes()))
     }
 
-    /// Takes the next piece, and gives what may be handed over.
+    /// Takes the next piece, and returns what may be handed over.
     pub(crate) fn pass(&mut self, piece: &Bytes) -> Result<Bytes, Found> {
         self.look_for_new();
         let before = self.tail.len();
@@ -87,12 +87,12 @@ impl Guard {
         self.held
     }
 
-    /// The answer has come to its end: so has what may have been the beginning of a token.
+    /// Ends the answer. It must not end in bytes that are held back, as they may begin a token.
     pub(crate) fn end(&self) -> Result<(), Found> {
         if self.held == 0 { Ok(()) } else { Err(Found) }
     }
 
-    /// The token may have been renewed since.
+    /// Looks for new tokens too, if the token has been renewed since.
     fn look_for_new(&mut self) {
         let known = self.secrets.known();
         if Arc::ptr_eq(&known, &self.known) {
@@ -105,7 +105,7 @@ impl Guard {
         self.known = known;
     }
 
-    /// What begins in the tail: the first place of what may be a token.
+    /// The first place in the tail where a token may begin.
     fn across(&mut self, piece: &[u8]) -> Result<Option<usize>, Found> {
         if self.tail.is_empty() {
             return Ok(None);
@@ -116,12 +116,12 @@ impl Guard {
         self.search(&self.border, 0, &self.tail, piece)
     }
 
-    /// What begins in the piece.
+    /// The first place in the piece where a token may begin.
     fn scan(&self, tail: &[u8], piece: &[u8]) -> Result<Option<usize>, Found> {
         self.search(piece, tail.len(), tail, piece)
     }
 
-    /// Looks for beginnings in `searched`, which begins at `from` of tail and piece together.
+    /// Looks for beginnings in `searched`, which starts at position `from` of tail and piece together.
     fn search(&self, searched: &[u8], from: usize, tail: &[u8], piece: &[u8]) -> Result<Option<usize>, Found> {
         let mut first = None;
         for beginning in &self.beginnings {
@@ -140,7 +140,7 @@ impl Guard {
         Ok(first)
     }
 
-    /// What begins at a place of tail and piece together.
+    /// What begins at this position of tail and piece together.
     fn begins(&self, beginning: &[u8], tail: &[u8], piece: &[u8], at: usize) -> Begins {
         let (tail, piece) = (&tail[at.min(tail.len())..], &piece[at.saturating_sub(tail.len())..]);
         let mut begins = Begins::Nothing;
@@ -165,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::SystemTime;
 
-    /// A JWT, whose header repeats itself; and the part of it that decides.
+    /// A JWT whose header repeats itself, and the length of the part that decides.
     const TOKEN: &str = "abababababababababac.e30.the-signature-is-longer";
     const DECISIVE: usize = 25 + MIN_PART;
 
@@ -175,7 +175,7 @@ mod tests {
         Guard::new(Arc::new(secrets))
     }
 
-    /// What is handed over of these pieces, and whether all of it was.
+    /// What is handed over of these pieces, and whether that is all.
     fn passed<'a>(guard: &mut Guard, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
         let mut passed = Vec::new();
         for piece in pieces {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(passed(&mut guard(&["short"]), [&b"short"[..]]), (b"short".to_vec(), true));
     }
 
-    /// What ends as a token begins does not wait; what ends in the middle of one is not handed over at all.
+    /// An answer that ends in a token's first characters does not wait; one that ends in the middle of a token is not handed over.
     #[test]
     fn a_beginning_is_held_back() {
         let mut guard = guard(&[TOKEN]);
@@ -230,20 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_looked_at() {
+    fn tokens_are_found_in_headers() {
         let headers = |value: &str| HeaderMap::from_iter([(http::header::WARNING, value.parse().unwrap())]);
         let guard = guard(&[TOKEN]);
         assert!(guard.finds_in_headers(&headers(&format!("saw {TOKEN}"))));
-        assert!(guard.finds_in_headers(&headers(&TOKEN[3..TOKEN.len() - 3])), "it is cut");
+        assert!(guard.finds_in_headers(&headers(&TOKEN[3..TOKEN.len() - 3])), "a part of it");
         assert!(!guard.finds_in_headers(&headers(&TOKEN[..MIN_PART - 1])));
         let name = |name: &str| HeaderMap::from_iter([(HeaderName::from_bytes(name.as_bytes()).unwrap(), "1".parse().unwrap())]);
         assert!(guard.finds_in_headers(&name(&format!("x-{TOKEN}"))));
-        assert!(self::guard(&[testbed::TOKEN]).finds_in_headers(&name(testbed::TOKEN)), "in small letters");
+        assert!(self::guard(&[testbed::TOKEN]).finds_in_headers(&name(testbed::TOKEN)), "in lower case");
         assert!(!guard.finds_in_headers(&name("content-security-policy-report-only")));
     }
 
     proptest! {
-        /// Of tokens with much in common, in texts of what they are made of.
+        /// Tokens with much in common, in texts of the same characters.
         #[test]
         fn whatever_is_handed_over_is_the_answer_and_has_no_more_than_15_characters_of_a_token(
             tokens in proptest::collection::vec("[ab]{16,40}|[ab]{4,20}\\.e30\\.[ab]{1,40}", 1..4),
@@ -278,7 +278,7 @@ mod tests {
                     }
                 }
                 came += piece.len();
-                // Of what may be a token, no more is out than is of no use. What has come since may have decided that it is none.
+                // No more of a possible token is handed over than is of no use. Later bytes may have decided that it is not a token.
                 for token in &decisive {
                     let may_be = |cut: usize| answer.as_bytes()[passed.len() - cut..came].iter().zip(token).all(|(came, of)| came == of);
                     prop_assert!((MIN_PART..=token.len()).all(|cut| !passed.ends_with(&token[..cut]) || !may_be(cut)));

@@ -1,4 +1,4 @@
-//! A token that is issued, and not read from a file: one at a time, before the last one expires.
+//! Tokens that are issued, and not read from a file: one request at a time, before the last token expires.
 
 use super::renewal::{Issued, Look, Renewal};
 use crate::closing::Closing;
@@ -14,53 +14,53 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as Turn;
 use tokio::time::{sleep_until, timeout};
 
-/// No token is longer, in bytes: a server takes no longer header.
+/// The largest size of a token, in bytes: servers accept no longer header.
 const LARGEST: usize = 16 << 10;
 
-/// A source that takes longer has failed.
+/// How long a source may take. If it takes longer, it has failed.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Where a tenant's token, and the CAs that its API server is trusted by, come from, when that is no folder. Nothing of it is written to a
-/// disk. For a service account of the same cluster, [`Identity::token_request`](crate::Identity::token_request) is one.
+/// A source of a tenant's token, and of the CAs that its API server is trusted by, for an identity that is not a folder. Nothing from it is
+/// written to disk. [`Identity::token_request`](crate::Identity::token_request) is such a source, for a service account of the same cluster.
 ///
-/// The token is asked for when it is first used, again in the last half of its life (at the latest when a fifth of it is left, at random, so
-/// that tenants who began together do not ask together), and when the API server has not accepted it. Until another is there, the last one
-/// is used. After a failure, or a token that is refused soon, it is asked again after a second at the earliest, then after two, and so on up to
-/// a minute.
+/// A token is requested when it is first used; again in the second half of its life, at a random time before a fifth of it is left, so
+/// that tenants that began together do not ask together; and when the API server has not accepted it. Until the new token is there, the last
+/// one is used. After a failure, or if a new token is refused soon, the source is asked again after one second at the earliest, then after
+/// two, and so on up to a minute.
 pub trait TokenSource: Send + Sync + 'static {
-    /// A new token. It may take 30 s.
+    /// Issues a new token. This may take up to 30 s.
     fn token(&self) -> Pin<Box<dyn Future<Output = Result<IssuedToken, TokenSourceError>> + Send + '_>>;
 
-    /// The CAs that the API server's certificate may be issued by, in PEM. It is looked at for each new connection, and must not wait.
+    /// The CAs that may have issued the API server's certificate, in PEM. This is called for each new connection, and must not block.
     fn ca_bundle(&self) -> Result<Vec<u8>, TokenSourceError>;
 
-    /// What sandboxes are told that their pod's own namespace is; nothing by default.
+    /// The namespace that sandboxes are told is their pod's own; none by default.
     fn namespace(&self) -> Option<String> {
         None
     }
 }
 
-/// A token, and until when it is good. Its `Debug` does not show it.
+/// A token, and when it expires. Its `Debug` does not show the token.
 #[derive(Clone, Debug)]
 pub struct IssuedToken(pub(crate) Issued);
 
 impl IssuedToken {
-    /// A bearer token. If it is not said when it expires, it is used for ten minutes at most.
+    /// Makes a bearer token. Without an expiry time, it is used for ten minutes at most.
     ///
     /// # Errors
     ///
-    /// It is empty, has more than 16 KiB, or has a character that no bearer token has.
+    /// The token is empty, has more than 16 KiB, or has a character not allowed in a token.
     pub fn new(token: &str, expires: Option<SystemTime>) -> Result<IssuedToken, TokenSourceError> {
         if token.len() > LARGEST {
             return Err(TokenSourceError::permanent("it has more than 16 KiB"));
         }
         let token = Token::parse("", token.as_bytes());
-        let token = token.map_err(|_| TokenSourceError::permanent("it is empty, or has a character that no bearer token has"))?;
+        let token = token.map_err(|_| TokenSourceError::permanent("it is empty, or has a character not allowed in a token"))?;
         Ok(IssuedToken(Issued { token: Arc::new(token), expires }))
     }
 }
 
-/// Why there is no token, or no CA. Its text must have no secret in it: it is in errors and logs.
+/// Why there is no token, or no CA. The text must not contain a secret: it appears in errors and logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSourceError {
     text: String,
@@ -68,17 +68,17 @@ pub struct TokenSourceError {
 }
 
 impl TokenSourceError {
-    /// It may be there a bit later: calls wait for it, within their deadlines.
+    /// An error that may pass: calls wait for the token, within their deadlines.
     pub fn retryable(text: impl fmt::Display) -> TokenSourceError {
         TokenSourceError { text: text::error(&text), is_retryable: true }
     }
 
-    /// It will not be there until something is changed.
+    /// An error that stays until something is changed.
     pub fn permanent(text: impl fmt::Display) -> TokenSourceError {
         TokenSourceError { text: text::error(&text), is_retryable: false }
     }
 
-    /// Whether it may be there a bit later.
+    /// Whether the error may pass.
     pub fn is_retryable(&self) -> bool {
         self.is_retryable
     }
@@ -98,7 +98,7 @@ pub(crate) struct Issuing {
     source: Arc<dyn TokenSource>,
     closing: Closing,
     state: Mutex<State>,
-    /// Whose turn it is to ask.
+    /// Held by the task that asks.
     turn: Arc<Turn<()>>,
     hashing: RandomState,
 }
@@ -115,7 +115,7 @@ impl Issuing {
         Issuing { tenant, source, closing, state: Mutex::default(), turn: Arc::default(), hashing: RandomState::new() }
     }
 
-    /// The token to send now. Where there is none, it waits for one, as long as one may come.
+    /// The token to send now. If there is none, this waits for one, as long as one may come.
     pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Token>, TokenSourceError> {
         loop {
             let look = self.lock().renewal.look(now());
@@ -134,14 +134,14 @@ impl Issuing {
                 Look::Ask => {
                     let turn = self.turn.clone().lock_owned().await;
                     if matches!(self.lock().renewal.look(now()), Look::Ask) {
-                        // Whoever waits for it may go: others may wait, too.
+                        // A task of its own: this caller may give up, while others still wait.
                         let issuing = self.clone();
                         let asked = tokio::spawn(async move {
                             issuing.ask().await;
                             drop(turn);
                         });
                         if asked.await.is_err() {
-                            self.take(Err(TokenSourceError::retryable("what issues it has panicked")));
+                            self.take(Err(TokenSourceError::retryable("the token source has panicked")));
                         }
                     }
                 }
@@ -157,12 +157,12 @@ impl Issuing {
         }
     }
 
-    /// Why there is none yet.
+    /// Why there is no token yet.
     pub(crate) fn why_not(&self) -> TokenSourceError {
         self.lock().failed.clone().unwrap_or_else(|| TokenSourceError::retryable("no token was issued in time"))
     }
 
-    /// The API server has not accepted this one.
+    /// Notes that the API server has not accepted this token.
     pub(crate) fn refused(&self, token: &Token) {
         self.lock().renewal.refused(token);
     }
@@ -170,7 +170,7 @@ impl Issuing {
     async fn ask(&self) {
         let answer = tokio::select! {
             asked = timeout(LONGEST, self.source.token()) => {
-                asked.unwrap_or_else(|_| Err(TokenSourceError::retryable("it takes longer than 30 s")))
+                asked.unwrap_or_else(|_| Err(TokenSourceError::retryable("the token source takes longer than 30 s")))
             }
             () = self.closing.ended() => Err(TokenSourceError::permanent("the runtime is being shut down")),
         };
@@ -216,7 +216,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Semaphore;
 
-    /// Gives a token when it is let to, or fails as it is told.
+    /// Issues a token when it is allowed to, or fails with a given error.
     struct Source {
         asked: AtomicUsize,
         may: Semaphore,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_who_need_a_token_ask_once() {
+    async fn many_callers_that_need_a_token_ask_once() {
         let (source, issuing) = issuing(None);
         let waiting: Vec<_> = (0..10)
             .map(|_| {
@@ -254,7 +254,7 @@ mod tests {
                 tokio::spawn(async move { issuing.token().await })
             })
             .collect();
-        // One that goes leaves the others what it asked for.
+        // A caller that gives up leaves the others what it asked for.
         let gone = tokio::spawn({
             let issuing = issuing.clone();
             async move { issuing.token().await }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_permanent_is_said_at_once_and_not_asked_for_again() {
+    async fn a_permanent_failure_is_returned_at_once_and_not_retried() {
         let (source, issuing) = issuing(Some(TokenSourceError::permanent("no")));
         source.may.add_permits(10);
         for _ in 0..3 {

@@ -1,7 +1,7 @@
-//! Looks a server's name up: one look-up at a time, which all share who wait for it.
+//! Looks up a server's name: one look-up at a time, shared by all callers that wait for it.
 //!
-//! The system's resolver takes a thread for as long as it pleases, whether or not anybody still waits. So a look-up has its place until it
-//! ends, and it keeps neither a call nor the process's end waiting.
+//! The system's resolver occupies a thread for as long as it likes, even if nobody waits any more. So a look-up keeps its place until it
+//! ends, and delays neither a call nor the end of the process.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 64;
 
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
-/// Asks the system.
+/// The function that asks the system.
 type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// The addresses, or why there are none.
@@ -24,11 +24,11 @@ type Addresses = Result<Arc<[SocketAddr]>, LookupError>;
 /// Why a name has no address.
 #[derive(Clone, Debug)]
 pub(crate) enum LookupError {
-    /// The system says so.
+    /// The system reports this error.
     System(Arc<io::Error>),
-    /// The system gave none.
+    /// The system returned no address.
     NoAddress,
-    /// There was no thread to ask it in.
+    /// No thread could be started for the look-up.
     NotStarted,
 }
 
@@ -48,17 +48,17 @@ pub(crate) struct Lookup {
     port: u16,
     resolve: Resolve,
     places: Arc<Semaphore>,
-    /// The one under way, or the last one.
+    /// The look-up under way, or the last one.
     last: Mutex<Option<watch::Receiver<Option<Addresses>>>>,
 }
 
 impl Lookup {
-    /// Of the server with this address, or this name, which may end in a dot.
+    /// The look-up of a server by its address, or by its name, which may end in a dot.
     pub(crate) fn new(host: &str, port: u16) -> Lookup {
         Lookup { host: host.into(), port, resolve: ask_system, places: PLACES.clone(), last: Mutex::default() }
     }
 
-    /// The addresses now.
+    /// The server's addresses as of now.
     pub(crate) async fn addresses(&self) -> Addresses {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok([SocketAddr::new(address, self.port)].into());
@@ -83,14 +83,14 @@ impl Lookup {
 }
 
 async fn begin(places: Arc<Semaphore>, host: Arc<str>, port: u16, resolve: Resolve, tell: watch::Sender<Option<Addresses>>) {
-    // It is never closed.
+    // The semaphore is never closed.
     let place = places.acquire_owned().await.ok();
     let look_up = move || {
         let found = resolve(&host, port).map_err(|e| LookupError::System(Arc::new(e)));
         tell.send_replace(Some(found.and_then(some)));
         drop(place);
     };
-    // Whoever waits is told when `tell` is dropped.
+    // If no thread is started, `tell` is dropped, which tells all who wait.
     if let Err(error) = thread::Builder::new().name("incluster-lookup".into()).spawn(look_up) {
         tracing::warn!(target: crate::figures::TARGET, %error, "no thread to look a name up");
     }
@@ -125,7 +125,7 @@ mod tests {
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
     static MAY_END: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));
 
-    /// A resolver that takes its time.
+    /// A resolver that waits until it may end.
     fn slow(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         BEGUN.fetch_add(1, Ordering::SeqCst);
         MAY_END.wait();
@@ -136,7 +136,7 @@ mod tests {
         Lookup { host: host.into(), port: 6443, resolve, places: places.clone(), last: Mutex::default() }
     }
 
-    /// Begins to wait, and goes.
+    /// Begins to wait, and gives up.
     async fn given_up(addresses: impl Future<Output = Addresses>) {
         tokio::select! {
             biased;
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// 1,500 calls with a deadline of 2 ms took 512 threads.
+    /// Without this, 1,500 calls with a deadline of 2 ms took 512 threads.
     #[tokio::test]
     async fn callers_that_give_up_leave_one_look_up_which_the_next_one_shares() {
         let places = Arc::new(Semaphore::new(1));
@@ -160,7 +160,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!((BEGUN.load(Ordering::SeqCst), places.available_permits()), (1, 0));
         let may_end = async || tokio::task::spawn_blocking(|| MAY_END.wait()).await.unwrap();
-        // Whoever waits before it ends shares it.
+        // A caller that waits before the look-up ends shares it.
         let (shared, ()) = tokio::join!(slow.addresses(), async { _ = may_end().await });
         assert_eq!(shared.unwrap().len(), 1);
         let (found, ()) = tokio::join!(another.addresses(), async { _ = may_end().await });

@@ -1,11 +1,11 @@
 //! The sandbox's one door to the network.
 //!
-//! A guest's `wasi:http` request leaves only if it is what the client sends: a GET, over https, to the API server's own
-//! authority, with credentials, without headers that the client has no use for, and for something that the tenant's policy
-//! permits. Everything else is denied here, before a connection is even looked for. Redirects are not followed: they go back
-//! to the guest, which refuses them.
+//! A guest's `wasi:http` request leaves only if it is what the client sends: a GET over https, to the API server's own
+//! authority, with credentials, with no header that the client does not use, and for something that the tenant's policy
+//! permits. Everything else is denied here, before a connection is even looked for. Redirects are not followed: they are
+//! returned to the guest, which refuses them.
 //!
-//! Where the token stays outside of the sandbox, it is put on requests here, and an answer that has it is withheld.
+//! If the token stays outside the sandbox, it is added to requests here, and an answer that contains it is withheld.
 
 mod answer;
 mod body;
@@ -55,22 +55,22 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-/// Which attempt of a call a request is. It does not leave.
+/// The header for the number of the attempt within a call. It is removed before the request leaves.
 const ATTEMPT: header::HeaderName = header::HeaderName::from_static(ATTEMPT_HEADER);
 
-/// No call that makes sense has more.
+/// The highest number of an attempt that is believed.
 const MOST_ATTEMPTS: u32 = 1_000_000;
 
-/// So long is for ever.
+/// A time that is as good as for ever.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// What a request may carry: what the client needs.
+/// The headers that a request may have: those that the client sends.
 const HEADERS: [header::HeaderName; 5] = [header::ACCEPT, header::AUTHORIZATION, header::HOST, header::USER_AGENT, ATTEMPT];
 
-/// What a sandbox finds instead of the token, where that stays outside.
+/// The text that a sandbox finds instead of the token, if the token stays outside.
 pub(crate) const PLACEHOLDER: &str = "incluster-brokered-token";
 
-/// What one tenant's sandboxes may ask for, and how much.
+/// What one tenant's sandboxes may request, and how much of it.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) tenant: Arc<str>,
@@ -81,23 +81,23 @@ pub(crate) struct Door {
     pub(crate) connections: Connections,
     pub(crate) quota: Arc<RequestQuota>,
     pub(crate) telling: Arc<Telling>,
-    /// Whether the server has shown that it does not end the initial objects of a watch. Each watch is a new client.
+    /// Whether the server has shown that it never marks the end of a watch's initial objects. Kept here, as each watch is a new client.
     pub(crate) lists_first: Arc<AtomicBool>,
 }
 
 /// Where the token on requests comes from.
 #[derive(Clone)]
 pub(crate) enum Bearer {
-    /// From the sandbox, which has it.
+    /// From the sandbox, which has the token.
     Sandbox,
     /// From a file; sandboxes have a placeholder.
     File(Arc<Credentials>),
-    /// From whoever issues it; sandboxes have a placeholder.
+    /// From a source that issues it; sandboxes have a placeholder.
     Issued(Arc<Issuing>),
 }
 
 impl Bearer {
-    /// What is put in the placeholder's place; `None` where there is none.
+    /// The token that replaces the placeholder; `None` if there is no placeholder.
     async fn token(&self, until: Instant) -> Result<Option<Arc<Token>>, Error> {
         match self {
             Bearer::Sandbox => Ok(None),
@@ -109,7 +109,7 @@ impl Bearer {
         }
     }
 
-    /// The API server has not accepted this token. The guest asks once more: what fails here fails then.
+    /// Notes that the API server has not accepted this token. The guest asks once more: what fails here fails again then.
     fn refused(&self, token: &Token) {
         match self {
             Bearer::Sandbox => {}
@@ -120,7 +120,7 @@ impl Bearer {
 }
 
 impl Door {
-    /// The request that may leave, made anew from what the guest's asks for.
+    /// Checks a guest's request, and builds the request that may leave.
     fn admit(&self, request: &http::request::Parts) -> Result<Admitted, Refusal> {
         self.quota.count()?;
         let uri = &request.uri;
@@ -145,7 +145,7 @@ impl Door {
         let stream = Stream::open(self.quota.stream()?, info.verb == Verb::Watch, &self.tenant);
         let open = self.permission.open(path_and_query);
         let mut request_out = Request::new(Full::default());
-        // One spelling of the server, whatever the guest's: one pool of connections, and one header Host.
+        // One spelling of the server, however the guest spells it: one pool of connections, and one header Host.
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
         *request_out.headers_mut() = request.headers.clone();
         request_out.headers_mut().remove(header::HOST);
@@ -153,7 +153,7 @@ impl Door {
         Ok(Admitted { request: request_out, verb: info.verb, stream, open })
     }
 
-    /// Puts the token on, where the sandbox does not have it. Returns what keeps it from coming back.
+    /// Adds the token, if the sandbox does not have it. Returns the guard that keeps it from coming back.
     fn authorize(&self, headers: &mut HeaderMap, token: Option<&Token>) -> Result<Option<Guard>, Error> {
         let mut guard = None;
         if let Some(token) = token {
@@ -163,14 +163,14 @@ impl Door {
                 .map_err(|_| wasi_error::denied("the token is not fit for a header"))?;
             headers.insert(header::AUTHORIZATION, value);
         }
-        // Shown by no Debug, and kept out of HTTP/2's compression tables.
+        // Not shown by `Debug`, and kept out of HTTP/2's compression tables.
         if let Some(token) = headers.get_mut(header::AUTHORIZATION) {
             token.set_sensitive(true);
         }
         Ok(guard)
     }
 
-    /// This token is used.
+    /// Notes that this token is used.
     fn uses(&self, token: &[u8]) {
         self.telling.secrets.add(token, now().wall);
         self.telling.uses(token, &self.tenant);
@@ -219,12 +219,12 @@ impl Door {
     }
 }
 
-/// So long from now.
+/// The moment that is this long from now.
 fn later(time: Duration) -> Instant {
     Instant::now().checked_add(time).unwrap_or_else(|| Instant::now() + FAR)
 }
 
-/// A request that may leave, its room among the tenant's open streams, and whether it may still be open.
+/// A request that may leave, its place among the tenant's open streams, and whether it is still permitted.
 struct Admitted {
     request: Request<Full<Bytes>>,
     verb: Verb,
@@ -232,7 +232,7 @@ struct Admitted {
     open: Arc<OpenRequest>,
 }
 
-/// An answer that is waited for or read: its room among the tenant's, and in the figures.
+/// An answer that is waited for or read: its place among the tenant's open streams, and in the metrics.
 pub(crate) struct Stream {
     _permit: OwnedSemaphorePermit,
     _streams: Counted,
@@ -262,7 +262,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// In the words of the metrics `incluster_denied_total` and `incluster_limits_exceeded_total`.
+    /// The reason, as a label of the metrics `incluster_denied_total` and `incluster_limits_exceeded_total`.
     fn reason(&self) -> &'static str {
         match self {
             Refusal::Method => "method",
@@ -275,7 +275,7 @@ impl Refusal {
         }
     }
 
-    /// Whether it is for a limit, and not for what was asked.
+    /// Whether the reason is a limit, and not what was requested.
     fn is_limit(&self) -> bool {
         matches!(self, Refusal::Streams(_) | Refusal::Rate(_))
     }
@@ -285,7 +285,7 @@ impl Refusal {
             Refusal::Method => wasi_error::denied("only GET leaves the sandbox"),
             Refusal::Server => wasi_error::denied("only the API server can be reached, by https"),
             Refusal::Header => wasi_error::denied("a header is not among those that the client sends"),
-            Refusal::Credentials => wasi_error::denied("the header authorization does not have this sandbox's bearer token"),
+            Refusal::Credentials => wasi_error::denied("the authorization header does not contain this sandbox's bearer token"),
             Refusal::Policy(why) => wasi_error::denied(&why),
             Refusal::Streams(limit) => {
                 wasi_error::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
@@ -297,7 +297,7 @@ impl Refusal {
     }
 }
 
-/// One sandbox's way to its tenant's door.
+/// A sandbox's way to its tenant's door.
 #[derive(Clone)]
 pub(crate) struct Egress(Arc<Door>);
 
@@ -307,13 +307,13 @@ impl Egress {
     }
 }
 
-/// Which attempt of its call a request is, as the guest says; the first, where it says nothing that makes sense.
+/// The number of the attempt that the guest says the request is; 1 if it says none, or none that can be true.
 fn attempt(headers: &HeaderMap) -> u32 {
     let said = headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok());
     said.filter(|attempt| (1..=MOST_ATTEMPTS).contains(attempt)).unwrap_or(1)
 }
 
-/// The bearer token, where there is one header `Authorization` and a bearer token in it.
+/// The bearer token, if there is exactly one header `Authorization`, with a bearer token in it.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let token = values.next()?.as_bytes().strip_prefix(b"Bearer ")?;

@@ -1,4 +1,4 @@
-//! What a tenant may ask for now: its own policy, and those of the tenants that it is derived from.
+//! What a tenant may request now, by its own policy and those of the tenants that it is derived from.
 
 use super::answer::Answer;
 use super::policy::Policy;
@@ -7,12 +7,12 @@ use incluster_core::request_info::RequestInfo;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio_util::sync::CancellationToken;
 
-/// A policy that can be replaced while requests are open. It permits what all before it permit, too.
+/// A policy that can be replaced while requests are open. It permits only what the ones that it is derived from permit, too.
 pub(crate) struct Permission {
-    /// `None` where it is that of the one before.
+    /// `None` if it is the same as that of `before`.
     policy: RwLock<Option<Arc<Policy>>>,
     before: Option<Arc<Permission>>,
-    /// The requests under way of all that have the first one in common.
+    /// The requests under way of all permissions that are derived from the same first one.
     open: Arc<Mutex<Vec<Weak<OpenRequest>>>>,
 }
 
@@ -21,18 +21,18 @@ impl Permission {
         Permission { policy: RwLock::new(Some(Arc::new(policy))), before: None, open: Arc::default() }
     }
 
-    /// What it permits now and later, and, where there is one, this policy too.
+    /// A permission for what this one permits, now and later, and the policy, if there is one, permits too.
     pub(crate) fn derived(self: &Arc<Self>, policy: Option<Policy>) -> Permission {
         Permission { policy: RwLock::new(policy.map(Arc::new)), before: Some(self.clone()), open: self.open.clone() }
     }
 
-    /// Its own policy, or that of the one before.
+    /// The permission's own policy, or else that of the one before.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         let own = self.policy.read().unwrap_or_else(PoisonError::into_inner).clone();
         own.unwrap_or_else(|| self.before.as_ref().map(|before| before.policy()).unwrap_or_default())
     }
 
-    /// Replaces its own policy, and ends the requests under way that are not permitted any more.
+    /// Replaces the permission's own policy, and ends the requests under way that are not permitted any more.
     pub(crate) fn set(&self, policy: Policy) {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(policy));
         let open: Vec<_> = lock(&self.open).iter().filter_map(Weak::upgrade).collect();
@@ -44,7 +44,7 @@ impl Permission {
             && self.before.as_ref().is_none_or(|before| before.permits(request))
     }
 
-    /// A request that is permitted begins.
+    /// Registers a permitted request that begins.
     pub(crate) fn open(self: &Arc<Self>, path_and_query: &str) -> Arc<OpenRequest> {
         let request = Arc::new(OpenRequest {
             permission: self.clone(),
@@ -53,24 +53,24 @@ impl Permission {
             body: Mutex::default(),
         });
         let mut open = lock(&self.open);
-        // Those that have ended are taken out now and then.
+        // Requests that have ended are removed now and then.
         if open.len() == open.capacity() {
             open.retain(|request| request.strong_count() > 0);
         }
         open.push(Arc::downgrade(&request));
         drop(open);
-        // The policy may have changed since it was asked.
+        // The policy may have changed since it was checked.
         request.look();
         request
     }
 }
 
-/// A request under way. What is not permitted once is over for good.
+/// A request under way. Once it is not permitted, it is over for good.
 pub(crate) struct OpenRequest {
     permission: Arc<Permission>,
     path_and_query: String,
     withdrawn: CancellationToken,
-    /// Of the answer, once there is one.
+    /// The body of the answer, once there is one.
     body: Mutex<Option<Quiet<Answer>>>,
 }
 
@@ -80,11 +80,11 @@ impl OpenRequest {
             return;
         }
         self.withdrawn.cancel();
-        // Also where nobody reads it.
+        // Even if nobody reads it.
         drop(lock(&self.body).take());
     }
 
-    /// The answer's body, which ends with the permission.
+    /// Keeps the answer's body, which ends with the permission.
     pub(crate) fn keep(&self, body: Quiet<Answer>) {
         let mut kept = lock(&self.body);
         if !self.is_withdrawn() {
@@ -100,7 +100,7 @@ impl OpenRequest {
         self.withdrawn.is_cancelled()
     }
 
-    /// Waits until it is not permitted any more.
+    /// Waits until the request is not permitted any more.
     pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + Send + use<> {
         self.withdrawn.clone().cancelled_owned()
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_derived_permits_no_more_than_what_it_is_derived_from() {
+    fn a_derived_permission_permits_no_more_than_its_origin() {
         let first = Arc::new(Permission::new(policy("shop")));
         let second = Arc::new(first.derived(Some(Policy::allow_all())));
         let third = second.derived(Some(policy("other")));
@@ -135,7 +135,7 @@ mod tests {
         assert!(!permits(&second, "shop") && permits(&second, "other") && permits(&third, "other"));
     }
 
-    /// Also when the policy permits it again.
+    /// The request stays over, even when the policy permits it again.
     #[test]
     fn a_request_is_over_once_it_is_not_permitted() {
         let first = Arc::new(Permission::new(policy("shop")));

@@ -1,5 +1,5 @@
-//! What a tenant may ask the API server for. Nothing, unless a rule permits it; and never more than RBAC allows, which still
-//! decides. The sandbox's door decides by it on the request as the API server will read it, not on the text of a path.
+//! What a tenant may request from the API server: nothing, unless a rule permits it, and never more than RBAC allows, which still
+//! decides. The sandbox's door applies the policy to the request as the API server will read it, not to the text of a path.
 
 use incluster_core::request_info::{RequestInfo, Target, is_resource};
 use incluster_core::{dns, text};
@@ -8,8 +8,8 @@ use std::fmt;
 
 pub use incluster_core::request_info::Verb;
 
-/// What may be asked for, in the form of RBAC's `PolicyRule`, with namespaces. A request is permitted if one rule has its verb, API
-/// group, resource and namespace.
+/// A rule for what may be requested, in the form of RBAC's `PolicyRule`, with namespaces. A request is permitted if one rule has its verb,
+/// API group, resource and namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
@@ -18,14 +18,14 @@ pub struct Rule {
     /// `""` is the core group, where pods are; `*` is every group.
     #[serde(default)]
     pub api_groups: Vec<String>,
-    /// `pods`; `pods/log`, a subresource; `pods/*`, all of its subresources; `*`, every resource, and no subresource. (RBAC's
-    /// `*` has subresources in it, too. Some lead further than reading: `services/proxy` to any service of the cluster.)
+    /// `pods`; `pods/log`, a subresource; `pods/*`, all subresources of `pods`; `*`, every resource, but no subresource. (RBAC's
+    /// `*` includes subresources. Some allow more than reading: `services/proxy` leads to any service of the cluster.)
     #[serde(default)]
     pub resources: Vec<String>,
     /// `shop`; `*`, every namespace, all of them at once, and what is in no namespace.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// `/version`; `/apis/*`, what begins with `/apis/`. For the verb `get`.
+    /// `/version`; `/apis/*`, everything that begins with `/apis/`. Only for the verb `get`.
     #[serde(default, rename = "nonResourceURLs")]
     pub non_resource_urls: Vec<String>,
 }
@@ -50,7 +50,7 @@ pub struct Rule {
 #[serde(try_from = "Document")]
 pub struct Policy {
     rules: Vec<Rule>,
-    /// Whether the rules do not matter.
+    /// Whether everything is permitted, without any rule.
     allows_all: bool,
 }
 
@@ -60,7 +60,7 @@ struct Document {
     rules: Vec<Rule>,
 }
 
-/// Why rules are no policy: which rule, counted from 0, and what is wrong with it.
+/// Why rules cannot be a policy: which rule, counted from 0, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     rule: usize,
@@ -72,11 +72,11 @@ pub struct PolicyError {
 pub struct Denied(String);
 
 impl Policy {
-    /// A policy by its rules.
+    /// Makes a policy of these rules.
     ///
     /// # Errors
     ///
-    /// A rule that could not permit anything, or that names what does not exist, is a mistake.
+    /// A rule could never permit anything, or names something that does not exist.
     pub fn new(rules: Vec<Rule>) -> Result<Policy, PolicyError> {
         for (rule, content) in rules.iter().enumerate() {
             content.check().map_err(|problem| PolicyError { rule, problem })?;
@@ -84,21 +84,21 @@ impl Policy {
         Ok(Policy { rules, allows_all: false })
     }
 
-    /// Nothing is permitted.
+    /// A policy that permits nothing.
     pub fn deny_all() -> Policy {
         Policy::default()
     }
 
-    /// Whatever RBAC allows, subresources and all paths among it: for code that you trust as yourself.
+    /// A policy that permits whatever RBAC allows, including subresources and all paths. Only for code that you trust as yourself.
     pub fn allow_all() -> Policy {
         Policy { rules: Vec::new(), allows_all: true }
     }
 
-    /// Whether a GET of this path and query is permitted.
+    /// Checks whether a GET of this path and query is permitted.
     ///
     /// # Errors
     ///
-    /// It is not, or it is malformed: that, no policy permits.
+    /// The request is not permitted, or is malformed: no policy permits that.
     pub fn check(&self, path_and_query: &str) -> Result<(), Denied> {
         let request = RequestInfo::parse(path_and_query).map_err(|malformed| Denied(malformed.to_string()))?;
         if self.permits(&request) { Ok(()) } else { Err(Denied(format!("the policy does not permit {request}"))) }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_said_with_its_place() {
+    fn a_mistake_is_reported_with_its_place() {
         let rule = |fields: &str| format!(r#"{PODS}, {{{fields}}}"#);
         for (fields, says) in [
             (r#""verbs": [], "resources": ["pods"]"#, "rules[1] names no verb"),

@@ -1,7 +1,8 @@
-//! Connections that are kept for the next requests: of HTTP/2 as many as the server's limits for streams ask for, of HTTP/1.1 one for each
-//! request that is under way.
+//! Connections that are kept for later requests: over HTTP/2, as many as the server's limit of streams requires; over HTTP/1.1, one for each
+//! request under way.
 //!
-//! Our own, over hyper's connections: hyper-util's has one of HTTP/2 to a server, on which a request waits while watches take all streams.
+//! This is our own pool over hyper's connections. hyper-util's pool has one HTTP/2 connection to a server, on which a request waits while
+//! watches take all streams.
 
 mod kept;
 #[cfg(test)]
@@ -25,38 +26,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::instrument::WithSubscriber;
 
-/// A flow-control window that a list of thousands of pods does not wait for.
+/// The flow-control window of a stream: large enough that a list of thousands of pods does not wait for it.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
-/// How many streams a connection has at most, however many the server allows. Its window has room for what the server sends ahead on all of them, so that
-/// streams that nobody reads do not stop the others.
+/// How many streams a connection has at most, even if the server allows more. The connection's window has room for what the server sends
+/// ahead on all of them, so that streams that nobody reads do not stop the others.
 const MOST_STREAMS: u32 = 64;
 const CONNECTION_WINDOW_BYTES: u32 = (MOST_STREAMS + 1) * STREAM_WINDOW_BYTES;
 
 /// How long an unused connection is kept: a little less than load balancers keep theirs.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How often a connection of HTTP/2 is asked whether it still works, and how long it may take to answer.
+/// How often an HTTP/2 connection is pinged, and how long the answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a request waits for the server to say how many streams a new connection may have. Servers say so before all else.
+/// How long a request waits for the server to say how many streams a new connection may have. Servers say this first of all.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many connections may end, one after the other, before the request is sent on one of them.
+/// How many connections may end, one after the other, before a request has been sent.
 const MOST_LOST: u32 = 5;
 
-/// How many connections there are at once to one server as one identity, with those that are being made, or are ending. Requests wait for more.
+/// How many connections there may be at once to one server for one identity, including those that are being made or are ending. Beyond that,
+/// requests wait.
 const MOST_CONNECTIONS: usize = 128;
 
 /// How long a request waits.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
-    /// Until when there has to be an answer's head.
+    /// The deadline for the answer's head.
     pub(crate) until: Instant,
     /// How long the head may take once there is a connection.
     pub(crate) first_byte: Duration,
-    /// The same by the host's own limit. A guest may be less patient, which says nothing of the connection.
+    /// The host's own limit for `first_byte`. A guest may be less patient, which says nothing about the connection.
     pub(crate) own: Duration,
 }
 
@@ -68,7 +70,7 @@ type Sent = Full<Bytes>;
 pub(crate) enum RequestError {
     /// There is no connection.
     Connect(Arc<ConnectError>),
-    /// The connection failed, or what came by it is not HTTP.
+    /// The connection failed, or the server sent something that is not HTTP.
     Http(hyper::Error),
     /// Connections ended, one after the other, before the request was sent.
     Lost,
@@ -124,7 +126,7 @@ impl Pool {
                 }
                 Next::Http1(mut connection, in_use) => {
                     let (number, was_used) = (connection.number, std::mem::replace(&mut connection.was_used, true));
-                    // A guest that is less patient says nothing of the connection.
+                    // A less patient guest says nothing about the connection.
                     let may_be_silent = was_used && first_byte >= own;
                     let patience = if may_be_silent { first_byte / 2 } else { first_byte };
                     match timeout_at(until_head(patience), connection.sender.try_send_request(to_origin(request.clone()))).await {
@@ -133,22 +135,22 @@ impl Pool {
                             return Ok(answer.map(|body| Answer::new(body, None)));
                         }
                         Ok(Err(error)) => (number, error),
-                        // It may have gone silent since it was used, and so may the others, as there are no pings: a new one tells.
+                        // It may have gone silent since its last use, and so may the others, as there are no pings: try a new one.
                         Err(_late) if may_be_silent && Instant::now() < until => {
                             self.state().http1.clear();
                             continue;
                         }
-                        // It ends with the request.
+                        // The connection ends with the request.
                         Err(_late) => return Err(RequestError::Late),
                     }
                 }
                 // `connection` waits for these.
                 Next::Settling(_) | Next::Connecting(_) | Next::Nothing(_) => return Err(RequestError::Lost),
             };
-            // What was not sent before the connection ended is sent on another.
+            // If the request was not sent before the connection ended, it is sent on another one.
             let (number, mut error) = sent;
             self.state().http2.retain(|connection| connection.number != number);
-            // As it was: the next connection may speak another version of HTTP.
+            // The original is sent: the next connection may speak another version of HTTP.
             if error.take_message().is_none() {
                 return Err(RequestError::Http(error.into_error()));
             }
@@ -156,7 +158,7 @@ impl Pool {
         Err(RequestError::Lost)
     }
 
-    /// A connection with room for a request: one that there is, or a new one.
+    /// A connection with room for a request: an existing one, or a new one.
     async fn connection(self: &Arc<Pool>) -> Result<Next, RequestError> {
         loop {
             let next = self.state().next();
@@ -166,13 +168,13 @@ impl Pool {
                         self.state().settle(&is_settled);
                     }
                 }
-                // The runtime that made it may have ended, and ours not.
+                // The runtime that was making it may have ended, while ours has not.
                 Next::Connecting(connecting) => match connected(connecting.clone()).await {
                     Err(RequestError::Lost) => self.state().forget(&connecting),
                     connected => connected?,
                 },
                 Next::Nothing(told) => {
-                    // Whoever goes meanwhile leaves the queue: those who wait for the same connection find nobody who makes it.
+                    // A caller that gives up here leaves the queue, and those who wait for the same connection find that nobody makes it.
                     let place = self.places.clone().acquire_owned().await.map_err(|_| RequestError::Lost)?;
                     connected(self.connect(told, place)).await?;
                 }
@@ -181,7 +183,7 @@ impl Pool {
         }
     }
 
-    /// Makes a connection. It is made to its end, whoever still waits for it.
+    /// Makes a connection. This goes on even if nobody waits for the connection any more.
     fn connect(self: &Arc<Pool>, told: watch::Sender<Connected>, place: OwnedSemaphorePermit) -> watch::Receiver<Connected> {
         let connecting = told.subscribe();
         let (pool, outer) = (self.clone(), quiet::outer());
@@ -219,13 +221,13 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs a connection to its end, which comes when it has not been used for a while, or when the pool is gone.
+    /// Runs a connection until it has not been used for a while, or until the pool is gone.
     fn run(self: &Arc<Pool>, number: u64, connection: impl Future<Output = hyper::Result<()>> + Send + 'static, in_use: &Uses) {
         let (pool, mut uses) = (Arc::downgrade(self), in_use.count().subscribe());
         tokio::spawn(async move {
             let mut connection = Quiet::new(Box::pin(connection));
             tokio::select! {
-                // What is wrong with it, its requests are told.
+                // Its requests get the error.
                 _ended = &mut connection => remove(&pool, number),
                 () = until_unused(&mut uses) => {
                     remove(&pool, number);
@@ -235,7 +237,7 @@ impl Pool {
         });
     }
 
-    /// Keeps a connection of HTTP/1.1 for the next request, once the answer has been read.
+    /// Keeps an HTTP/1.1 connection for the next request, once the answer has been read.
     fn keep(self: &Arc<Pool>, mut connection: Http1, in_use: InUse) {
         let pool = Arc::downgrade(self);
         tokio::spawn(Quiet::new(Box::pin(async move {
@@ -274,7 +276,7 @@ fn remove(pool: &Weak<Pool>, number: u64) {
     }
 }
 
-/// Until no request has been under way for a while. (A connection whose pool is gone ends by itself.)
+/// Waits until no request has been under way for a while. (A connection whose pool is gone ends by itself.)
 async fn until_unused(uses: &mut watch::Receiver<usize>) {
     loop {
         if uses.wait_for(|uses| *uses == 0).await.is_err() {
@@ -287,7 +289,7 @@ async fn until_unused(uses: &mut watch::Receiver<usize>) {
     }
 }
 
-/// As HTTP/1.1 asks an origin server (RFC 9112, section 3.2.1).
+/// Puts a request in the form that HTTP/1.1 sends to an origin server (RFC 9112, section 3.2.1).
 fn to_origin(mut request: Request<Sent>) -> Request<Sent> {
     let uri = std::mem::take(request.uri_mut());
     if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
@@ -298,7 +300,7 @@ fn to_origin(mut request: Request<Sent>) -> Request<Sent> {
     request
 }
 
-/// Runs what connections do in the background.
+/// Runs the background work of connections, quietly.
 #[derive(Clone)]
 struct QuietExecutor;
 

@@ -1,4 +1,4 @@
-//! Keeps libraries out of the log: HTTP/2's writes there what a peer says, byte for byte, which may be the token.
+//! Keeps libraries out of the log: the HTTP/2 library logs what a peer sends, byte for byte, which may be the token.
 
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ tokio::task_local! {
     static OUTER: Dispatch;
 }
 
-/// A value of a library's whose events reach no subscriber, also when it is dropped.
+/// A library's value whose events reach no subscriber, even when it is dropped.
 pub(crate) struct Quiet<T>(Option<T>);
 
 impl<T> Quiet<T> {
@@ -19,7 +19,7 @@ impl<T> Quiet<T> {
         Quiet(Some(inner))
     }
 
-    /// The value itself. Nothing that is done with it may emit events.
+    /// The value itself. It must not be used for anything that emits events.
     pub(super) fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
@@ -63,7 +63,7 @@ impl<B: Body + Unpin> Body for Quiet<B> {
     }
 }
 
-/// Runs the work without a subscriber; [`outer`] returns the one around it.
+/// Runs work without a subscriber. In it, [`outer`] returns the subscriber around it.
 pub(crate) async fn run<F: Future>(work: F) -> F::Output {
     OUTER.scope(get_default(Dispatch::clone), Quiet::new(Box::pin(work))).await
 }

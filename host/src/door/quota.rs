@@ -1,4 +1,4 @@
-//! How many requests a tenant may have: all that derive from it share them.
+//! How many requests a tenant may make, together with all tenants that are derived from it.
 
 use super::Refusal;
 use crate::limits::TenantLimits;
@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is left of the rate, and of the open streams.
+/// What is left of a tenant's request rate and open streams.
 pub(crate) struct RequestQuota {
     per_second: u32,
     rate: DefaultDirectRateLimiter,
@@ -24,7 +24,7 @@ impl RequestQuota {
         RequestQuota { per_second, rate, most_streams, streams: Arc::new(Semaphore::new(most_streams as usize)) }
     }
 
-    /// Counts a request, also one that is refused after it: a denial has its line in a log.
+    /// Counts a request, even if it is denied later: a denial writes a line to the log.
     pub(super) fn count(&self) -> Result<(), Refusal> {
         match self.rate.check().is_err() {
             true => Err(Refusal::Rate(self.per_second)),
@@ -32,7 +32,7 @@ impl RequestQuota {
         }
     }
 
-    /// Room for one more open stream.
+    /// Takes the place of one more open stream.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.streams.clone().try_acquire_owned().map_err(|_| Refusal::Streams(self.most_streams))
     }

@@ -1,28 +1,28 @@
-//! When a token that is issued is asked for anew: a machine that is told the time.
+//! When to request a new token: a state machine that is told the time.
 
 use incluster_core::Token;
 use incluster_core::credentials::Now;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A token is renewed when so much of its life is over, in hundredths: as kubelet does.
+/// The part of a token's life, in percent, after which it is renewed, as kubelet does.
 const RENEWED_AT: u32 = 80;
 
-/// And up to so much earlier, at random, so that those who began together are not renewed together.
+/// How much earlier, in percent of its life, a token may be renewed, at random, so that tokens that began together are not renewed together.
 const EARLIER: u32 = 30;
 
-/// The first wait after a failure, and after a token that was refused soon after it was issued, at most; each further one may be twice as long,
-/// up to the longest. No token is asked for sooner after the one before.
+/// The longest first wait after a failure, or after a token that was refused soon after it was issued. Each further wait may be twice as long,
+/// up to `LONGEST_WAIT`. It is also the shortest time between two tokens.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// No token lives longer, whatever it says.
+/// The longest life of a token, whatever its expiry time says.
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How long a token lives that does not say when it expires.
+/// The life of a token without an expiry time.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
 
-/// A token that was just issued, and until when it is good.
+/// A token that was just issued, and when it expires.
 #[derive(Clone, Debug)]
 pub(crate) struct Issued {
     pub(crate) token: Arc<Token>,
@@ -33,11 +33,11 @@ pub(crate) struct Issued {
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
     last: Option<Last>,
-    /// In a row: of asking, or of tokens that were refused soon.
+    /// How many requests failed in a row, or gave tokens that were refused soon.
     failures: u32,
-    /// Before this, nobody is asked again.
+    /// When the source may be asked again.
     next: Option<Instant>,
-    /// The last token was not accepted.
+    /// Whether the last token was not accepted.
     is_refused: bool,
 }
 
@@ -45,21 +45,21 @@ pub(crate) struct Renewal {
 struct Last {
     token: Arc<Token>,
     issued: Instant,
-    /// By either clock: one may have been set, the other may have stood still.
+    /// The expiry on both clocks: the wall clock may have been set, and the other one may have stood still.
     expires: Option<(Instant, SystemTime)>,
     renew_at: Instant,
 }
 
-/// What to do for a token.
+/// What to do when a token is needed.
 #[derive(Debug)]
 pub(crate) enum Look {
-    /// Use this one.
+    /// Use this token.
     Use(Arc<Token>),
-    /// Use this one, and ask for the next meanwhile.
+    /// Use this token, and request the next one meanwhile.
     UseAndRenew(Arc<Token>),
-    /// There is none: ask, and wait for it.
+    /// There is no token: request one, and wait for it.
     Ask,
-    /// There is none, and it is too early to ask again: before this.
+    /// There is no token, and it is too early to ask again before this moment.
     None(Instant),
 }
 
@@ -72,18 +72,18 @@ impl Renewal {
                 true => Look::UseAndRenew(last.token.clone()),
                 false => Look::Use(last.token.clone()),
             },
-            // What was refused may have been for another reason; what has expired is of no use.
+            // A token may have been refused for another reason; an expired token is of no use.
             Some(last) if too_early.is_some() && !last.has_expired(now) => Look::Use(last.token.clone()),
             _ => too_early.map_or(Look::Ask, Look::None),
         }
     }
 
-    /// The API server did not accept this token: the next look asks for another, unless that has happened already.
+    /// Notes that the API server did not accept this token: the next look asks for another one, unless that has already happened.
     pub(crate) fn refused(&mut self, token: &Token) {
         self.is_refused |= self.last.as_ref().is_some_and(|last| *last.token == *token);
     }
 
-    /// Takes a token. `random` is another number each time.
+    /// Takes a new token. `random` must be a different number each time.
     pub(crate) fn issued(&mut self, now: Now, random: u64, issued: Issued) {
         let Issued { token, expires } = issued;
         let expires = expires.or_else(|| now.wall.checked_add(UNKNOWN_LIFE));
@@ -98,7 +98,7 @@ impl Renewal {
         *self = Renewal { last, failures, next: now.instant.checked_add(wait_after(failures)), is_refused: false };
     }
 
-    /// There was no token to have.
+    /// Notes that no token was issued.
     pub(crate) fn failed(&mut self, now: Now, random: u64) {
         let longest = wait_after(self.failures);
         self.failures = self.failures.saturating_add(1);
@@ -180,10 +180,10 @@ mod tests {
         assert!(matches!(renewal.look(later), Look::Use(_)), "perhaps it was refused for another reason");
         renewal.issued(later, 0, issued(2, later, HOUR));
         renewal.refused(&first.token);
-        assert!(matches!(renewal.look(after(later, HOUR / 2)), Look::Use(_)), "it is another one by now");
+        assert!(matches!(renewal.look(after(later, HOUR / 2)), Look::Use(_)), "the token is another one by now");
     }
 
-    /// Whatever the API server refuses, it is asked ever more rarely.
+    /// If the API server refuses every token, the source is asked less and less often.
     #[test]
     fn tokens_that_are_always_refused_are_not_asked_for_all_the_time() {
         let begun = now();
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_say_when_it_expires_serves_for_ten_minutes() {
+    fn a_token_without_an_expiry_time_is_used_for_ten_minutes() {
         let (begun, mut renewal) = (now(), Renewal::default());
         renewal.issued(begun, 0, Issued { expires: None, ..issued(1, begun, HOUR) });
         assert!(matches!(renewal.look(after(begun, UNKNOWN_LIFE - FIRST_WAIT)), Look::UseAndRenew(_)));
         assert!(matches!(renewal.look(after(begun, UNKNOWN_LIFE)), Look::Ask));
     }
 
-    /// A thousand tenants that begin together, for an hour, with tokens of ten minutes; each makes a call in each second.
+    /// A thousand tenants that begin together run for an hour, with tokens that live for ten minutes. Each makes a call every second.
     #[test]
     fn renewals_are_spread_and_no_call_has_an_expired_token() {
         const TENANTS: u64 = 1000;

@@ -1,4 +1,4 @@
-//! What is told of each request: spans and events by `tracing`, figures by `metrics`. Never a token, and no query.
+//! The telemetry of each request: spans and events by `tracing`, metrics by `metrics`. It never contains a token or a query.
 
 use super::wasi_error;
 use crate::figures::{self, TARGET};
@@ -17,10 +17,10 @@ use tracing::Span;
 use tracing::field::Empty;
 use wasmtime_wasi_http::Error;
 
-/// A log is not flooded by what a guest or a server does again and again.
+/// How long the same event is suppressed, so that what a guest or a server does again and again does not flood the log.
 const ONCE_IN: Duration = Duration::from_secs(1);
 
-/// A request on its way. What is told of it is free of tokens, in logs and for the guest.
+/// A request on its way. Its errors, for logs and for the guest, are free of tokens.
 pub(crate) struct Exchange {
     tenant: Arc<str>,
     telling: Arc<Telling>,
@@ -29,7 +29,7 @@ pub(crate) struct Exchange {
     begun: Instant,
 }
 
-/// A request that was answered: its end is told when this is dropped.
+/// A request that was answered. Its end is reported when this is dropped.
 pub(crate) struct Answered {
     exchange: Exchange,
     bytes: u64,
@@ -58,7 +58,7 @@ impl Exchange {
         self.span.clone()
     }
 
-    /// The request leaves, to do this.
+    /// Records that the request leaves, with this verb.
     pub(crate) fn leaves(&self, verb: Verb) {
         self.span.record("verb", tracing::field::display(verb));
         if self.attempt > 1 {
@@ -66,7 +66,7 @@ impl Exchange {
         }
     }
 
-    /// The request does not leave.
+    /// Reports that the request does not leave.
     pub(crate) fn refused(self, reason: &'static str, is_limit: bool, error: Error) -> Error {
         let error = self.freed(error);
         self.span.record("denied", reason);
@@ -85,7 +85,7 @@ impl Exchange {
         error
     }
 
-    /// Takes the answer's head.
+    /// Reports the answer's head.
     pub(crate) fn answered(self, status: StatusCode, headers: &HeaderMap) -> Answered {
         self.telling.is_untrusted.store(false, Ordering::Relaxed);
         self.span.record("status", status.as_u16());
@@ -101,11 +101,11 @@ impl Exchange {
         self.first_byte(of_status(status), None)
     }
 
-    /// There is no answer.
+    /// Reports that there is no answer.
     pub(crate) fn failed(self, error: Error) -> Error {
         let error = self.freed(error);
         let (outcome, seconds) = (of_error(&error), self.begun.elapsed().as_secs_f64());
-        // Watches try again for as long as it takes.
+        // Watches retry until ca.crt has changed too: this is reported once.
         let is_between = code(&error) == Some(Code::CertificateChanged);
         let was_told = is_between && self.telling.is_untrusted.swap(true, Ordering::Relaxed);
         if !was_told && let Some(suppressed) = self.telling.times.tell(&outcome, Instant::now()) {
@@ -126,7 +126,7 @@ impl Exchange {
         Answered { exchange: self, bytes: 0, outcome: ended }
     }
 
-    /// The error, as it may be told.
+    /// Removes tokens from an error.
     fn freed(&self, error: Error) -> Error {
         match error {
             Error::InternalError(Some(text)) => Error::InternalError(Some(self.telling.secrets.text(&text))),
@@ -138,17 +138,17 @@ impl Exchange {
     }
 }
 
-/// What may be told of a tenant's requests: nothing of its tokens, and of what happens again and again not all.
+/// What may be reported of a tenant's requests: no tokens, and only some of the events that happen again and again.
 #[derive(Default)]
 pub(crate) struct Telling {
     pub(crate) secrets: Arc<Secrets>,
     times: Times<&'static str>,
-    /// Of those of the API server, by their texts.
+    /// The API server's warnings, by their texts.
     warnings: Times<String>,
-    /// Whether it was told that the server's certificate is not trusted any more, and nothing was answered since.
+    /// Whether it was reported that the server's certificate is not trusted any more, with no answer since then.
     is_untrusted: AtomicBool,
     hashing: RandomState,
-    /// Of the token that was used last.
+    /// The hash of the token that was used last.
     last_token: Mutex<Option<u64>>,
 }
 
@@ -157,7 +157,7 @@ impl Telling {
         Arc::new(Telling { secrets, ..Telling::default() })
     }
 
-    /// Reports a token that is another one than that which was used before.
+    /// Reports a token that differs from the one that was used before.
     pub(crate) fn uses(&self, token: &[u8], tenant: &Arc<str>) {
         let last = self.last_token.lock().unwrap_or_else(PoisonError::into_inner).replace(self.hashing.hash_one(token));
         if last.is_some_and(|last| last != self.hashing.hash_one(token)) {
@@ -169,10 +169,10 @@ impl Telling {
     }
 }
 
-/// For each reason, one in a second is told, with how many were not since the last one.
+/// Limits events to one per second for each reason, and counts those in between.
 struct Times<R>(Mutex<BTreeMap<R, LastTold>>);
 
-/// So many reasons are told apart. (A server makes up warnings as it likes.)
+/// How many reasons are distinguished. (A server can make up any number of warnings.)
 const MOST_REASONS: usize = 64;
 
 struct LastTold {
@@ -187,7 +187,7 @@ impl<R> Default for Times<R> {
 }
 
 impl<R: Ord + Clone> Times<R> {
-    /// How many were not told before this one, if it is to be told. Where there are too many reasons, new ones are not.
+    /// If the event should be reported, returns how many were suppressed before it. If there are too many reasons, new ones are suppressed.
     fn tell(&self, reason: &R, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= MOST_REASONS && !told.contains_key(reason) {
@@ -212,12 +212,12 @@ impl Answered {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The body has come to its end.
+    /// Notes that the body has ended.
     pub(crate) fn complete(&mut self) {
         self.outcome.get_or_insert("complete");
     }
 
-    /// The body broke off.
+    /// Reports that the body broke off.
     pub(crate) fn broken(&mut self, error: Error) -> Error {
         let error = self.exchange.freed(error);
         let outcome = of_error(&error);
@@ -235,7 +235,7 @@ impl Drop for Answered {
     fn drop(&mut self) {
         let _entered = self.exchange.span.clone().entered();
         let seconds = self.exchange.begun.elapsed().as_secs_f64();
-        // Whoever asked has seen enough, or has gone.
+        // The caller has read enough, or is gone.
         let outcome = self.outcome.unwrap_or("dropped");
         self.exchange.span.record("bytes", self.bytes);
         tracing::debug!(target: TARGET, seconds, bytes = self.bytes, outcome, "done");
@@ -245,7 +245,7 @@ impl Drop for Answered {
     }
 }
 
-/// What a guest chose, escaped and cut: it can make it as long as it likes.
+/// Escapes and cuts a text that a guest chose: it may be of any length.
 fn shortened(text: &str, secrets: &Secrets) -> String {
     const MOST: usize = 256;
     secrets.text(&&text[..text.floor_char_boundary(MOST)])
@@ -295,7 +295,7 @@ fn of_code(code: Code) -> &'static str {
     }
 }
 
-/// What was noticed while a ca.crt was read.
+/// Reports what was noticed while a ca.crt was read.
 pub(crate) fn of_trust(path: &str, news: &News<'_>, secrets: &Secrets) {
     match news {
         News::Changed => {
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_again_and_again_is_told_once_a_second_for_each_reason() {
+    fn repeated_events_are_reported_once_a_second_for_each_reason() {
         let (times, begun) = (Times::default(), Instant::now());
         let tell = |reason, milliseconds| times.tell(&reason, begun + Duration::from_millis(milliseconds));
         assert_eq!((tell("policy", 0), tell("method", 0)), (Some(0), Some(0)));
@@ -326,9 +326,9 @@ mod tests {
         assert_eq!((tell("policy", 1000), tell("policy", 2000), tell("method", 3000)), (Some(999), Some(0), Some(0)));
     }
 
-    /// What a server makes up takes bounded memory, and hides nothing for long.
+    /// Texts that a server makes up take bounded memory, and hide nothing for long.
     #[test]
-    fn texts_without_end_are_told_a_few_at_a_time() {
+    fn ever_new_texts_are_reported_a_few_at_a_time() {
         let (times, begun) = (Times::<String>::default(), Instant::now());
         let told = |at| (0..10_000).filter(|n| times.tell(&format!("{at:?} {n}"), at).is_some()).count();
         assert_eq!((told(begun), told(begun + ONCE_IN)), (MOST_REASONS, MOST_REASONS));

@@ -44,7 +44,7 @@ fn what_the_client_sends_may_leave() {
     assert_eq!(other_spelling.headers().get("host"), None);
 }
 
-/// What the guest sends, and what it says to the door alone.
+/// The name is passed on as the guest encoded it; the attempt's number is for the door alone.
 #[test]
 fn an_encoded_name_may_leave_and_the_attempt_does_not() {
     let uri = "https://10.0.0.1:443/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode";
@@ -56,7 +56,7 @@ fn an_encoded_name_may_leave_and_the_attempt_does_not() {
 }
 
 #[test]
-fn nothing_else_may() {
+fn nothing_else_may_leave() {
     for uri in ["http://10.0.0.1:443/api", "https://10.0.0.2/api", "https://10.0.0.1:8443/", "https://x@10.0.0.1/", "/api"] {
         assert!(!admit(good().uri(uri)), "{uri}");
     }
@@ -97,7 +97,7 @@ fn what_the_policy_does_not_permit_does_not_leave() {
 }
 
 #[test]
-fn a_watch_is_told_from_a_list() {
+fn a_watch_is_distinguished_from_a_list() {
     let door = door(Policy::allow_all(), TenantLimits::default(), Bearer::Sandbox);
     for (query, expected) in [("?watch=true", true), ("?w%61tch", true), ("?watch=0", false), ("", false)] {
         let request = good().uri(format!("https://10.0.0.1/api/v1/pods{query}"));

@@ -1,4 +1,4 @@
-//! A connection by TLS, which ends under a flood of frames.
+//! A TLS connection that ends when it is flooded with frames.
 
 use super::frames::{Frames, Pieces, flood};
 use governor::clock::DefaultClock;
@@ -14,31 +14,32 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 
-/// The error's kind, by which it is known after it has passed through the HTTP library.
+/// The kind of the error for a flood, by which it is recognized after it has passed through the HTTP library.
 const FLOOD: ErrorKind = ErrorKind::QuotaExceeded;
 
-/// Whether a connection was ended for a flood of frames.
+/// Whether a connection was ended because of a flood of frames.
 pub(crate) fn is_flood(error: &io::Error) -> bool {
     error.kind() == FLOOD
 }
 
-/// The same where the server ended it by an alert: a kind that no socket fails by, as h2 keeps of an error its kind and text alone.
+/// The kind of the error for a TLS alert from the server. h2 keeps only an error's kind and text, so it is a kind that no socket reports.
 const ALERT: ErrorKind = ErrorKind::NotSeekable;
 
-/// Whether a connection was ended by the server's alert, which is the error's text.
+/// Whether a connection was ended by an alert from the server. The alert is the error's text.
 pub(crate) fn is_alert(error: &io::Error) -> bool {
     error.kind() == ALERT
 }
 
-/// How long a server may take nothing of what is sent. Requests are small; and a connection that is to end has to say so first, or it never does.
+/// How long a server may accept nothing of what is sent. Requests are small; and a connection that is closing must first send that it
+/// closes, or it never ends.
 const STALL: Duration = Duration::from_secs(15);
 
-/// Until when something has to be taken of what is sent, where it has to wait.
+/// The deadline by which the server must accept some of what is sent, while a write waits.
 #[derive(Default)]
 struct Stall(Option<Pin<Box<Sleep>>>);
 
 impl Stall {
-    /// What a write comes to, which may not wait for long.
+    /// The result of a write, which must not wait for long.
     fn end<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.0 = None;
@@ -50,15 +51,15 @@ impl Stall {
     }
 }
 
-/// A connection by TLS.
+/// A TLS connection.
 pub(crate) struct Tls {
     stream: TlsStream<TcpStream>,
-    /// Where it is HTTP/2.
+    /// Present if the connection speaks HTTP/2.
     frames: Option<Frames>,
     pieces: Arc<Pieces>,
     settings: watch::Sender<bool>,
     stall: Stall,
-    /// Its place among all connections, until its descriptor is closed.
+    /// The place among all connections, held until the file descriptor is closed.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -70,12 +71,12 @@ impl Tls {
         Tls { stream, frames, pieces, settings: watch::Sender::new(false), stall: Stall::default(), _place: None }
     }
 
-    /// The same in this place.
+    /// Returns this connection with a place among all connections.
     pub(crate) fn at(self, place: OwnedSemaphorePermit) -> Tls {
         Tls { _place: Some(place), ..self }
     }
 
-    /// The pieces of answers that have come by it.
+    /// The count of the pieces of answers that have arrived on this connection.
     pub(crate) fn pieces(&self) -> Arc<Pieces> {
         self.pieces.clone()
     }
@@ -92,7 +93,7 @@ impl Tls {
 
 impl AsyncRead for Tls {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Whoever reads on has made use of what came before.
+        // A reader that reads on has processed what came before.
         if self.frames.as_ref().is_some_and(Frames::has_settings) {
             self.settings.send_if_modified(|has| !std::mem::replace(has, true));
         }
@@ -136,13 +137,13 @@ mod tests {
     use std::future::poll_fn;
     use tokio::time::Instant;
 
-    /// A connection that is to end has to say so, and a server that takes nothing would keep it for ever.
+    /// A closing connection must send that it closes, and a server that accepts nothing would keep it open for ever.
     #[tokio::test(start_paused = true)]
     async fn a_write_that_nobody_takes_fails() {
         let (mut stall, begun) = (Stall::default(), Instant::now());
         let error = poll_fn(|cx| stall.end::<()>(cx, Poll::Pending)).await.unwrap_err();
         assert_eq!((error.kind(), begun.elapsed() >= STALL), (ErrorKind::TimedOut, true));
-        // Whoever takes some of it has all the time again.
+        // A server that accepts some of it has the whole time again.
         let mut stall = Stall::default();
         for _ in 0..3 {
             poll_fn(|cx| Poll::Ready(stall.end::<()>(cx, Poll::Pending).is_pending())).await;

@@ -1,4 +1,4 @@
-//! Tokens of other service accounts, by the TokenRequest API: the pod's own account asks for them.
+//! Tokens of other service accounts, by the TokenRequest API: the pod's own account requests them.
 
 use super::connections::Connections;
 use super::issuing::{IssuedToken, TokenSource, TokenSourceError};
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// No answer is longer: a token has a few KB.
+/// The largest answer that is read, in bytes: a token has a few KB.
 const MOST_BYTES: usize = 1 << 20;
 
-/// How long an answer's head may take: a little less than a token may, so that the next request goes by another connection.
+/// How long an answer's head may take: a little less than a token source may, so that the next request uses another connection.
 const HEAD: Duration = Duration::from_secs(25);
 
-/// Words of an answer's message are logged if they are no longer. A token is, and no name.
+/// The longest word of an answer's message that is logged. Tokens are longer, and names are not.
 const LONGEST_WORD: usize = 253;
 
-/// What is asked for: `TokenRequestSpec` of authentication.k8s.io/v1.
+/// The `TokenRequestSpec` of authentication.k8s.io/v1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Spec {
@@ -48,22 +48,22 @@ pub(crate) struct BoundObject {
     pub(crate) uid: Option<String>,
 }
 
-/// One service account's tokens.
+/// The source of one service account's tokens.
 pub(crate) struct TokenRequests {
     pub(crate) namespace: Namespace,
     pub(crate) service_account: String,
     pub(crate) spec: Spec,
     pub(crate) server: Server,
-    /// The account that asks.
+    /// The credentials of the account that asks.
     pub(crate) own: Arc<Credentials>,
     pub(crate) connections: Connections,
-    /// What was sent or issued, and may be sent back.
+    /// The tokens that were sent or issued, and may be sent back.
     pub(crate) secrets: Arc<Secrets>,
     /// Reads ca.crt.
     pub(crate) ca: Box<dyn Fn() -> Result<Vec<u8>, TokenSourceError> + Send + Sync>,
 }
 
-/// Of a TokenRequest, what is read of the answer; or of a Status.
+/// What is read of an answer, which is a TokenRequest or a Status.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -84,7 +84,7 @@ impl TokenRequests {
         let own = self.own.token(now()).map_err(|e| self.unreadable(&e))?;
         let answer = self.send(&own).await?;
         if answer.0 == StatusCode::UNAUTHORIZED {
-            // It was renewed a moment ago, perhaps.
+            // Perhaps the token was renewed a moment ago.
             let renewed = self.own.reload(now()).map_err(|e| self.unreadable(&e))?;
             return self.read(self.send(&renewed).await?);
         }
@@ -115,8 +115,8 @@ impl TokenRequests {
         let answer: Result<Answer, _> = serde_json::from_slice(&body);
         if status != StatusCode::CREATED {
             let message = answer.ok().and_then(|answer| answer.message).unwrap_or_default();
-            // It is about this process's own account: for the log, and not for whoever has the sandbox.
-            // Nor a token that it would have issued, which nobody knows yet.
+            // The message is about this process's own account: it is for the log, and not for the sandbox's owner.
+            // Long words are left out: one may be a token that was issued, which `secrets` does not know yet.
             let words =
                 message.split_ascii_whitespace().map(|word| if word.len() > LONGEST_WORD { "(a long word)" } else { word });
             let message = self.secrets.text(&words.collect::<Vec<_>>().join(" "));
@@ -134,7 +134,7 @@ impl TokenRequests {
         Ok(token)
     }
 
-    /// This process's own token.
+    /// The error for an unreadable token of this process's own.
     fn unreadable(&self, error: &ConfigError) -> TokenSourceError {
         tracing::warn!(target: TARGET, %error, "there is no token to ask for others with");
         self.failed(false, &"this process has no good token of its own")
@@ -163,5 +163,5 @@ impl TokenSource for TokenRequests {
     }
 }
 
-/// How long a token lives that nothing is said of: as those that kubelet asks for.
+/// The default life of a token: the same as kubelet requests.
 pub(crate) const LIFE: Duration = Duration::from_secs(3600);

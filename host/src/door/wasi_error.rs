@@ -1,4 +1,4 @@
-//! What a failure is in the words of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), as wasmtime 48 gives
+//! Failures as errors of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), as wasmtime 48 gives
 //! guests the text of a body's error, and no code.
 
 use super::connections::ConnectError;
@@ -12,7 +12,7 @@ use incluster_core::{ConfigError, Server};
 use std::io::{self, ErrorKind};
 use wasmtime_wasi_http::Error;
 
-/// A request that got no response.
+/// The error for a request that got no response.
 pub(crate) fn of_request(error: &RequestError, server: &Server) -> Error {
     match error {
         RequestError::Connect(error) => of_connect(error, server),
@@ -22,9 +22,9 @@ pub(crate) fn of_request(error: &RequestError, server: &Server) -> Error {
     }
 }
 
-/// A response that broke off, or one that is not HTTP.
+/// The error for a response that broke off, or is not HTTP.
 pub(crate) fn of_http(error: &hyper::Error) -> Error {
-    // Before all else: what waits for an answer may hear of an alert as that its request was canceled.
+    // Alerts first: a request that waits for an answer may see an alert only as its own cancellation.
     let io = find::<io::Error>(error).or_else(|| find::<h2::Error>(error)?.get_io());
     if let Some(alert) = io.filter(|io| is_alert(io)) {
         return failed(Code::Tls, &alert.to_string());
@@ -44,53 +44,53 @@ fn of_h2(error: &h2::Error) -> Error {
         return failed(Code::HttpProtocol, &frames::flood());
     }
     let code = match error.reason() {
-        // The server ends the connection, whatever for: what it has not answered is asked for on another (RFC 9113, section 6.8).
+        // The server ends the connection, for any reason: unanswered requests are sent on another one (RFC 9113, section 6.8).
         Some(_) if error.is_go_away() && error.is_remote() => Code::ConnectionLost,
-        // It takes no more requests, or has lost what is behind it.
+        // The server accepts no more requests, or has lost its backend.
         Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
             Code::ConnectionLost
         }
-        // Our library says the same of a server that floods it.
+        // From the server alone: our own library gives this reason, too, if the server floods it.
         Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_remote() => Code::ConnectionLost,
         None if error.is_io() => Code::ConnectionLost,
         _ => Code::HttpProtocol,
     };
-    // Not the error's own text: it has what the peer says in a GOAWAY, which may be the token.
+    // Not the error's own text: it contains what the peer sent in a GOAWAY, which may be the token.
     let reason = error.reason();
     failed(code, reason.as_ref().map_or("the connection broke", h2::Reason::description))
 }
 
-/// A response that has more bytes than this.
+/// The error for a response that has more bytes than this.
 pub(crate) fn body_too_large(limit: u64) -> Error {
     failed(Code::BodyTooLarge, &limit.to_string())
 }
 
-/// A response that ended before its end.
+/// The error for a truncated response.
 pub(crate) fn cut() -> Error {
     failed(Code::ConnectionLost, "the server reset the stream within the answer")
 }
 
-/// A response that pauses too long.
+/// The error for a response that pauses too long.
 pub(crate) fn body_too_slow() -> Error {
     failed(Code::ReadTimeout, "between bytes")
 }
 
-/// A sandbox is told of its own tenant's limit.
+/// The error for a request beyond a limit of the sandbox's own tenant.
 pub(crate) fn limit_exceeded(what: &str) -> Error {
     failed(Code::LimitExceeded, what)
 }
 
-/// A request that may not leave.
+/// The error for a request that may not leave.
 pub(crate) fn denied(why: &str) -> Error {
     failed(Code::Denied, why)
 }
 
-/// A request that was permitted when it left.
+/// The error for a request that was permitted when it left, and is not any more.
 pub(crate) fn withdrawn() -> Error {
     denied("the policy has changed, and does not permit this request any more")
 }
 
-/// There is no token to send, for this reason.
+/// The error if there is no token to send, for this reason.
 pub(crate) fn no_token(error: ConfigError) -> Error {
     match error {
         ConfigError::TokenExpired { reason, .. } => failed(Code::TokenExpired, &reason),
@@ -98,14 +98,14 @@ pub(crate) fn no_token(error: ConfigError) -> Error {
     }
 }
 
-/// There is no token, as none was issued.
+/// The error if there is no token, as none was issued.
 pub(crate) fn not_issued(error: &TokenSourceError) -> Error {
-    // What may pass is worth another try.
+    // An error that may pass gets a code that is retried.
     let code = if error.is_retryable() { Code::ConnectionTimeout } else { Code::TokenNotIssued };
     failed(code, &error.to_string())
 }
 
-/// What there is to say of a failure.
+/// The text of a failure.
 pub(crate) fn text(error: &Error) -> String {
     match error {
         Error::InternalError(Some(text)) => text.clone(),
@@ -113,7 +113,7 @@ pub(crate) fn text(error: &Error) -> String {
     }
 }
 
-/// The answer has the token in it, which is not for the sandbox.
+/// The error for an answer that contains the token, which the sandbox must not have.
 pub(crate) fn token_in_answer() -> Error {
     failed(Code::TokenInAnswer, "it has the service account's token in it, or ends in what may be one, and was withheld")
 }

@@ -1,4 +1,4 @@
-//! Compiled code as a component.
+//! Loads compiled code as a component.
 
 use super::in_memory::{in_memory, needs_no_flag};
 use std::fs::File;
@@ -10,11 +10,11 @@ use wasmtime::component::Component;
 ///
 /// # Safety
 ///
-/// The bytes are what `Engine::precompile_component` returned, whichever process called it.
+/// The bytes must be what `Engine::precompile_component` returned, in any process.
 #[expect(unsafe_code, reason = "deserializing trusts the bytes: the caller says where they are from")]
 pub(crate) unsafe fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // wasmtime keeps the initial content of linear memories in files in memory, which the kernel may refuse. It makes none if the code comes
-    // from a file.
+    // wasmtime keeps the initial content of linear memories in files in memory, which the kernel may refuse to make. wasmtime makes none if
+    // the code comes from a file.
     let file = if needs_no_flag() { None } else { in_memory(code).ok() };
     match file {
         // SAFETY: as the caller promises.
@@ -24,11 +24,11 @@ pub(crate) unsafe fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result
     }
 }
 
-/// The same of a file in memory. Its content is not copied: what is not used of it takes no memory of the process beside the file.
+/// Maps compiled code in a file in memory as a component. The content is not copied: unused parts take no memory beside the file.
 ///
 /// # Safety
 ///
-/// As for [`component`], and nobody can change the file.
+/// As for [`component`], and nobody must be able to change the file.
 #[expect(unsafe_code, reason = "deserializing trusts the bytes: the caller says where they are from")]
 pub(crate) unsafe fn component_of(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
     // SAFETY: as the caller promises.

@@ -27,13 +27,13 @@ pub struct Ctx {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     egress: Egress,
-    /// Where the token stays outside: what the guest sees of the service account's folder.
+    /// What the guest sees of the service account's folder, if the token stays outside.
     volume: Option<Arc<Volume>>,
     table: ResourceTable,
     limits: CallLimits,
-    /// The guest's linear memories together, in bytes.
+    /// The total size of the guest's linear memories, in bytes.
     memory: usize,
-    /// How many bytes of it were permitted last, which the engine may still fail to map.
+    /// How many bytes of `memory` were permitted last. The engine may still fail to map them.
     growing: usize,
     exceeded: Option<Error>,
 }
@@ -51,12 +51,12 @@ impl View for Ctx {
 }
 
 impl Ctx {
-    /// Another call begins: what an earlier one was refused is not why this one ends.
+    /// Begins another call: what an earlier call was refused is not why this one ends.
     pub(crate) fn begin_call(&mut self) {
         self.exceeded = None;
     }
 
-    /// The guest's linear memories together, in bytes.
+    /// The total size of the guest's linear memories, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }
@@ -68,7 +68,7 @@ impl Ctx {
     }
 }
 
-/// What all sandboxes of a tenant are given alike.
+/// What every sandbox of a tenant is given.
 pub(crate) struct Given {
     pub(crate) door: Arc<Door>,
     pub(crate) folder: Folder,
@@ -88,15 +88,15 @@ impl Given {
 /// What sandboxes see of the service account's folder.
 #[derive(Clone)]
 pub(crate) enum Folder {
-    /// This folder itself.
+    /// The folder itself.
     Real(PathBuf),
-    /// What stands for it, where the token stays outside.
+    /// A volume in place of the folder, if the token stays outside.
     Volume(Arc<Volume>),
 }
 
-/// Builds a [`Ctx`]: for [`Tenant::store`](crate::Tenant::store), or from [`Tenant::ctx`](crate::Tenant::ctx). What it is not told to give,
-/// the guest does not have: no environment, arguments, standard input, files, sockets, or clock resolution beyond WASI's.
-#[must_use = "it makes nothing until it is built"]
+/// Builds a [`Ctx`], for [`Tenant::store`](crate::Tenant::store) or from [`Tenant::ctx`](crate::Tenant::ctx). The guest has nothing that the
+/// builder does not give it: no environment, arguments, standard input, files, sockets, or clock resolution beyond WASI's.
+#[must_use = "a builder makes nothing until it is built"]
 pub struct CtxBuilder {
     given: Arc<Given>,
     wasi: WasiCtxBuilder,
@@ -108,7 +108,7 @@ impl CtxBuilder {
         if let Folder::Real(dir) = &given.folder {
             // The folder is on a local file system (a tmpfs in pods): a read is shorter than a hop to another thread.
             wasi.allow_blocking_current_thread(reads_at_once(dir));
-            // Without the folder the guest finds no files, and has a typed error for that.
+            // Without the folder, the guest finds no files, and reports that with a typed error.
             if dir.exists() {
                 let opened = wasi.preopened_dir(dir, SERVICE_ACCOUNT_DIR, FsPerms::ReadOnly);
                 opened.map_err(|source| Error::ServiceAccount { path: dir.clone(), source })?;
@@ -117,7 +117,7 @@ impl CtxBuilder {
         Ok(CtxBuilder { given: given.clone(), wasi })
     }
 
-    /// The guest's command line, its own name first. None by default.
+    /// The guest's command line, beginning with its own name. Empty by default.
     pub fn args(mut self, args: &[impl AsRef<str>]) -> Self {
         self.wasi.args(args);
         self
@@ -135,7 +135,7 @@ impl CtxBuilder {
         self
     }
 
-    /// Where the guest's standard input comes from. It is empty by default.
+    /// Where the guest's standard input comes from. Empty by default.
     pub fn stdin(mut self, stdin: impl StdinStream + 'static) -> Self {
         self.wasi.stdin(stdin);
         self
@@ -185,9 +185,9 @@ impl WasiHttpView for Ctx {
     }
 }
 
-/// Puts the limits of the sandbox's [`Ctx`] in force: memory, tables, and what the guest hands over; and lets guest code yield
-/// every 2 ms. [`Tenant::store`](crate::Tenant::store) and [`Sandboxes`](crate::Sandboxes) do it themselves. For a store that is made in
-/// another way: call it, hold a [`Runtime::admit`](crate::Runtime::admit) for as long as the store exists, and make calls under
+/// Applies the limits of a sandbox's [`Ctx`] to its store: memory, tables, and what the guest hands over; and makes guest code yield
+/// every 2 ms. [`Tenant::store`](crate::Tenant::store) and [`Sandboxes`](crate::Sandboxes) do this themselves. For a store that you make in
+/// another way: call this, hold a permit of [`Runtime::admit`](crate::Runtime::admit) for as long as the store exists, and make calls under
 /// [`Tenant::run`](crate::Tenant::run), which ends those that take too long.
 pub fn limit<T: View>(store: &mut Store<T>) {
     let CallLimits { hostcall_bytes, handles, .. } = store.data_mut().incluster().limits;
@@ -198,7 +198,7 @@ pub fn limit<T: View>(store: &mut Store<T>) {
     store.epoch_deadline_async_yield_and_update(1);
 }
 
-/// Why guest code ended without an answer: the limit that it exceeded, else an error of the host's, else a trap.
+/// Why guest code ended without an answer: the limit that it exceeded, else an error of the host, else a trap.
 pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     if let Some(exceeded) = ctx.exceeded.take() {
         return exceeded;
@@ -243,7 +243,7 @@ impl ResourceLimiter for Ctx {
         let limit = self.limits.memory;
         let all = self.memory.saturating_add(desired.saturating_sub(current));
         if all > limit {
-            // A guest that may not grow aborts: what it was refused tells that from a bug.
+            // A guest that cannot grow its memory aborts. This tells the limit from a bug.
             self.exceeded.get_or_insert(Error::Memory(limit));
             return Ok(false);
         }
@@ -254,7 +254,7 @@ impl ResourceLimiter for Ctx {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory -= mem::take(&mut self.growing);
-        // A guest that may not grow aborts.
+        // A guest that cannot grow its memory aborts.
         if let Some(refused) = not_mapped(&error) {
             self.exceeded.get_or_insert(refused);
         }
@@ -270,7 +270,7 @@ impl ResourceLimiter for Ctx {
     }
 }
 
-/// Whether reading the volume cannot wait for somebody: what is there, is a file or a folder, and no pipe or device.
+/// Whether reading the service account's files never blocks: what exists is a file or a folder, not a pipe or a device.
 fn reads_at_once(service_account_dir: &Path) -> bool {
     [files::TOKEN, files::CA, files::NAMESPACE].iter().all(|name| match fs::metadata(service_account_dir.join(name)) {
         Ok(found) => found.is_file() || found.is_dir(),
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_operating_system_refuses_is_no_trap() {
+    fn an_error_of_the_operating_system_is_not_a_trap() {
         let refused = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to reserve 0x1000 bytes");
         let error = not_mapped(&refused).unwrap();
         assert!(error.is_retryable() && error.to_string().contains("mmap failed to reserve 0x1000 bytes"), "{error}");

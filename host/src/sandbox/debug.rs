@@ -1,9 +1,9 @@
-//! What an author of an extension sees, and others do without.
+//! Engine settings for authors of extensions.
 
 use super::compile;
 use wasmtime::{Config, WasmBacktraceDetails};
 
-/// That of all other engines, and what it takes to say where in its source a component trapped.
+/// The settings of all other engines, and those for the place in the source where a component trapped.
 pub(crate) fn configuration() -> Config {
     let mut config = compile::configuration();
     config.generate_address_map(true).wasm_backtrace_details(WasmBacktraceDetails::Enable);

@@ -1,4 +1,4 @@
-//! Files in memory (memfd), which need no folder that can be written to.
+//! Files in memory (memfd), which need no writable folder.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
-/// What every file in memory is made with.
+/// The flags that every file in memory is made with.
 const FLAGS: MemfdFlags = MemfdFlags::CLOEXEC.union(MemfdFlags::ALLOW_SEALING);
 
-/// A file with this content, which nobody can change any more, even where its descriptor could be written to.
+/// A file with this content. Nobody can change it any more, even through a writable descriptor.
 pub(crate) fn in_memory(content: &[u8]) -> io::Result<File> {
     filled(|file| file.write_all(content))
 }
 
-/// The same, with what this writes.
+/// A file with the content that `write` writes. Nobody can change it any more.
 pub(crate) fn filled(write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
-    // Where vm.memfd_noexec is 2, Linux 6.3 to 6.5 refuse files that may be executed; older kernels do not know the flag.
+    // If vm.memfd_noexec is 2, Linux 6.3 to 6.5 refuse to make files that may be executed. Older kernels do not know the flag.
     let file = match memfd_create("incluster", FLAGS | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create("incluster", FLAGS),
         file => file,

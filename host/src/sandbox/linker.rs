@@ -1,4 +1,4 @@
-//! What a guest can call.
+//! The functions that a guest can call.
 
 use super::ctx::{Ctx, View};
 use super::runtime::Runtime;
@@ -17,9 +17,9 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView, WasiSocketsView};
 use wasmtime_wasi_http::p2::bindings::http;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 
-/// Adds the ordinary world of WASI 0.2: what `incluster-plugin.wasm` and `incluster.wasm` import, `wasi:io`, `wasi:clocks`, `wasi:random`,
-/// `wasi:cli`, `wasi:filesystem` and `wasi:http`; and `wasi:sockets`, which toolchains import for every component, and of which every use is
-/// access-denied.
+/// Adds the ordinary world of WASI 0.2 to a linker: `wasi:io`, `wasi:clocks`, `wasi:random`, `wasi:cli`, `wasi:filesystem` and `wasi:http`,
+/// which `incluster-plugin.wasm` and `incluster.wasm` import; and `wasi:sockets`, which toolchains import for every component. Every use of
+/// `wasi:sockets` fails with `access-denied`.
 pub fn add_to_linker<T: View + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let l = linker;
     io::error::add_to_linker::<T, HasTable>(l, |t| t.incluster().ctx().table)?;
@@ -71,7 +71,7 @@ impl HasData for HasNoNames {
     type Data<'a> = NoNames<'a>;
 }
 
-/// Look-ups of names, each of which is denied. (wasmtime says of one that is not permitted what it says of a name server that is broken.)
+/// Look-ups of names, each of which is denied. (wasmtime's error for a look-up that is not permitted is the one for a broken name server.)
 struct NoNames<'a>(WasiSocketsCtxView<'a>);
 
 impl network::Host for NoNames<'_> {
@@ -110,14 +110,14 @@ impl HostResolveAddressStream for NoNames<'_> {
     }
 }
 
-/// A component, if it imports nothing but what this crate has.
+/// Links a component, if it imports nothing but what this crate offers.
 pub(crate) fn pre_instantiate(runtime: &Runtime, component: &Component) -> Result<InstancePre<Ctx>, Error> {
     let mut linker = Linker::new(runtime.engine());
     add_to_linker(&mut linker).map_err(Error::Runtime)?;
     linker.instantiate_pre(component).map_err(|e| Error::not_linked(&e))
 }
 
-/// The same as a command, if it exports `wasi:cli/run`.
+/// Links a component as a command, if it exports `wasi:cli/run`.
 pub(crate) fn command(runtime: &Runtime, component: &Component) -> Result<CommandPre<Ctx>, Error> {
     CommandPre::new(pre_instantiate(runtime, component)?).map_err(|e| Error::not_linked(&e))
 }

@@ -1,4 +1,4 @@
-//! Where a component lives: the engine and its pool, what one sandbox is given, and how extensions come to be loaded.
+//! Where components run: the engine and its pool, what one sandbox is given, and how extensions are loaded.
 
 mod code;
 pub(crate) mod compile;

@@ -1,4 +1,4 @@
-//! How much room there is for sandboxes.
+//! The room for sandboxes.
 
 #[cfg(feature = "extensions")]
 use super::movable;
@@ -19,20 +19,20 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 /// Without the feature, or with less than about 400 MiB, [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) fails with
 /// [`Error::AddressSpace`].
 ///
-/// All but the places is for one sandbox. It is by default what the components that come with this crate need; where extensions are loaded,
-/// it is at least that and what `LoadLimits` let them have.
+/// All fields except `places` are for one sandbox. By default they are what the components that come with this crate need. If extensions are
+/// loaded, instances, memories and tables are at least that plus what `LoadLimits` allow, and tables are as large as given here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// How many sandboxes there may be at once; further ones wait for one to end. 256 by default. Where so much address space cannot be
+    /// How many sandboxes there may be at once; further ones wait until one ends. 256 by default. If that much address space cannot be
     /// reserved, there are fewer, and an event says so: see [`Runtime::places`](crate::Runtime::places).
     pub places: u16,
-    /// Core instances: a component is a module or three, what was compiled and what adapts it to the component model. 40 by default.
+    /// How many core instances. A component has one to three: the compiled code, and what adapts it to the component model. 40 by default.
     pub core_instances: u32,
-    /// Linear memories. 1 by default.
+    /// How many linear memories. 1 by default.
     pub memories: u32,
-    /// Tables. 2 by default.
+    /// How many tables. 2 by default.
     pub tables: u32,
-    /// Elements of each table. 20,000 by default.
+    /// How many elements each table may have. 20,000 by default.
     pub table_elements: usize,
 }
 
@@ -42,10 +42,10 @@ impl Default for Pool {
     }
 }
 
-/// The state of all of a component's instances beside memories and tables, in bytes.
+/// The size of the state of all instances of a component, without memories and tables, in bytes.
 pub(crate) const STATE: usize = 1 << 20;
 
-/// The same with extensions.
+/// The size of the state of all instances of an extension, without memories and tables, in bytes.
 #[cfg(feature = "extensions")]
 pub(crate) fn state_for_extensions(limits: &LoadLimits) -> usize {
     // An entry of any kind takes less than 64 bytes.
@@ -55,15 +55,15 @@ pub(crate) fn state_for_extensions(limits: &LoadLimits) -> usize {
         .fold(STATE, usize::saturating_add)
 }
 
-/// How many bytes of a table are overwritten for the next sandbox, and stay with the process.
+/// How many bytes of a table are kept by the process, and overwritten for the next sandbox.
 const TABLE_KEPT: usize = 16 << 10;
 
 impl Pool {
-    /// With room for an extension, and the client with it.
+    /// This pool, with room for an extension together with the client.
     #[cfg(feature = "extensions")]
     pub(crate) fn for_extensions(self, limits: &LoadLimits) -> Pool {
         let own = Pool::default();
-        // The limits were checked: they are far below this.
+        // The limits have been checked: they are far below `u32::MAX`.
         let at_least = |asked: u32, own: u32, limit: u64| asked.max(own.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)));
         Pool {
             core_instances: at_least(self.core_instances, own.core_instances, limits.instances),
@@ -82,12 +82,12 @@ impl Pool {
             ("tableElements", self.table_elements == 0),
         ];
         match zero.into_iter().find(|(_, is_zero)| *is_zero) {
-            Some((limit, _)) => Err(Error::Limits { limit, problem: "of the pool is zero, so that nothing would work".into() }),
+            Some((limit, _)) => Err(Error::Limits { limit, problem: "of the pool is zero: nothing would work".into() }),
             None => Ok(()),
         }
     }
 
-    /// Returns an engine and how many places it has: all of them, or half, and so on, or else places that reserve no address space.
+    /// Returns an engine and how many places it has: all, or half of them, and so on; or else places that reserve no address space.
     pub(crate) fn engine(&self, state: usize, config: &Config) -> Result<(Engine, u16), Error> {
         let pooled: wasmtime::Result<_> = with_fewer(self.places, |places| {
             let engine = self.engine_with(places, state, config.clone())?;
@@ -126,7 +126,7 @@ impl Pool {
 
     /// How much address space is enough for one place and the rest of the process, in bytes: whole GiB.
     fn least(&self) -> u64 {
-        /// A memory, and what wasmtime keeps free behind it and before the first.
+        /// A memory, and the space that wasmtime keeps free behind it. (It keeps as much free before the first memory.)
         const MEMORY: u64 = (4 << 30) + GUARD;
         const GUARD: u64 = 32 << 20;
         const ELEMENT: u64 = 16;
@@ -153,9 +153,9 @@ impl Pool {
             .max_component_instance_size(state)
             .max_memory_size(4 << 30)
             .table_elements(self.table_elements)
-            // Tables are small: overwriting one costs less than two page faults. Linear memories are given back to the kernel, and
-            // `pagemap_scan`, which would save most of that, is off: it passes over pages that are swapped out or being moved, so that the
-            // next sandbox, which may be another tenant's, would find what is in them (in wasmtime 48 to 50).
+            // Tables are small: overwriting one costs less than two page faults. Linear memories are given back to the kernel.
+            // `pagemap_scan`, which would save most of that, is off: it skips pages that are swapped out or being moved, so that the
+            // next sandbox, which may be another tenant's, would find their content (in wasmtime 48 to 50).
             .table_keep_resident(TABLE_KEPT);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
@@ -165,7 +165,7 @@ impl Pool {
 /// How much address space to leave to the process itself, for threads and what they allocate.
 const FOR_THE_PROCESS: usize = 128 << 20;
 
-/// How much address space the process and compiling the client take. (With 128 MiB, too little was left for a sandbox now and then.)
+/// How much address space the process and compiling the client take. (With 128 MiB, sometimes too little was left for a sandbox.)
 #[cfg(feature = "extensions")]
 const FOR_COMPILING: usize = 256 << 20;
 
@@ -183,7 +183,7 @@ fn find_room(bytes: usize) -> Result<(), Errno> {
     }
 }
 
-/// What can be made with so many places, or with half as many, and so on.
+/// Makes something with this many places, or with half as many, and so on, until it succeeds.
 fn with_fewer<T, E: std::fmt::Display>(places: u16, make: impl Fn(u16) -> Result<T, E>) -> Result<(T, u16), E> {
     let mut left = places;
     loop {
@@ -213,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_room_for_is_found() {
+    fn room_is_found_only_if_there_is_enough() {
         assert_eq!(find_room(1 << 20), Ok(()));
         // More than any processor's address space has.
         assert_eq!(find_room(1 << 62), Err(Errno::NOMEM));
     }
 
     #[test]
-    fn what_is_too_small_says_what_is_enough() {
+    fn the_error_says_how_much_address_space_is_enough() {
         const GIB: u64 = 1 << 30;
         assert_eq!(Pool::default().least(), 6 * GIB);
         assert_eq!(Pool { memories: 4, ..Pool::default() }.least(), 18 * GIB);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn no_room_is_said() {
+    fn a_pool_without_room_is_an_error() {
         let error = Pool { memories: 0, ..Pool::default() }.check().unwrap_err().to_string();
         assert!(error.contains("memories of the pool is zero"), "{error}");
     }

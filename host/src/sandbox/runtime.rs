@@ -28,7 +28,7 @@ pub static COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.
 static PRECOMPILED_PLUGIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster-plugin.cwasm"));
 static PRECOMPILED_COMMAND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/incluster.cwasm"));
 
-/// In this time a call that is ended has given its place back.
+/// How long a call that is ended may take to give its place back.
 const ENDED_IN: Duration = Duration::from_secs(1);
 
 /// The engine, its memory pool and its clock. Make one and clone it: a clone is the same runtime.
@@ -39,14 +39,14 @@ pub struct Runtime {
     room: Arc<Semaphore>,
     components: Arc<Components>,
     closing: Closing,
-    /// Absent where the engine is the embedder's own.
+    /// Absent if the engine is the embedder's own.
     ticks: Option<Arc<Ticks>>,
     _counted: Arc<Counted>,
     #[cfg(feature = "extensions")]
     loading: Arc<Loading>,
 }
 
-/// What is compiled already.
+/// The components that are already compiled.
 #[derive(Default)]
 struct Components {
     plugin: OnceLock<Component>,
@@ -61,13 +61,13 @@ struct Components {
 pub(super) struct Loading {
     pub(super) compiler: Option<Compiler>,
     pub(super) limits: LoadLimits,
-    /// The names of what none of them may import.
+    /// The names of the interfaces that no extension may import.
     pub(super) refused: Vec<String>,
-    /// Where what was compiled is kept.
+    /// The folder for compiled extensions.
     pub(super) folder: Option<Arc<Folder>>,
 }
 
-/// Room for one sandbox in a [`Runtime`]'s pool, until it is dropped.
+/// Room for one sandbox in a [`Runtime`]'s pool, until this is dropped.
 #[must_use = "the room is given back when this is dropped"]
 pub struct Permit {
     /// `None` if the semaphore were closed, which it never is.
@@ -77,13 +77,13 @@ pub struct Permit {
 
 /// Builds a [`Runtime`].
 #[derive(Default)]
-#[must_use = "it makes nothing until it is built"]
+#[must_use = "a builder makes nothing until it is built"]
 pub struct RuntimeBuilder {
     pool: Pool,
     engine: Option<Engine>,
     #[cfg(feature = "extensions")]
     loading: Loading,
-    /// Whether there is to be room for them, whatever else is said.
+    /// Whether there must be room for extensions, even without a compiler or a cache.
     #[cfg(feature = "extensions")]
     loads_extensions: bool,
     #[cfg(feature = "extensions")]
@@ -94,7 +94,7 @@ pub struct RuntimeBuilder {
     debug: bool,
 }
 
-/// What the entries of a cache may have together, unless the embedder says otherwise.
+/// The default limit of the total size of a cache's entries, in bytes.
 #[cfg(feature = "extensions")]
 const CACHE_BYTES: u64 = 1 << 30;
 
@@ -105,24 +105,25 @@ impl RuntimeBuilder {
         self
     }
 
-    /// An engine of the embedder's own, which can run the component model and has epoch interruption. Whoever owns the engine increments its
-    /// epoch, best every 2 ms: running guests yield then, and it is the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time). Where the
-    /// engine's settings differ from those that the embedded components were compiled for, they are compiled again, once; and extensions
+    /// An engine of the embedder's own, with the component model and epoch interruption. The engine's owner must increment its epoch, best
+    /// every 2 ms: running guests yield then, and [`CallLimits::cpu_time`](crate::CallLimits::cpu_time) is checked then. If the engine's
+    /// settings differ from those that the embedded components were compiled for, the components are compiled again, once; and extensions
     /// can only be compiled by [`Compiler::in_process`](crate::Compiler::in_process).
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
         self
     }
 
-    /// Where extensions are compiled. Nowhere by default: loading one is an error then.
+    /// Where extensions are compiled. Nowhere by default: then loading an extension is an error.
     #[cfg(feature = "extensions")]
     pub fn compiler(mut self, compiler: Compiler) -> Self {
         self.loading.compiler = Some(compiler);
         self
     }
 
-    /// What the files of extensions may hold. With these, a [`RuntimeBuilder::compiler`] or a [`RuntimeBuilder::cache`], the pool has room for as
-    /// many instances, memories and tables in each sandbox; a runtime that loads nothing but what was precompiled is given these.
+    /// What the files of extensions may contain. If these limits, a [`RuntimeBuilder::compiler`] or a [`RuntimeBuilder::cache`] are set, the
+    /// pool has room for that many instances, memories and tables in each sandbox. Set the limits for a runtime that only loads precompiled
+    /// extensions.
     #[cfg(feature = "extensions")]
     pub fn load_limits(mut self, limits: LoadLimits) -> Self {
         self.loading.limits = limits;
@@ -130,12 +131,13 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Keeps compiled extensions in this folder, and finds them there, also those of earlier processes: a load takes milliseconds then, in place
-    /// of seconds, and no compiler. The folder is made if there is none. It is for one user: in a pod, an `emptyDir` that no other container has.
+    /// Keeps compiled extensions in this folder, and finds them there, including those of earlier processes. Then a load takes milliseconds
+    /// instead of seconds, and no compiler. The folder is created if it is missing. It is for one user: in a pod, use an `emptyDir` that no
+    /// other container mounts.
     ///
-    /// Whoever may write to it may have this process do anything. So it must be this user's own, and nobody else may write to it, nor to an
-    /// entry of it; what is not so is not read. Entries are for one component, version of this crate, engine, processor and
-    /// [`RuntimeBuilder::load_limits`]; one that is damaged is removed, and compiled anew. Where an entry cannot be written, because the disk is
+    /// Whoever can write to the folder can make this process do anything. So the folder must belong to this user, and nobody else may be able
+    /// to write to it or to an entry; otherwise it is not read. An entry is for one component, version of this crate, engine, processor and
+    /// [`RuntimeBuilder::load_limits`]. A damaged entry is removed, and compiled again. If an entry cannot be written, because the disk is
     /// full or read-only, an event of the level warn says so. Processes may share a folder.
     #[cfg(feature = "extensions")]
     pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -143,17 +145,17 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How many bytes the entries of [`RuntimeBuilder::cache`] may have together, 1 GiB by default. Those that were not used for longest go
-    /// first; a larger one is not kept.
+    /// The limit of the total size of the entries of [`RuntimeBuilder::cache`], in bytes. 1 GiB by default. The least recently used entries are
+    /// removed first; an entry that is larger than the limit is not kept.
     #[cfg(feature = "extensions")]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = Some(bytes);
         self
     }
 
-    /// Interfaces that no extension may import, by their names with or without a version, such as `wasi:http/outgoing-handler`, or all of a
-    /// package's by its name, such as `wasi:sockets`. One that does is not loaded, whatever else allows it. Without this, the ordinary world of
-    /// WASI 0.2 is there, and what reaches out in it is closed: see [`Runtime::extension`].
+    /// Interfaces that no extension may import, by their names with or without a version, such as `wasi:http/outgoing-handler`, or all
+    /// interfaces of a package by its name, such as `wasi:sockets`. An extension that imports one is not loaded, whatever else allows it.
+    /// Without this, extensions have the ordinary world of WASI 0.2, but what reaches outside is closed: see [`Runtime::extension`].
     #[cfg(feature = "extensions")]
     pub fn refuse_imports(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.loading.refused = names.into_iter().map(Into::into).collect();
@@ -161,15 +163,15 @@ impl RuntimeBuilder {
     }
 
     /// Whether the text of an extension's trap names the functions, files and lines of its source, as far as the extension was built with
-    /// them. It does not by default: code and its tables take more memory so, and the client is compiled again, which takes a second. It is
-    /// for authors of extensions, and not for hosts that run those of others. An engine of the embedder's own stays as it is.
+    /// them. Off by default: it makes code and its tables take more memory, and the client is compiled again, which takes a second. It is
+    /// for authors of extensions, not for hosts that run other people's extensions. An engine of the embedder's own stays as it is.
     #[cfg(feature = "debug")]
     pub fn debug(mut self, debug: bool) -> Self {
         self.debug = debug;
         self
     }
 
-    /// What the engine is made with.
+    /// The engine's settings.
     fn configuration(&self) -> Config {
         #[cfg(feature = "debug")]
         if self.debug {
@@ -178,14 +180,14 @@ impl RuntimeBuilder {
         compile::configuration()
     }
 
-    /// The runtime. Unless there is an engine already, this starts the thread that interrupts guests which run too long; it ends with the
-    /// runtime's last clone, and sleeps while nothing runs under a [`Tenant`](crate::Tenant)'s limits.
+    /// Builds the runtime. Unless an engine was given, this starts the thread that interrupts guests that run too long. The thread ends with
+    /// the runtime's last clone, and sleeps while nothing runs under a [`Tenant`](crate::Tenant)'s limits.
     ///
     /// # Errors
     ///
-    /// [`Error::AddressSpace`], where there is no room for one sandbox; [`Error::CacheFolder`], where the folder of
-    /// [`RuntimeBuilder::cache`] cannot be used; [`Error::Runtime`], where the engine cannot be set up;
-    /// [`Error::Limits`] and [`Error::LoadLimits`], where limits make no sense.
+    /// [`Error::AddressSpace`], if there is no room for one sandbox; [`Error::CacheFolder`], if the folder of
+    /// [`RuntimeBuilder::cache`] cannot be used; [`Error::Runtime`], if the engine cannot be set up;
+    /// [`Error::Limits`] and [`Error::LoadLimits`], if a limit has an unusable value.
     #[cfg_attr(not(feature = "extensions"), expect(unused_mut, reason = "for extensions"))]
     pub fn build(mut self) -> Result<Runtime, Error> {
         self.pool.check()?;
@@ -205,7 +207,7 @@ impl RuntimeBuilder {
             }
         };
         let (engine, places, ticks) = match self.engine {
-            // What it has room for, its owner knows.
+            // The engine's owner knows how much room it has.
             Some(engine) => (engine, pool.places, None),
             None => {
                 let (engine, places) = pool.engine(state, &config)?;
@@ -252,12 +254,12 @@ impl Runtime {
     }
 
     /// The engine, for linkers and stores of an embedder's own. Guest code yields only while some call runs under
-    /// [`Tenant::run`](crate::Tenant::run), [`Tenant::store`](crate::Tenant::store) or [`Sandboxes`](crate::Sandboxes): run it so.
+    /// [`Tenant::run`](crate::Tenant::run), [`Tenant::store`](crate::Tenant::store) or [`Sandboxes`](crate::Sandboxes): run it under one of them.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// How many sandboxes there is room for at once: [`Pool::places`], or fewer, where the address space is too small for them.
+    /// How many sandboxes there is room for at once: [`Pool::places`], or fewer if the address space is too small for them.
     pub fn places(&self) -> u16 {
         self.pool.places
     }
@@ -267,31 +269,31 @@ impl Runtime {
         self.pool.table_elements
     }
 
-    /// Waits for room in the pool. Whoever makes a store of their own takes a permit first, and drops it after the store:
-    /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do so themselves.
+    /// Waits for room in the pool. If you make a store of your own, take a permit first, and drop it after the store:
+    /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do this themselves.
     pub async fn admit(&self) -> Permit {
         let permit = self.room.clone().acquire_owned().await.ok();
         Permit { _permit: permit, _counted: Counted::one(metrics::gauge!(figures::PLACES_IN_USE)) }
     }
 
-    /// Ends what runs, in order. From now on, no call begins, nothing more is awaited of watches, and warm sandboxes end. Calls, tokens that
-    /// are being asked for and processes that compile have until this time; then they are ended, too. What ends so is
-    /// [`Error::ShuttingDown`]. It returns whether all sandboxes have ended: those of lists, watches and stores that the embedder holds end
-    /// when they are dropped. Call it in the tokio runtime.
+    /// Shuts the runtime down, in order. From now on no call begins, waits for a watch's events end, and warm sandboxes end. Calls, requests
+    /// for tokens and compiling processes may go on for this long; then they are ended, too. What is ended fails with
+    /// [`Error::ShuttingDown`]. Returns whether all sandboxes have ended: sandboxes of lists, watches and stores that the embedder holds end
+    /// when they are dropped. Call this in the tokio runtime.
     pub async fn shutdown(&self, within: Duration) -> bool {
         let all = async || self.room.acquire_many(self.pool.places.into()).await;
         let _ = timeout(within, async { (self.closing.begin().await, all().await) }).await;
         self.closing.end();
-        // What is ended has its place for as long as it takes to drop it.
+        // A call that is ended keeps its place until it is dropped.
         timeout(ENDED_IN, all()).await.is_ok()
     }
 
-    /// A guest computes, until this is dropped.
+    /// Marks that a guest computes, until the returned value is dropped.
     pub(crate) fn computing(&self) -> Option<Computing<'_>> {
         self.ticks.as_ref().map(|ticks| ticks.computing())
     }
 
-    /// Whether it is ending.
+    /// The runtime's shutdown state.
     pub(crate) fn closing(&self) -> &Closing {
         &self.closing
     }
@@ -306,13 +308,13 @@ impl Runtime {
         self.load(&self.components.command, PRECOMPILED_COMMAND, COMMAND)
     }
 
-    /// The extensions that are compiled already.
+    /// The extensions that are already compiled.
     #[cfg(feature = "extensions")]
     pub(crate) fn extensions(&self) -> &super::loader::Cache {
         &self.components.extensions
     }
 
-    /// What the files of extensions may hold.
+    /// What the files of extensions may contain.
     #[cfg(feature = "extensions")]
     pub fn load_limits(&self) -> &LoadLimits {
         &self.loading.limits
@@ -342,7 +344,7 @@ impl Runtime {
         unsafe { code::component(&self.engine, precompiled) }
     }
 
-    /// `None` without a compiler.
+    /// Compiles a component; `None` without a compiler.
     #[cfg(feature = "extensions")]
     fn compile(&self, wasm: &[u8]) -> Option<wasmtime::Result<Component>> {
         Some(self.engine.precompile_component(wasm).and_then(|code| self.deserialize(&code)))

@@ -1,4 +1,4 @@
-//! The engine's clock, which interrupts guests that compute. While none does, it stands still: a process that has nothing to do sleeps.
+//! The engine's clock, which interrupts guests that compute. While none does, it stands still, so that an idle process sleeps.
 
 use std::io;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// How often running guests yield: the grain of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
+/// How often running guests yield: the granularity of [`CallLimits::cpu_time`](crate::CallLimits::cpu_time).
 const TICK: Duration = Duration::from_millis(2);
 
-/// How many idle ticks there are before the clock stops: a tenth of a second. To wake it costs the next call some microseconds.
+/// How many idle ticks there are before the clock stops: a tenth of a second. Waking it costs the next call some microseconds.
 const IDLE: u32 = 50;
 
-/// A clock that ticks while guests compute. It ends when this is dropped.
+/// A clock that ticks while guests compute. The clock ends when this is dropped.
 pub(crate) struct Ticks {
     shared: Arc<Shared>,
     thread: Thread,
@@ -25,11 +25,11 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// A guest that computes, until this is dropped.
+/// The mark of a guest that computes, until this is dropped.
 pub(crate) struct Computing<'a>(&'a Ticks);
 
 impl Ticks {
-    /// A clock that does this at each tick.
+    /// Starts a clock that calls `tick` at each tick.
     pub(crate) fn new(tick: impl FnMut() + Send + 'static) -> io::Result<Ticks> {
         let shared = Arc::<Shared>::default();
         let ticking = thread::Builder::new().name("incluster-epoch".into()).spawn({
@@ -39,9 +39,9 @@ impl Ticks {
         Ok(Ticks { shared, thread: ticking.thread().clone() })
     }
 
-    /// From now on something computes.
+    /// Marks that a guest computes, from now on.
     pub(crate) fn computing(&self) -> Computing<'_> {
-        // In one order for all: either the clock sees that something computes before it stops, or it is seen here that it has.
+        // Sequentially consistent: either the clock sees that a guest computes before it stops, or this sees that it has stopped.
         self.shared.computing.fetch_add(1, Ordering::SeqCst);
         if self.shared.is_stopped.load(Ordering::SeqCst) {
             self.thread.unpark();
@@ -94,7 +94,7 @@ mod tests {
     fn until(happens: impl Fn() -> bool) {
         let begun = Instant::now();
         while !happens() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it does not happen");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the expected event does not happen");
             thread::yield_now();
         }
     }

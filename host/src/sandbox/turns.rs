@@ -1,4 +1,4 @@
-//! Whose turn it is to compute.
+//! Turns: tenants that compute much share half of the processors.
 
 use crate::error::Error;
 use crate::limits::CallLimits;
@@ -13,25 +13,25 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::Span;
 
-/// A tenant may compute for this part of the time without taking turns: a fiftieth of one processor,
+/// The part of the time, as a divisor, that a tenant may compute without taking turns: a fiftieth of one processor.
 const PART: u32 = 50;
 
-/// and for so long at once after a time of rest.
+/// How long a tenant may compute at once without taking turns, after a time of rest.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
-/// A tenant that rests has been forgiven after this time, however much it computed.
+/// How long a tenant must rest until everything that it has computed is forgiven.
 const FORGIVEN: Duration = Duration::from_secs(2);
 
-/// The turns of all busy tenants, as many at once as half of the processors: however many they are, the other half is for those
-/// who compute little, as most do.
+/// The turns of all busy tenants, as many at once as half of the processors. However many busy tenants there are, the other half is for
+/// those that compute little, as most do.
 static BUSY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Arc::new(Semaphore::new(processors.div_ceil(2)))
 });
 
-/// One tenant's computing.
+/// How much one tenant has computed.
 pub(crate) struct Turns {
-    /// When what it has computed will have been its part of the time.
+    /// The moment when the tenant's computing so far will amount to its part of the time.
     even: Mutex<Instant>,
     busy: Arc<Semaphore>,
 }
@@ -45,7 +45,7 @@ impl Turns {
         Turns { even: Mutex::new(Instant::now()), busy }
     }
 
-    /// Runs a call under the limits of time. What `computing` gives is held while it computes.
+    /// Runs a call under its time limits. The value that `computing` returns is held while the call computes.
     pub(crate) async fn run<T, C>(
         &self,
         limits: &CallLimits,
@@ -54,10 +54,10 @@ impl Turns {
     ) -> Result<T, Error> {
         let mut call = pin!(call);
         let mut computed = Duration::ZERO;
-        // A turn may be given to a call that does not ask any more: one that is not busy by now gives it back. A call that nobody polls, as its
-        // future is kept and not awaited, cannot: so each wait ends, and a tenant of which nothing computes is not busy then.
+        // A call may get a turn that it does not need any more: if its tenant is not busy by then, it gives the turn back. A call whose
+        // future is kept and not polled cannot do this. So each wait ends, and by then a tenant that computes nothing is not busy any more.
         let mut waits = None;
-        // Guests yield at every tick of the epoch, so that each poll is short, and what is not in a poll is a wait.
+        // Guests yield at every tick of the epoch, so each poll is short, and the time between polls is a wait.
         let metered = poll_fn(|cx| {
             let mut turn = None;
             while turn.is_none() && self.is_busy(Instant::now()) {
@@ -102,7 +102,7 @@ mod tests {
     use futures_util::FutureExt;
     use std::future::pending;
 
-    /// Computes in this many polls, each of 10 ms, or of more where the machine is busy.
+    /// Computes in this many polls, each of 10 ms, or longer if the machine is busy.
     async fn compute(polls: u32) {
         for _ in 0..polls {
             let turn = Instant::now();
@@ -121,8 +121,8 @@ mod tests {
         let mut waits = pin!(long.run(&limits, || (), compute(8)));
         tokio::select! {
             biased;
-            _ = &mut waits => panic!("it did not wait"),
-            // It comes to its end once the long one waits.
+            _ = &mut waits => panic!("the long computation did not wait"),
+            // This ends once the long one waits.
             done = async { compute(10).await; short.run(&limits, || (), compute(0)).await } => assert!(done.is_ok()),
         }
         drop(other);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_is_given_back_by_whoever_needs_none_any_more() {
+    async fn a_turn_that_is_not_needed_any_more_is_given_back() {
         let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
         let turns = Turns::beside(busy.clone());
         let other = busy.clone().acquire_owned().await.unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_that_nobody_gives_back_holds_nobody_up_for_long() {
+    async fn a_turn_that_is_never_given_back_delays_others_only_briefly() {
         let (limits, busy) = (CallLimits::default(), Arc::new(Semaphore::new(1)));
         let _kept = busy.clone().acquire_owned().await.unwrap();
         let (turns, begun) = (Turns::beside(busy), Instant::now());
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn to_wait_for_a_turn_is_not_to_compute_but_it_takes_time() {
+    async fn waiting_for_a_turn_counts_as_wall_time_and_not_as_cpu_time() {
         let limits = CallLimits { wall_time: Duration::from_millis(100), ..CallLimits::default() };
         let ended = Turns::beside(Arc::new(Semaphore::new(0))).run(&limits, || (), compute(6000)).await;
         assert!(matches!(ended, Err(Error::WallTime(_))));
     }
 
-    /// Whether a tenant that computes for 1 ms in each of so many is busy after 2 s.
+    /// Whether a tenant that computes for 1 ms in every this many milliseconds is busy after 2 s.
     fn is_busy_with_1_ms_in(every: u64) -> bool {
         let (turns, mut now) = (Turns::new(), Instant::now());
         for _ in 0..2000 / every {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_computed_is_forgiven_in_time() {
+    fn computing_is_forgiven_in_time() {
         let (turns, now) = (Turns::new(), Instant::now());
         turns.computed(AT_ONCE / 2, now);
         assert!(!turns.is_busy(now));

@@ -1,8 +1,8 @@
 //! The service account's folder as a sandbox sees it when the token stays outside: three files in memory, and nothing else.
 //!
-//! The file `token` holds a [`PLACEHOLDER`]. It is no secret: the door knows which sandbox a request comes from, and puts the
-//! real token in the placeholder's place for the API server alone; anywhere else it means nothing. While there is no good
-//! token, the file is as the real one is: missing, empty, too large, or not a token. So the guest has its typed errors.
+//! The file `token` contains a [`PLACEHOLDER`]. It is not a secret: the door knows which sandbox a request comes from, and replaces
+//! the placeholder with the real token for the API server alone; anywhere else it means nothing. While there is no good token, the
+//! file has the same defect as the real one: missing, empty, too large, or not a token. So the guest reports its typed errors.
 
 use crate::door::PLACEHOLDER;
 use crate::door::issuing::TokenSource;
@@ -28,7 +28,7 @@ use wasmtime_wasi::{FsPerms, OpenMode};
 
 /// Where the content of the three files comes from.
 pub(crate) enum Files {
-    /// From this folder, whose token is this.
+    /// From this folder, with its credentials.
     Folder(String, Arc<Credentials>),
     /// From the tenant's identity.
     Source(Arc<dyn TokenSource>),
@@ -38,7 +38,7 @@ impl Files {
     fn read(&self, name: &str) -> Result<Vec<u8>, ErrorCode> {
         match (self, name) {
             (Files::Folder(_, token), files::TOKEN) => match token.token(now()) {
-                // An expired token is the door's to refuse, which can say so.
+                // The door refuses an expired token, as it can say so.
                 Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
                 Err(error) => as_it_is(&error),
             },
@@ -55,7 +55,7 @@ impl Files {
                     Ok(content)
                 }
             }
-            // So is one that was not issued.
+            // The door also refuses if no token was issued.
             (Files::Source(_), files::TOKEN) => Ok(PLACEHOLDER.into()),
             (Files::Source(source), files::NAMESPACE) => source.namespace().map(Vec::from).ok_or(ErrorCode::NoEntry),
             (Files::Source(source), files::CA) => source.ca_bundle().map_err(|_| ErrorCode::Io),
@@ -64,13 +64,13 @@ impl Files {
     }
 }
 
-/// What is in the three files.
+/// The folder with the three files.
 pub(crate) struct Volume {
     files: Files,
-    /// What the folder's handle is: a file without content, in which nothing can be opened.
+    /// What the folder's handle stands for: an empty file, in which nothing can be opened.
     folder: Dir,
-    /// The files as they were opened last. All sandboxes share them: a guest that opens many uses up no descriptors of the
-    /// process's, which other tenants need.
+    /// The files as they were opened last. All sandboxes share them, so that a guest that opens many does not use up the process's
+    /// descriptors, which other tenants need.
     opened: Mutex<Vec<Opened>>,
 }
 
@@ -100,7 +100,7 @@ impl Volume {
     }
 }
 
-/// What makes a reader find the same error.
+/// The content or the error that makes a reader report the same problem.
 fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
     match error {
         ConfigError::FileMissing(_) => Err(ErrorCode::NoEntry),
@@ -113,7 +113,7 @@ fn as_it_is(error: &ConfigError) -> Result<Vec<u8>, ErrorCode> {
     }
 }
 
-/// A sandbox's wasi:filesystem: wasmtime's, but for what concerns the folder when it is a [`Volume`].
+/// A sandbox's wasi:filesystem: wasmtime's, except for the folder if it is a [`Volume`].
 pub(crate) struct FileSystem<'a> {
     pub(crate) wasi: WasiFilesystemCtxView<'a>,
     pub(crate) volume: Option<Arc<Volume>>,
@@ -126,7 +126,7 @@ impl HasData for HasFileSystem {
 }
 
 impl FileSystem<'_> {
-    /// The volume, if that is what a handle is.
+    /// The volume, if a handle stands for its folder.
     fn volume(&self, fd: &Resource<Descriptor>) -> FsResult<Option<&Volume>> {
         let is_folder = matches!(self.wasi.table.get(fd)?, Descriptor::Dir(_));
         Ok(self.volume.as_deref().filter(|_| is_folder))
@@ -155,7 +155,7 @@ impl Host for FileSystem<'_> {
     }
 }
 
-/// What wasmtime does itself. In a volume's folder, which is none to the operating system, it fails.
+/// Functions that wasmtime implements. In a volume's folder they fail, as it is not a folder to the operating system.
 macro_rules! by_wasmtime {
     ($(async fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         $(async fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> $result {
@@ -225,7 +225,7 @@ impl HostDescriptor for FileSystem<'_> {
         let Some(volume) = self.volume(&fd)? else {
             return HostDescriptor::metadata_hash_at(&mut self.wasi, fd, follow, path).await;
         };
-        // It tells one file from another: their names do. But what is not there has none.
+        // A hash distinguishes files, and their names do that. A file that does not exist has none.
         let file = if path == "." { None } else { Some(volume.open(&path)?) };
         let length = file.map_or(Ok(0), |file| file.file.metadata().map(|metadata| metadata.len())).map_err(ErrorCode::from)?;
         Ok(MetadataHashValue { lower: number(&path), upper: length })
@@ -270,7 +270,7 @@ impl HostDescriptor for FileSystem<'_> {
     }
 }
 
-/// One for each of the names that there are. (A hash function of the standard library's costs more than the rest of a look at a file.)
+/// A different number for each of the existing names. (A hash function of the standard library costs more than the rest of a stat.)
 fn number(path: &str) -> u64 {
     path.strip_prefix("./").unwrap_or(path).bytes().fold(0, |number, byte| number.wrapping_mul(31).wrapping_add(byte.into()))
 }
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_wrong_with_its_image() {
+    fn the_volumes_file_has_the_same_defect_as_the_real_one() {
         let dir = tempfile::tempdir().unwrap();
         let length = |content: Option<&[u8]>| {
             let path = dir.path().join("token");
@@ -349,7 +349,7 @@ mod tests {
         assert!(matches!(length(Some(b"the-real-token")), Ok(n) if n == PLACEHOLDER.len() as u64));
         std::fs::write(dir.path().join("token"), "the-real-token").unwrap();
         std::os::unix::fs::symlink("token", dir.path().join("namespace")).unwrap();
-        assert!(matches!(volume(dir.path()).open("namespace"), Err(ErrorCode::Io)), "it is the token");
+        assert!(matches!(volume(dir.path()).open("namespace"), Err(ErrorCode::Io)), "the file is a link to the token");
         for elsewhere in ["..data/token", "../token", "/etc/passwd", "", "TOKEN"] {
             assert!(matches!(volume(dir.path()).open(elsewhere), Err(ErrorCode::NoEntry)), "{elsewhere}");
         }

@@ -18,8 +18,8 @@ pub(crate) struct Loaded {
 }
 
 impl Tenant {
-    /// Lists pods, of a namespace or, by `*`, of all, in one answer: `client.list-namespaced-pods`. They are taken out of the sandbox
-    /// while the rest still arrives.
+    /// Lists the pods of a namespace, or with `*` of all namespaces, in one answer: `client.list-namespaced-pods`. Pods are taken out of the
+    /// sandbox while the rest still arrives.
     pub async fn list_namespaced_pods(&self, namespace: &str, options: &ListOptions) -> Result<PodList, Error> {
         self.call(async |client, store, config| match options {
             ListOptions { limit: None | Some(0), continue_token: None, .. } => {
@@ -30,8 +30,8 @@ impl Tenant {
         .await
     }
 
-    /// Begins a list whose pods are handed over some hundred at a time while the rest of the one answer arrives: `client.stream-namespaced-pods`.
-    /// It holds a sandbox until it is dropped.
+    /// Begins a list whose pods are handed over some hundred at a time, while the rest of the answer arrives: `client.stream-namespaced-pods`.
+    /// The list holds a sandbox until it is dropped.
     pub async fn list_namespaced_pods_stream(&self, namespace: &str, options: &ListOptions) -> Result<PodPages, Error> {
         let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
             client.call_stream_namespaced_pods(&mut store, config, namespace, options).await
@@ -49,8 +49,8 @@ impl Tenant {
         self.call(async |client, mut store, config| Ok(Ok(client.config().call_namespace(&mut store, config).await?))).await
     }
 
-    /// Begins a list that comes page by page, in as many answers: `client.page-namespaced-pods`. `options.limit` is the size of a page, 500 by
-    /// default. It holds a sandbox until it is dropped.
+    /// Begins a list that is requested page by page: `client.page-namespaced-pods`. `options.limit` is the size of a page, 500 by
+    /// default. The list holds a sandbox until it is dropped.
     pub async fn page_namespaced_pods(
         &self,
         namespace: &str,
@@ -63,7 +63,7 @@ impl Tenant {
         self.open(open).await.map(|(sandbox, pages)| PodPages::new(sandbox, pages))
     }
 
-    /// Begins a watch: `client.watch-namespaced-pods`. It holds a sandbox until it is dropped.
+    /// Begins a watch of pods: `client.watch-namespaced-pods`. The watch holds a sandbox until it is dropped.
     pub async fn watch_namespaced_pods(&self, namespace: &str, options: &WatchOptions) -> Result<PodWatch, Error> {
         let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
             client.call_watch_namespaced_pods(&mut store, config, namespace, options).await
@@ -71,7 +71,7 @@ impl Tenant {
         self.open(open).await.map(|(sandbox, watch)| PodWatch::new(sandbox, watch))
     }
 
-    /// Begins a list of any collection that comes page by page: `client.page-json`. It holds a sandbox until it is dropped.
+    /// Begins a list of any collection that is requested page by page: `client.page-json`. The list holds a sandbox until it is dropped.
     pub async fn page_json(&self, path: &str, options: &ListOptions, paging: &PagingOptions) -> Result<JsonPages, Error> {
         let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
             client.call_page_json(&mut store, config, path, options, *paging).await
@@ -79,7 +79,7 @@ impl Tenant {
         self.open(open).await.map(|(sandbox, pages)| JsonPages::new(sandbox, pages))
     }
 
-    /// Begins a watch of any collection: `client.watch-json`. It holds a sandbox until it is dropped.
+    /// Begins a watch of any collection: `client.watch-json`. The watch holds a sandbox until it is dropped.
     pub async fn watch_json(&self, path: &str, options: &WatchOptions) -> Result<JsonWatch, Error> {
         let open = async |client: &Client, mut store: &mut Store<Ctx>, config| {
             client.call_watch_json(&mut store, config, path, options).await
@@ -108,10 +108,10 @@ impl Tenant {
     }
 }
 
-/// What a call of the component's gives: its answer, unless it traps.
+/// The result of a call to the component: its answer, unless it traps.
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
-/// One list, of which no part is held in the sandbox for longer than it takes to be handed over.
+/// Lists pods in one answer, and takes each part out of the sandbox as soon as it arrives.
 async fn list_as_it_arrives(
     client: &Client,
     mut store: &mut Store<Ctx>,

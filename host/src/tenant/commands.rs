@@ -1,4 +1,4 @@
-//! Runs commands: the one that comes with this crate, and tenants' own.
+//! Runs commands: the one that comes with this crate, and tenants' own ones.
 
 use super::Tenant;
 use super::output::Output;
@@ -11,18 +11,17 @@ use wasmtime::component::Component;
 use wasmtime_wasi::p2::bindings::Command;
 
 impl Tenant {
-    /// Runs `incluster.wasm` with these arguments, its own name not among them, and this process's standard output and
+    /// Runs `incluster.wasm` with these arguments, which do not include its own name, and this process's standard input, output and
     /// error. Returns the exit status.
     ///
-    /// Output that nobody reads is waited for, which counts as a wait. If the call ends by [`CallLimits::wall_time`](crate::CallLimits::wall_time)
-    /// meanwhile, a thread of tokio's is still writing: end with `Runtime::shutdown_background`, or by `std::process::exit`, which do not wait
-    /// for it.
+    /// If nobody reads the output, the guest waits, which does not count as computing. If [`CallLimits::wall_time`](crate::CallLimits::wall_time)
+    /// ends the call meanwhile, one of tokio's threads is still writing: end with tokio's `Runtime::shutdown_background` or
+    /// `std::process::exit`, which do not wait for it.
     pub async fn run_command(&self, args: &[String]) -> Result<i32, Error> {
         self.run_component(&self.runtime().command()?, "incluster", args).await
     }
 
-    /// Runs an extension that exports `wasi:cli/run`, in the same way, with this process's standard input, too. `name` is
-    /// its first argument.
+    /// Runs an extension that exports `wasi:cli/run`, like [`Tenant::run_command`]. `name` is the extension's first argument.
     #[cfg(feature = "extensions")]
     pub async fn run_extension(&self, extension: &crate::Extension, name: &str, args: &[String]) -> Result<i32, Error> {
         self.run_component(extension.component(), name, args).await

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who a tenant is to the API server: whose token is on its requests, and by which CAs the server is trusted.
+/// Who a tenant is to the API server: whose token its requests have, and which CAs the server is trusted by.
 #[derive(Clone)]
 pub struct Identity(Kind);
 
@@ -28,10 +28,10 @@ enum Kind {
     TokenRequest(Box<TokenRequest>),
 }
 
-/// Another service account, by short-lived tokens that the pod's own account asks for: `create` on `serviceaccounts/token` of this name is
-/// all that it needs. RBAC and the audit log know each such tenant as that account.
+/// Another service account as an identity, by short-lived tokens that the pod's own account requests. The own account needs only `create` on
+/// `serviceaccounts/token` of this name. RBAC and the audit log see such a tenant as that account.
 #[derive(Clone, Debug)]
-#[must_use = "it is for TenantBuilder::identity"]
+#[must_use = "a TokenRequest is for TenantBuilder::identity"]
 pub struct TokenRequest {
     namespace: String,
     service_account: String,
@@ -45,7 +45,7 @@ impl Identity {
         Identity(Kind::Folder(dir.into()))
     }
 
-    /// Whatever this source gives.
+    /// The identity that this source gives.
     pub fn source(source: impl TokenSource) -> Identity {
         Identity(Kind::Source(Arc::new(source)))
     }
@@ -59,26 +59,26 @@ impl Identity {
 }
 
 impl TokenRequest {
-    /// Also whom the token is for; may be given more than once. By default, it is for the API server alone; where others are named, the
-    /// API server's own must be among them.
+    /// Adds an audience of the token; may be called more than once. By default, the token is for the API server alone. If you name audiences,
+    /// the API server's own must be among them.
     pub fn audience(mut self, audience: &str) -> Self {
         self.spec.audiences.push(audience.into());
         self
     }
 
-    /// How long a token lives: one hour by default. The API server takes ten minutes at least, and may give less or more than is asked for.
+    /// How long a token lives; one hour by default. The API server accepts ten minutes at least, and may give less or more than is requested.
     pub fn expires_in(mut self, life: Duration) -> Self {
         self.spec.expiration_seconds = life.as_secs();
         self
     }
 
-    /// A token is good for as long as this Secret exists, of the service account's namespace. With a UID, for one that is made anew by
-    /// the same name it is not.
+    /// Binds the tokens to a Secret in the service account's namespace: they are valid as long as it exists. With a UID, they are not valid
+    /// for a new Secret of the same name.
     pub fn bound_to_secret(self, name: &str, uid: Option<&str>) -> Self {
         self.bound_to("Secret", name, uid)
     }
 
-    /// A token is good for as long as this Node exists, from Kubernetes 1.31 on.
+    /// Binds the tokens to a Node: they are valid as long as it exists. This needs Kubernetes 1.31 or later.
     pub fn bound_to_node(self, name: &str, uid: Option<&str>) -> Self {
         self.bound_to("Node", name, uid)
     }
@@ -89,7 +89,7 @@ impl TokenRequest {
         self
     }
 
-    /// The folder of the account that asks, with the files `token` and `ca.crt`; [`SERVICE_ACCOUNT_DIR`] by default.
+    /// The folder of the account that requests the tokens, with the files `token` and `ca.crt`; [`SERVICE_ACCOUNT_DIR`] by default.
     pub fn asked_by(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = dir.into();
         self
@@ -118,19 +118,19 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The API server issues no token that lives less.
+/// The shortest life of a token that the API server issues.
 const SHORTEST: Duration = Duration::from_secs(600);
 
-/// What an identity is for a tenant.
+/// What a tenant gets from its identity.
 pub(crate) struct Made {
-    /// The token, where it stays outside of sandboxes.
+    /// The token, which stays outside sandboxes.
     pub(crate) bearer: Bearer,
     /// What sandboxes find in their folder.
     pub(crate) files: Files,
 }
 
 impl Identity {
-    /// The folder, where it is one.
+    /// The folder, if the identity is one.
     pub(crate) fn dir(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Folder(dir) => Some(dir),
@@ -138,7 +138,7 @@ impl Identity {
         }
     }
 
-    /// Connections to a server that this identity's CAs are trusted for.
+    /// Connections to a server that is trusted by this identity's CAs.
     pub(crate) fn connections(&self, server: &Server, limits: &RequestLimits, secrets: &Arc<Secrets>) -> Connections {
         match &self.0 {
             Kind::Folder(dir) => of_folder(dir, server, limits, secrets),
@@ -175,14 +175,14 @@ impl Identity {
             Kind::Source(source) => source.clone(),
             Kind::TokenRequest(request) => {
                 let TokenRequest { namespace, service_account, spec, dir } = &**request;
-                let refused = |problem: &str| Error::Identity(format!("{problem} for the API server"));
-                let namespace =
-                    Namespace::parse(namespace).map_err(|_| refused(&format!("`{}` is no namespace", text::name(namespace))))?;
+                let refused = |problem: &str| Error::Identity(format!("{problem} (the API server would refuse it)"));
+                let namespace = Namespace::parse(namespace)
+                    .map_err(|_| refused(&format!("`{}` is not a namespace", text::name(namespace))))?;
                 if !dns::is_host_name(service_account) || service_account.bytes().any(|b| b.is_ascii_uppercase()) {
-                    return Err(refused(&format!("`{}` is no name of a service account", text::name(service_account))));
+                    return Err(refused(&format!("`{}` is not the name of a service account", text::name(service_account))));
                 }
                 if spec.expiration_seconds < SHORTEST.as_secs() {
-                    return Err(refused("`expires_in` is less than ten minutes, which is too short"));
+                    return Err(refused("`expires_in` is less than ten minutes"));
                 }
                 let ca = path(dir, files::CA);
                 let ca = move || files::read(read_file, &ca).map_err(TokenSourceError::retryable);
@@ -192,7 +192,7 @@ impl Identity {
                     spec: spec.clone(),
                     server: server.clone(),
                     own: own(dir),
-                    // Of its own: no sandbox's answer that nobody reads is before it.
+                    // Separate connections, so that no sandbox's unread answer delays a token.
                     connections: self.connections(server, limits, secrets),
                     secrets: secrets.clone(),
                     ca: Box::new(ca),

@@ -1,4 +1,4 @@
-//! What a component writes to its standard output and error, line by line: for logs.
+//! A component's standard output and error, line by line, for logs.
 
 use crate::figures::TARGET;
 use bytes::Bytes;
@@ -14,15 +14,15 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// A line that is longer is handed on in pieces of this many bytes.
+/// The longest line, in bytes. A longer one is passed on in pieces of this size.
 const LONGEST: usize = 4 << 10;
 
-/// So many lines a second are handed on, of all sandboxes that write to the same [`Lines`]; others are counted.
+/// How many lines a second are passed on, from all sandboxes that write to the same [`Lines`]. Others are only counted.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
-/// Takes what components write, line by line, each escaped and at most 4 KiB long, and hands on at most 100 lines a second; how many were
-/// left out is said in a line of its own, before the next. For [`CtxBuilder::stdout`](crate::CtxBuilder::stdout) and
-/// [`stderr`](crate::CtxBuilder::stderr). Clones are the same.
+/// Passes on what components write, line by line, each escaped and at most 4 KiB long. At most 100 lines a second are passed on; how many were
+/// left out is said in a separate line before the next. For [`CtxBuilder::stdout`](crate::CtxBuilder::stdout) and
+/// [`stderr`](crate::CtxBuilder::stderr). Clones share the limit and the destination.
 #[derive(Clone)]
 pub struct Lines(Arc<Inner>);
 
@@ -33,13 +33,13 @@ struct Inner {
 }
 
 impl Lines {
-    /// To this function, which is called in the sandbox's turn, and must not wait.
+    /// Passes lines to this function, which is called while the sandbox computes, and must not block.
     pub fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Lines {
         let rate = RateLimiter::direct(Quota::per_second(PER_SECOND));
         Lines(Arc::new(Inner { sink: Box::new(sink), rate, left_out: AtomicU64::new(0) }))
     }
 
-    /// To `tracing`, as events of the level info with the fields `tenant`, `extension` and `line`.
+    /// Passes lines to `tracing`, as events of the level info with the fields `tenant`, `extension` and `line`.
     pub fn to_tracing(tenant: &str, extension: &str) -> Lines {
         let (tenant, extension) = (tenant.to_string(), text::name(extension));
         Lines::new(move |line| tracing::info!(target: TARGET, tenant, extension, line, "an extension wrote"))
@@ -54,7 +54,7 @@ impl Inner {
         }
         match self.left_out.swap(0, Ordering::Relaxed) {
             0 => {}
-            many => (self.sink)(&format!("({many} lines were left out: it writes more than {PER_SECOND} a second)")),
+            many => (self.sink)(&format!("({many} lines were left out: the component writes more than {PER_SECOND} a second)")),
         }
         (self.sink)(&text::error(&String::from_utf8_lossy(line)));
     }
@@ -76,7 +76,7 @@ impl IsTerminal for Lines {
     }
 }
 
-/// One sandbox's output, and the line that has no end yet.
+/// One sandbox's output, and its last line, which is not complete yet.
 struct Stream {
     lines: Lines,
     begun: Mutex<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! Whose a sandbox is: one identity in one cluster, what it may do, and how much.
+//! Tenants, to which sandboxes belong: one identity in one cluster, what it may do, and how much.
 
 mod calls;
 mod commands;
@@ -29,8 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 use store::TenantStore;
 
-/// An API server, a service account to talk to it with, what may be asked for, and how much may be used. It has connections of
-/// its own. Clones are the same tenant; it is removed by dropping the last one, and what is under way goes on to its end.
+/// A tenant: an API server, a service account to talk to it with, what may be requested, and how much may be used. It has its own
+/// connections. Clones are the same tenant. Dropping the last one removes the tenant; calls under way go on to their end.
 #[derive(Clone)]
 pub struct Tenant {
     state: Arc<State>,
@@ -39,7 +39,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// The pod that this process runs in, with a [`Runtime`] of its own. Its calls may ask for whatever RBAC allows.
+    /// The tenant of the pod that this process runs in, with its own [`Runtime`]. Its calls may request whatever RBAC allows.
     pub fn in_cluster() -> Result<Tenant, Error> {
         Tenant::builder(&Runtime::new()?, "in-cluster").policy(Policy::allow_all()).build()
     }
@@ -65,37 +65,37 @@ impl Tenant {
         Tenant::of(self.state.derived(settings, None), self.plugin.clone())
     }
 
-    /// Returns this tenant with a policy of its own, which can only narrow: it may ask for what both permit. It shares its connections
-    /// and its limits: what one uses, the other does not have.
+    /// Returns this tenant with an additional policy, which can only narrow: the new tenant may request what both policies permit. Both tenants
+    /// share their connections and limits: what one uses, the other does not have.
     pub fn with_policy(&self, policy: Policy) -> Tenant {
         Tenant::of(self.state.derived(self.state.settings.clone(), Some(policy)), self.plugin.clone())
     }
 
-    /// Returns this tenant with other limits. Where those of the tenant are others, it shares them with nobody; where those of requests are,
-    /// it has connections of its own.
+    /// Returns this tenant with other limits. If its [`Limits::tenant`] differ, the new tenant does not share them; if its
+    /// [`Limits::request`] differ, it has its own connections.
     ///
     /// # Errors
     ///
-    /// [`Error::Limits`], where one makes no sense.
+    /// [`Error::Limits`], if a limit has an unusable value.
     pub fn with_limits(&self, limits: impl Into<Limits>) -> Result<Tenant, Error> {
         let limits = limits.into();
         limits.check(self.runtime().table_elements())?;
         Ok(self.derived(|settings| settings.limits = limits))
     }
 
-    /// Returns this tenant with another retry policy. It shares its connections and its limits.
+    /// Returns this tenant with another retry policy. Both tenants share their connections and limits.
     pub fn with_retry_policy(&self, retry_policy: RetryPolicy) -> Tenant {
         self.derived(|settings| settings.retry_policy = retry_policy)
     }
 
-    /// Returns this tenant with another policy of reuse. It shares its connections and its limits.
+    /// Returns this tenant with another reuse policy. Both tenants share their connections and limits.
     pub fn with_reuse(&self, reuse: Reuse) -> Tenant {
         self.derived(|settings| settings.reuse = reuse)
     }
 
-    /// Replaces the tenant's policy, at once: also for its sandboxes, those of tenants that are derived from it, and its open requests. A
-    /// request that is not permitted any more, such as a watch, ends with `denied`, whether or not anybody reads it. Of a tenant that is derived, it
-    /// is still what the others before it permit, too.
+    /// Replaces the tenant's policy at once, including for its sandboxes, for tenants that are derived from it, and for open requests. A
+    /// request that is not permitted any more, such as a watch, ends with `denied`, whether or not anybody reads it. A derived tenant may still
+    /// request only what the tenants that it is derived from permit, too.
     pub fn set_policy(&self, policy: Policy) {
         self.state.door().permission.set(policy);
     }
@@ -104,7 +104,7 @@ impl Tenant {
         &self.state
     }
 
-    /// What it is called in logs and metrics.
+    /// The tenant's name in logs and metrics.
     pub fn name(&self) -> &str {
         &self.state.settings.name
     }
@@ -114,32 +114,32 @@ impl Tenant {
         &self.state.settings.runtime
     }
 
-    /// Where the API server is.
+    /// The address of the API server.
     pub fn server(&self) -> &Server {
         &self.state.door().server
     }
 
-    /// What it may ask for; of a tenant that is derived, its own part of it.
+    /// The tenant's policy. For a derived tenant, only its own.
     pub fn policy(&self) -> Arc<Policy> {
         self.state.door().permission.policy()
     }
 
-    /// What it may use.
+    /// What the tenant may use.
     pub fn limits(&self) -> &Limits {
         self.state.limits()
     }
 
-    /// How often, and for how long, its calls are tried.
+    /// How often, and for how long, the tenant's calls are tried.
     pub fn retry_policy(&self) -> RetryPolicy {
         self.state.settings.retry_policy
     }
 
-    /// A store for components of the tenant's, with its place in the pool and its limits. `data` makes what is in it, of the sandbox's
-    /// state and whatever else the embedder's host functions need. It waits for a place.
+    /// Makes a store for the tenant's components, with a place in the pool and the tenant's limits. `data` makes the store's data from the
+    /// sandbox's state and whatever else the embedder's host functions need. This waits for a place.
     ///
     /// # Errors
     ///
-    /// [`Error::Instances`], where the tenant has as many sandboxes as it may; [`Error::Full`], where no place became free in
+    /// [`Error::Instances`], if the tenant has as many sandboxes as it may; [`Error::Full`], if no place became free within
     /// [`CallLimits::wall_time`](crate::CallLimits::wall_time).
     pub async fn store<T: View + 'static>(&self, data: impl FnOnce(CtxBuilder) -> T) -> Result<TenantStore<T>, Error> {
         let hostcall_bytes = self.limits().call.hostcall_bytes;
@@ -147,18 +147,18 @@ impl Tenant {
         self.state.told(None, false, make).await
     }
 
-    /// The state of one sandbox, for a store that is made in another way than by [`Tenant::store`]. [`limit`](crate::limit) says what it
-    /// takes.
+    /// The state of one sandbox, for a store that you make in another way than by [`Tenant::store`]. [`limit`](crate::limit) says what else
+    /// you must do.
     pub fn ctx(&self) -> Result<CtxBuilder, Error> {
         CtxBuilder::new(&self.state.given)
     }
 
-    /// Runs a call of a store of your own under [`CallLimits::wall_time`](crate::CallLimits::wall_time) and [`CallLimits::cpu_time`](crate::CallLimits::cpu_time). The tenant's own calls, and those
-    /// of [`Sandboxes`], do so themselves.
+    /// Runs a call in a store of your own under [`CallLimits::wall_time`](crate::CallLimits::wall_time) and
+    /// [`CallLimits::cpu_time`](crate::CallLimits::cpu_time). The tenant's own calls, and those of [`Sandboxes`], do this themselves.
     ///
-    /// A tenant that computes for more than a fiftieth of the time of one processor, and more than 20 ms at once, takes turns of
-    /// 2 ms with others like it, on half of the processors: the other half is for those who compute little. Once it rests, that is
-    /// forgiven within two seconds.
+    /// A tenant that computes for more than a fiftieth of one processor's time, and for more than 20 ms at once, takes turns of 2 ms with
+    /// other such tenants, on half of the processors. The other half is for tenants that compute little. Once the tenant rests, its
+    /// computing is forgiven within two seconds.
     pub async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         self.state.run(call).await
     }

@@ -6,11 +6,11 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{self, AsyncStdoutStream, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable};
 
-/// As many bytes of a guest's are held while nobody reads them; it waits before it can write more.
+/// How many bytes of a guest's output are held while nobody reads them. Then the guest waits before it can write more.
 const HELD: usize = 64 << 10;
 
-/// An output of this process's. It is written by a thread of its own: where nobody reads it, the guest waits, and neither blocks a thread that
-/// others need, nor computes meanwhile.
+/// An output of this process, written by a separate thread. If nobody reads it, the guest waits: it blocks no thread that others need, and the
+/// wait does not count as computing.
 #[derive(Clone)]
 pub(crate) struct Output {
     stream: Arc<AsyncStdoutStream>,
@@ -35,7 +35,7 @@ impl Output {
     /// Waits until what the guest wrote has been written.
     pub(crate) async fn flush(&self) {
         let mut stream = self.stream.p2_stream();
-        // Where whoever read it has gone, the guest was told.
+        // If the reader has gone, the guest was told.
         if stream.flush().is_ok() {
             stream.ready().await;
         }

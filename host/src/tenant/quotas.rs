@@ -1,4 +1,4 @@
-//! How much of what there is for a tenant is in use: all that derive from it share it.
+//! How much of a tenant's limits is in use, together with all tenants that are derived from it.
 
 use crate::door::RequestQuota;
 use crate::error::Error;

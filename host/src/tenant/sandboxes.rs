@@ -23,23 +23,23 @@ use tracing::Span;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-/// Whether a sandbox serves more than one call. By default, none does: what a call leaves in a guest's memory, the next call
-/// would find. `Reuse { kept: 4, ..Reuse::default() }` keeps four.
+/// Whether a sandbox serves more than one call. By default, none does: the next call would find what a call leaves in a guest's
+/// memory. `Reuse { kept: 4, ..Reuse::default() }` keeps four.
 ///
 /// In a configuration file: `{kept: 4}`, or `{kept: 4, memory: 64Mi, calls: 100, idleTime: 30s}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Reuse {
-    /// As many sandboxes are kept for the calls to come. None by default.
+    /// How many sandboxes are kept for later calls. None by default.
     pub kept: usize,
-    /// The linear memories of those that are kept, together, in bytes. 1 GiB by default. A sandbox that would exceed it ends after its call. It is
-    /// their size, of which mostly less is resident: a Python interpreter has 12 MiB, and writes to 0.8 of these. It is for each [`Sandboxes`]: an
-    /// extension of a tenant.
+    /// The limit of the total size of the kept sandboxes' linear memories, in bytes. 1 GiB by default. A sandbox that would exceed it ends after
+    /// its call. Usually less than the size is resident: a Python interpreter has 12 MiB, and writes to 0.8 MiB of it. The limit is for each
+    /// [`Sandboxes`], such as one extension of a tenant.
     #[serde(with = "crate::limits::size")]
     pub memory: usize,
-    /// After so many calls a sandbox ends. 1,000 by default.
+    /// After how many calls a sandbox ends. 1,000 by default.
     pub calls: u32,
-    /// After so long without a call a sandbox ends. One minute by default.
+    /// After how long without a call a sandbox ends. One minute by default.
     #[serde(with = "crate::limits::time")]
     pub idle_time: Duration,
 }
@@ -50,27 +50,27 @@ impl Default for Reuse {
     }
 }
 
-/// The sandboxes of one component, for one tenant. Clones are the same.
+/// The sandboxes of one component, for one tenant. Clones share the same sandboxes.
 ///
-/// `T` is the data of their stores: `Ctx`, or what has one in it. `I` is what the component's bindings make of an instance.
-/// One that trapped, exceeded a limit, or whose call was dropped before its end, is never used again.
+/// `T` is the data of their stores: `Ctx`, or a type that contains one. `I` is what the component's bindings make of an instance.
+/// A sandbox that trapped, exceeded a limit, or whose call was dropped before its end, is never used again.
 pub struct Sandboxes<T: 'static, I>(Arc<Inner<T, I>>);
 
 struct Inner<T: 'static, I> {
     state: Arc<State>,
-    /// What it is called in spans and logs.
+    /// The component's name in spans and logs.
     extension: Option<Arc<str>>,
     data: Box<Data<T>>,
     instantiate: Box<Instantiate<T, I>>,
-    /// Where it is not the limit for extensions: what guests may hand over in one call.
+    /// How many bytes guests may hand over in one call. For the client, this is not the limit for extensions.
     hostcall_bytes: usize,
     warm: Mutex<Kept<T, I>>,
 }
 
-/// One that waits for its next call.
+/// A sandbox that waits for its next call.
 struct Warm<T: 'static, I> {
     sandbox: Sandbox<T, I>,
-    /// Its linear memories, in bytes.
+    /// The total size of the sandbox's linear memories, in bytes.
     memory: usize,
     idle_since: Instant,
     _counted: Counted,
@@ -78,7 +78,7 @@ struct Warm<T: 'static, I> {
 
 struct Kept<T: 'static, I> {
     sandboxes: Vec<Warm<T, I>>,
-    /// Whether somebody ends those that are idle for too long.
+    /// Whether a task runs that ends sandboxes that are idle for too long.
     is_swept: bool,
 }
 
@@ -86,20 +86,20 @@ type Data<T> = dyn Fn(CtxBuilder) -> T + Send + Sync;
 
 type Instantiate<T, I> = dyn for<'a> Fn(&'a mut Store<T>) -> Instantiating<'a, I> + Send + Sync;
 
-/// An instance to come.
+/// A future that makes an instance.
 type Instantiating<'a, I> = Pin<Box<dyn Future<Output = wasmtime::Result<I>> + Send + 'a>>;
 
 #[cfg(feature = "extensions")]
 impl<I: Send + 'static> Sandboxes<Ctx, I> {
-    /// Sandboxes of an extension, for a tenant: with what this crate has for it, and no functions of the embedder's own. What it writes to
-    /// its standard output and error goes to `tracing`, by [`Lines::to_tracing`].
+    /// Makes sandboxes of an extension, for a tenant, with this crate's host functions and none of the embedder's own. What the extension
+    /// writes to its standard output and error goes to `tracing`, by [`Lines::to_tracing`].
     ///
-    /// `exports` finds what the component exports, once: for a world `filter`, `FilterIndices::new` of its bindings. `typed` makes of an
-    /// instance what calls are made by: `|indices, store, instance| indices.load(store, instance)`.
+    /// `exports` looks up the component's exports, once: for a world `filter`, it is `FilterIndices::new` of its bindings. `typed` turns an
+    /// instance into the value that calls use: `|indices, store, instance| indices.load(store, instance)`.
     ///
     /// # Errors
     ///
-    /// [`Error::NotLinked`], where the extension imports what there is not, or does not export what `exports` looks for.
+    /// [`Error::NotLinked`], if the extension imports something that this crate does not have, or does not export what `exports` looks for.
     pub fn typed<X: Send + Sync + 'static>(
         tenant: &Tenant,
         extension: &Extension,
@@ -114,12 +114,12 @@ impl<I: Send + 'static> Sandboxes<Ctx, I> {
 }
 
 impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
-    /// Sandboxes of what an embedder's own linker has linked, for a tenant. `name` is for spans and logs. `data` makes the data of each new
-    /// store; `exports` and `typed` are as for [`Sandboxes::typed`].
+    /// Makes sandboxes of a component that an embedder's own linker has linked, for a tenant. `name` is for spans and logs. `data` makes the
+    /// data of each new store; `exports` and `typed` are as for [`Sandboxes::typed`].
     ///
     /// # Errors
     ///
-    /// [`Error::NotLinked`], where the component does not export what `exports` looks for.
+    /// [`Error::NotLinked`], if the component does not export what `exports` looks for.
     pub fn new<X: Send + Sync + 'static>(
         tenant: &Tenant,
         name: &str,
@@ -154,17 +154,17 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         Sandboxes(Arc::new(Inner { state: state.clone(), extension, data, instantiate, hostcall_bytes, warm }))
     }
 
-    /// Makes a call in one of them, under the tenant's [`Limits`](crate::Limits).
+    /// Makes a call in one of the sandboxes, under the tenant's [`Limits`](crate::Limits).
     pub async fn call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         self.told(self.try_call(call)).await
     }
 
-    /// Makes a call, and tells of it.
+    /// Makes a call, and reports it in metrics and spans.
     pub(crate) async fn told<R>(&self, call: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
         self.0.state.told(self.0.extension.as_deref(), false, call).await
     }
 
-    /// Makes a call, and leaves it to the caller to tell of it.
+    /// Like [`Sandboxes::call`], but leaves metrics and spans to the caller.
     pub(crate) async fn try_call<R>(&self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = &self.0.state;
         let run = async |waiting: &Waiting| {
@@ -177,17 +177,17 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         state.run_in_place(run).await
     }
 
-    /// A sandbox for as long as it is wanted: for what has a state, such as a list or a watch.
+    /// Opens a sandbox that lasts until it is dropped, for something with a state, such as a list or a watch.
     pub async fn open(&self) -> Result<Sandbox<T, I>, Error> {
         self.told(self.try_open()).await
     }
 
-    /// Opens one, and leaves it to the caller to tell of it.
+    /// Like [`Sandboxes::open`], but leaves metrics and spans to the caller.
     pub(crate) async fn try_open(&self) -> Result<Sandbox<T, I>, Error> {
         self.0.state.run_in_place(async |waiting| self.sandbox(waiting).await).await
     }
 
-    /// How many are warm: kept, and not in use.
+    /// How many sandboxes are warm: kept, and not in use.
     pub fn warm(&self) -> usize {
         self.0.lock().sandboxes.len()
     }
@@ -226,10 +226,10 @@ impl<T, I> Inner<T, I> {
     }
 }
 
-/// So long is for ever.
+/// A time that is as good as for ever.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// Ends sandboxes that are idle for too long, until there are none.
+/// Ends sandboxes that are idle for too long, until no idle ones are left.
 async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Closing) {
     let after = |since: Instant| since.checked_add(idle_time).unwrap_or(since + FAR);
     let mut wake = after(Instant::now());
@@ -255,7 +255,8 @@ async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Clo
     }
 }
 
-/// A store with an instance in it. It is one of its tenant's [`TenantLimits::instances`](crate::TenantLimits::instances) until it is dropped.
+/// A store with an instance in it. It counts as one of its tenant's [`TenantLimits::instances`](crate::TenantLimits::instances) until it is
+/// dropped.
 pub struct Sandbox<T: 'static, I> {
     store: TenantStore<T>,
     guest: I,
@@ -264,14 +265,14 @@ pub struct Sandbox<T: 'static, I> {
 }
 
 impl<T: View + Send + 'static, I> Sandbox<T, I> {
-    /// Makes a call in it, under the tenant's limits. After an error, or a call that was dropped before its end, every other one is
-    /// [`Error::Over`].
+    /// Makes a call in the sandbox, under the tenant's limits. After an error, or a call that was dropped before its end, every further call
+    /// fails with [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let (state, extension) = (self.store.state().clone(), self.extension.clone());
         state.told(extension.as_deref(), false, self.try_run(call)).await
     }
 
-    /// The same, for as long as it takes.
+    /// Like [`Sandbox::run`], but the call may wait for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         self.calls += 1;
         let (state, extension) = (self.store.state().clone(), self.extension.clone());
@@ -279,7 +280,7 @@ impl<T: View + Send + 'static, I> Sandbox<T, I> {
         state.told(extension.as_deref(), true, wait).await
     }
 
-    /// Makes a call, and leaves it to the caller to tell of it.
+    /// Like [`Sandbox::run`], but leaves metrics and spans to the caller.
     pub(crate) async fn try_run<R>(
         &mut self,
         call: impl AsyncFnOnce(&I, &mut Store<T>) -> wasmtime::Result<R>,

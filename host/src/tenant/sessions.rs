@@ -1,4 +1,4 @@
-//! A sandbox that hands out one thing after the other: pages, or events.
+//! Sandboxes that hand out one item after the other: pages, or events.
 
 use super::calls::{Answer, Loaded};
 use super::sandboxes::Sandbox;
@@ -16,21 +16,21 @@ use std::task::{Context, Poll, ready};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// A list, page by page: [`crate::Tenant::page_namespaced_pods`], [`crate::Tenant::list_namespaced_pods_stream`]. Dropping it frees
+/// A list of pods, page by page: [`crate::Tenant::page_namespaced_pods`], [`crate::Tenant::list_namespaced_pods_stream`]. Dropping it frees
 /// its sandbox and its connection at once.
-#[must_use = "it lists nothing until it is asked"]
+#[must_use = "a list does nothing until it is asked for a page"]
 pub struct PodPages(Session<PodPage>);
 
 /// A list of objects of any kind, page by page: [`crate::Tenant::page_json`]. Dropping it frees its sandbox and its connection at once.
-#[must_use = "it lists nothing until it is asked"]
+#[must_use = "a list does nothing until it is asked for a page"]
 pub struct JsonPages(Session<JsonPage>);
 
-/// A watch: [`crate::Tenant::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
-#[must_use = "it watches nothing until it is asked"]
+/// A watch of pods: [`crate::Tenant::watch_namespaced_pods`]. Dropping it frees its sandbox and its connection at once.
+#[must_use = "a watch does nothing until it is asked for an event"]
 pub struct PodWatch(Session<PodEvent>);
 
 /// A watch of objects of any kind: [`crate::Tenant::watch_json`]. Dropping it frees its sandbox and its connection at once.
-#[must_use = "it watches nothing until it is asked"]
+#[must_use = "a watch does nothing until it is asked for an event"]
 pub struct JsonWatch(Session<JsonEvent>);
 
 impl PodPages {
@@ -43,10 +43,10 @@ impl PodPages {
         }))
     }
 
-    /// The next page; `None` after the last one. After [`Error::Kubernetes`] it may be called again, and asks for the same
-    /// page; after any other error the list has ended.
+    /// The next page; `None` after the last one. After [`Error::Kubernetes`], another call asks for the same page; after any other
+    /// error the list has ended.
     ///
-    /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next one goes on with its work.
+    /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next call continues its work.
     pub async fn next(&mut self) -> Result<Option<PodPage>, Error> {
         self.0.next().await
     }
@@ -62,7 +62,7 @@ impl JsonPages {
         }))
     }
 
-    /// The next page, as [`PodPages::next`].
+    /// The next page, like [`PodPages::next`].
     pub async fn next(&mut self) -> Result<Option<JsonPage>, Error> {
         self.0.next().await
     }
@@ -80,11 +80,11 @@ impl PodWatch {
         }))
     }
 
-    /// The next event, as long as it takes; `None` when the time that was asked for is over, and after
-    /// [`types::Error::Expired`]. After [`Error::Kubernetes`] it may be called again, and goes on after the
-    /// last event; after any other error the watch has ended.
+    /// Waits for the next event, for as long as it takes. Returns `None` when the requested time is over, and after
+    /// [`types::Error::Expired`]. After [`Error::Kubernetes`], another call continues after the last event; after any other error
+    /// the watch has ended.
     ///
-    /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next one goes on with its work.
+    /// A call that is dropped, for example in `tokio::select!`, loses nothing: the next call continues its work.
     pub async fn next(&mut self) -> Result<Option<PodEvent>, Error> {
         self.0.next().await
     }
@@ -102,7 +102,7 @@ impl JsonWatch {
         }))
     }
 
-    /// The next event, as [`PodWatch::next`].
+    /// Waits for the next event, like [`PodWatch::next`].
     pub async fn next(&mut self) -> Result<Option<JsonEvent>, Error> {
         self.0.next().await
     }
@@ -121,14 +121,14 @@ impl Open {
         self.after(answer)
     }
 
-    /// To wait for an event is what it is for.
+    /// Waits for an event, for as long as it takes.
     async fn event<T>(mut self, next: impl AsyncFnOnce(&Loaded, &mut Store<Ctx>, ResourceAny) -> Answer<Option<T>>) -> Step<T> {
         let watch = self.resource;
         let answer = self.sandbox.wait(async |loaded: &Loaded, store: &mut Store<Ctx>| next(loaded, store, watch).await).await;
         self.after(answer)
     }
 
-    /// What the sandbox's answer means: whether it goes on, and what it handed out.
+    /// Interprets the sandbox's answer: whether it goes on, and what it handed out.
     fn after<T>(self, answer: Result<Result<Option<T>, Failure>, Error>) -> Step<T> {
         match answer {
             Ok(Ok(next)) => (Some(self), Ok(next)),
@@ -183,7 +183,7 @@ impl<T> Session<T> {
 
 macro_rules! streams {
     ($($session:ident of $item:ident)*) => {$(
-        /// `next` again and again.
+        /// The results of repeated calls of `next`.
         impl Stream for $session {
             type Item = Result<$item, Error>;
 

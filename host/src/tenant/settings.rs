@@ -1,4 +1,4 @@
-//! What an embedder says of a tenant.
+//! The settings of a tenant, and its builder.
 
 use super::Tenant;
 use super::identity::Identity;
@@ -19,14 +19,14 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenAccess {
-    /// They do not: they see a placeholder, and the host puts the token on their requests to the API server.
+    /// Sandboxes do not have the token: they see a placeholder, and the host adds the token to their requests to the API server.
     #[default]
     Brokered,
-    /// They do, in a read-only folder, as under any other WASI host. For components that you trust with it.
+    /// Sandboxes have the token, in a read-only folder, as under any other WASI host. Only for components that you trust with it.
     Portable,
 }
 
-/// All but the policy, which can change.
+/// The settings of a tenant, without the policy, which can change.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: Arc<str>,
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 
 /// Builds a [`Tenant`].
 #[derive(Clone)]
-#[must_use = "it makes nothing until it is built"]
+#[must_use = "a builder makes nothing until it is built"]
 pub struct TenantBuilder {
     settings: Settings,
     policy: Policy,
@@ -61,30 +61,30 @@ impl TenantBuilder {
         TenantBuilder { settings, policy: Policy::deny_all(), server: None }
     }
 
-    /// Where the API server is. That of the pod that this process runs in, by default.
+    /// The API server. By default, the one of the pod that this process runs in.
     pub fn server(mut self, server: Server) -> Self {
         self.server = Some(server);
         self
     }
 
-    /// Who it is to the API server: the pod's own service account, by default.
+    /// Who the tenant is to the API server: the pod's own service account, by default.
     pub fn identity(mut self, identity: impl Into<Identity>) -> Self {
         self.settings.identity = identity.into();
         self
     }
 
-    /// The same as an identity by [`Identity::service_account_dir`]. The folder is looked at when a call is made.
+    /// Sets the identity to [`Identity::service_account_dir`] of this folder. The folder is read when a call is made.
     pub fn service_account_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.identity(Identity::service_account_dir(dir))
     }
 
-    /// What may be asked for. Nothing by default.
+    /// What the tenant may request. Nothing by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// What may be used.
+    /// What the tenant may use.
     pub fn limits(mut self, limits: impl Into<Limits>) -> Self {
         self.settings.limits = limits.into();
         self
@@ -102,18 +102,18 @@ impl TenantBuilder {
         self
     }
 
-    /// Whether calls use sandboxes again: the tenant's own, and those of its [`Sandboxes`](crate::Sandboxes). They do not by default.
+    /// Whether calls reuse sandboxes: the tenant's own calls, and those of its [`Sandboxes`](crate::Sandboxes). They do not by default.
     pub fn reuse(mut self, reuse: Reuse) -> Self {
         self.settings.reuse = reuse;
         self
     }
 
-    /// The tenant. It asks nothing of the API server, and does not look at the folder.
+    /// Builds the tenant. This sends nothing to the API server, and does not read the folder.
     ///
     /// # Errors
     ///
-    /// [`Error::Environment`], where it is not said where the API server is, and this process is not in a pod; [`Error::Limits`], where a
-    /// limit makes no sense; [`Error::Identity`], where an identity does not.
+    /// [`Error::Environment`], if no API server was set, and this process is not in a pod; [`Error::Limits`], if a
+    /// limit has an unusable value; [`Error::Identity`], if the identity is invalid.
     pub fn build(self) -> Result<Tenant, Error> {
         let own = || Server::from_environment(|name| std::env::var(name).ok()).map_err(Error::Environment);
         let server = self.server.map_or_else(own, Ok)?;

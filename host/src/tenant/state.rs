@@ -24,13 +24,13 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-/// A tenant, for its sandboxes.
+/// The state of a tenant, for its sandboxes and calls.
 pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) given: Arc<Given>,
     pub(crate) quotas: Arc<Quotas>,
     turns: Arc<Turns>,
-    /// Of this tenant alone: those of one that is derived may have less.
+    /// The stores of this tenant alone: a derived tenant may see less.
     pub(crate) stores: Stores,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct State {
 pub(crate) struct Waiting(AtomicBool);
 
 impl Waiting {
-    /// Waits for one.
+    /// Waits for a place.
     pub(crate) async fn admit(&self, runtime: &Runtime) -> Permit {
         self.0.store(true, Ordering::Relaxed);
         let begun = Instant::now();
@@ -62,7 +62,7 @@ impl State {
             (TokenAccess::Portable, Some(dir)) => (Folder::Real(dir.into()), Bearer::Sandbox),
             (TokenAccess::Portable, None) => {
                 return Err(Error::Identity(
-                    "sandboxes can have a token that is in a folder alone (TokenAccess::Portable)".into(),
+                    "sandboxes can only have a token that is in a folder (TokenAccess::Portable)".into(),
                 ));
             }
             (TokenAccess::Brokered, _) => {
@@ -92,8 +92,8 @@ impl State {
         Ok(State { settings, given, quotas, turns: Arc::new(Turns::new()), stores: Stores::default() })
     }
 
-    /// The same tenant with these settings, and with a policy of its own, if there is one here. It shares quotas and connections, unless the
-    /// limits of these are others.
+    /// The state of a derived tenant, with these settings and, if there is one, this additional policy. Both share quotas and connections,
+    /// unless the limits of these differ.
     pub(crate) fn derived(&self, settings: Settings, policy: Option<Policy>) -> State {
         let mut door = self.door().clone();
         door.permission = Arc::new(door.permission.derived(policy));
@@ -118,30 +118,30 @@ impl State {
         &self.settings.limits
     }
 
-    /// Runs a call under the limits of time.
+    /// Runs a call under the tenant's time limits.
     pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         let runtime = &self.settings.runtime;
         runtime.closing().run(self.turns.run(&self.limits().call, || runtime.computing(), call)).await
     }
 
-    /// The same for a call that waits for a place at first.
+    /// Like [`State::run`], for a call that first waits for a place.
     pub(crate) async fn run_in_place<T>(&self, call: impl AsyncFnOnce(&Waiting) -> Result<T, Error>) -> Result<T, Error> {
         let waiting = Waiting::default();
-        // In a box: each layer around it would hold it twice.
+        // In a box: otherwise each future around it would hold it twice.
         match self.run(Box::pin(call(&waiting))).await {
             Err(Error::WallTime(_)) if waiting.is_waiting() => Err(Error::Full(self.settings.runtime.places())),
             ended => ended?,
         }
     }
 
-    /// Runs one that may wait for as long as it takes.
+    /// Runs a call that may wait for as long as it takes.
     pub(crate) async fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         let limits = CallLimits { wall_time: Duration::MAX, ..self.limits().call };
         let runtime = &self.settings.runtime;
         runtime.closing().wait(self.turns.run(&limits, || runtime.computing(), call)).await
     }
 
-    /// The error as this process's files are called. A guest says where the service account's folder is in its sandbox.
+    /// Puts the host's path into an error. A guest names the service account's folder by its path in the sandbox.
     pub(crate) fn with_real_path(&self, mut error: Error) -> Error {
         if let Error::Kubernetes(types::Failure { error: types::Error::Config(config), .. }) = &mut error
             && let Some(dir) = self.settings.identity.dir()
@@ -153,8 +153,8 @@ impl State {
         error
     }
 
-    /// Makes a call, in a span of its own, and tells of it: of any end that it comes to, also that it is dropped. How long something `waits`
-    /// for what may happen says nothing: of that, only an error is told.
+    /// Makes a call in its own span, and reports how it ended, even if it was dropped. If a call `waits` for something to happen, its duration
+    /// means nothing: only an error is reported.
     pub(crate) async fn told<T>(
         &self,
         extension: Option<&str>,

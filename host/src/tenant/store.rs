@@ -1,4 +1,4 @@
-//! A store of an embedder's own, which is nothing without its place and its limits.
+//! A store of an embedder's own, bound to its place in the pool and its limits.
 
 use super::state::{State, Waiting};
 use crate::error::Error;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
-/// A store for one tenant's components: [`Tenant::store`](crate::Tenant::store). It has its place in the pool and is one of its tenant's
-/// [`TenantLimits::instances`](crate::TenantLimits::instances) until it is dropped; what runs in it is under the tenant's limits.
+/// A store for one tenant's components: [`Tenant::store`](crate::Tenant::store). Until it is dropped, it has its place in the pool and counts as
+/// one of its tenant's [`TenantLimits::instances`](crate::TenantLimits::instances). What runs in it is subject to the tenant's limits.
 pub struct TenantStore<T: 'static> {
     store: Store<T>,
     state: Arc<State>,
@@ -41,32 +41,32 @@ impl<T: View + 'static> TenantStore<T> {
         Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
     }
 
-    /// Its guests' linear memories together, in bytes.
+    /// The total size of its guests' linear memories, in bytes.
     pub(crate) fn memory(&mut self) -> usize {
         self.store.data_mut().incluster().memory()
     }
 
-    /// Runs a call in it, or makes an instance: what computes for too long, takes too long, or asks for too much is ended.
+    /// Runs a call in the store, or makes an instance. A call that computes for too long, takes too long, or asks for too much is ended.
     ///
-    /// After an error, or when the call was dropped before its end, the store is over: every other call is [`Error::Over`].
+    /// After an error, or if the call was dropped before its end, the store is over: every further call fails with [`Error::Over`].
     pub async fn run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
         state.told(None, false, self.try_run(call)).await
     }
 
-    /// Makes a call, and leaves it to the caller to tell of it.
+    /// Like [`TenantStore::run`], but leaves metrics and spans to the caller.
     pub(crate) async fn try_run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
         state.run(Box::pin(self.call(call))).await?
     }
 
-    /// The same, for as long as it takes.
+    /// Like [`TenantStore::try_run`], but the call may wait for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
         state.wait(Box::pin(self.call(call))).await?
     }
 
-    /// The same, under the limits of whoever calls it.
+    /// Like [`TenantStore::try_run`], but under the time limits that the caller applies.
     pub(crate) async fn call<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         if std::mem::replace(&mut self.is_over, true) {
             return Err(Error::Over);
@@ -81,12 +81,12 @@ impl<T: View + 'static> TenantStore<T> {
         &self.state
     }
 
-    /// What is in it.
+    /// The store's data.
     pub fn data(&self) -> &T {
         self.store.data()
     }
 
-    /// The same, to change it.
+    /// The store's data, to change it.
     pub fn data_mut(&mut self) -> &mut T {
         self.store.data_mut()
     }

@@ -1,5 +1,5 @@
-// Kube holds every program of a small Kubernetes cluster in one file, because they share most of their code.
-// The name of the program is the name this file is called by (through a symbolic link), or else the first argument.
+// Kube contains every program of a small Kubernetes cluster in one binary, because they share most of their code.
+// The program is selected by the name of the symbolic link that the binary is called by, or else by the first argument.
 package main
 
 import (
@@ -69,7 +69,7 @@ func runEtcdctl() {
 }
 
 func runKubectl() {
-	// The level applies to building the command, too, which happens before its flags are parsed.
+	// Set the log level here, because it also applies to building the command, which happens before its flags are parsed.
 	_, _ = logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)

@@ -1,4 +1,4 @@
-//! The cluster's administrator.
+//! The cluster's administrator, for the soak.
 
 use crate::callers::State;
 use serde_json::{Value, json};
@@ -9,19 +9,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-/// Nothing takes so long.
+/// How long to wait for anything in the cluster.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Between two questions.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// No answer takes so long.
+/// How long to wait for an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// What a pod is made of that no node runs.
+/// The specification of a pod that no scheduler assigns to a node.
 const SPEC: &str = r#"{"schedulerName":"nobody","containers":[{"name":"main","image":"none"}]}"#;
 
-/// Speaks with the API server by way of `kubectl proxy`: a process for each change would need the processor more than the callers.
+/// A client of the API server by way of `kubectl proxy`: a process for each change would use more CPU time than the callers.
 pub struct Admin {
     folder: TempDir,
     _proxy: Child,
@@ -31,14 +31,14 @@ pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `just soak-cluster`"))
 }
 
-/// Runs a program. What it prints, if it succeeds, else why not.
+/// Runs a program. Returns its output if it succeeds, else its error output.
 pub async fn output(program: &str, args: &[&str]) -> Result<String, String> {
     let done = Command::new(program).args(args).stdin(Stdio::null()).output().await.expect("a program that runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
     if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
 }
 
-/// The same, until it succeeds: the API server may be away.
+/// Runs kubectl until it succeeds: the API server may be away.
 async fn eventually(args: &[&str]) -> String {
     let begun = Instant::now();
     loop {
@@ -61,7 +61,7 @@ impl Admin {
         admin
     }
 
-    /// Asks the API server. Its answer's body, if it is a good one.
+    /// Sends a request to the API server. Returns the body if the status is 2xx, else the whole answer.
     pub async fn ask(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<String, String> {
         let asked = async {
             let mut stream = UnixStream::connect(self.folder.path().join("proxy")).await?;
@@ -88,12 +88,12 @@ impl Admin {
         }
     }
 
-    /// Where the API server is.
+    /// Returns the API server's URL.
     pub async fn server(&self) -> String {
         eventually(&["config", "view", "--raw", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]).await
     }
 
-    /// A namespace with an account that may list and watch pods.
+    /// Creates a namespace with a service account that may list and watch pods.
     pub async fn make_namespace(&self, name: &str) {
         let account = format!("--serviceaccount={name}:lister");
         for args in [
@@ -104,7 +104,7 @@ impl Admin {
         ] {
             output("kubectl", args).await.unwrap_or_else(|error| panic!("{args:?}: {error}"));
         }
-        // The authorizer reads it a moment later.
+        // The authorizer learns of the role a moment later.
         let may = format!("--as=system:serviceaccount:{name}:lister");
         eventually(&["auth", "can-i", "list", "pods", "--namespace", name, &may]).await;
     }
@@ -113,12 +113,12 @@ impl Admin {
         eventually(&["delete", "namespace", name, "--wait=false", "--ignore-not-found"]).await;
     }
 
-    /// A new token of the account.
+    /// Creates a new token of the service account.
     pub async fn token(&self, namespace: &str) -> String {
         eventually(&["create", "token", "lister", "--namespace", namespace, "--duration=10m"]).await
     }
 
-    /// A pod that no node runs.
+    /// Creates a pod that no node runs.
     pub async fn make_pod(&self, namespace: &str, name: &str) {
         let begun = Instant::now();
         while let Err(error) = self.try_pod(namespace, name).await {
@@ -132,13 +132,13 @@ impl Admin {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         match self.ask("POST", &path, "application/json", &pod.to_string()).await {
-            // An answer may have been lost.
+            // `AlreadyExists`: an earlier answer was lost.
             Err(error) if !error.contains("AlreadyExists") => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// What `kubectl get pods` knows.
+    /// Lists the pods with kubectl.
     pub async fn pods(&self, namespace: &str) -> State {
         let columns = "--output=custom-columns=:metadata.name,:metadata.resourceVersion";
         let printed = eventually(&["get", "pods", "--namespace", namespace, "--no-headers", columns]).await;
@@ -146,7 +146,7 @@ impl Admin {
         pods.map(|(name, version)| (name.into(), version.trim().into())).collect()
     }
 
-    /// Several pods that the node runs, and that a controller makes anew.
+    /// Creates a deployment: pods that the node runs and a controller replaces.
     pub async fn make_deployment(&self, namespace: &str, replicas: usize) {
         let metadata = json!({"name": "web", "namespace": namespace});
         let labels = json!({"app": "web"});
@@ -160,12 +160,12 @@ impl Admin {
         eventually(&["rollout", "status", "deployment/web", "--namespace", namespace, "--timeout=120s"]).await;
     }
 
-    /// Removes them, and waits until they are gone.
+    /// Removes the deployment, and waits until its pods are gone.
     pub async fn remove_deployment(&self, namespace: &str) {
         eventually(&["delete", "deployment/web", "--namespace", namespace, "--ignore-not-found"]).await;
         let begun = Instant::now();
         while !eventually(&["get", "pods", "--namespace", namespace, "--selector=app=web", "--output=name"]).await.is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "the node does not end its pods");
+            assert!(begun.elapsed() < PATIENCE, "the deployment's pods are still there");
             tokio::time::sleep(PAUSE).await;
         }
     }

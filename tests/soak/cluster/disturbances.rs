@@ -1,4 +1,4 @@
-//! What is done to the components of a real cluster.
+//! Disturbs the components of a real cluster.
 
 use super::admin::{Admin, output, variable};
 use crate::ledger::{Deed, Ledger};
@@ -15,10 +15,10 @@ const REST: std::ops::Range<u64> = 500..4000;
 /// How long the API server stays away, in milliseconds.
 const ABSENCE: std::ops::Range<u64> = 1000..10_000;
 
-/// A run of this length must have had each kind of disturbance.
+/// How long a run must be for each kind of disturbance to be required.
 const ALL: Duration = Duration::from_secs(300);
 
-/// What can be done.
+/// A kind of disturbance.
 #[derive(Clone, Copy)]
 enum Kind {
     ApiServerRestarted,
@@ -29,7 +29,7 @@ enum Kind {
     TokenRotation,
 }
 
-/// Each kind, its name, and how many cards of a deck it has.
+/// Each kind, its name, and how many times it is in a deck.
 const CARDS: [(Kind, &str, usize); 10] = [
     (Kind::ApiServerRestarted, "API server restarted", 2),
     (Kind::ApiServerAway, "API server stopped for up to 10 s", 1),
@@ -51,17 +51,17 @@ pub struct Disturbances {
     random: Rng,
 }
 
-/// How often each was done.
+/// How many times each disturbance was done.
 #[derive(Default)]
 pub struct Done {
     pub counts: BTreeMap<&'static str, usize>,
 }
 
 impl Done {
-    /// Names the disturbances that a run of this length should have had.
+    /// Reports the disturbances that a run of this length should have had and did not.
     pub fn missing(&self, time: Duration) -> Vec<String> {
         let missing = CARDS.iter().filter(|(_, name, _)| time >= ALL && !self.counts.contains_key(name));
-        missing.map(|(_, name, _)| format!("in {} s there was never this disturbance: {name}", time.as_secs())).collect()
+        missing.map(|(_, name, _)| format!("in {} s this disturbance never occurred: {name}", time.as_secs())).collect()
     }
 }
 
@@ -76,7 +76,7 @@ impl Disturbances {
         Disturbances { admin: admin.clone(), volume: volume.clone(), ledger: ledger.clone(), namespace, random }
     }
 
-    /// Leaves everything in good order after that time.
+    /// Disturbs the cluster for that time, then waits until the API server is ready.
     pub async fn run(mut self, time: Duration) -> Done {
         let end = Instant::now() + time;
         let (mut done, mut deck) = (Done::default(), Vec::new());
@@ -134,13 +134,13 @@ async fn component(verb: &str, name: &str) {
     output(&variable("CLUSTER"), &[verb, name]).await.unwrap_or_else(|error| panic!("{verb} {name}: {error}"));
 }
 
-/// Lets etcd forget all revisions but the latest.
+/// Compacts etcd: it forgets all revisions but the latest.
 async fn compact() {
     let status = output("etcdctl", &["endpoint", "status", "--write-out=json"]).await.expect("etcd");
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     let revision = status[0]["Status"]["header"]["revision"].to_string();
     if let Err(error) = output("etcdctl", &["compact", &revision]).await {
-        // The API server may have done the same in between.
+        // The API server may have compacted it in between.
         assert!(error.contains("compacted"), "{error}");
     }
 }

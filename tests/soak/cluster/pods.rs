@@ -1,21 +1,21 @@
-//! Pods of a real cluster that change.
+//! Changes pods of a real cluster.
 
 use super::admin::Admin;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
-/// The least number of pods at any time.
+/// The smallest number of pods at any time.
 pub const FEWEST: usize = 30;
 const MOST: usize = 60;
 
-/// How many of them the node runs.
+/// How many pods the node runs; all others stay unscheduled.
 const RUNNING: usize = 3;
 
 pub struct Pods<'a> {
     admin: &'a Admin,
     namespace: &'static str,
     random: Rng,
-    /// The names of those that no node runs, and the number of the next.
+    /// The names of the unscheduled pods, and the number of the next one.
     names: Vec<String>,
     made: usize,
     done: BTreeMap<&'static str, usize>,
@@ -36,17 +36,17 @@ impl Pods<'_> {
 
     fn next_name(&mut self) -> String {
         self.made += 1;
-        // Anywhere in the order of names.
+        // A name anywhere in the sort order.
         format!("pod-{:04}-{}", self.random.usize(..10_000), self.made)
     }
 
-    /// Changes one, unless the API server is away.
+    /// Makes one random change, which fails while the API server is away.
     pub async fn change(&mut self) {
         let (place, path) = (self.random.usize(..self.names.len()), format!("/api/v1/namespaces/{}/pods", self.namespace));
         let done = match self.random.u8(..16) {
             0..4 if self.names.len() < MOST => {
                 let name = self.next_name();
-                // Where the answer is lost, it may be there all the same.
+                // If the answer is lost, the pod may exist all the same.
                 let added = self.admin.try_pod(self.namespace, &name).await;
                 if added.is_ok() {
                     self.names.push(name);
@@ -61,7 +61,7 @@ impl Pods<'_> {
             }
             8 if self.random.u8(..16) == 0 => {
                 let all = format!("{path}?labelSelector=app%3Dweb");
-                self.admin.ask("DELETE", &all, "application/json", "").await.map(|_| "deleted, of those that run")
+                self.admin.ask("DELETE", &all, "application/json", "").await.map(|_| "running pods deleted")
             }
             _ => {
                 self.made += 1;
@@ -73,7 +73,7 @@ impl Pods<'_> {
         *self.done.entry(done.unwrap_or("not changed")).or_default() += 1;
     }
 
-    /// Removes those that change by themselves. How often pods were changed.
+    /// Removes the running pods, which change by themselves. Returns how many times each change was made.
     pub async fn rest(self) -> BTreeMap<&'static str, usize> {
         self.admin.remove_deployment(self.namespace).await;
         self.done

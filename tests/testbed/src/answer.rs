@@ -1,4 +1,4 @@
-//! Answers.
+//! Answers to requests.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -11,23 +11,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How far apart drops are, and how long what was sent has to get out before a stream breaks.
+/// The pause between the pieces of a dripping body, and the time for sent data to leave before a stream is broken.
 pub(crate) const PACE: Duration = Duration::from_millis(10);
 
-/// What to answer.
+/// An answer to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status code.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, or what it begins with.
+    /// The body, or its beginning.
     pub body: Bytes,
-    /// Whether the body goes on after that, with nothing, for ever.
+    /// Whether the body never ends: after these bytes, nothing more is sent.
     pub stalls: bool,
-    /// Whether the body comes in drops: a hundred pieces, 10 ms apart.
+    /// Whether the body is sent slowly, in a hundred pieces 10 ms apart.
     pub drips: bool,
-    /// How the body goes on, if it is not known beforehand.
+    /// The rest of a body that is not known beforehand.
     pub chunks: Option<Chunks>,
 }
 
@@ -40,18 +40,18 @@ pub enum Chunk {
     Abort,
 }
 
-/// The receiving end of a streaming body. It can be answered once, however often the answer is cloned.
+/// The receiving end of a streaming body. It can be used for one answer only, however many clones there are.
 #[derive(Clone, Debug)]
 pub struct Chunks(Arc<Mutex<Option<UnboundedReceiver<Chunk>>>>);
 
 impl Answer {
-    /// An answer without headers.
+    /// Creates an answer without headers.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Answer {
         Answer { status, headers: HeaderMap::new(), body: body.into(), stalls: false, drips: false, chunks: None }
     }
 
-    /// An answer whose body is what the sender sends, and ends when the sender is dropped. The sender is closed when
-    /// the client has gone away.
+    /// Creates an answer whose body is what the sender sends. The body ends when the sender is dropped, and the sender is closed
+    /// when the client has gone.
     pub fn streaming(status: u16, receiver: UnboundedReceiver<Chunk>) -> Answer {
         let chunks = Some(Chunks(Arc::new(Mutex::new(Some(receiver)))));
         Answer { chunks, ..Answer::new(status, "") }
@@ -79,13 +79,13 @@ impl Answer {
 }
 
 impl Chunks {
-    /// The receiver itself.
+    /// Takes the receiver.
     ///
     /// # Panics
     ///
-    /// If it was taken before: what a stream carries cannot be said twice.
+    /// Panics if the receiver was taken before: a stream can be sent only once.
     pub fn take(&self) -> UnboundedReceiver<Chunk> {
-        self.0.lock().unwrap().take().expect("a streaming answer is given once")
+        self.0.lock().unwrap().take().expect("a streaming answer can be used only once")
     }
 }
 
@@ -110,7 +110,7 @@ fn streamed(body: Bytes, receiver: UnboundedReceiver<Chunk>) -> BoxBody<Bytes, i
         match receiver.recv().await? {
             Chunk::Data(data) => Some((Ok(Frame::data(data)), Some(receiver))),
             Chunk::Abort => {
-                // A reset forgets what is not yet on the wire.
+                // A reset would discard data that has not been sent yet.
                 tokio::time::sleep(PACE).await;
                 Some((Err(io::Error::other("aborted on purpose")), None))
             }

@@ -1,10 +1,10 @@
-//! What a real API server answered, for the namespace `shop` and its seven pods.
+//! The recorded answers of a real API server for the namespace `shop` and its seven pods.
 
 use crate::answer::Answer;
 use crate::recording::Recording;
 use crate::request::Request;
 
-/// The token that [`PodApi`] accepts: a JWT like a real one, of which nobody has the key.
+/// The token that [`PodApi`] accepts: a JWT like a real one, with a made-up signature.
 pub const TOKEN: &str = concat!(
     "eyJhbGciOiJSUzI1NiIsImtpZCI6InRlc3RiZWQifQ.",
     // {"aud":["https://kubernetes.default.svc"],"exp":4102444800,"sub":"system:serviceaccount:shop:lister"}
@@ -12,11 +12,11 @@ pub const TOKEN: &str = concat!(
     "dGVzdGJlZC1zZWNyZXQtc2lnbmF0dXJl"
 );
 
-/// The recorded API.
+/// An API that answers with recordings.
 pub struct PodApi;
 
 impl PodApi {
-    /// Answers as the API server did: by token, namespace and encoding.
+    /// Answers as the recorded API server did, by token, namespace and encoding.
     pub fn answer(request: &Request) -> Answer {
         if request.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
             return Recording::read("list-unauthorized").answer;
@@ -24,7 +24,7 @@ impl PodApi {
         PodApi::recorded(request)
     }
 
-    /// Answers whoever it is.
+    /// Answers without checking the token.
     pub(crate) fn recorded(request: &Request) -> Answer {
         let accept = request.header("accept").unwrap_or_default();
         let protobuf = accept.starts_with("application/vnd.kubernetes.protobuf");

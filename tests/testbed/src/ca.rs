@@ -1,4 +1,4 @@
-//! Certificates.
+//! Certificate authorities and server certificates.
 
 use data_encoding::BASE64;
 use rcgen::{
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::process::Command;
 use time::{Duration, OffsetDateTime};
 
-/// A certificate authority.
+/// A certificate authority (CA).
 pub struct Ca {
     params: CertificateParams,
     make_key: fn() -> KeyPair,
@@ -18,7 +18,7 @@ pub struct Ca {
     pem: String,
 }
 
-/// A server's certificate and its key.
+/// A server's certificate and private key.
 pub struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivateKeyDer<'static>,
@@ -45,18 +45,18 @@ impl Identity {
         }
     }
 
-    /// The same, for a server that knows no newer TLS than 1.2.
+    /// Limits the server to TLS 1.2.
     pub fn with_tls_1_2_alone(self) -> Identity {
         static TLS_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
         Identity { versions: TLS_1_2, ..self }
     }
 
-    /// The same, for a server that wants its clients to present certificates, and takes none that does not.
+    /// Makes the server require client certificates.
     pub fn asking_for_certificates(self) -> Identity {
         Identity { asks_for_certificate: true, ..self }
     }
 
-    /// This certificate as it would stand in ca.crt, and another, which its key has signed as if it were a CA's.
+    /// Returns this certificate in PEM, and an identity that this certificate's key has signed as if it were a CA.
     pub fn issuing(self, names: &[&str]) -> (String, Identity) {
         let PrivateKeyDer::Pkcs8(own_key) = &self.key else { panic!("a key of another kind") };
         let own_key = KeyPair::try_from(own_key.secret_pkcs8_der()).expect("a key");
@@ -66,34 +66,34 @@ impl Identity {
         (self.pem(), Identity::new(issued, &key))
     }
 
-    /// The server's certificate, as it would stand in ca.crt.
+    /// Returns the server's certificate in PEM, as in ca.crt.
     pub fn pem(&self) -> String {
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(&self.certificate))
     }
 }
 
 impl Ca {
-    /// A CA as Kubernetes makes them.
+    /// Creates a CA as Kubernetes does.
     pub fn new(name: &str) -> Ca {
         Ca::with(name, ecdsa_key, is_ca)
     }
 
-    /// The same with RSA keys of 2048 bits, its own and those of the servers whose certificates it issues.
+    /// Creates a CA with 2048-bit RSA keys, for itself and for the servers whose certificates it issues.
     pub fn rsa(name: &str) -> Ca {
         Ca::with(name, rsa_key, is_ca)
     }
 
-    /// A CA whose certificate has no key identifiers, as some managed clusters have.
+    /// Creates a CA whose certificate has no key identifiers, as in some managed clusters.
     pub fn without_key_identifiers(name: &str) -> Ca {
         Ca::with(name, ecdsa_key, |params| {
-            // A CA by its basic constraints alone: SEQUENCE { BOOLEAN TRUE }.
+            // Only the basic constraints say that it is a CA: SEQUENCE { BOOLEAN TRUE }.
             let mut basic_constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
             basic_constraints.set_criticality(true);
             params.custom_extensions.push(basic_constraints);
         })
     }
 
-    /// A CA whose certificate has expired.
+    /// Creates a CA whose certificate has expired.
     pub fn expired(name: &str) -> Ca {
         Ca::with(name, ecdsa_key, |params| {
             is_ca(params);
@@ -101,7 +101,7 @@ impl Ca {
         })
     }
 
-    /// A CA whose certificate is not valid yet.
+    /// Creates a CA whose certificate is not valid yet.
     pub fn future(name: &str) -> Ca {
         Ca::with(name, ecdsa_key, |params| {
             is_ca(params);
@@ -109,12 +109,12 @@ impl Ca {
         })
     }
 
-    /// A certificate that is for clients, and not for servers.
+    /// Issues a certificate for clients, which is not valid for servers.
     pub fn client_identity(&self, names: &[&str]) -> Identity {
         self.issue(names, (-Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
-    /// A CA that this one issued.
+    /// Creates an intermediate CA, issued by this one.
     pub fn intermediate(&self, name: &str) -> Ca {
         let mut params = params(name, &[]);
         is_ca(&mut params);
@@ -123,7 +123,7 @@ impl Ca {
         Ca { params, make_key: self.make_key, key, pem }
     }
 
-    /// A certificate that its server issued to itself: a CA's, or not.
+    /// Creates a self-signed certificate, as a CA or not.
     pub fn self_signed(names: &[&str], as_ca: bool) -> Identity {
         let mut params = params("kube-apiserver", names);
         if as_ca {
@@ -141,22 +141,22 @@ impl Ca {
         Ca { params, make_key, key, pem }
     }
 
-    /// The CA's certificate, as it stands in ca.crt.
+    /// Returns the CA's certificate in PEM, as in ca.crt.
     pub fn pem(&self) -> String {
         self.pem.clone()
     }
 
-    /// A server's certificate for these addresses and names, valid now.
+    /// Issues a server's certificate for these addresses and names, valid now.
     pub fn identity(&self, names: &[&str]) -> Identity {
         self.issue(names, (-Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate that has expired.
+    /// Issues a certificate that has expired.
     pub fn expired_identity(&self, names: &[&str]) -> Identity {
         self.issue(names, (-Duration::DAY, -Duration::HOUR), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate that is not valid yet.
+    /// Issues a certificate that is not valid yet.
     pub fn future_identity(&self, names: &[&str]) -> Identity {
         self.issue(names, (Duration::HOUR, Duration::DAY), ExtendedKeyUsagePurpose::ServerAuth)
     }
@@ -171,7 +171,7 @@ impl Ca {
     }
 }
 
-/// Valid from so long after now, to so long after now.
+/// Sets the validity, as times relative to now.
 fn valid(params: &mut CertificateParams, from: Duration, to: Duration) {
     let now = OffsetDateTime::now_utc();
     (params.not_before, params.not_after) = (now + from, now + to);
@@ -185,7 +185,7 @@ fn ecdsa_key() -> KeyPair {
     KeyPair::generate().expect("a key")
 }
 
-/// ring makes no RSA keys.
+/// Creates an RSA key with openssl, because ring cannot.
 fn rsa_key() -> KeyPair {
     let made = Command::new("openssl").args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).output();
     let pem = String::from_utf8(made.expect("openssl").stdout).expect("PEM");

@@ -1,4 +1,4 @@
-//! A client, for the crate's own tests: one connection, and what becomes of each step.
+//! A client for the crate's own tests, with one connection per request and an error for each step.
 
 use crate::{TOKEN, Testbed};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub(crate) async fn connect(testbed: &Testbed) -> io::Result<TlsStream<TcpStream
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
 }
 
-/// The head of an answer, in the version that the server chooses.
+/// Sends a request in the HTTP version that the server chooses. Returns the head of the answer.
 pub(crate) async fn ask(testbed: &Testbed, path: &str) -> Result<http::Response<Incoming>, Error> {
     let stream = connect(testbed).await.map_err(Error::Connect)?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -45,7 +45,7 @@ pub(crate) async fn ask(testbed: &Testbed, path: &str) -> Result<http::Response<
     sender.send_request(request).await.map_err(Error::Head)
 }
 
-/// A whole answer: its status and body.
+/// Sends a request. Returns the status and the whole body.
 pub(crate) async fn get(testbed: &Testbed, path: &str) -> Result<(u16, Bytes), Error> {
     let response = ask(testbed, path).await?;
     let status = response.status().as_u16();
@@ -60,7 +60,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Why the server reset the stream, or ended the connection.
+    /// The HTTP/2 error code with which the server reset the stream or ended the connection.
     pub(crate) fn reason(&self) -> Option<h2::Reason> {
         let (Error::Head(error) | Error::Body(error)) = self else { return None };
         let mut source = std::error::Error::source(error);

@@ -1,4 +1,4 @@
-//! Servers that misbehave below HTTP.
+//! Servers that misbehave in TCP, TLS or HTTP.
 
 mod due;
 mod past_h2;
@@ -20,80 +20,80 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// What goes wrong. Where a request is read, it is HTTP/1.1, unless HTTP/2 is named.
+/// A fault of a server. Requests are HTTP/1.1 unless HTTP/2 is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Accepts, then resets the connection.
     Reset,
     /// Reads the request, then resets the connection.
     ResetAfterRequest,
-    /// Reads the request, then ends TLS and the connection in good order, without an answer.
+    /// Reads the request, then closes TLS and the connection normally, without an answer.
     CloseAfterRequest,
-    /// Answers the ClientHello by the fatal alert `handshake_failure`.
+    /// Answers the ClientHello with the fatal alert `handshake_failure`.
     TlsAlert,
-    /// Accepts, and says nothing.
+    /// Accepts, and sends nothing.
     Silent,
-    /// Says half of what a server says first in a handshake, then nothing.
+    /// Sends half of the server's first flight of the handshake, then nothing.
     HalfHandshake,
-    /// Reads the request, and says nothing.
+    /// Reads the request, and sends nothing.
     NoHead,
-    /// Reads the request, says half of a response's head, then nothing.
+    /// Reads the request, sends half of a response's head, then nothing.
     HalfHead,
-    /// Reads the request, writes these bytes, then ends TLS and the connection in good order.
+    /// Reads the request, sends these bytes, then closes TLS and the connection normally.
     Raw(Vec<u8>),
-    /// Reads the request, writes these bytes, then ends the connection, and does not end TLS: as somebody in between would.
+    /// Reads the request, sends these bytes, then closes the connection without closing TLS, as an attacker in between would.
     Cut(Vec<u8>),
-    /// Reads the request, writes these bytes, then nothing.
+    /// Reads the request, sends these bytes, then nothing.
     RawThenStall(Vec<u8>),
-    /// Reads the request, writes the first bytes, then the second ones again and again, as fast as they are taken, until the client
-    /// ends the connection.
+    /// Reads the request, sends the first bytes, then the second ones again and again, as fast as the client reads, until the client
+    /// closes the connection.
     Flood(Vec<u8>, Vec<u8>),
-    /// Reads the request, writes these bytes one by one, 10 ms apart, then ends TLS and the connection in good order.
+    /// Reads the request, sends these bytes one by one, 10 ms apart, then closes TLS and the connection normally.
     Drip(Vec<u8>),
-    /// HTTP/2: answers the first request of a connection by GOAWAY, which says that no request was processed.
+    /// HTTP/2: answers the first request of a connection with a GOAWAY that says that no request was processed.
     GoAway,
-    /// HTTP/2: reads the request, on stream 1, and writes these frames; then the second ones again and again, as fast as they are taken, until the
-    /// client ends the connection, or, if there are none, ends TLS and the connection in good order.
+    /// HTTP/2: reads the request, on stream 1, and sends the first frames. Then sends the second ones again and again, as fast as the client reads,
+    /// until the client closes the connection; if there are none, closes TLS and the connection normally.
     Frames(Vec<u8>, Vec<u8>),
-    /// HTTP/2: says nothing, not even its SETTINGS.
+    /// HTTP/2: sends nothing, not even SETTINGS.
     SilentHttp2,
-    /// HTTP/2: resets the stream by this code (RFC 9113, section 7), in place of an answer.
+    /// HTTP/2: resets the stream with this code (RFC 9113, section 7), in place of an answer.
     StreamRefused(u32),
-    /// HTTP/2: resets the stream by INTERNAL_ERROR after the head and half of the body.
+    /// HTTP/2: resets the stream with INTERNAL_ERROR after the head and half of the body.
     StreamReset,
     /// Does not answer the request, while others on the same connection are answered.
     NoAnswer,
-    /// Answers the request by the head and half of the body, then nothing, while others on the same connection are answered.
+    /// Answers the request with the head and half of the body, then nothing, while others on the same connection are answered.
     HalfAnswer,
 }
 
 impl Fault {
-    /// Whether it is a request's, or else a connection's.
+    /// Whether the fault applies to a request, not to a whole connection.
     fn is_of_a_request(&self) -> bool {
         matches!(self, Fault::StreamRefused(_) | Fault::StreamReset | Fault::NoAnswer | Fault::HalfAnswer)
     }
 }
 
 impl Testbed {
-    /// A testbed whose server does nothing else.
+    /// Starts a testbed whose server commits this fault each time.
     pub async fn faulty(fault: Fault) -> Testbed {
         Testbed::faulty_at_first(fault, usize::MAX).await
     }
 
-    /// A testbed whose server does this to its first `count` connections, or requests if the fault is a stream's, and
-    /// then serves the recorded pods.
+    /// Starts a testbed whose server commits this fault on its first `count` connections (or requests, if it is a fault of
+    /// requests), and then serves the recorded pods.
     pub async fn faulty_at_first(fault: Fault, count: usize) -> Testbed {
         Testbed::faulty_then(fault, count, PodApi::answer).await
     }
 
-    /// The same, but then serves what `answer` says.
+    /// Starts a testbed like [`Testbed::faulty_at_first`] that afterwards answers with `answer`.
     pub async fn faulty_then(fault: Fault, count: usize, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
         let faults = Faults::default();
         faults.commit(fault, count);
         Testbed::disturbed(&faults, answer).await
     }
 
-    /// A testbed whose server commits the queued faults, and otherwise serves what `answer` says.
+    /// Starts a testbed whose server commits the queued faults, and otherwise answers with `answer`.
     pub async fn disturbed(faults: &Faults, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
         let ca = Ca::new("kubernetes-ca");
         let tls = Tls::new(ca.identity(&["127.0.0.1"]));
@@ -103,7 +103,7 @@ impl Testbed {
             let (faults, tls, handler) = (faults.clone(), serving.clone(), handler.clone());
             async move {
                 match faults.next_of_connections() {
-                    // That the client ends it is no failure.
+                    // It is no failure if the client closes the connection.
                     Some(fault) => drop(commit(fault, &tls, &seen, stream).await),
                     None => serve(seen, stream, tls, faults.protocol(), handler).await,
                 }
@@ -128,7 +128,7 @@ fn faulty_handler(faults: Faults, handler: Handler) -> Handler {
     })
 }
 
-/// Half of the body, and then this chunk; without one, nothing, for ever.
+/// Cuts the answer to half of its body, followed by this chunk, or by nothing forever.
 fn half(mut answer: Answer, then: Option<Chunk>) -> Answer {
     answer.body.truncate(answer.body.len() / 2);
     let Some(then) = then else { return Answer { chunks: None, stalls: true, ..answer } };
@@ -143,7 +143,7 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
         Fault::Silent => return drain(&mut stream).await,
         Fault::TlsAlert => {
             read_record(&mut stream).await?;
-            // A record of type alert, TLS 1.2, two bytes: fatal, handshake_failure.
+            // A TLS 1.2 record of type alert with two bytes: fatal, handshake_failure.
             stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await?;
             return close(&mut stream).await;
         }
@@ -193,7 +193,7 @@ async fn commit(fault: Fault, tls: &Tls, seen: &Seen, mut stream: TcpStream) -> 
         Fault::Raw(bytes) => (bytes, false),
         Fault::RawThenStall(bytes) => (bytes, true),
         Fault::StreamRefused(_) | Fault::StreamReset | Fault::NoAnswer | Fault::HalfAnswer => {
-            unreachable!("these are a handler's")
+            unreachable!("faults of requests are committed by the handler")
         }
     };
     let mut stream = tls.accept(stream, Protocol::Http1).await?;
@@ -213,7 +213,7 @@ async fn drip(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8]) 
     close(stream).await
 }
 
-/// Ends our side, and waits for the client's: to close on bytes that were not read would reset the connection.
+/// Shuts down writing, and waits for the client to close: closing with unread bytes would reset the connection.
 async fn close(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     stream.shutdown().await?;
     drain(stream).await
@@ -223,7 +223,7 @@ async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
 }
 
-/// One record of TLS: a type, a version, a length, and so many bytes.
+/// Reads one TLS record: a type, a version, a length, and that many bytes.
 async fn read_record(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut record = vec![0; 5];
     stream.read_exact(&mut record).await?;
@@ -233,7 +233,7 @@ async fn read_record(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(record)
 }
 
-/// What a server says to this ClientHello.
+/// Returns a server's first flight for this ClientHello.
 fn first_flight(tls: &Tls, client_hello: &[u8]) -> io::Result<Vec<u8>> {
     let mut connection = rustls::ServerConnection::new(tls.config(Protocol::Any)).map_err(io::Error::other)?;
     connection.read_tls(&mut &*client_hello)?;
@@ -245,7 +245,7 @@ fn first_flight(tls: &Tls, client_hello: &[u8]) -> io::Result<Vec<u8>> {
     Ok(flight)
 }
 
-/// Reads the head of a request. It has no body.
+/// Reads the head of a request, which has no body.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin), seen: &Seen) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

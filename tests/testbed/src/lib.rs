@@ -1,7 +1,7 @@
-//! A throw-away API server: real TLS, real HTTP/1.1 and HTTP/2, on a port of its own, with a CA of its own and a
-//! service-account volume laid out as kubelet lays it out. What it answers, a test decides.
+//! A throw-away API server for tests: real TLS, HTTP/1.1 and HTTP/2 on a free port, with a CA of its own and a
+//! service-account volume laid out as kubelet does. The test decides what it answers.
 //!
-//! It is for tests and the demo: where it cannot go on, it panics.
+//! The crate is for tests and the demo: it panics where it cannot go on.
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod answer;
@@ -42,12 +42,12 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Serves the recorded pods in the namespace `shop`.
+    /// Starts a server of the recorded pods in the namespace `shop`.
     pub async fn start() -> Testbed {
         Testbed::serving(PodApi::answer).await
     }
 
-    /// Serves what `answer` says.
+    /// Starts a server that answers with `answer`.
     pub async fn serving(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Testbed {
         let ca = Ca::new("kubernetes-ca");
         let server = Server::start(ca.identity(&["127.0.0.1"]), Protocol::Any, answer).await;
@@ -55,7 +55,7 @@ impl Testbed {
         Testbed { ca, server, volume }
     }
 
-    /// Serves what `answer` says, which may take its time.
+    /// Starts a server that answers with the asynchronous `answer`.
     pub async fn serving_async<F: Future<Output = Answer> + Send + 'static>(
         answer: impl Fn(Request) -> F + Send + Sync + 'static,
     ) -> Testbed {

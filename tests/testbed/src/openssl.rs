@@ -1,4 +1,4 @@
-//! Certificates that ring does not make.
+//! Certificates that ring cannot make.
 
 use crate::ca::Identity;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 impl Identity {
-    /// The certificate of a server at 127.0.0.1, which a CA with a key on this curve signed by this hash; and that CA, as it stands in ca.crt.
+    /// Creates a CA with a key on this curve, and a server's certificate for 127.0.0.1, signed with this hash. Returns the CA in PEM first.
     pub fn signed_by(curve: &str, hash: &str) -> (String, Identity) {
         let folder = tempfile::tempdir().expect("a folder");
         let run = |arguments: &str| openssl(folder.path(), arguments);
@@ -19,7 +19,7 @@ impl Identity {
         (read("ca.pem"), Identity::from_pem(&read("server.pem"), &read("server.key")))
     }
 
-    /// A certificate that its server issued to itself, of the first version of X.509: without extensions, and so without an address.
+    /// Creates a self-signed certificate of X.509 version 1, which has no extensions, and so no address.
     pub fn of_version_1() -> Identity {
         let folder = tempfile::tempdir().expect("a folder");
         let run = |arguments: &str| openssl(folder.path(), arguments);

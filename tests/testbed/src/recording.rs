@@ -5,9 +5,9 @@ use serde_json::Value;
 
 /// An exchange from `tests/fixtures/`.
 pub struct Recording {
-    /// The path and query that was asked for.
+    /// The path and query of the request.
     pub path_and_query: String,
-    /// What was answered.
+    /// The recorded answer.
     pub answer: Answer,
 }
 
@@ -25,7 +25,7 @@ impl Recording {
         let mut answer = Answer::new(response["status"].as_u64().expect("a status") as u16, body);
         for header in response["headers"].as_array().expect("headers") {
             let (name, value) = (header[0].as_str().expect("a name"), header[1].as_str().expect("a value"));
-            // These are the connection's, not the answer's.
+            // These headers belong to the connection, not to the answer.
             if !matches!(name, "Content-Length" | "Transfer-Encoding" | "Connection") {
                 answer = answer.header(name, value);
             }

@@ -1,4 +1,4 @@
-//! What stands between a client and a server, as a load balancer does.
+//! A relay between a client and a server, like a load balancer.
 
 use crate::server::Server;
 use std::net::SocketAddr;
@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
-/// Passes on what a client says to a server, and back. It ends when it is dropped, and its connections with it.
+/// A TCP relay between clients and a server. Dropping it ends it and its connections.
 pub struct Relay {
     server: Server,
     to: Arc<Mutex<SocketAddr>>,
 }
 
 impl Relay {
-    /// A relay whose connections lead here.
+    /// Starts a relay to this address.
     pub async fn to(to: SocketAddr) -> Relay {
         let to = Arc::new(Mutex::new(to));
         let leading = to.clone();
@@ -21,7 +21,7 @@ impl Relay {
             let to = *leading.lock().unwrap();
             async move {
                 let mut server = TcpStream::connect(to).await.expect("a server");
-                // How it ended, both ends know.
+                // An error is of no use here: both ends notice it themselves.
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             }
         })
@@ -29,17 +29,17 @@ impl Relay {
         Relay { server, to }
     }
 
-    /// Its base URL.
+    /// Returns the relay's base URL.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Lets new connections lead here.
+    /// Relays new connections to this address.
     pub fn lead_to(&self, to: SocketAddr) {
         *self.to.lock().unwrap() = to;
     }
 
-    /// Ends the connections that there are.
+    /// Ends all open connections.
     pub fn hang_up(&self) {
         self.server.hang_up();
     }

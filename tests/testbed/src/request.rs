@@ -1,22 +1,22 @@
-//! Requests.
+//! Requests that a server has received.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-/// A request that arrived. Its body is not kept: the client has none.
+/// A request that a server has received. Its body is not kept.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
-    /// The path and query, as they were on the wire.
+    /// The path and query, as sent.
     pub path_and_query: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The version of HTTP.
+    /// The HTTP version.
     pub version: Version,
 }
 
 impl Request {
-    /// A request that nobody sent, to ask a handler directly.
+    /// Creates a GET request, to call a handler directly.
     pub fn get(path_and_query: &str) -> Request {
         Request {
             method: Method::GET,
@@ -33,19 +33,19 @@ impl Request {
         self
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn path(&self) -> &str {
         self.path_and_query.split('?').next().unwrap_or_default()
     }
 
-    /// A query parameter's first value, decoded.
+    /// Returns the first value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.path_and_query.split_once('?')?;
         let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(key, _)| decoded(key) == name).map(|(_, value)| decoded(value))
     }
 
-    /// A header's first value.
+    /// Returns the first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -59,7 +59,7 @@ impl Request {
         }
     }
 
-    /// Reads the head of an HTTP/1.1 request.
+    /// Parses the head of an HTTP/1.1 request.
     pub(crate) fn parse(head: &str) -> Option<Request> {
         let mut lines = head.split("\r\n");
         let mut first = lines.next()?.split(' ');

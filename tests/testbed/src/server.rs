@@ -1,4 +1,4 @@
-//! The server.
+//! The test server.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A running server. It stops when it is dropped, and its connections end.
+/// A running server. Dropping it stops it and ends its connections.
 pub struct Server {
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
@@ -26,13 +26,13 @@ pub struct Server {
     accepting: JoinHandle<()>,
 }
 
-/// What a server says to a request, or why it resets the stream.
+/// A server's answer to a request, or the reason why it resets the stream.
 pub(crate) type Said = Result<Answer, h2::Reason>;
 
 pub(crate) type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Said> + Send>> + Send + Sync>;
 
 impl Server {
-    /// Serves on 127.0.0.1, on a port of its own.
+    /// Starts a server on a free port of 127.0.0.1.
     pub async fn start(
         identity: Identity,
         protocol: Protocol,
@@ -41,7 +41,7 @@ impl Server {
         Server::start_at("127.0.0.1:0", identity, protocol, answer).await
     }
 
-    /// Serves on an address.
+    /// Starts a server on this address.
     pub async fn start_at(
         address: &str,
         identity: Identity,
@@ -51,7 +51,7 @@ impl Server {
         Server::handling(address, identity, protocol, at_once(answer)).await
     }
 
-    /// Serves on 127.0.0.1, on a port of its own, with answers that may be waited for.
+    /// Starts a server on a free port of 127.0.0.1, with an asynchronous handler.
     pub async fn start_async<F: Future<Output = Answer> + Send + 'static>(
         identity: Identity,
         protocol: Protocol,
@@ -64,7 +64,7 @@ impl Server {
         Server::handling("127.0.0.1:0", identity, protocol, handler).await
     }
 
-    /// Serves bare connections, for what is not HTTP over TLS.
+    /// Starts a server that hands over bare TCP connections, for tests of anything but HTTP over TLS.
     pub async fn start_raw<F: Future<Output = ()> + Send + 'static>(
         serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
     ) -> Server {
@@ -91,61 +91,61 @@ impl Server {
         Server { address, tls, seen, accepting }
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its base URL.
+    /// Returns the server's base URL.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// The requests that arrived.
+    /// Returns the requests that have arrived.
     pub fn requests(&self) -> Vec<Request> {
         self.seen.requests.borrow().clone()
     }
 
-    /// Takes away the requests that arrived, so that a server which runs for long does not keep them all.
+    /// Removes and returns the requests that have arrived, so that a long-running server does not keep them all.
     pub fn take_requests(&self) -> Vec<Request> {
         self.seen.requests.send_replace(Vec::new())
     }
 
-    /// Waits until so many requests have arrived.
+    /// Waits until this many requests have arrived.
     pub async fn until_requests(&self, count: usize) {
         let _ = self.seen.requests.subscribe().wait_for(|requests| requests.len() >= count).await;
     }
 
-    /// How many connections were accepted.
+    /// Returns how many connections were accepted.
     pub fn connections(&self) -> usize {
         *self.seen.connections.borrow()
     }
 
-    /// Waits until so many connections were accepted.
+    /// Waits until this many connections were accepted.
     pub async fn until_connections(&self, count: usize) {
         let _ = self.seen.connections.subscribe().wait_for(|connections| *connections >= count).await;
     }
 
-    /// How many connections are open.
+    /// Returns how many connections are open.
     pub fn open_connections(&self) -> usize {
         *self.seen.open.borrow()
     }
 
-    /// Waits until exactly so many connections are open.
+    /// Waits until exactly this many connections are open.
     pub async fn until_open_connections(&self, count: usize) {
         let _ = self.seen.open.subscribe().wait_for(|open| *open == count).await;
     }
 
-    /// Shows another identity in each further handshake. No session of an earlier handshake can be resumed.
+    /// Presents another identity in all further handshakes. Sessions of earlier handshakes cannot be resumed.
     ///
     /// # Panics
     ///
-    /// If the server was started raw.
+    /// Panics if the server was started with [`Server::start_raw`].
     pub fn rotate(&self, identity: Identity) {
         self.tls.as_ref().expect("a server with TLS").rotate(identity);
     }
 
-    /// Breaks all open connections, and goes on listening.
+    /// Breaks all open connections and goes on listening.
     pub fn hang_up(&self) {
         self.seen.hang_up.notify_one();
     }
@@ -160,13 +160,13 @@ impl Server {
         self.seen.is_away.send_replace(false);
     }
 
-    /// Makes all open connections go silent: the server neither reads nor writes on them, as if a proxy in between had lost them. They stay open
+    /// Makes all open connections go silent, as if a proxy in between had lost them: the server neither reads nor writes on them. They stay open
     /// until [`Server::hang_up`]. New connections are served.
     pub fn freeze(&self) {
         self.seen.freezes.send_modify(|freezes| *freezes += 1);
     }
 
-    /// Stops, and waits until the address is free to be listened on again.
+    /// Stops the server, and waits until its address can be listened on again.
     pub async fn stop(mut self) {
         self.accepting.abort();
         let _ = (&mut self.accepting).await;
@@ -187,7 +187,7 @@ pub(crate) struct Seen {
     requests: watch::Sender<Vec<Request>>,
     hang_up: Notify,
     is_away: watch::Sender<bool>,
-    /// How often the connections were frozen.
+    /// How many times the connections were frozen.
     freezes: watch::Sender<usize>,
 }
 
@@ -197,7 +197,7 @@ impl Seen {
     }
 }
 
-/// Counts an open connection for as long as it lives.
+/// A guard that counts an open connection as long as it lives.
 struct Open(Arc<Seen>);
 
 impl Open {
@@ -220,7 +220,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     seen: Arc<Seen>,
     serve: impl Fn(Arc<Seen>, TcpStream) -> F + Send + Sync + 'static,
 ) {
-    // Owned here, so that they end with the server.
+    // The connections are owned here, so that they end with the server.
     let mut connections = JoinSet::new();
     let mut listener = Some(listener);
     let mut away = seen.is_away.subscribe();
@@ -228,7 +228,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             accepted = next_connection(listener.as_ref()) => {
                 let Ok((stream, _)) = accepted else { return };
-                // As Go's servers do; otherwise each answer would wait for the client's delayed acknowledgement.
+                // Go's servers do this too; without it, each answer would wait for the client's delayed acknowledgement.
                 stream.set_nodelay(true).expect("a socket");
                 let (open, serving) = (Open::new(seen.clone()), serve(seen.clone(), stream));
                 let frozen = seen.freezes.subscribe();
@@ -258,25 +258,25 @@ async fn next_connection(listener: Option<&TcpListener>) -> std::io::Result<(Tcp
     }
 }
 
-/// Serves a connection until it is frozen, and then keeps it open without a word.
+/// Serves a connection until it is frozen, and then keeps it open in silence.
 async fn until_frozen(serving: impl Future<Output = ()>, mut frozen: watch::Receiver<usize>) {
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
-        // Nothing that happens after the call goes out.
+        // Nothing is sent after `freeze` was called.
         biased;
         Ok(()) = frozen.changed() => std::future::pending().await,
         () = &mut serving => {}
     }
 }
 
-/// A handler that never waits.
+/// Makes a handler of a function that does not wait.
 pub(crate) fn at_once(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Handler {
     Arc::new(move |request| Box::pin(std::future::ready(Ok(answer(&request)))))
 }
 
 /// Serves HTTP over TLS.
 pub(crate) async fn serve(seen: Arc<Seen>, stream: TcpStream, tls: Arc<Tls>, protocol: Protocol, handler: Handler) {
-    // A client that does not trust us ends the handshake: that is its right.
+    // A client that does not trust the server ends the handshake, which is no failure here.
     let Ok(stream) = tls.accept(stream, protocol).await else { return };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let request = Request::of(&request);

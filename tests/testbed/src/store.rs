@@ -1,4 +1,4 @@
-//! Pods that change: a small API in memory, with Kubernetes's semantics.
+//! A store of pods that can change: a small API in memory with Kubernetes's semantics.
 
 mod encoding;
 mod error_status;
@@ -11,6 +11,7 @@ mod watch;
 use crate::TOKEN;
 use crate::answer::{Answer, Chunk};
 use crate::api::PodApi;
+use crate::recording::Recording;
 use crate::request::Request;
 use encoding::{Change, Encoding, Event};
 use error_status::ErrorStatus;
@@ -21,10 +22,10 @@ use tokio::sync::watch as channel;
 pub use watch::Forgotten;
 use watch::Watch;
 
-/// The pods of the namespace `shop`: lists, pages, tables and watches of them, in JSON and protobuf. Selectors are
-/// ignored. Other namespaces answer as they were recorded.
+/// A store of the pods of the namespace `shop`, which serves lists, pages, tables, watches and single pods in JSON and protobuf.
+/// Selectors are ignored, except for the field selector `metadata.name=NAME`. Other namespaces answer as recorded.
 ///
-/// All clones are one store.
+/// Clones share one store.
 #[derive(Clone)]
 pub struct PodStore {
     state: Arc<Mutex<State>>,
@@ -36,21 +37,21 @@ struct State {
     version: u64,
     pods: BTreeMap<String, Arc<Pod>>,
     history: Vec<Past>,
-    /// The oldest version from which the history is known.
+    /// The oldest version whose later history is known.
     oldest: u64,
-    /// Whether an expired token is answered with one that goes on.
+    /// Whether the answer to an expired continue token has another token to go on with.
     resumable: bool,
     models: Vec<Pod>,
-    /// How many pods were made from the models.
+    /// The number of pods that were made from the models.
     made: usize,
     knows_initial_events: bool,
     tokens: Vec<String>,
     failures: VecDeque<Answer>,
-    /// Failures of watches from a resource version.
+    /// Queued failures for watches from a resource version.
     watch_failures: VecDeque<Answer>,
     forgotten: Forgotten,
     watches: BTreeMap<u64, Watch>,
-    /// Watches that get nothing more, until their clients leave them.
+    /// Stalled watches, which get no more events and stay open until their clients leave.
     stalled: BTreeMap<u64, Watch>,
     watches_so_far: u64,
     cut_next_watch_after: Option<usize>,
@@ -58,7 +59,7 @@ struct State {
     ends_initial_events: bool,
 }
 
-/// A change, and what was there before it.
+/// A past change, with the pod before it.
 struct Past {
     change: Change,
     pod: Arc<Pod>,
@@ -66,13 +67,13 @@ struct Past {
 }
 
 impl PodStore {
-    /// The seven recorded pods, at the recorded resource version.
+    /// Creates a store of the seven recorded pods, at the recorded resource version.
     pub fn recorded() -> PodStore {
         let pods = pod::recorded();
         PodStore::new(10487, pods.clone(), pods)
     }
 
-    /// So many pods, `web-00000` and so on, made from the recorded ones.
+    /// Creates a store of `count` pods, `web-00000` and so on, made from the recorded ones.
     pub fn with_pods(count: usize) -> PodStore {
         let store = PodStore::new(10487, pod::recorded(), vec![]);
         store.change(|state| {
@@ -110,13 +111,13 @@ impl PodStore {
         PodStore { state: Arc::new(Mutex::new(state)), open_watches: Arc::default() }
     }
 
-    /// What `Testbed::serving` takes.
+    /// Returns a handler for `Testbed::serving`.
     pub fn handler(&self) -> impl Fn(&Request) -> Answer + Clone + Send + Sync + 'static {
         let store = self.clone();
         move |request| store.answer(request)
     }
 
-    /// Answers a request. It needs tokio's runtime if the request is a watch.
+    /// Answers a request. A watch needs tokio's runtime.
     pub fn answer(&self, request: &Request) -> Answer {
         let encoding = Encoding::asked_for(request);
         self.change(|state| {
@@ -128,7 +129,10 @@ impl PodStore {
                 _ if !state.tokens.iter().any(|accepted| token == Some(accepted)) => Err(ErrorStatus::unauthorized()),
                 "/api/v1/namespaces/shop/pods" | "/api/v1/pods" if request.is_watch() => self.watch(state, request, encoding),
                 "/api/v1/namespaces/shop/pods" | "/api/v1/pods" => state.list(request).map(|page| encoding.list(&page)),
-                _ => return PodApi::recorded(request),
+                path => match path.strip_prefix("/api/v1/namespaces/shop/pods/").filter(|name| !name.contains('/')) {
+                    Some(name) => return state.pods.get(name).map_or_else(|| not_found(name), |pod| encoding.pod(pod)),
+                    None => return PodApi::recorded(request),
+                },
             };
             answer.unwrap_or_else(|failure| encoding.failure(&failure))
         })
@@ -144,7 +148,7 @@ impl PodStore {
         });
     }
 
-    /// Adds a pod that is ready, at an address.
+    /// Adds a ready pod with this address.
     pub fn add_ready(&self, name: &str, ip: &str) {
         self.change(|state| {
             state.version += 1;
@@ -160,12 +164,12 @@ impl PodStore {
         self.update(Change::Modified, name, |pod| pod.set_ready(is_ready));
     }
 
-    /// Sets a pod's label.
+    /// Sets a label of a pod.
     pub fn modify(&self, name: &str, label: &str, value: &str) {
         self.update(Change::Modified, name, |pod| drop(pod.labels.insert(label.into(), value.into())));
     }
 
-    /// Sets a pod's phase.
+    /// Sets the phase of a pod.
     pub fn set_phase(&self, name: &str, phase: &str) {
         self.update(Change::Modified, name, |pod| pod.phase = phase.into());
     }
@@ -175,28 +179,28 @@ impl PodStore {
         self.update(Change::Deleted, name, |_| {});
     }
 
-    /// Tells the watches that asked for bookmarks where they are.
+    /// Sends a bookmark to the watches that asked for bookmarks.
     pub fn bookmark(&self) {
         self.change(|state| state.tell(&Event::Bookmark { version: state.version, ends_initial_events: false }));
     }
 
-    /// Each pod's name and resource version, as they are.
+    /// Returns the current pods: the resource version of each, by name.
     pub fn state(&self) -> BTreeMap<String, String> {
         self.change(|state| state.pods.values().map(|pod| (pod.name.clone(), pod.version.to_string())).collect())
     }
 
-    /// The latest resource version.
+    /// Returns the latest resource version.
     pub fn resource_version(&self) -> String {
         self.change(|state| state.version.to_string())
     }
 
-    /// Forgets the past: each continue token and resource version so far is answered by 410. A token's answer carries
-    /// another token, which goes on from there with what is there now. Open watches go on.
+    /// Compacts the history: all earlier continue tokens and resource versions are answered with 410. The answer to a token has
+    /// another token, which continues the list with the current state. Open watches go on.
     pub fn compact(&self) {
         self.forget(true);
     }
 
-    /// Forgets the past, and says no token to go on with.
+    /// Compacts the history, and answers expired tokens without a token to continue with.
     pub fn compact_without_token(&self) {
         self.forget(false);
     }
@@ -210,7 +214,7 @@ impl PodStore {
         });
     }
 
-    /// Breaks all open watches in mid body.
+    /// Breaks all open watches in the middle of the body.
     pub fn drop_watches(&self) {
         self.change(|state| {
             for watch in std::mem::take(&mut state.watches).into_values() {
@@ -219,22 +223,22 @@ impl PodStore {
         });
     }
 
-    /// Ends all open watches in good order.
+    /// Ends all open watches normally.
     pub fn close_watches(&self) {
         self.change(|state| state.watches.clear());
     }
 
-    /// Breaks the next watch to come after so many bytes of its body.
+    /// Breaks the next new watch after this many bytes of its body.
     pub fn cut_watches_after(&self, bytes: usize) {
         self.change(|state| state.cut_next_watch_after = Some(bytes));
     }
 
-    /// Sets how a watch from a forgotten resource version is answered. At first, it is [`Forgotten::Event`].
+    /// Sets how a watch from a forgotten resource version is answered. The default is [`Forgotten::Event`].
     pub fn answer_forgotten(&self, forgotten: Forgotten) {
         self.change(|state| state.forgotten = forgotten);
     }
 
-    /// Ends all open watches by an `ERROR` event with the code 500, and with `retryAfterSeconds` if given.
+    /// Ends all open watches with an `ERROR` event of the code 500, with `retryAfterSeconds` if given.
     pub fn fail_watches(&self, retry_after_seconds: Option<u32>) {
         self.change(|state| {
             state.tell(&Event::ErrorStatus(Arc::new(ErrorStatus::internal(retry_after_seconds))));
@@ -242,7 +246,7 @@ impl PodStore {
         });
     }
 
-    /// Sends nothing more on the open watches, and does not end them either.
+    /// Stalls the open watches: they get no more events and do not end.
     pub fn stall_watches(&self) {
         self.change(|state| {
             let mut watches = std::mem::take(&mut state.watches);
@@ -250,47 +254,47 @@ impl PodStore {
         });
     }
 
-    /// Sets whether watches that begin from now on end 20 ms after their first event.
+    /// Sets whether new watches end 20 ms after their first event.
     pub fn hurry_watches(&self, hurries: bool) {
         self.change(|state| state.hurries = hurries);
     }
 
-    /// Gives this answer to the next `count` watches that name a resource version.
+    /// Answers the next `count` watches that name a resource version with this.
     pub fn fail_next_watches(&self, count: usize, answer: Answer) {
         self.change(|state| state.watch_failures.extend(std::iter::repeat_n(answer, count)));
     }
 
-    /// How many watches are open.
+    /// Returns how many watches are open.
     pub fn open_watches(&self) -> usize {
         *self.open_watches.borrow()
     }
 
-    /// Waits until exactly so many watches are open.
+    /// Waits until exactly this many watches are open.
     pub async fn until_open_watches(&self, count: usize) {
         let _ = self.open_watches.subscribe().wait_for(|open| *open == count).await;
     }
 
-    /// Sets whether the initial events are ended as they should be, which they are at first, or followed by a bookmark like any other.
+    /// Sets whether the bookmark after the initial events is annotated as their end (the default) or is an ordinary one.
     pub fn end_initial_events(&self, ends: bool) {
         self.change(|state| state.ends_initial_events = ends);
     }
 
-    /// Whether `sendInitialEvents` is known (as it is at first) or answered by 422.
+    /// Sets whether `sendInitialEvents` is supported (the default) or answered with 422.
     pub fn know_initial_events(&self, knows: bool) {
         self.change(|state| state.knows_initial_events = knows);
     }
 
-    /// Accepts this token, and no other. At first it is [`TOKEN`].
+    /// Accepts only this token. The default is [`TOKEN`].
     pub fn accept_token(&self, token: &str) {
         self.accept_tokens(&[token]);
     }
 
-    /// Accepts these tokens, and no other.
+    /// Accepts only these tokens.
     pub fn accept_tokens(&self, tokens: &[&str]) {
         self.change(|state| state.tokens = tokens.iter().map(ToString::to_string).collect());
     }
 
-    /// Gives this answer to the next so many requests, whatever they ask for.
+    /// Answers the next `count` requests with this, whatever they ask for.
     pub fn fail_next(&self, count: usize, answer: Answer) {
         self.change(|state| state.failures.extend(std::iter::repeat_n(answer, count)));
     }
@@ -313,8 +317,15 @@ impl PodStore {
     }
 }
 
+/// Answers as recorded, with another name.
+fn not_found(name: &str) -> Answer {
+    let recorded = Recording::read("get-pod-not-found").answer;
+    let body = String::from_utf8_lossy(&recorded.body).replace("nope", name);
+    Answer { body: body.into(), ..recorded }
+}
+
 impl State {
-    /// A new pod of the latest version.
+    /// Makes a new pod with the latest version.
     fn make(&mut self, name: &str) -> Pod {
         let mut pod = self.models[self.made % self.models.len()].clone();
         self.made += 1;

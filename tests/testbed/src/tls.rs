@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! TLS of the server.
 
 use crate::ca::Identity;
 use rustls::server::WebPkiClientVerifier;
@@ -8,20 +8,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Which versions of HTTP the server offers.
+/// The HTTP versions that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/2 and HTTP/1.1.
     Any,
-    /// HTTP/1.1 alone.
+    /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 alone.
+    /// HTTP/2 only.
     Http2,
-    /// HTTP/2 alone, of which a connection may have so many streams at a time.
+    /// HTTP/2 only, with at most this many concurrent streams on a connection.
     Http2Streams(u32),
 }
 
-/// An identity that can be replaced while the server runs.
+/// A TLS configuration whose identity can be replaced while the server runs.
 pub(crate) struct Tls {
     config: RwLock<Arc<ServerConfig>>,
 }
@@ -31,7 +31,7 @@ impl Tls {
         Arc::new(Tls { config: RwLock::new(Arc::new(config(identity))) })
     }
 
-    /// The new configuration knows no old session: a client that would resume one has to look at the new certificate.
+    /// Replaces the identity. Old sessions cannot be resumed, so that every client sees the new certificate.
     pub(crate) fn rotate(&self, identity: Identity) {
         *self.config.write().unwrap() = Arc::new(config(identity));
     }
@@ -52,7 +52,7 @@ impl Tls {
 }
 
 impl Identity {
-    /// A server's configuration, which resumes sessions.
+    /// Returns a server's configuration that supports session resumption.
     pub fn server_config(self) -> Arc<ServerConfig> {
         Arc::new(config(self))
     }
@@ -60,7 +60,7 @@ impl Identity {
 
 fn config(identity: Identity) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    // That none of them would be accepted does not matter: no client presents one.
+    // These roots would accept no client's certificate, which does not matter: no client presents one.
     let any = || {
         let mut roots = RootCertStore::empty();
         roots.add(identity.certificate.clone()).expect("a certificate");

@@ -1,4 +1,4 @@
-//! A service account's volume, laid out and swapped as kubelet does it.
+//! A service-account volume, laid out and swapped as kubelet does.
 
 #[cfg(test)]
 mod tests;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tempfile::TempDir;
 
-/// A folder with `token`, `ca.crt` and `namespace`, each a link through `..data` into a timestamped folder.
+/// A service-account volume: a folder with `token`, `ca.crt` and `namespace`, each a link through `..data` into a timestamped folder.
 pub struct Volume {
     dir: TempDir,
-    /// How often it was swapped. Whoever holds it is the only one who swaps.
+    /// How many times the volume was swapped. The lock is held during a swap.
     generation: Mutex<u32>,
 }
 
 impl Volume {
-    /// A volume with these contents.
+    /// Creates a volume with these contents.
     pub fn new(token: &str, ca: &str, namespace: &str) -> Volume {
         let volume = Volume { dir: TempDir::new().expect("a folder"), generation: Mutex::new(0) };
         let files = [("token", token), ("ca.crt", ca), ("namespace", namespace)];
@@ -25,17 +25,17 @@ impl Volume {
         volume
     }
 
-    /// Where it is.
+    /// Returns the volume's folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Replaces a file's content, with all others as they are.
+    /// Replaces the content of a file in one swap, and keeps the others.
     pub fn set(&self, name: &str, content: &[u8]) {
         self.set_many(&[(name, content)]);
     }
 
-    /// Replaces the contents of several files in one swap, with all others as they are.
+    /// Replaces the contents of several files in one swap, and keeps the others.
     pub fn set_many(&self, changes: &[(&str, &[u8])]) {
         let mut generation = self.generation.lock().unwrap();
         let mut files = self.files();
@@ -44,31 +44,31 @@ impl Volume {
         self.swap(&mut generation, &files);
     }
 
-    /// Truncates and writes the file behind the links, without a swap, as a careless tool would: a reader may see it
+    /// Truncates and rewrites the file behind the links without a swap, as a careless tool would: a reader may see it
     /// empty or half written.
     pub fn write_in_place(&self, name: &str, content: &[u8]) {
         fs::write(self.at("..data").join(name), content).expect("the file");
     }
 
-    /// Leaves a file out.
+    /// Removes a file.
     pub fn remove(&self, name: &str) {
         fs::remove_file(self.at(name)).expect("the file's link");
         fs::remove_file(self.at("..data").join(name)).expect("the file");
     }
 
-    /// Puts an empty folder where the file's link was.
+    /// Replaces the file's link by an empty folder.
     pub fn replace_by_directory(&self, name: &str) {
         fs::remove_file(self.at(name)).expect("the file's link");
         fs::create_dir(self.at(name)).expect("a folder");
     }
 
-    /// Lets the file's link lead nowhere.
+    /// Makes the file's link dangle.
     pub fn replace_by_dangling_link(&self, name: &str) {
         fs::remove_file(self.at(name)).expect("the file's link");
         symlink("..data/nowhere", self.at(name)).expect("a link");
     }
 
-    /// Puts the file's link back, whatever is in its place.
+    /// Restores the file's link, whatever is in its place.
     pub fn restore_link(&self, name: &str) {
         let _ = fs::remove_file(self.at(name)).or_else(|_| fs::remove_dir(self.at(name)));
         symlink(Path::new("..data").join(name), self.at(name)).expect("a link");
@@ -84,7 +84,7 @@ impl Volume {
         files.map(|f| (f.file_name().to_string_lossy().into_owned(), fs::read(f.path()).expect("a file"))).collect()
     }
 
-    /// kubelet's order: a new folder, a new `..data` renamed over the old one, the links, and the old folder goes.
+    /// Swaps in kubelet's order: makes a new folder, renames a new `..data` over the old one, makes the links, and removes the old folder.
     fn swap(&self, generation: &mut u32, files: &[(String, Vec<u8>)]) {
         let old = fs::read_link(self.at("..data")).ok();
         *generation += 1;

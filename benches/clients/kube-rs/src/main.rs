@@ -1,5 +1,5 @@
 //! Lists a namespace's pods with kube-rs: `list-with-kube-rs NAMESPACE SERVER SERVICE-ACCOUNT-DIR [LIMIT]`, in pages of
-//! LIMIT if there is one.
+//! LIMIT if it is given.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The certificates of a PEM file in DER, as the client takes them.
+/// Converts the certificates of a PEM file to DER, as the client takes them.
 fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject;

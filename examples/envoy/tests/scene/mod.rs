@@ -62,6 +62,60 @@ impl Envoy {
     }
 }
 
+/// The part of the configuration that says where the processor is, as in the README.
+const PROCESSORS: &str = "endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: /run/incluster/processor.sock}}}}]}]";
+
+/// A configuration with a second processor, whose health Envoy asks for.
+pub fn with_two_processors(envoy: &str, second: &Path) -> String {
+    assert!(envoy.contains(PROCESSORS));
+    let first = "{endpoint: {address: {pipe: {path: /run/incluster/processor.sock}}}}";
+    let second = format!("{{endpoint: {{address: {{pipe: {{path: {}}}}}}}}}", second.display());
+    let readme = include_str!("../../README.md");
+    let checks = readme.lines().find(|line| line.starts_with("health_checks: ")).unwrap();
+    envoy.replace(PROCESSORS, &format!("endpoints: [{{lb_endpoints: [{first}, {second}]}}]\n    {checks}"))
+}
+
+/// A configuration in which Envoy never picks itself, as in the README.
+pub fn strict(envoy: &str) -> String {
+    const BEFORE: &str = "fallback_policy:\n              policies:\n";
+    const AFTER: &str = "  - name: incluster\n";
+    let (start, end) = (envoy.find(BEFORE).unwrap() + BEFORE.len(), envoy.find(AFTER).unwrap());
+    let readme = include_str!("../../README.md");
+    let policy = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let policy: String = policy.lines().map(|line| format!("              {line}\n")).collect();
+    envoy[..start].to_owned() + &policy + &envoy[end..]
+}
+
+/// A running `incluster-envoy`. It ends when this is dropped.
+pub struct Program {
+    process: Child,
+    _output: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+}
+
+impl Program {
+    /// Starts the program, and waits until it is ready.
+    pub async fn start(file: &Path) -> Program {
+        let Some(program) = option_env!("CARGO_BIN_EXE_incluster-envoy") else { panic!("the demo has no program") };
+        let mut command = Command::new(program);
+        command.arg(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = output.next_line().await.unwrap().expect("it says where it serves");
+        let status = line.rsplit(' ').next().unwrap();
+        let browser = Browser::new();
+        let ready = async { while browser.get(&format!("{status}/readyz")).await.0 != 200 {} };
+        timeout(PATIENCE, ready).await.expect("it is ready");
+        Program { process, _output: output }
+    }
+
+    /// Tells it to end, and waits until it has, in good order.
+    pub async fn stop(&mut self) {
+        let kill = format!("kill -TERM {}", self.process.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+        assert!(timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap().success());
+    }
+}
+
 /// A cluster, the processor and an Envoy.
 pub struct Scene {
     pub cluster: Cluster,
@@ -82,13 +136,6 @@ pub fn config(cluster: &Cluster, socket: &Path, routes: &str) -> String {
          limits: {{call: {{memory: 32Mi, cpuTime: 100ms}}}}\nroutes:\n{routes}",
         socket.display()
     )
-}
-
-/// What the processors of this process have picked.
-pub fn picked() -> u64 {
-    let text = METRICS.render();
-    let lines = text.lines().filter(|line| line.starts_with("gateway_requests_total") && line.contains("outcome=\"picked\""));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 impl Scene {

@@ -1,28 +1,28 @@
-//! What comes from the host.
+//! Values that come from the host.
 
 use super::{Laid, align_to, deallocate, largest, size_of_fields};
 use crate::types::{ListOptions, ResourceVersionMatch};
 
-/// A type that comes from the host in memory of the guest's own.
+/// A type whose values the host writes to the guest's memory.
 ///
 /// # Safety
 ///
-/// `lift` reads what the host has written.
+/// `lift` must read what the host has written.
 pub unsafe trait Lift: Laid + Sized {
-    /// Reads it, and takes what belongs to it.
+    /// Reads the value, and takes what belongs to it.
     ///
     /// # Safety
     ///
-    /// The host has written one at this place, which nobody has read before.
+    /// The host must have written a value at this place, which nobody has read before.
     unsafe fn lift(at: *const u8) -> Self;
 
-    /// The same, and frees the place.
+    /// Like [`lift`](Lift::lift), and frees the place.
     ///
     /// # Safety
     ///
-    /// The host has asked for this place to write one there.
+    /// The host must have asked for this place to write a value there.
     unsafe fn take(at: *mut u8) -> Self {
-        // SAFETY: by what `take` asks for.
+        // SAFETY: the caller keeps the contract of `take`.
         unsafe {
             let value = Self::lift(at);
             deallocate(at, Self::SIZE, Self::ALIGN);
@@ -31,33 +31,33 @@ pub unsafe trait Lift: Laid + Sized {
     }
 }
 
-/// A text that the host has written, which is UTF-8: it promises that.
+/// Takes a text that the host has written. The host promises that it is UTF-8.
 ///
 /// # Safety
 ///
-/// The host has asked for this memory to write so many bytes there.
+/// The host must have asked for this memory to write `length` bytes there.
 pub unsafe fn text(memory: *mut u8, length: usize) -> String {
-    // SAFETY: by what `text` asks for.
+    // SAFETY: the caller keeps the contract of `text`.
     unsafe { String::from_utf8_unchecked(Vec::from_raw_parts(memory, length, length)) }
 }
 
 // SAFETY: it is a number.
 unsafe impl Lift for u32 {
     unsafe fn lift(at: *const u8) -> u32 {
-        // SAFETY: by what `lift` asks for.
+        // SAFETY: the caller keeps the contract of `lift`.
         unsafe { at.cast::<u32>().read() }
     }
 }
 
-// SAFETY: it is a place and a length.
+// SAFETY: it is an address and a length.
 unsafe impl Lift for String {
     unsafe fn lift(at: *const u8) -> String {
-        // SAFETY: by what `lift` asks for.
+        // SAFETY: the caller keeps the contract of `lift`.
         unsafe { text(at.cast::<*mut u8>().read(), at.add(size_of::<usize>()).cast::<usize>().read()) }
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl Laid for ResourceVersionMatch {
     const SIZE: usize = 1;
     const ALIGN: usize = 1;
@@ -66,7 +66,7 @@ unsafe impl Laid for ResourceVersionMatch {
 // SAFETY: it is the number of a case.
 unsafe impl Lift for ResourceVersionMatch {
     unsafe fn lift(at: *const u8) -> ResourceVersionMatch {
-        // SAFETY: by what `lift` asks for.
+        // SAFETY: the caller keeps the contract of `lift`.
         match unsafe { at.read() } {
             0 => ResourceVersionMatch::Exact,
             _ => ResourceVersionMatch::NotOlderThan,
@@ -77,12 +77,12 @@ unsafe impl Lift for ResourceVersionMatch {
 // SAFETY: the payload begins at a multiple of its alignment.
 unsafe impl<T: Lift> Lift for Option<T> {
     unsafe fn lift(at: *const u8) -> Option<T> {
-        // SAFETY: by what `lift` asks for.
+        // SAFETY: the caller keeps the contract of `lift`.
         unsafe { (at.read() == 1).then(|| T::lift(at.add(T::ALIGN))) }
     }
 }
 
-/// The arguments of `list-namespaced-pods`, which are so many that they come in memory: a handle, a namespace, and options.
+/// The arguments of `list-namespaced-pods`, which are so many that they are passed in memory: a handle, a namespace, and options.
 pub struct ListArguments {
     /// The handle of a configuration.
     pub config: u32,
@@ -94,7 +94,7 @@ pub struct ListArguments {
 
 macro_rules! lifted {
     ($($record:ident { $($field:ident: $kind:ty,)* })*) => {$(
-        // SAFETY: so says the canonical ABI.
+        // SAFETY: this is the canonical ABI's layout.
         unsafe impl Laid for $record {
             const SIZE: usize = align_to(size_of_fields(&[$((<$kind as Laid>::SIZE, <$kind as Laid>::ALIGN)),*]), Self::ALIGN);
             const ALIGN: usize = largest(&[$(<$kind as Laid>::ALIGN),*]);
@@ -106,7 +106,7 @@ macro_rules! lifted {
                 let mut place = 0;
                 $(
                     place = align_to(place, <$kind as Laid>::ALIGN);
-                    // SAFETY: by what `lift` asks for.
+                    // SAFETY: the caller keeps the contract of `lift`.
                     let $field = unsafe { <$kind as Lift>::lift(at.add(place)) };
                     place += <$kind as Laid>::SIZE;
                 )*

@@ -1,8 +1,9 @@
-//! What calls come to, as the component model's canonical ABI has it in memory: one function for each type of `wit/types.wit`.
+//! The results of calls, in the memory layout of the component model's canonical ABI: one function for each type of `wit/types.wit`.
 //!
-//! What wit-bindgen generates writes a result field by field, all of it in the function that returns it: 28 KB for each of the three that return
-//! pods, and 7 KB to free one. Here, they share what they have in common, so that the plugin is a quarter smaller. The order of fields and cases is that
-//! of `wit/types.wit`; that each arrives where it belongs, the tests of the host show (`records::…`), which read them by wasmtime's own bindings.
+//! The code that wit-bindgen generates writes a result field by field, all in the function that returns it: 28 KB for each of the three
+//! functions that return pods, and 7 KB to free one. Here, these functions share code, which makes the plugin a quarter smaller. Fields and
+//! cases have the order of `wit/types.wit`. The tests of the host (`records::…`) show that each arrives where it belongs: they read them by
+//! wasmtime's own bindings.
 #![expect(unsafe_code, reason = "values are written to memory that the host reads, and that is freed when it has done so")]
 
 mod lift;
@@ -13,39 +14,39 @@ pub use lift::{Lift, ListArguments, text};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{slice_from_raw_parts_mut, without_provenance_mut};
 
-/// A type of the contract's, as it lies in memory.
+/// A type of the contract, with its layout in memory.
 ///
 /// # Safety
 ///
-/// It is as the canonical ABI says.
+/// The layout must be that of the canonical ABI.
 pub unsafe trait Laid {
-    /// How many bytes it takes, a multiple of `ALIGN`.
+    /// The size in bytes, a multiple of `ALIGN`.
     const SIZE: usize;
-    /// To what its place is aligned.
+    /// The alignment in bytes.
     const ALIGN: usize;
 }
 
-/// One that is handed over.
+/// A type whose values are handed over to the host.
 ///
 /// # Safety
 ///
-/// `lower` writes no more than `SIZE` bytes.
+/// `lower` must write no more than `SIZE` bytes.
 pub unsafe trait Lower: Laid + Sized {
-    /// Writes it.
+    /// Writes the value.
     ///
     /// # Safety
     ///
-    /// There are `SIZE` bytes at this place, which are aligned to `ALIGN`, and nobody else's.
+    /// There must be `SIZE` bytes at this place that are aligned to `ALIGN`, and belong to nobody else.
     unsafe fn lower(self, at: *mut u8);
 
     /// Frees what belongs to the value at this place, but not the place.
     ///
     /// # Safety
     ///
-    /// `lower` has written there, and nothing has since.
+    /// `lower` must have written there, and nothing may have since.
     unsafe fn free(_at: *mut u8) {}
 
-    /// Writes many, one after the other, to memory of their own. Returns where, and how many there are.
+    /// Writes several values, one after the other, to memory of their own. Returns its address, and their number.
     fn lower_list(list: Vec<Self>) -> (*mut u8, usize) {
         let length = list.len();
         let memory = allocate(Self::SIZE * length, Self::ALIGN);
@@ -56,22 +57,22 @@ pub unsafe trait Lower: Laid + Sized {
         (memory, length)
     }
 
-    /// Frees them, and their memory.
+    /// Frees the values of a list, and their memory.
     ///
     /// # Safety
     ///
-    /// They come from `lower_list`.
+    /// The list must come from `lower_list`.
     unsafe fn free_list(memory: *mut u8, length: usize) {
         for place in 0..length {
-            // SAFETY: `lower_list` has written so many.
+            // SAFETY: `lower_list` has written `length` values.
             unsafe { Self::free(memory.add(Self::SIZE * place)) };
         }
-        // SAFETY: it was allocated so.
+        // SAFETY: it was allocated with this size and alignment.
         unsafe { deallocate(memory, Self::SIZE * length, Self::ALIGN) };
     }
 }
 
-/// Memory; of no bytes, none.
+/// Allocates memory; none for a size of zero.
 fn allocate(size: usize, align: usize) -> *mut u8 {
     match Layout::from_size_align(size, align) {
         Ok(layout) if size > 0 => {
@@ -85,27 +86,27 @@ fn allocate(size: usize, align: usize) -> *mut u8 {
 
 /// # Safety
 ///
-/// It comes from [`allocate`], by the same numbers.
+/// The memory must come from [`allocate`], with the same size and alignment.
 unsafe fn deallocate(memory: *mut u8, size: usize, align: usize) {
     if let (Ok(layout), 1..) = (Layout::from_size_align(size, align), size) {
-        // SAFETY: it was allocated by this layout.
+        // SAFETY: it was allocated with this layout.
         unsafe { dealloc(memory, layout) };
     }
 }
 
-/// Hands a result over: returns the place where it is.
+/// Hands a result over: returns the address of its memory.
 pub fn hand_over<T: Lower>(result: T) -> *mut u8 {
     let memory = allocate(T::SIZE, T::ALIGN);
-    // SAFETY: it is as large as it should be.
+    // SAFETY: the memory has the size and alignment of a `T`.
     unsafe { result.lower(memory) };
     memory
 }
 
-/// Frees a result that has been read.
+/// Frees a result that the host has read.
 ///
 /// # Safety
 ///
-/// It comes from [`hand_over`].
+/// The memory must come from [`hand_over`].
 pub unsafe fn free<T: Lower>(memory: *mut u8) {
     // SAFETY: `hand_over` has allocated and written it.
     unsafe {
@@ -129,7 +130,7 @@ const fn largest(of: &[usize]) -> usize {
     largest
 }
 
-/// The size of fields that follow each other: of each, its size and alignment.
+/// The size of fields that follow each other, from the size and alignment of each.
 const fn size_of_fields(fields: &[(usize, usize)]) -> usize {
     let (mut size, mut at) = (0, 0);
     while at < fields.len() {
@@ -141,7 +142,7 @@ const fn size_of_fields(fields: &[(usize, usize)]) -> usize {
 
 macro_rules! numbers {
     ($($number:ty)*) => {$(
-        // SAFETY: so says the canonical ABI.
+        // SAFETY: this is the canonical ABI's layout.
         unsafe impl Laid for $number {
             const SIZE: usize = size_of::<$number>();
             const ALIGN: usize = size_of::<$number>();
@@ -150,7 +151,7 @@ macro_rules! numbers {
         // SAFETY: a number is written as it is in memory, which is little-endian on the machine that this is for.
         unsafe impl Lower for $number {
             unsafe fn lower(self, at: *mut u8) {
-                // SAFETY: by what `lower` asks for.
+                // SAFETY: the caller keeps the contract of `lower`.
                 unsafe { at.cast::<$number>().write(self) };
             }
         }
@@ -159,7 +160,7 @@ macro_rules! numbers {
 
 numbers! { u16 u32 i32 u64 i64 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl Laid for bool {
     const SIZE: usize = 1;
     const ALIGN: usize = 1;
@@ -168,12 +169,12 @@ unsafe impl Laid for bool {
 // SAFETY: a byte is written.
 unsafe impl Lower for bool {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe { at.write(self.into()) };
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl Laid for u8 {
     const SIZE: usize = 1;
     const ALIGN: usize = 1;
@@ -182,7 +183,7 @@ unsafe impl Laid for u8 {
 // SAFETY: a byte is written.
 unsafe impl Lower for u8 {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe { at.write(self) };
     }
 
@@ -192,22 +193,22 @@ unsafe impl Lower for u8 {
     }
 
     unsafe fn free_list(memory: *mut u8, length: usize) {
-        // SAFETY: it was such a box.
+        // SAFETY: it comes from such a box.
         drop(unsafe { Box::from_raw(slice_from_raw_parts_mut(memory, length)) });
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl<T: Laid> Laid for Vec<T> {
     const SIZE: usize = 2 * size_of::<usize>();
     const ALIGN: usize = size_of::<usize>();
 }
 
-// SAFETY: a place and a length are written.
+// SAFETY: an address and a length are written.
 unsafe impl<T: Lower> Lower for Vec<T> {
     unsafe fn lower(self, at: *mut u8) {
         let (memory, length) = T::lower_list(self);
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe {
             at.cast::<*mut u8>().write(memory);
             at.add(size_of::<usize>()).cast::<usize>().write(length);
@@ -215,12 +216,12 @@ unsafe impl<T: Lower> Lower for Vec<T> {
     }
 
     unsafe fn free(at: *mut u8) {
-        // SAFETY: `lower` has written them.
+        // SAFETY: `lower` has written the address and the length.
         unsafe { T::free_list(at.cast::<*mut u8>().read(), at.add(size_of::<usize>()).cast::<usize>().read()) };
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl Laid for String {
     const SIZE: usize = <Vec<u8> as Laid>::SIZE;
     const ALIGN: usize = <Vec<u8>>::ALIGN;
@@ -229,17 +230,17 @@ unsafe impl Laid for String {
 // SAFETY: it is a list of bytes.
 unsafe impl Lower for String {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe { self.into_bytes().lower(at) };
     }
 
     unsafe fn free(at: *mut u8) {
-        // SAFETY: by what `free` asks for.
+        // SAFETY: the caller keeps the contract of `free`.
         unsafe { <Vec<u8>>::free(at) };
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl<T: Laid> Laid for Option<T> {
     const SIZE: usize = T::ALIGN + T::SIZE;
     const ALIGN: usize = T::ALIGN;
@@ -248,7 +249,7 @@ unsafe impl<T: Laid> Laid for Option<T> {
 // SAFETY: the payload begins at a multiple of its alignment, and ends before `SIZE`.
 unsafe impl<T: Lower> Lower for Option<T> {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe {
             at.write(self.is_some().into());
             if let Some(value) = self {
@@ -258,7 +259,7 @@ unsafe impl<T: Lower> Lower for Option<T> {
     }
 
     unsafe fn free(at: *mut u8) {
-        // SAFETY: `lower` has written the payload where the first byte says so.
+        // SAFETY: `lower` has written the payload if the first byte says so.
         unsafe {
             if at.read() == 1 {
                 T::free(at.add(T::ALIGN));
@@ -267,7 +268,7 @@ unsafe impl<T: Lower> Lower for Option<T> {
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl<T: Laid, E: Laid> Laid for Result<T, E> {
     const SIZE: usize = align_to(Self::ALIGN + largest(&[T::SIZE, E::SIZE]), Self::ALIGN);
     const ALIGN: usize = largest(&[T::ALIGN, E::ALIGN]);
@@ -276,7 +277,7 @@ unsafe impl<T: Laid, E: Laid> Laid for Result<T, E> {
 // SAFETY: both payloads begin at a multiple of their alignment, and end before `SIZE`.
 unsafe impl<T: Lower, E: Lower> Lower for Result<T, E> {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe {
             at.write(self.is_err().into());
             match self {
@@ -287,7 +288,7 @@ unsafe impl<T: Lower, E: Lower> Lower for Result<T, E> {
     }
 
     unsafe fn free(at: *mut u8) {
-        // SAFETY: `lower` has written the one that the first byte says.
+        // SAFETY: `lower` has written the payload that the first byte names.
         unsafe {
             match at.read() {
                 0 => T::free(at.add(Self::ALIGN)),
@@ -297,16 +298,16 @@ unsafe impl<T: Lower, E: Lower> Lower for Result<T, E> {
     }
 }
 
-// SAFETY: so says the canonical ABI.
+// SAFETY: this is the canonical ABI's layout.
 unsafe impl Laid for (String, String) {
     const SIZE: usize = 2 * String::SIZE;
     const ALIGN: usize = String::ALIGN;
 }
 
-// SAFETY: the second begins where the first has ended.
+// SAFETY: the second begins where the first ends.
 unsafe impl Lower for (String, String) {
     unsafe fn lower(self, at: *mut u8) {
-        // SAFETY: by what `lower` asks for.
+        // SAFETY: the caller keeps the contract of `lower`.
         unsafe {
             self.0.lower(at);
             self.1.lower(at.add(String::SIZE));
@@ -314,7 +315,7 @@ unsafe impl Lower for (String, String) {
     }
 
     unsafe fn free(at: *mut u8) {
-        // SAFETY: by what `free` asks for.
+        // SAFETY: the caller keeps the contract of `free`.
         unsafe {
             String::free(at);
             String::free(at.add(String::SIZE));
@@ -329,7 +330,7 @@ mod tests {
     use crate::decode::{Encoding, ListDecoder};
     use crate::types::*;
 
-    /// As the canonical ABI lays them out where a place has 4 bytes; here, it has 8.
+    /// The canonical ABI's layout has addresses of 4 bytes; here, they have 8.
     #[test]
     fn sizes_are_multiples_of_alignments() {
         assert_eq!((<Option<u16>>::SIZE, <Option<i64>>::SIZE, <Option<bool>>::SIZE), (4, 16, 2));
@@ -341,7 +342,7 @@ mod tests {
         }
     }
 
-    /// What is handed over is freed, all of it and once: so miri says, and the memory of a guest that watches for long.
+    /// Everything that is handed over is freed, and only once: miri shows it, and so does the memory of a guest that watches for long.
     #[test]
     fn what_is_handed_over_is_freed() {
         let mut decoder = ListDecoder::<Pod>::new(Encoding::Json);

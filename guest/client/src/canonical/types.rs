@@ -1,12 +1,12 @@
-//! The contract's types: their fields and cases, in its order.
+//! The contract's types: their fields and cases, in the contract's order.
 
 use super::{Laid, Lower, align_to, largest, size_of_fields};
 use crate::types::*;
 
-/// Records: their fields, in the contract's order.
+/// Implements the layout of records, from their fields in the contract's order.
 macro_rules! records {
     ($($record:ident { $($field:ident: $kind:ty,)* })*) => {$(
-        // SAFETY: so says the canonical ABI.
+        // SAFETY: this is the canonical ABI's layout.
         unsafe impl Laid for $record {
             const SIZE: usize = align_to(size_of_fields(&[$((<$kind as Laid>::SIZE, <$kind as Laid>::ALIGN)),*]), Self::ALIGN);
             const ALIGN: usize = largest(&[$(<$kind as Laid>::ALIGN),*]);
@@ -20,7 +20,7 @@ macro_rules! records {
                 let mut place = 0;
                 $(
                     place = align_to(place, <$kind as Laid>::ALIGN);
-                    // SAFETY: by what `lower` asks for.
+                    // SAFETY: the caller keeps the contract of `lower`.
                     unsafe { <$kind as Lower>::lower($field, at.add(place)) };
                     place += <$kind as Laid>::SIZE;
                 )*
@@ -32,7 +32,7 @@ macro_rules! records {
                 let mut place = 0;
                 $(
                     place = align_to(place, <$kind as Laid>::ALIGN);
-                    // SAFETY: by what `free` asks for.
+                    // SAFETY: the caller keeps the contract of `free`.
                     unsafe { <$kind as Lower>::free(at.add(place)) };
                     place += <$kind as Laid>::SIZE;
                 )*
@@ -191,17 +191,17 @@ records! {
     UnreadableFile { path: String, reason: String, }
 }
 
-/// A name for the payload, in a pattern.
+/// Names the payload in a pattern.
 macro_rules! named {
     ($name:ident $kind:ty) => {
         $name
     };
 }
 
-/// Variants: the numbers of their cases, and their payloads, in the contract's order.
+/// Implements the layout of variants, from the numbers and payloads of their cases in the contract's order.
 macro_rules! variants {
     ($($variant:ident { $($number:literal $case:ident $(($kind:ty))?,)* })*) => {$(
-        // SAFETY: so says the canonical ABI.
+        // SAFETY: this is the canonical ABI's layout.
         unsafe impl Laid for $variant {
             const SIZE: usize = align_to(Self::ALIGN + largest(&[0 $($(, <$kind as Laid>::SIZE)?)*]), Self::ALIGN);
             const ALIGN: usize = largest(&[1 $($(, <$kind as Laid>::ALIGN)?)*]);
@@ -211,7 +211,7 @@ macro_rules! variants {
         unsafe impl Lower for $variant {
             #[inline(never)]
             unsafe fn lower(self, at: *mut u8) {
-                // SAFETY: by what `lower` asks for.
+                // SAFETY: the caller keeps the contract of `lower`.
                 unsafe {
                     match self {
                         $($variant::$case $((named!(payload $kind)))? => {
@@ -224,7 +224,7 @@ macro_rules! variants {
 
             #[inline(never)]
             unsafe fn free(at: *mut u8) {
-                // SAFETY: `lower` has written the payload of the case that the first byte says.
+                // SAFETY: `lower` has written the payload of the case that the first byte names.
                 unsafe {
                     match at.read() {
                         $($($number => <$kind as Lower>::free(at.add(Self::ALIGN)),)?)*

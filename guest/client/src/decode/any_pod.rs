@@ -1,4 +1,4 @@
-//! Pods of every shape for tests, by the crates `k8s-openapi` and `k8s-pb`, each generated from Kubernetes's own definitions.
+//! Pods of every shape for tests, made with the crates `k8s-openapi` and `k8s-pb`, both generated from Kubernetes's own definitions.
 
 use super::transcode::{Field, Kind};
 use k8s_openapi::api::core::v1 as core;
@@ -8,13 +8,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a pod is made by: one byte a choice. When they run out, all else is absent: the fewer, the simpler.
+/// The bytes that a pod is made from, one for each choice. When they run out, everything else is absent, so fewer bytes make a simpler pod.
 pub struct Choices<'a>(pub &'a [u8]);
 
 const TEXTS: [&str; 8] =
     ["", "web-0", "10.0.0.1", "ä€😀\u{2028}", "a\"b\\c/\n\t\u{1}\u{7f}", "null", "}],{[", "2026-11-23T19:04:12Z"];
 
-/// Times before 1970, at its beginning, and of our days.
+/// Times before 1970, at its beginning, and after it.
 const TIMES: [i64; 6] = [1_700_000_000, 0, 59, -1, -62_135_596_800, 253_402_000_000];
 
 const NUMBERS: [i32; 8] = [0, 1, 80, 65_535, 65_536, -1, i32::MAX, i32::MIN];
@@ -26,12 +26,12 @@ impl Choices<'_> {
         (*first).into()
     }
 
-    /// Absent half of the time.
+    /// Makes a value half of the time.
     fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         (self.next() & 1 == 1).then(|| make(self))
     }
 
-    /// Absent, empty, or up to two.
+    /// Makes no list, an empty one, or one of up to two values.
     fn several<T>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
         let count = self.next() % 4;
         (count > 0).then(|| (1..count).map(|_| make(self)).collect())
@@ -48,7 +48,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A number which mostly is one that a pod can have.
+    /// Makes a number, mostly one that a pod can have.
     fn number(&mut self) -> i32 {
         match self.next() {
             n if n % 32 == 31 => NUMBERS[self.next() % NUMBERS.len()],
@@ -64,7 +64,7 @@ impl Choices<'_> {
         self.several(|c| (c.text(), c.text())).map(|pairs| pairs.into_iter().collect())
     }
 
-    /// What a list says of itself.
+    /// Makes a list's metadata.
     pub fn list_meta(&mut self) -> meta::ListMeta {
         meta::ListMeta {
             resource_version: self.maybe(Self::text),
@@ -74,7 +74,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Pods, their number included.
+    /// Makes some pods; their number is a choice, too.
     pub fn pods(&mut self) -> Vec<core::Pod> {
         self.several(Self::pod).unwrap_or_default()
     }
@@ -219,7 +219,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Each state, none, and more than one, which no server sends.
+    /// Makes one state, none, or more than one, which no server sends.
     fn container_state(&mut self) -> core::ContainerState {
         core::ContainerState {
             running: self.maybe(|c| core::ContainerStateRunning { started_at: c.maybe(Self::time) }),
@@ -236,7 +236,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Puts `null` in the place of some fields that are absent, and takes some that are `null` or empty away.
+    /// Puts `null` in the place of some absent fields, and removes some that are `null` or empty.
     pub fn vary(&mut self, object: &mut Value, fields: &[Field]) {
         let Some(object) = object.as_object_mut() else { return };
         for Field { json, kind, .. } in fields {
@@ -245,7 +245,7 @@ impl Choices<'_> {
                 (true, Some(value), Kind::One(fields)) => self.vary(value, fields),
                 (true, Some(Value::Array(values)), Kind::Many(fields)) => values.iter_mut().for_each(|v| self.vary(v, fields)),
                 (true, ..) => {}
-                // `started` alone is told from `false`.
+                // Only for `started`, absent differs from `false`.
                 (false, Some(Value::Bool(_)), _) if *json == "started" => {}
                 (false, ..) => match self.next() % 4 {
                     2 => drop(object.insert(json.to_string(), Value::Null)),

@@ -7,40 +7,40 @@ use super::{Encoding, JsonObject, json_alone, malformed, schema};
 use crate::response;
 use crate::types::{ChangeKind, Error, Pod};
 
-/// What a bookmark is annotated with when all objects that there are have been sent.
+/// The annotation of the bookmark that follows the last initial object.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-/// What an event says.
+/// A decoded event.
 #[derive(Debug, PartialEq)]
 pub enum Event<T> {
     /// An object changed.
     Object {
-        /// How.
+        /// How the object changed.
         kind: ChangeKind,
         /// The object.
         object: T,
-        /// Its resource version: where to go on after this event.
+        /// The object's resource version, from which to go on after this event.
         resource_version: String,
     },
     /// `BOOKMARK`.
     Bookmark {
-        /// Where to go on.
+        /// The resource version from which to go on.
         resource_version: String,
-        /// Whether the objects that there are have all been sent.
+        /// Whether all initial objects have been sent.
         initial_events_end: bool,
     },
-    /// An object that cannot be read, although its resource version can: the events after it can be, too.
+    /// An object that cannot be read, although its resource version can. The events after it may still be readable.
     Unreadable {
         /// What is wrong with it.
         error: Error,
-        /// Where to go on after this event.
+        /// The resource version from which to go on after this event.
         resource_version: String,
     },
-    /// Not the server's: the events between the last one and the next are missing.
+    /// Not an event of the server: the events between the last one and the next are missing.
     Cut,
 }
 
-/// By the API's name.
+/// Returns the kind of change that the API calls by this name.
 pub fn change_kind(name: &str) -> Option<ChangeKind> {
     match name {
         "ADDED" => Some(ChangeKind::Added),
@@ -76,7 +76,7 @@ pub fn json_event(encoding: Encoding, frame: &[u8]) -> Result<Event<JsonObject>,
     })
 }
 
-/// What an event is: an object's change, or a bookmark.
+/// Returns the kind of an object's change; `None` for a bookmark.
 fn kind_of(name: &str, object: &Object<'_>) -> Result<Option<ChangeKind>, Error> {
     match (name, change_kind(name)) {
         ("ERROR", _) => Err(response::event_failure(object.decode(Some("Status"))?)),
@@ -93,7 +93,7 @@ fn event<T>(
     object: impl FnOnce() -> Result<T, Error>,
 ) -> Result<Event<T>, Error> {
     if resource_version.is_empty() {
-        return Err(malformed("an event of the watch has no resource version, from which to go on"));
+        return Err(malformed("an event of the watch has no resource version"));
     }
     Ok(match kind {
         Some(kind) => Event::Object { kind, object: object()?, resource_version },
@@ -105,13 +105,14 @@ fn is_initial_events_end(annotations: &[(String, String)]) -> bool {
     annotations.iter().any(|(key, value)| key == INITIAL_EVENTS_END && value == "true")
 }
 
-/// The text of an event's object. The event is JSON, as it has been decoded; of two objects, the last counts, as in all else.
+/// Returns the text of an event's object. The event must be valid JSON, because it was decoded before. Of two objects, the last counts, as
+/// everywhere else.
 fn object_of(event: &[u8]) -> Option<&[u8]> {
     let (mut rest, mut found) = (event.trim_ascii().strip_prefix(b"{")?, None);
     loop {
         let (key, after) = value(rest)?;
         let (value, after) = value(after.trim_ascii_start().strip_prefix(b":")?)?;
-        // A key that is spelled with escapes is no key that servers send.
+        // Servers do not spell a key with escapes.
         if key == b"\"object\"" {
             found = Some(value);
         }
@@ -122,22 +123,22 @@ fn object_of(event: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The JSON value at the beginning, and what comes after it.
+/// Splits off the JSON value at the beginning.
 fn value(json: &[u8]) -> Option<(&[u8], &[u8])> {
     let json = json.trim_ascii_start();
     let (end, open) = scan(json, 0, Within::BEGIN, false).ok()?;
     open.is_none().then(|| json.split_at(end))
 }
 
-/// An event's object, not decoded yet.
+/// An event's object that is not decoded yet.
 enum Object<'a> {
-    /// The event around it, and what kind the object is.
+    /// The event around the object, and the object's kind.
     Json(&'a [u8], String),
     Protobuf(schema::Unknown<'a>),
 }
 
 impl Object<'_> {
-    /// The event's type, and its object.
+    /// Reads an event's type, and its object.
     fn in_frame(encoding: Encoding, frame: &[u8]) -> Result<(String, Object<'_>), Error> {
         let malformed = |e: String| malformed(format!("the watch's event: {e}"));
         match encoding {
@@ -163,7 +164,7 @@ impl Object<'_> {
         }
     }
 
-    /// The object, which has to be of the kind that is expected, if one is.
+    /// Decodes the object, which must be of the expected kind, if there is one.
     fn decode<M: Message>(&self, expected: Option<&str>) -> Result<M, Error> {
         let kind = self.kind();
         if let Some(expected) = expected
@@ -180,7 +181,7 @@ impl Object<'_> {
         })
     }
 
-    /// The event of an object that cannot be read; that error, where its resource version cannot be, either.
+    /// Makes the event for an object that cannot be read. Returns the error if its resource version cannot be read, either.
     fn unreadable<T>(&self, error: Error) -> Result<Event<T>, Error> {
         match self.read() {
             Ok(schema::Versioned { metadata }) if !metadata.resource_version.is_empty() => {
@@ -216,7 +217,7 @@ mod tests {
         ] {
             assert_eq!(event(&json), object);
         }
-        // Where it has two, they are of one and the same.
+        // Where an event has two objects, the resource version and the text are of the same one.
         assert_eq!(
             event(&format!(r#"{{"type":"ADDED","object":{{"metadata":{{"resourceVersion":"6"}}}},"object":{object}}}"#)),
             object
@@ -228,7 +229,7 @@ mod tests {
         assert!(matches!(json_event(Encoding::Protobuf, b"\x0a\x05ADDED"), Err(Error::MalformedResponse(_))));
     }
 
-    /// A grace period that overflowed: the pod is being deleted all the same, in either encoding.
+    /// A grace period that overflowed. The pod is being deleted all the same, in either encoding.
     #[test]
     fn a_pod_that_is_deleted_before_1970_is_being_deleted() {
         use k8s_pb::api::core::v1::Pod as Encoded;
@@ -250,7 +251,7 @@ mod tests {
         }
     }
 
-    /// In either encoding.
+    /// Holds for either encoding.
     #[test]
     fn an_object_that_cannot_be_read_says_where_to_go_on() {
         let json = br#"{"type":"MODIFIED","object":{"kind":"Pod","metadata":{"name":"web-1","resourceVersion":"7","creationTimestamp":"2025-08-2312:02:32Z"}}}"#;
@@ -274,8 +275,7 @@ mod tests {
     fn an_object_that_is_malformed_is_named() {
         let event = br#"{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":"web-1","deletionTimestamp":"now"}}}"#;
         let Err(Error::MalformedResponse(message)) = pod_event(Encoding::Json, event) else { panic!() };
-        let expected =
-            "the event's object \"web-1\": object.metadata.deletionTimestamp is \"now\", where a time (RFC 3339) belongs";
+        let expected = "the event's object \"web-1\": object.metadata.deletionTimestamp is \"now\", not a time (RFC 3339)";
         assert!(message.starts_with(expected), "{message}");
     }
 }

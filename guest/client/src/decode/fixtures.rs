@@ -1,4 +1,4 @@
-//! Inputs for tests: recorded answers of a real API server, and a pod that has everything.
+//! Inputs for tests: recorded answers of a real API server, and a pod with every field.
 
 use crate::response::Head;
 use k8s_pb::api::core::v1 as core;
@@ -45,7 +45,7 @@ pub fn full_pod_json() -> String {
     include_str!("../../../../tests/fixtures/full-pod-list.json").into()
 }
 
-/// The same in protobuf, by the crate `k8s-pb`, which is generated from Kubernetes's own definitions.
+/// The list of [`full_pod_json`] in protobuf, by the crate `k8s-pb`, which is generated from Kubernetes's own definitions.
 pub fn full_pod_protobuf() -> Vec<u8> {
     let list = core::PodList {
         metadata: Some(meta::ListMeta {

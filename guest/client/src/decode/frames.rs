@@ -1,12 +1,12 @@
-//! Takes a watch's body apart while it arrives: one frame an event.
+//! Splits a watch's body while it arrives: one frame for each event.
 //!
-//! In JSON, events follow each other, one a line. In protobuf, each has its length before it: 4 bytes, big-endian.
+//! In JSON, events follow each other, one per line. In protobuf, each has its length before it: 4 bytes, big-endian.
 
 use super::json::{Within, scan};
 use super::{Encoding, MAX_OBJECT_BYTES, malformed, object_too_large};
 use crate::types::Error;
 
-/// The bytes of a frame's length in protobuf.
+/// The number of bytes of a frame's length in protobuf.
 const LENGTH_BYTES: usize = 4;
 
 /// Finds the events in a watch's body, which arrives in chunks.
@@ -19,12 +19,12 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// For a body in this encoding.
+    /// Makes frames for a body in this encoding.
     pub fn new(encoding: Encoding) -> Frames {
         Frames { encoding, held: Vec::new(), value: Within::BEGIN }
     }
 
-    /// Takes the next chunk, and hands on each frame that it completes. What is not complete at the body's end, never was.
+    /// Takes the next chunk, and hands on each frame that it completes. An incomplete frame at the end of the body is dropped.
     pub fn push(&mut self, mut chunk: &[u8], on: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         while !chunk.is_empty() {
             chunk = match self.encoding {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn what_is_not_a_frame_is_refused() {
         for body in ["7", "[]", "{} 7", "{}]", "\"{}\"", "<html>"] {
             assert!(matches!(frames(Encoding::Json, body.as_bytes(), 1), Err(Error::MalformedResponse(_))), "{body}");
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_refused() {
+    fn what_is_not_an_event_is_refused() {
         let metadata = r#""metadata":{"name":"a","resourceVersion":"7"}"#;
         for event in [
             "{}".to_string(),

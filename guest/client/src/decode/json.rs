@@ -1,14 +1,13 @@
-//! Takes a JSON list apart while it arrives.
+//! Splits a JSON list while it arrives.
 //!
-//! Only the list's outermost object is understood here: its keys, and where each value ends. What a value means is left
-//! to serde_json, one value at a time.
+//! Only the list's outermost object is parsed here: its keys, and where each value ends. The values are left to serde_json, one at a time.
 
 use super::{MAX_DEPTH, MAX_OBJECT_BYTES, Part, malformed, object_too_large, too_deep};
 use crate::types::Error;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-/// No key of a list's outermost object is longer.
+/// The maximum length of a key in a list's outermost object.
 const MAX_KEY_BYTES: usize = 256;
 
 /// Finds the parts of `{"kind": …, "metadata": {…}, "items": [{…}, …]}` in a body that arrives in chunks.
@@ -18,7 +17,7 @@ pub struct Splitter {
     key: Vec<u8>,
     /// The beginning of a value that goes on in the next chunk.
     held: Vec<u8>,
-    /// Whether the items have been seen.
+    /// Whether `items` has been seen.
     items: bool,
 }
 
@@ -39,7 +38,7 @@ enum Place {
     End,
 }
 
-/// How far into a value we are.
+/// The scan's state within a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Within {
     depth: u32,
@@ -54,7 +53,7 @@ enum InString {
 }
 
 impl Within {
-    /// Before its first byte.
+    /// The state before the first byte of a value.
     pub(super) const BEGIN: Within = Within { depth: 0, string: InString::No };
 }
 
@@ -89,7 +88,7 @@ impl Splitter {
         }
     }
 
-    /// One byte between keys and values. Returns where to go on: at the byte itself, where a value begins with it.
+    /// Takes one byte between keys and values. Returns where to go on: at the byte itself if a value begins with it.
     fn punctuation(&mut self, byte: u8, at: usize) -> Result<usize, Error> {
         let begin = Within::BEGIN;
         let (next, consumed) = match (self.place, byte) {
@@ -124,7 +123,7 @@ impl Splitter {
         self.key.extend_from_slice(&rest[..end]);
         let is_text = || !self.key.iter().any(u8::is_ascii_control) && std::str::from_utf8(&self.key).is_ok();
         if self.key.len() > MAX_KEY_BYTES || rest.get(end) == Some(&b'\\') || end < rest.len() && !is_text() {
-            return Err(malformed("the JSON list has a key that no list has"));
+            return Err(malformed("the JSON list has an invalid key"));
         }
         if end < rest.len() {
             self.place = Place::Colon;
@@ -172,7 +171,7 @@ impl Splitter {
                 let text = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
                 on(if self.key == b"kind" { Part::Kind(text) } else { Part::ApiVersion(text) })
             }
-            // Not wanted, but it has to be JSON.
+            // The value is not wanted, but it must be JSON.
             _ => check(value),
         }
     }
@@ -182,7 +181,7 @@ fn check(json: &[u8]) -> Result<(), Error> {
     serde_json::from_slice::<IgnoredAny>(json).map(drop).map_err(|e| malformed(format!("the list: {e}")))
 }
 
-/// Scans from `at` for the end of a value: `None` and the place after it, or the state at the chunk's end.
+/// Scans from `at` for the end of a value. Returns the place after it and `None`, or the state at the chunk's end.
 pub(super) fn scan(chunk: &[u8], mut at: usize, mut value: Within, mut begun: bool) -> Result<(usize, Option<Within>), Error> {
     while at < chunk.len() {
         let byte = chunk[at];
@@ -200,7 +199,7 @@ pub(super) fn scan(chunk: &[u8], mut at: usize, mut value: Within, mut begun: bo
                 }
             },
             InString::No => match byte {
-                // A string or container after a scalar, at the top: not ours to accept, serde_json will refuse it.
+                // A string or container after a scalar, at the top level: serde_json will refuse it.
                 b'"' => value.string = InString::Yes,
                 b'{' | b'[' if value.depth == MAX_DEPTH => return Err(too_deep()),
                 b'{' | b'[' => value.depth += 1,
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused_in_any_chunks() {
+    fn what_is_not_a_list_is_refused_in_any_chunks() {
         for body in [
             "",
             " ",

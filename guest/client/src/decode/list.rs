@@ -1,4 +1,4 @@
-//! A list of objects, from either encoding.
+//! Decodes a list of objects from either encoding.
 
 use super::object::{Object, decode, name_of};
 use super::{Encoding, MAX_ITEMS, Part, json, malformed, protobuf, schema};
@@ -15,13 +15,13 @@ pub struct ListDecoder<O> {
 pub struct Listed<O> {
     /// The objects.
     pub items: Vec<O>,
-    /// `apiVersion`; empty where the encoding is not JSON.
+    /// `apiVersion`; empty if the encoding is not JSON.
     pub api_version: String,
     /// `kind`.
     pub kind: String,
     /// `metadata`.
     pub metadata: schema::ListMeta,
-    /// How many objects have come by now, those that were not wanted and those that were handed over before among them.
+    /// The number of objects that have come so far, including those that were not wanted and those that were handed over before.
     pub count: usize,
 }
 
@@ -47,12 +47,12 @@ struct List<O> {
     encoding: Encoding,
     listed: Listed<O>,
     has_metadata: bool,
-    /// How many of the first items are not wanted.
+    /// The number of items at the beginning that are not wanted.
     skip: usize,
 }
 
 impl<O: Object> ListDecoder<O> {
-    /// A decoder for a body in this encoding.
+    /// Makes a decoder for a body in this encoding.
     pub fn new(encoding: Encoding) -> Self {
         ListDecoder {
             splitter: match encoding {
@@ -63,7 +63,7 @@ impl<O: Object> ListDecoder<O> {
         }
     }
 
-    /// The same, but without as many items at the beginning.
+    /// Returns this decoder, which now skips `skip` items at the beginning.
     pub fn skipping(mut self, skip: usize) -> Self {
         self.list.skip = skip;
         self
@@ -79,7 +79,7 @@ impl<O: Object> ListDecoder<O> {
         }
     }
 
-    /// The list, once the body has ended.
+    /// Returns the list, once the body has ended.
     pub fn finish(self) -> Result<Listed<O>, Error> {
         match &self.splitter {
             Splitter::Json(splitter) => splitter.finish(),
@@ -87,12 +87,12 @@ impl<O: Object> ListDecoder<O> {
         }?;
         let mut listed = self.list.listed;
         check_kind::<O>(&listed.kind)?;
-        // What hands the list over needs as much room again.
+        // Handing the list over needs as much room again.
         listed.items.shrink_to_fit();
         Ok(listed)
     }
 
-    /// What there is of the list by now, once there are so many items, and it is known of which state they are.
+    /// Takes what has been decoded so far, once there are at least `least` items, and the list's kind and metadata are known.
     pub fn part(&mut self, least: usize) -> Result<Option<Listed<O>>, Error> {
         let listed = &mut self.list.listed;
         if listed.items.len() < least || !self.list.has_metadata || listed.kind.is_empty() {
@@ -109,7 +109,7 @@ fn check_kind<O: Object>(kind: &str) -> Result<(), Error> {
     let expected = O::LIST_KIND;
     match kind.strip_suffix(expected) {
         Some("") => Ok(()),
-        // Of any kind.
+        // Objects of any kind are accepted.
         Some(_) if expected == "List" => Ok(()),
         _ => Err(malformed(format!("expected a {expected}, got kind {kind:?}"))),
     }
@@ -139,7 +139,7 @@ impl<O: Object> List<O> {
                     )));
                 }
                 if items.len() == items.capacity() {
-                    // Twice as much room, as vectors take it, would be megabytes that are never used.
+                    // Doubling the room, as vectors do, would take megabytes that are never used.
                     items.reserve_exact(items.len() / 4 + 16);
                 }
                 let item = O::of_list(self.encoding, bytes);
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// Every field of the record, with a value of its own that no default has.
+    /// Every field of the record has a value of its own that is not a default.
     #[test]
     fn every_field_is_filled_in_from_both_encodings() {
         let json = decode_in_chunks(Encoding::Json, fixtures::full_pod_json().as_bytes(), 100).unwrap();
@@ -245,7 +245,7 @@ mod tests {
         decoder.finish()
     }
 
-    /// Each object is what the server sent, and is JSON.
+    /// Each object is what the server sent, and must be JSON.
     #[test]
     fn objects_of_any_kind() {
         let list = r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"a" : 1.50}, {}]}"#;
@@ -258,7 +258,7 @@ mod tests {
         assert!(matches!(listed::<JsonObject>(r#"{"kind":"XList","items":[{"a":tru}]}"#), Err(Error::MalformedResponse(_))));
     }
 
-    /// What is handed out has its state with it; what goes on after that leaves it out.
+    /// A part has the list's metadata, and the next part leaves out what has been handed out.
     #[test]
     fn a_list_in_parts() {
         let body = r#"{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}},{}]}"#;
@@ -273,7 +273,7 @@ mod tests {
 
         let mut late = ListDecoder::<Pod>::new(Encoding::Json);
         late.push(br#"{"items":[{}],"kind":"PodList""#).unwrap();
-        assert!(late.part(1).unwrap().is_none(), "nobody knows of which state it is");
+        assert!(late.part(1).unwrap().is_none(), "the list's metadata has not come");
         let mut other = ListDecoder::<Pod>::new(Encoding::Json);
         other.push(br#"{"kind":"NodeList","metadata":{},"items":[{}"#).unwrap();
         assert!(matches!(other.part(1), Err(Error::MalformedResponse(_))));
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_in_protobuf_says_which_object_it_is_in() {
-        // A pod with a name, and a port that is none.
+        // The pod has a name, and a port that is not one.
         let pod = b"\x0a\x07\x0a\x05web-1\x12\x08\x12\x06\x32\x04\x18\x80\x80\x04";
         let list = [&[0x12, pod.len() as u8][..], pod].concat();
         let body = [b"k8s\0\x0a\x09\x12\x07PodList\x12", &[list.len() as u8][..], &list].concat();
@@ -308,7 +308,7 @@ mod tests {
         let port = r#"{"kind":"PodList","items":[{"spec":{"containers":[{"ports":[{"containerPort":65536}]}]}}]}"#;
         assert!(message(port).contains("containerPort 65536 is not a port"));
         let time = r#"{"kind":"PodList","items":[{"metadata":{"creationTimestamp":"yesterday"}}]}"#;
-        let expected = "items[0]: metadata.creationTimestamp is \"yesterday\", where a time (RFC 3339) belongs";
+        let expected = "items[0]: metadata.creationTimestamp is \"yesterday\", not a time (RFC 3339)";
         assert!(message(time).starts_with(expected), "{}", message(time));
         let named = time.replace("\"metadata\":{", "\"metadata\":{\"name\":\"web-1\",");
         assert!(message(&named).starts_with("items[0] \"web-1\": metadata.creationTimestamp is"), "{}", message(&named));

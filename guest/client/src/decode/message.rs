@@ -1,4 +1,4 @@
-//! Records from messages: what a field is on the wire, in JSON, and in the record that it fills in.
+//! Decodes records from messages: a field's form on the wire, its name in JSON, and its place in the record.
 
 #[cfg(test)]
 mod tests;
@@ -7,12 +7,12 @@ use super::transcode::{Field, Kind};
 use super::wire::{Invalid, Value, bytes, fields, number};
 use std::{collections::BinaryHeap, marker::PhantomData};
 
-/// What is decoded from a protobuf message, or from a JSON object that [`super::transcode`] made one of.
+/// A type that is decoded from a protobuf message, or from a JSON object that [`super::transcode`] has turned into one.
 pub trait Message: Default {
     /// The fields that are wanted; all others are skipped.
     const FIELDS: &'static [Field];
 
-    /// Takes the value of the field with this number. Of two values of one field that is no list, the last counts.
+    /// Takes the value of the field with this number. Of two values of a field that is not a list, the last counts.
     fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Invalid>;
 
     /// Called when all fields have been taken.
@@ -26,7 +26,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, Invalid> {
     Ok(message)
 }
 
-/// Decodes a message where it belongs. Of two values of one field that is a message, the fields of both count, as protobuf says.
+/// Decodes a message into its place. If a field that is a message has two values, the fields of both count, as protobuf specifies.
 #[inline(always)]
 fn fill<M: Message>(message: &mut M, bytes: &[u8]) -> Result<(), Invalid> {
     fields(bytes, M::FIELDS, &mut |number, value| message.take(number, value))?;
@@ -34,8 +34,8 @@ fn fill<M: Message>(message: &mut M, bytes: &[u8]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Declares what messages hold, one line a field: its protobuf number, its JSON name, the place it fills in, and its kind.
-/// After the fields, what is to be done when all of them have been taken.
+/// Declares the fields of messages, one per line: the protobuf number, the JSON name, the place that it fills in, and the kind. `finally`
+/// is called when all fields have been taken.
 macro_rules! messages {
     ($($name:ident {
         $($number:literal $json:literal => $($place:ident).+: $kind:ty,)*
@@ -62,13 +62,13 @@ pub(crate) use messages;
 
 /// A kind of field.
 pub trait Known {
-    /// What it is in JSON.
+    /// Its kind in JSON.
     const KIND: Kind;
 }
 
 /// A kind of field that can fill in a `T`.
 pub trait Put<T> {
-    /// Puts the value where it belongs.
+    /// Puts the value in its place.
     fn put(place: &mut T, value: Value<'_>) -> Result<(), Invalid>;
 
     /// Called when all values have been put.
@@ -79,27 +79,27 @@ pub trait Put<T> {
 pub struct Text;
 /// A Boolean.
 pub struct Flag;
-/// A number.
+/// A 32-bit number.
 pub struct Int32;
-/// A number.
+/// A 64-bit number.
 pub struct Int64;
-/// A time: in protobuf a message with the seconds since 1970 as field 1, without them for Go's zero time.
+/// A time: in protobuf a message with the seconds since 1970 in field 1, which is absent for Go's zero time.
 pub struct Time;
-/// String to string.
+/// A map from string to string.
 pub struct Map;
-/// String to a quantity: in protobuf a message with its text as field 1.
+/// A map from string to quantity: in protobuf, a quantity is a message with its text in field 1.
 pub struct Quantities;
 /// Any number of strings.
 pub struct Texts;
-/// A number that is a pointer in Go, so that 0 is told from what is absent.
+/// A number that is a pointer in Go, so 0 differs from an absent value.
 pub struct Pointer<T>(PhantomData<T>);
 /// A message.
 pub struct One<M>(PhantomData<M>);
-/// A message that is not what its place holds, but is made into it.
+/// A message that is converted to the type of its place.
 pub struct OneAs<M>(PhantomData<M>);
 /// Any number of messages.
 pub struct Many<M>(PhantomData<M>);
-/// Any number of messages that are not what their places hold, but are made into it.
+/// Any number of messages, each converted to the type of its place.
 pub struct ManyAs<M>(PhantomData<M>);
 
 impl Known for Text {
@@ -113,7 +113,7 @@ impl Put<String> for Text {
     }
 }
 
-/// An empty string is none: Go writes one for what is absent.
+/// An empty string counts as absent: Go writes one for an absent value.
 impl Put<Option<String>> for Text {
     fn put(place: &mut Option<String>, value: Value<'_>) -> Result<(), Invalid> {
         *place = match value {
@@ -148,13 +148,13 @@ impl Known for Int32 {
 
 impl Put<i32> for Int32 {
     fn put(place: &mut i32, value: Value<'_>) -> Result<(), Invalid> {
-        // So protobuf cuts what has more bits.
+        // Protobuf truncates a number with more bits in the same way.
         *place = number(value)? as i32;
         Ok(())
     }
 }
 
-/// 0 is none: Go writes one for what is absent.
+/// 0 counts as absent: Go writes it for an absent value.
 impl Put<Option<i32>> for Int32 {
     fn put(place: &mut Option<i32>, value: Value<'_>) -> Result<(), Invalid> {
         *place = Some(number(value)? as i32).filter(|n| *n != 0);
@@ -162,7 +162,7 @@ impl Put<Option<i32>> for Int32 {
     }
 }
 
-/// What counts.
+/// A count.
 impl Put<u32> for Int32 {
     fn put(place: &mut u32, value: Value<'_>) -> Result<(), Invalid> {
         let n = number(value)? as i32;
@@ -180,7 +180,7 @@ impl Put<u16> for Int32 {
     }
 }
 
-/// A port; 0 is none.
+/// A port; 0 counts as absent.
 impl Put<Option<u16>> for Int32 {
     fn put(place: &mut Option<u16>, value: Value<'_>) -> Result<(), Invalid> {
         let mut port = 0_u16;
@@ -194,7 +194,7 @@ impl Known for Int64 {
     const KIND: Kind = Kind::Int64;
 }
 
-/// 0 is none: Go writes one for what is absent.
+/// 0 counts as absent: Go writes it for an absent value.
 impl Put<Option<i64>> for Int64 {
     fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
         *place = Some(number(value)?.cast_signed()).filter(|n| *n != 0);
@@ -202,7 +202,7 @@ impl Put<Option<i64>> for Int64 {
     }
 }
 
-/// What counts; none, where it is negative.
+/// A count; a negative one counts as absent.
 impl Put<Option<u64>> for Int64 {
     fn put(place: &mut Option<u64>, value: Value<'_>) -> Result<(), Invalid> {
         *place = u64::try_from(number(value)?.cast_signed()).ok();
@@ -247,7 +247,7 @@ impl Known for Time {
     const KIND: Kind = Kind::Time;
 }
 
-/// Go's zero time is none.
+/// Go's zero time counts as absent.
 impl Put<Option<i64>> for Time {
     fn put(place: &mut Option<i64>, value: Value<'_>) -> Result<(), Invalid> {
         let mut seconds = None;
@@ -296,7 +296,7 @@ impl Put<Vec<(String, String)>> for Quantities {
     }
 }
 
-/// Puts a map's entry where it belongs, its value by this.
+/// Puts a map's entry in its place. `put_value` puts its value.
 fn put_entry(
     place: &mut Vec<(String, String)>,
     entry: Value<'_>,
@@ -312,13 +312,13 @@ fn put_entry(
     Ok(())
 }
 
-/// Puts a map's entries in the order of their keys; of two with one key, the last counts.
+/// Sorts a map's entries by their keys. Of two with the same key, the last counts.
 fn sort(map: &mut Vec<(String, String)>) {
     // Servers send them sorted.
     if map.is_sorted_by(|a, b| a.0 < b.0) {
         return;
     }
-    // Of all that sort in the standard library, a heap is the least code.
+    // Of the standard library's ways to sort, a heap needs the least code.
     let heap: BinaryHeap<_> = map.drain(..).enumerate().map(|(place, (key, value))| (key, place, value)).collect();
     for (key, _, value) in heap.into_sorted_vec() {
         match map.last_mut() {
@@ -362,7 +362,7 @@ impl<M: Message> Put<Vec<M>> for Many<M> {
         }
     }
 
-    /// Room for what did not come would be a third of a list's memory.
+    /// Unused room would be a third of a list's memory.
     fn finish(place: &mut Vec<M>) {
         place.shrink_to_fit();
     }
@@ -383,7 +383,7 @@ impl<M: Message + Into<T>, T> Put<Vec<T>> for ManyAs<M> {
     }
 }
 
-/// A string's text. What is no UTF-8 in it is U+FFFD: the kubelet cuts a termination message after 4,096 bytes, within a character.
+/// A string's text. Invalid UTF-8 becomes U+FFFD: the kubelet cuts a termination message after 4,096 bytes, even within a character.
 #[inline(always)]
 pub fn text(value: Value<'_>) -> Result<String, Invalid> {
     let bytes = bytes(value)?;

@@ -1,4 +1,4 @@
-//! Bodies in, records out. A body is taken as its chunks arrive, and only one object's bytes are held at a time.
+//! Decodes bodies into records. A body is taken as its chunks arrive, and only one object's bytes are held at a time.
 
 #[cfg(test)]
 mod any_pod;
@@ -38,21 +38,21 @@ pub enum Encoding {
     Protobuf,
 }
 
-/// No object is larger: 16 MiB. etcd stores at most 1.5 MiB of one, unless it was configured otherwise.
+/// The maximum size of an object: 16 MiB. etcd stores at most 1.5 MiB of one, unless it was configured otherwise.
 pub const MAX_OBJECT_BYTES: usize = 16 << 20;
 
-/// No answer has more items: 100,000, which is 20 times what one etcd request returns at its usual limits.
+/// The maximum number of items in an answer: 100,000, which is 20 times what one etcd request returns at its usual limits.
 pub const MAX_ITEMS: usize = 100_000;
 
-/// No JSON is nested deeper. Kubernetes's own objects reach about 20.
+/// The maximum depth of nested JSON. Kubernetes's own objects reach about 20.
 pub const MAX_DEPTH: u32 = 100;
 
-/// A part of a list, as its body is taken apart.
+/// A part of a list, as its body is split.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// `apiVersion`, which is of use where an object has no record.
+    /// `apiVersion`, which is needed for objects without a record.
     ApiVersion(&'a [u8]),
-    /// What kind of list it is: `kind`.
+    /// `kind`: the kind of the list.
     Kind(&'a [u8]),
     /// The list's `metadata`, encoded.
     Metadata(&'a [u8]),
@@ -64,11 +64,11 @@ pub(crate) fn malformed(what: impl std::fmt::Display) -> Error {
     Error::MalformedResponse(what.to_string())
 }
 
-/// Of what has no record, JSON alone is of use.
+/// Accepts only JSON, for objects that have no record.
 pub(crate) fn json_alone(encoding: Encoding) -> Result<(), Error> {
     match encoding {
         Encoding::Json => Ok(()),
-        Encoding::Protobuf => Err(malformed("the answer is protobuf, where JSON was asked for")),
+        Encoding::Protobuf => Err(malformed("the answer is protobuf, not JSON")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What lists and watches are of: pods, as their record, or objects of any kind, as JSON.
+//! The objects of lists and watches: pods as records, or objects of any kind as JSON.
 
 use super::event::{Event, json_event, pod_event};
 use super::message::{self, Message};
@@ -7,22 +7,22 @@ use super::{Encoding, json_alone, schema};
 use crate::request::{JSON, PROTOBUF_OR_JSON};
 use crate::types::{Error, Pod};
 
-/// What lists and watches are of.
+/// An object of a list or a watch.
 pub trait Object: Sized + 'static {
-    /// What it may come as: the header `Accept`.
+    /// The encodings that it may come in: the header `Accept`.
     const ACCEPT: &'static str;
-    /// What the `kind` of a list of them ends with; all of it, for those that are of one kind.
+    /// The end of the `kind` of a list of these objects; all of it if they are of one kind.
     const LIST_KIND: &'static str;
-    /// What people call several of them.
+    /// The word for several of these objects.
     const PLURAL: &'static str;
 
-    /// Whether it may come in this encoding.
+    /// Checks that the object may come in this encoding.
     fn takes(_: Encoding) -> Result<(), Error> {
         Ok(())
     }
-    /// One of a list's.
+    /// Decodes an item of a list.
     fn of_list(encoding: Encoding, item: &[u8]) -> Result<Self, String>;
-    /// An event of a watch's. An `ERROR` is an error.
+    /// Decodes an event of a watch. An `ERROR` is an error.
     fn event(encoding: Encoding, frame: &[u8]) -> Result<Event<Self>, Error>;
 }
 
@@ -53,7 +53,7 @@ impl Object for JsonObject {
         json_alone(encoding)
     }
 
-    /// Whether it is an object, and JSON, is all that is looked at.
+    /// Checks only that the item is an object, and JSON.
     fn of_list(_: Encoding, item: &[u8]) -> Result<JsonObject, String> {
         from_json::<schema::Typed>(item).map(|_| JsonObject(item.into()))
     }
@@ -63,7 +63,7 @@ impl Object for JsonObject {
     }
 }
 
-/// The name of an object of which something else cannot be decoded, for an error's text: ` "web-0"`.
+/// The name of an object that cannot be decoded, for an error's text: ` "web-0"`.
 pub fn name_of(encoding: Encoding, bytes: &[u8]) -> String {
     match decode(encoding, bytes) {
         Ok(schema::Named { name }) if !name.is_empty() => format!(" {name:?}"),

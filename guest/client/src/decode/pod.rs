@@ -1,7 +1,7 @@
-//! A pod: the fields that its record is made of.
+//! The fields of a pod that its record is made of.
 //!
-//! One line a field: its protobuf number, its JSON name, its place in the record, and what it is. Numbers are those of
-//! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; names are the API's. All else is
+//! There is one field per line: its protobuf number, its JSON name, its place in the record, and its kind. The numbers are from
+//! `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`; the names are the API's. All other fields are
 //! skipped.
 
 use super::message::{
@@ -64,7 +64,7 @@ messages! {
         1 "name" => name: Text,
     }
     EphemeralContainer {
-        // Its fields are the ephemeral container's own in JSON.
+        // In JSON, these fields are the ephemeral container's own.
         1 "" => common: One<Container>,
     }
     ResourceRequirements {
@@ -156,7 +156,7 @@ messages! {
     }
 }
 
-/// `PodStatus`: what the record has no place for is in it, in another form.
+/// `PodStatus`, with the addresses that the record has in another form.
 #[derive(Default)]
 struct Observed {
     status: PodStatus,
@@ -170,7 +170,7 @@ impl From<Observed> for PodStatus {
     }
 }
 
-/// Where there is no list, the main address is the list.
+/// Makes the main address the list if there is no list.
 fn default_to(addresses: &mut Vec<String>, main: Option<String>) {
     addresses.retain(|address| !address.is_empty());
     if addresses.is_empty() {
@@ -214,7 +214,7 @@ impl From<SchedulingGate> for String {
     }
 }
 
-/// `EphemeralContainer`: what it has in common with a container (`EphemeralContainerCommon`).
+/// `EphemeralContainer`: the fields that it shares with a container (`EphemeralContainerCommon`).
 #[derive(Default)]
 struct EphemeralContainer {
     common: Container,
@@ -226,7 +226,7 @@ impl From<EphemeralContainer> for Container {
     }
 }
 
-/// Of its fields one is there. Were there several, the first of them would count.
+/// One of the fields is present. If there were several, the first of them would count.
 impl Message for Option<ContainerState> {
     const FIELDS: &'static [Field] = &[
         Field { json: "waiting", number: 1, kind: <One<ContainerStateWaiting> as Known>::KIND },

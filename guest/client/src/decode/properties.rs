@@ -1,4 +1,4 @@
-//! What holds for every body: how it is cut does not matter, both encodings say the same, and nothing panics.
+//! Properties of every body: how it is cut does not matter, both encodings say the same, and nothing panics.
 
 use super::any_pod::Choices;
 use super::fixtures::{self, Exchange};
@@ -22,7 +22,7 @@ fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A body in pieces, some of which may be empty.
+/// Cuts a body into pieces, some of which may be empty.
 fn cut<'a>(body: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = places.iter().map(|place| place.index(body.len() + 1)).collect();
     places.sort_unstable();
@@ -46,7 +46,7 @@ fn events(encoding: Encoding, chunks: &[&[u8]]) -> Events {
     (events, end)
 }
 
-/// Of several malformed fields, the first is named, and each encoding has an order of its own.
+/// Removes an error's text: only the first of several malformed fields is named, and each encoding has an order of its own.
 fn nameless<T>(decoded: Result<T, Error>) -> Result<T, Error> {
     decoded.map_err(|error| match error {
         Error::MalformedResponse(_) => Error::MalformedResponse(String::new()),
@@ -54,7 +54,7 @@ fn nameless<T>(decoded: Result<T, Error>) -> Result<T, Error> {
     })
 }
 
-/// The same for events.
+/// Like `nameless`, for events.
 fn nameless_event(decoded: Result<Event<Pod>, Error>) -> Result<Event<Pod>, Error> {
     nameless(decoded).map(|event| match event {
         Event::Unreadable { resource_version, .. } => {
@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-/// Pods are mostly taken: what is asserted above is not that both encodings fail.
+/// Most pods are valid, so the properties above do not merely hold because both encodings fail.
 #[test]
 fn most_of_the_pods_are_valid() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -183,10 +183,10 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// How bodies begin, more or less.
+/// The beginnings of bodies, more or less.
 const BEGINNINGS: [&[u8]; 5] = [b"", b"k8s\0", b"{", b"\0\0\0\x09", b"{\"items\":["];
 
-/// Bodies that are good: a list and a watch in each encoding.
+/// Good bodies: a list and a watch in each encoding.
 static GOOD: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     let mut watch = Exchange::read("watch-initial-protobuf").body;
     watch.truncate(12_000);
@@ -225,7 +225,7 @@ proptest! {
     }
 }
 
-/// Found by fuzzing: each of them was taken.
+/// Bodies that fuzzing found, each of which was once accepted.
 #[test]
 fn a_list_in_what_is_almost_json_is_refused() {
     for body in ["\x0c{\"kind\":\"PodList\"}", "{\"kind\":PodList}", "{\"kind\":\"PodList\",\"a\x01b\":7}"] {

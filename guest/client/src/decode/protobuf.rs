@@ -1,21 +1,21 @@
-//! Takes a protobuf list apart while it arrives.
+//! Splits a protobuf list while it arrives.
 //!
-//! The layout: `k8s\0`, then `runtime.Unknown { 1: TypeMeta { 2: kind }, 2: raw }`, where `raw` is the list,
-//! `{ 1: ListMeta, 2: repeated items }`. Fields of other numbers are skipped.
+//! The layout: `k8s\0`, then `runtime.Unknown { 1: TypeMeta { 2: kind }, 2: raw }`, where `raw` is the list, `{ 1: ListMeta, 2: repeated
+//! items }`. Fields with other numbers are skipped.
 
 use super::wire::varint;
 use super::{MAX_OBJECT_BYTES, Part, malformed, object_too_large, schema};
 use crate::types::Error;
 
-/// A varint has at most 10 bytes; a field's header is two of them.
+/// The maximum length of a field's header: two varints of at most 10 bytes.
 const MAX_HEADER_BYTES: usize = 20;
 
 /// Finds the parts of a list in a body that arrives in chunks.
 pub struct Splitter {
     state: State,
-    /// What is left of the list in `Unknown.raw`; `None` outside of it.
+    /// The number of bytes of `Unknown.raw` that are still to come; `None` outside of it.
     raw_left: Option<u64>,
-    /// The beginning of what goes on in the next chunk: a field's header, or its content.
+    /// The beginning of a field's header or content that goes on in the next chunk.
     held: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ enum Field {
     Item,
 }
 
-/// What a field's header says.
+/// The meaning of a field's header.
 enum Header {
     Skip(u64),
     Raw(u64),
@@ -165,7 +165,7 @@ impl Splitter {
         }
     }
 
-    /// Counts bytes of the list, which must not be more than `raw` has.
+    /// Counts bytes of the list, which must not exceed the length of `raw`.
     fn count(&mut self, bytes: u64) -> Result<(), Error> {
         if let Some(left) = &mut self.raw_left {
             *left = left.checked_sub(bytes).ok_or_else(|| malformed("a field of the protobuf is longer than the list"))?;
@@ -181,7 +181,7 @@ impl Splitter {
     }
 }
 
-/// A field's header and its own length, once it is whole.
+/// Parses a field's header, and returns it with its length, once it is complete.
 fn parse_header(bytes: &[u8], in_list: bool) -> Result<Option<(Header, usize)>, Error> {
     let mut rest = bytes;
     let number = |rest: &mut &[u8]| varint(rest).map_err(|e| malformed(format!("the protobuf {e}")));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_one() {
+    fn an_empty_list_is_a_list() {
         assert_eq!(parts(&body(b""), 2).unwrap().len(), 1);
     }
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn what_is_not_a_list_is_refused() {
         let endless_number = [b"k8s\0".to_vec(), vec![0xff; 40]].concat();
         let item_longer_than_list = [b"k8s\0", &[2 << 3 | 2, 4, 2 << 3 | 2, 100][..], &[0; 200]].concat();
         let group = b"k8s\0\x0b\x0c".to_vec();

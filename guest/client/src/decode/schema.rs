@@ -1,4 +1,4 @@
-//! What is not a pod: the messages around pods, and failures. As in [`super::pod`], one line a field; numbers are those of
+//! Messages other than pods: those around pods, and failures. As in [`super::pod`], there is one field per line. The numbers are from
 //! `generated.proto` in `k8s.io/apimachinery/pkg/apis/meta/v1` and `k8s.io/apimachinery/pkg/runtime`.
 
 use super::message::{Int32, Int64, Known, Many, Map, Message, One, OneAs, Put, Text, messages, text};
@@ -6,10 +6,10 @@ use super::transcode::Field;
 use super::wire::{Invalid, Value, bytes, fields};
 use crate::types::{StatusCause, StatusDetails};
 
-/// What a protobuf body begins with.
+/// The beginning of a protobuf body.
 pub const MAGIC: &[u8] = b"k8s\0";
 
-/// What the list's own fields are.
+/// A list's own metadata.
 #[derive(Clone, Debug, Default)]
 pub struct ListMeta {
     /// `resourceVersion`.
@@ -37,16 +37,16 @@ pub struct Status {
     pub code: Option<i32>,
 }
 
-/// `StatusDetails`: the record, and what goes elsewhere.
+/// `StatusDetails`: the record, and a field that goes elsewhere.
 #[derive(Default)]
 pub struct Details {
-    /// All else.
+    /// All other fields.
     pub details: StatusDetails,
     /// `retryAfterSeconds`.
     pub retry_after_seconds: Option<i32>,
 }
 
-/// A watch's event in JSON, as far as it says what its object is.
+/// A watch's event in JSON, with no more than its type and its object's kind.
 #[derive(Default)]
 pub struct TypedEvent {
     /// `type`: what happened to the object.
@@ -55,21 +55,21 @@ pub struct TypedEvent {
     pub kind: String,
 }
 
-/// Any object, as far as it says which it is.
+/// Any object, with no more than its name.
 #[derive(Default)]
 pub struct Named {
     /// `metadata.name`.
     pub name: String,
 }
 
-/// An event's object in JSON, as far as it says where in the course of events it is.
+/// An event's object in JSON, with no more than its position in the course of events.
 #[derive(Default)]
 pub struct Versioned {
     /// `metadata`.
     pub metadata: VersionedMeta,
 }
 
-/// `ObjectMeta`, likewise.
+/// `ObjectMeta`, with no more than a [`Versioned`] needs.
 #[derive(Default)]
 pub struct VersionedMeta {
     /// `resourceVersion`.
@@ -78,13 +78,13 @@ pub struct VersionedMeta {
     pub annotations: Vec<(String, String)>,
 }
 
-/// Any object, as far as it says what it is.
+/// Any object, with no more than its kind.
 #[derive(Default)]
 pub struct Typed {
     kind: String,
 }
 
-/// Its `metadata`, likewise.
+/// An object's `metadata`, with no more than the name.
 #[derive(Default)]
 pub struct Name {
     name: String,
@@ -161,7 +161,7 @@ pub struct Unknown<'a> {
 }
 
 impl Unknown<'_> {
-    /// After the [`MAGIC`].
+    /// Decodes what follows the [`MAGIC`].
     pub fn decode(message: &[u8]) -> Result<Unknown<'_>, Invalid> {
         let mut unknown = Unknown::default();
         fields(message, &[], &mut |number, value| {
@@ -198,7 +198,7 @@ pub struct WatchEvent<'a> {
 }
 
 impl WatchEvent<'_> {
-    /// From a frame of the watch's body.
+    /// Decodes a frame of the watch's body.
     pub fn decode(frame: &[u8]) -> Result<WatchEvent<'_>, Invalid> {
         let mut event = WatchEvent::default();
         fields(frame, &[], &mut |number, value| match number {

@@ -1,4 +1,4 @@
-//! A pod of `k8s-openapi` as the protobuf message of `k8s-pb`, for tests.
+//! Converts a pod of `k8s-openapi` to the protobuf message of `k8s-pb`, for tests.
 
 use k8s_openapi::api::core::v1 as from;
 use k8s_openapi::apimachinery::pkg::api::resource as from_quantity;
@@ -10,12 +10,12 @@ use k8s_pb::apimachinery::pkg::runtime;
 use prost::Message as _;
 use std::collections::BTreeMap;
 
-/// Who writes the message.
+/// The kind of writer of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Writer {
-    /// The API server: what is no pointer in Go is written even when it is empty.
+    /// The API server: a field that is not a pointer in Go is written even when it is empty.
     Go,
-    /// One that leaves out what is empty.
+    /// A writer that leaves out empty fields.
     Terse,
 }
 
@@ -60,7 +60,7 @@ impl Writer {
         }
     }
 
-    /// What is no pointer in Go.
+    /// Writes a field that is not a pointer in Go.
     fn message<T: Default>(self, message: Option<T>) -> Option<T> {
         match self {
             Writer::Go => Some(message.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! Turns one JSON object into the protobuf message that a schema describes, so that all decoding after it is the same.
+//! Turns one JSON object into the protobuf message that a schema describes, so that all decoding after that is the same.
 
 use super::message::{self, Message};
 use super::unicode::mended;
@@ -10,30 +10,30 @@ use std::time::SystemTime;
 
 /// A field of a message.
 pub struct Field {
-    /// Its JSON name; empty, where it is the only one, and its fields are the message's own in JSON.
+    /// The JSON name. It is empty if this is the only field, and its own fields are the message's in JSON.
     pub json: &'static str,
-    /// Its protobuf number. 0, which protobuf does not use, is for a field that stands for the whole message.
+    /// The protobuf number. 0, which protobuf does not use, means that the field stands for the whole message.
     pub number: u32,
-    /// What it is.
+    /// The kind of field.
     pub kind: Kind,
 }
 
-/// What a field is.
+/// A kind of field.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// A string.
     Text,
     /// A Boolean.
     Flag,
-    /// A number.
+    /// A 32-bit number.
     Int32,
-    /// A number.
+    /// A 64-bit number.
     Int64,
-    /// RFC 3339 in JSON.
+    /// A time, which is RFC 3339 in JSON.
     Time,
-    /// String to string.
+    /// A map from string to string.
     Map,
-    /// String to a string that is in a message.
+    /// A map from string to a string within a message.
     Quantities,
     /// Any number of strings.
     Texts,
@@ -43,13 +43,13 @@ pub enum Kind {
     Many(&'static [Field]),
 }
 
-/// Decodes a message from JSON. As Go reads it: unknown fields are skipped; `null` is the same as absent, and in an array the same as an
-/// element that has nothing; what is no Unicode is U+FFFD.
+/// Decodes a message from JSON as Go reads it: unknown fields are skipped; `null` is the same as absent, and in an array the same as an
+/// element that has nothing; invalid Unicode becomes U+FFFD.
 pub fn from_json<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(M::FIELDS, json)
 }
 
-/// Decodes the message that is a watch event's `object`.
+/// Decodes the message that is the `object` of a watch's event.
 pub fn from_json_event<M: Message>(json: &[u8]) -> Result<M, String> {
     decode(const { &[Field { json: "object", number: 0, kind: Kind::One(M::FIELDS) }] }, json)
 }
@@ -72,7 +72,7 @@ fn to_protobuf(fields: &'static [Field], json: &[u8]) -> serde_json::Result<Vec<
     Ok(protobuf)
 }
 
-/// What is wrong with a value, as the object sees it that calls it by this name: `.metadata.name is 7, …`.
+/// Adds the name of the field that an error is in: `.metadata.name is 7, …`.
 #[cold]
 fn within<E: Error>(name: &str, error: E) -> E {
     let error = error.to_string();
@@ -80,7 +80,7 @@ fn within<E: Error>(name: &str, error: E) -> E {
     E::custom(format_args!(".{name}{space}{error}"))
 }
 
-/// A value that is to be written as the field of this number; the whole message, where there is none.
+/// A value to be written as the field of this number, or as the whole message if there is none.
 struct Writing<'a> {
     kind: Kind,
     number: Option<u32>,
@@ -89,7 +89,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn varint<E>(self, value: u64) -> Result<(), E> {
-        // The whole message is an object, or else refused.
+        // The whole message must be an object: anything else is refused.
         put_varint(self.number.unwrap_or_default(), value, self.out);
         Ok(())
     }
@@ -99,10 +99,10 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// serde's own would bring what prints floating-point numbers into the component, which is 14 KB.
+    /// serde's own error would bring code that prints floating-point numbers into the component, which is 14 KB.
     #[cold]
     fn not<E: Error>(&self, value: impl fmt::Display) -> E {
-        E::custom(format_args!(" is {value}, where {} belongs", self as &dyn Expected))
+        E::custom(format_args!(" is {value}, not {}", self as &dyn Expected))
     }
 
     fn delimited<E>(self, content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
@@ -189,7 +189,7 @@ impl<'de> Visitor<'de> for Writing<'_> {
             if items.next_element_seed(Writing { kind, number: self.number, out: self.out })?.is_none() {
                 return Ok(());
             }
-            // It was `null`.
+            // The element was `null`.
             if self.out.len() == before {
                 put_bytes(self.number.unwrap_or_default(), b"", self.out);
             }
@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for Writing<'_> {
     }
 }
 
-/// The seconds that a time in RFC 3339 is after 1970, or before it.
+/// The seconds from 1970 to a time in RFC 3339; negative before 1970.
 fn seconds_since_1970(time: &str) -> Option<i64> {
     let since_1970 = |time: &str| {
         let since_1970 = humantime::parse_rfc3339(time).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
@@ -246,7 +246,7 @@ fn seconds_since_1970(time: &str) -> Option<i64> {
     }
 }
 
-/// A key, as the field that has this name.
+/// Reads a key as the field of this name.
 struct Name(&'static [Field]);
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -275,7 +275,7 @@ mod tests {
     use crate::types::{ContainerPort, ContainerStateRunning, ObjectMeta, PodSpec};
 
     fn error<M: Message>(json: &str) -> String {
-        from_json::<M>(json.as_bytes()).err().unwrap_or_else(|| panic!("{json} was taken"))
+        from_json::<M>(json.as_bytes()).err().unwrap_or_else(|| panic!("{json} was accepted"))
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_before_1970_is_told_from_none() {
+    fn a_time_before_1970_differs_from_none() {
         for (time, seconds) in [
             ("1969-12-31T23:59:59Z", Some(-1)),
             ("1900-03-01T00:00:00Z", Some(-2_203_891_200)),
@@ -327,12 +327,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_unicode_hides_nothing() {
+    fn invalid_unicode_hides_nothing() {
         let meta: ObjectMeta = from_json(b"{\"name\":\"a\xff\",\"labels\":{\"k\xe2\x82\":\"v\"}}").unwrap();
         assert_eq!((&*meta.name, &*meta.labels), ("a\u{fffd}", &[("k\u{fffd}".into(), "v".into())][..]));
         let meta: ObjectMeta = from_json(br#"{"name":"\ud83e\ud83e\udd80"}"#).unwrap();
         assert_eq!(&*meta.name, "\u{fffd}🦀");
-        assert!(error_of(b"{\"name\":\"\xff\",\"uid\":7}").starts_with("uid is 7, where a string belongs"));
+        assert!(error_of(b"{\"name\":\"\xff\",\"uid\":7}").starts_with("uid is 7, not a string"));
     }
 
     fn error_of(json: &[u8]) -> String {
@@ -353,20 +353,20 @@ mod tests {
     fn values_of_another_type_are_refused() {
         assert_eq!(
             error::<ContainerPort>(r#"{"containerPort":"80"}"#),
-            "containerPort is \"80\", where a 32-bit number belongs at line 1 column 21"
+            "containerPort is \"80\", not a 32-bit number at line 1 column 21"
         );
-        assert!(error::<ContainerPort>(r#"{"containerPort":4294967376}"#).contains("where a 32-bit number belongs"));
-        assert!(error::<ContainerPort>(r#"{"containerPort":80.5}"#).contains("where a 32-bit number belongs"));
-        assert!(error::<ContainerPort>(r#"{"name":{}}"#).contains("where a string belongs"));
-        assert!(error::<ObjectMeta>(r#"{"generation":9223372036854775808}"#).contains("where a 64-bit number belongs"));
-        assert!(error::<ObjectMeta>(r#"{"labels":["a"]}"#).contains("where an object belongs"));
-        assert!(error::<ObjectMeta>(r#"{"labels":{"a":1}}"#).contains("where a string belongs"));
-        assert!(error::<ObjectMeta>(r#"{"ownerReferences":{}}"#).contains("where an array belongs"));
+        assert!(error::<ContainerPort>(r#"{"containerPort":4294967376}"#).contains("not a 32-bit number"));
+        assert!(error::<ContainerPort>(r#"{"containerPort":80.5}"#).contains("not a 32-bit number"));
+        assert!(error::<ContainerPort>(r#"{"name":{}}"#).contains("not a string"));
+        assert!(error::<ObjectMeta>(r#"{"generation":9223372036854775808}"#).contains("not a 64-bit number"));
+        assert!(error::<ObjectMeta>(r#"{"labels":["a"]}"#).contains("not an object"));
+        assert!(error::<ObjectMeta>(r#"{"labels":{"a":1}}"#).contains("not a string"));
+        assert!(error::<ObjectMeta>(r#"{"ownerReferences":{}}"#).contains("not an array"));
         let deep = error::<PodSpec>(r#"{"containers":[{},{"ports":[{"name":"a","containerPort":true}]}]}"#);
-        assert!(deep.starts_with("containers.ports.containerPort is true, where a 32-bit number belongs"), "{deep}");
+        assert!(deep.starts_with("containers.ports.containerPort is true, not a 32-bit number"), "{deep}");
         for time in [r#""""#, r#""2026-11-23""#, r#""2026-13-01T00:00:00Z""#, r#""1969-13-01T00:00:00Z""#, r#""19ä""#, "7"] {
             assert!(
-                error::<ContainerStateRunning>(&format!(r#"{{"startedAt":{time}}}"#)).contains("a time (RFC 3339)"),
+                error::<ContainerStateRunning>(&format!(r#"{{"startedAt":{time}}}"#)).contains("not a time (RFC 3339)"),
                 "{time}"
             );
         }

@@ -1,9 +1,10 @@
-//! JSON whose strings are no Unicode. Go reads it all the same, with U+FFFD in the place of what is none, so that one odd string hides nothing else.
+//! JSON with strings that are not valid Unicode. Go reads it all the same, with U+FFFD in the place of what is invalid, so that one odd
+//! string hides nothing else.
 
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 
-/// Reads a value.
+/// Reads a value as Go does.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(json).or_else(|error| match mended(json) {
         Some(json) => serde_json::from_slice(&json),
@@ -11,7 +12,7 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     })
 }
 
-/// The same JSON as Go reads it; `None`, where all of it is Unicode.
+/// Returns the JSON as Go reads it; `None` if all of it is valid Unicode.
 #[cold]
 pub fn mended(json: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(json);
@@ -34,7 +35,7 @@ pub fn mended(json: &[u8]) -> Option<Vec<u8>> {
     changed.then_some(text)
 }
 
-/// The code unit of UTF-16 that is escaped here.
+/// The UTF-16 code unit that is escaped here.
 fn escaped(json: &[u8]) -> Option<u16> {
     let digits = json.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))

@@ -5,18 +5,18 @@ use super::transcode::Field;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A field's value, as far as the wire tells what it is.
+/// A field's value, as far as the wire format shows its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A number or a Boolean.
     Varint(u64),
     /// A string, or a message.
     Bytes(&'a [u8]),
-    /// Four or eight bytes, which no field that is wanted has.
+    /// Four or eight bytes, which no wanted field has.
     Fixed,
 }
 
-/// Why a message cannot be decoded: which of its fields, and what is wrong with it.
+/// Why a message cannot be decoded: the field, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The JSON names from the outermost message on, with dots between; empty for the message itself.
@@ -25,12 +25,12 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// Of the field that is being decoded.
+    /// Makes the error for the field that is being decoded.
     pub fn new(what: impl Into<Cow<'static, str>>) -> Invalid {
         Invalid { path: String::new(), what: what.into() }
     }
 
-    /// As the message around it sees it, which calls it by this name.
+    /// Puts the name of the field that the error is in before its path.
     #[cold]
     pub fn within(mut self, name: &str) -> Invalid {
         if name.is_empty() {
@@ -50,8 +50,7 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Calls `on` for each field of a message: its number and its value. What is wrong with a field that is `known` is said with
-/// its name.
+/// Calls `on` for each field of a message, with its number and its value. An error in a `known` field has its name.
 pub fn fields<'a>(
     mut message: &'a [u8],
     known: &'static [Field],
@@ -61,7 +60,7 @@ pub fn fields<'a>(
     while !rest.is_empty() {
         let key = whole(varint(rest)?)?;
         let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0);
-        let number = number.ok_or_else(|| Invalid::new("has a field whose number protobuf does not have"))?;
+        let number = number.ok_or_else(|| Invalid::new("has a field with an invalid number"))?;
         let value = match key & 7 {
             0 => Value::Varint(whole(varint(rest)?)?),
             1 => take(rest, 8).map(|_| Value::Fixed)?,
@@ -93,25 +92,25 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], Invalid> {
     Ok(bytes)
 }
 
-/// What a string or a message is made of.
+/// The bytes of a string or a message.
 #[inline(always)]
 pub fn bytes(value: Value<'_>) -> Result<&[u8], Invalid> {
     match value {
         Value::Bytes(bytes) => Ok(bytes),
-        _ => Err(Invalid::new("is a number, where text or a message belongs")),
+        _ => Err(Invalid::new("is a number, not text or a message")),
     }
 }
 
-/// A number or a Boolean.
+/// The value of a number or a Boolean.
 #[inline(always)]
 pub fn number(value: Value<'_>) -> Result<u64, Invalid> {
     match value {
         Value::Varint(number) => Ok(number),
-        _ => Err(Invalid::new("is no number")),
+        _ => Err(Invalid::new("is not a number")),
     }
 }
 
-/// Takes the number at the beginning; `None` when it goes on after the end.
+/// Takes the number at the beginning; `None` if the bytes end within it.
 #[inline(always)]
 pub fn varint(bytes: &mut &[u8]) -> Result<Option<u64>, Invalid> {
     match bytes.split_first() {
@@ -153,8 +152,7 @@ pub fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes a field that is the message that `content` writes. Its length has room for the longest: four digits, of which the
-/// first ones may say nothing.
+/// Writes a field that is a message, which `content` writes. Its length always takes four digits, so the highest ones may be zero.
 pub fn put_message<E>(number: u32, out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     write(u64::from(number) << 3 | 2, out);
     let begin = out.len();
@@ -169,7 +167,7 @@ pub fn put_message<E>(number: u32, out: &mut Vec<u8>, content: impl FnOnce(&mut 
     Ok(())
 }
 
-/// Of a length, at seven bits a digit. A message is never larger than the JSON that it is made from, twice over.
+/// The number of digits of a length, at seven bits per digit. A message is at most twice as large as the JSON that it is made from.
 const LENGTH_DIGITS: usize = 4;
 const _: () = assert!(MAX_OBJECT_BYTES < 1 << (7 * LENGTH_DIGITS - 1));
 
@@ -209,15 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
-        assert_eq!(read(b"\x00\x00").unwrap_err(), "has a field whose number protobuf does not have");
-        assert_eq!(read(b"\xff\xff\xff\xff\xff\x01\x00").unwrap_err(), "has a field whose number protobuf does not have");
+    fn what_is_not_a_message_is_refused() {
+        assert_eq!(read(b"\x00\x00").unwrap_err(), "has a field with an invalid number");
+        assert_eq!(read(b"\xff\xff\xff\xff\xff\x01\x00").unwrap_err(), "has a field with an invalid number");
         assert_eq!(read(b"\x0b\x0c").unwrap_err(), "has a field of wire type 3");
         assert_eq!(read(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01").unwrap_err(), "ends within a field");
         assert_eq!(read(&[0xff; 12]).unwrap_err(), "has a number of more than 64 bits");
     }
 
-    /// The same as prost, which the tests take for what protobuf is.
+    /// The result is the same as that of prost, which the tests trust to be protobuf.
     #[test]
     fn numbers_of_every_length() {
         for value in (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1, u64::MAX >> bit]) {

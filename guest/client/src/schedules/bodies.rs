@@ -1,4 +1,4 @@
-//! What happens to bodies while they are read.
+//! Reading bodies, and what happens meanwhile.
 
 use super::server::Watched;
 use super::world::{ATTEMPTS, Body, Kind, Must, World};
@@ -8,16 +8,16 @@ use crate::types::{Error, TransportError};
 use incluster_core::limits::RequestLimits;
 use std::time::{Duration, Instant};
 
-/// A connection that lasts longer was good.
+/// How long a connection must last to be good.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// So many connections in a row may the server end without an event.
+/// How many connections in a row the server may end without an event.
 const EMPTY_ENDS: u32 = 5;
 
-/// So long does nothing run when a machine sleeps.
+/// How long nothing runs while a machine sleeps.
 const SUSPENDED: Duration = Duration::from_secs(200);
 
-/// What comes of reading.
+/// The result of reading.
 pub enum Read {
     Chunk(Body, Vec<u8>),
     Other(Event<'static, Body>),
@@ -27,7 +27,7 @@ fn lost() -> Read {
     Read::Other(Event::Failed(Error::Transport(TransportError::ConnectionLost(String::new()))))
 }
 
-/// The next piece of a body, of at most so many bytes.
+/// Takes the next piece of a body, of at most `size` bytes.
 fn piece(mut body: Body, size: usize) -> Read {
     let rest = body.sent.split_off(size.min(body.sent.len()));
     let chunk = std::mem::replace(&mut body.sent, rest);
@@ -58,7 +58,7 @@ impl<O: Watched> World<'_, O> {
             Some(20..26) => {
                 self.pass_until(until);
                 self.faults.count(Fault::PausedWatch);
-                // What is missing is listed, or lost.
+                // After a pause among the initial objects, the client lists them. Otherwise, the connection is lost.
                 if self.reader.is_listing() {
                     self.connection = None
                 } else {
@@ -97,7 +97,7 @@ impl<O: Watched> World<'_, O> {
         Ok(piece(body, choice.filter(|choice| choice % 4 == 0).map_or(usize::MAX, |choice| 1 + usize::from(choice) / 2)))
     }
 
-    /// An event after which the connection is of no use.
+    /// Sends an event after which the connection is of no use.
     fn last_event(&mut self, choice: u8, body: Body) -> Read {
         let chunk = match choice {
             42..45 => {
@@ -129,7 +129,7 @@ impl<O: Watched> World<'_, O> {
         Read::Chunk(body, chunk)
     }
 
-    /// The watch's connection is over; perhaps the server just ended it.
+    /// Ends the watch's connection. `ended` means that the server just ended it.
     fn lost(&mut self, ended: bool) {
         match self.connection.take() {
             Some((since, fruitful)) if self.now.instant <= since + GOOD => {
@@ -152,7 +152,7 @@ impl<O: Watched> World<'_, O> {
         }
     }
 
-    /// Of a page, or of a failure.
+    /// Reads on in a page, or in a failure.
     fn read_to_its_end(&mut self, body: Body, until: Instant) -> Read {
         let choice = self.next();
         let is_page = matches!(body.kind, Kind::Page);

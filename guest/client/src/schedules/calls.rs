@@ -1,4 +1,4 @@
-//! Calls whose answers are read whole, one after the other: each hands out what the server has, or says why not, in its time.
+//! Calls whose answers are read whole, one after the other: each hands out what the server has, or says why not, in time.
 
 use super::server::{failure, head};
 use super::world::{LONGEST_WAIT, token};
@@ -15,10 +15,10 @@ use incluster_core::{ConfigError, Token};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// No answer may be longer.
+/// The maximum length of an answer.
 const MOST: usize = 200;
 
-/// An answer under way: its code, what is still to be read, and how much was.
+/// An answer under way: its code, what is still to be read, and how much has been read.
 #[derive(Debug)]
 struct Body {
     code: u16,
@@ -62,7 +62,7 @@ struct Calls<'a> {
     events: u32,
 }
 
-/// Runs a schedule. How many events it had.
+/// Runs a schedule. Returns how many events it had.
 pub fn replay(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
     let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) };
     let limits = RequestLimits { response_bytes: MOST as u64, ..RequestLimits::DEFAULT };
@@ -93,7 +93,7 @@ impl Calls<'_> {
         self.pass(until.saturating_duration_since(self.now.instant) + Duration::from_millis(1));
     }
 
-    /// One call, to its end: whether it ended well.
+    /// Runs one call to its end. Returns whether it ended well.
     fn call(&mut self) -> Checked<bool> {
         let attempts = 1 + u32::from(self.next().unwrap_or(5) % 6);
         let deadline = 1_000 * (1 + u32::from(self.next().unwrap_or(89) % 90));
@@ -141,7 +141,7 @@ impl Calls<'_> {
         }
     }
 
-    /// What must hold for a step.
+    /// Checks what must hold for a step.
     fn check(&self, under: &Under, step: &Do<Body, Result<Vec<u8>, Failure>>) -> Checked {
         let now = self.now.instant;
         let deadline = under.deadline;
@@ -152,7 +152,7 @@ impl Calls<'_> {
         };
         if let Some((until, longest)) = until {
             ensure(until <= deadline, || "a call goes on after its deadline".into())?;
-            ensure(until <= now + longest, || format!("it may wait for {longest:?}, and waits longer"))?;
+            ensure(until <= now + longest, || format!("it may wait for {longest:?}, but waits longer"))?;
         }
         match (under.must, step) {
             (Must::HandOut, Do::HandOut(Ok(whole))) => {
@@ -170,12 +170,12 @@ impl Calls<'_> {
                 ensure(is_over, || format!("it gives up too early: {error:?}"))
             }
             (Must::Anything, Do::Next(Todo::Wait(_) | Todo::Token { .. } | Todo::Send(_) | Todo::Read(..))) => Ok(()),
-            (must, step) => Err(format!("it must {must:?}, and does {step:?}")),
+            (must, step) => Err(format!("it must {must:?}, but does {step:?}")),
         }
     }
 
     fn token(&mut self, under: &mut Under, afresh: bool) -> Checked<Result<Arc<Token>, ConfigError>> {
-        ensure(afresh == under.reloaded, || "the token is read again, and was not refused".into())?;
+        ensure(afresh == under.reloaded, || "the token is read again, but was not refused".into())?;
         ensure(under.failed < under.attempts, || "there are more attempts than the policy has".into())?;
         if self.next().is_some_and(|byte| byte < 3) {
             self.faults.count(Fault::NoToken);
@@ -190,7 +190,7 @@ impl Calls<'_> {
     fn send(&mut self, under: &mut Under, sending: &Sending) -> Checked<Event<'static, Body>> {
         under.sent += 1;
         ensure(sending.attempt == under.sent, || format!("attempt {} says that it is {}", under.sent, sending.attempt))?;
-        ensure(under.token.as_ref() == Some(&sending.token), || "a request with another token than the last".into())?;
+        ensure(under.token.as_ref() == Some(&sending.token), || "a request does not have the last token".into())?;
         let choice = self.next();
         let trusted = under.trusted;
         self.pass(Duration::from_millis(u64::from(choice.unwrap_or(1)) * 10));
@@ -240,7 +240,7 @@ impl Calls<'_> {
         }
     }
 
-    /// Reads on: the next piece, or what else happened.
+    /// Reads on. Returns the next piece, or what else happened.
     fn read(&mut self, under: &mut Under, mut body: Body, until: Instant) -> Result<(Body, Vec<u8>), Event<'static, Body>> {
         let choice = self.next();
         if body.rest.is_empty() {
@@ -291,7 +291,7 @@ impl Calls<'_> {
 }
 
 impl Under {
-    /// The attempt has failed.
+    /// Notes that the attempt has failed.
     fn fail(&mut self, must: Must) {
         self.failed += 1;
         self.reloaded = false;
@@ -299,7 +299,7 @@ impl Under {
     }
 }
 
-/// JSON as far as its head says, or a failure.
+/// A successful answer whose head says JSON, or a failure.
 fn answer(code: u16, asked: Option<i32>, rest: Vec<u8>) -> Event<'static, Body> {
     let head = if code == 200 { Head { content_type: Some("application/json".into()), ..head(200) } } else { head(code) };
     Event::Head(head, Body { code, asked, rest, read: 0 })

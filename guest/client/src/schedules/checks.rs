@@ -1,4 +1,4 @@
-//! What must hold for each step of a watch.
+//! Checks what must hold for each step of a watch.
 
 use super::reader::Told;
 use super::server::Watched;
@@ -8,11 +8,11 @@ use crate::machine::{Do, Todo};
 use crate::types::Error;
 use std::time::Duration;
 
-/// No wait for a certificate is longer.
+/// The longest wait for a certificate.
 const BETWEEN_CERTIFICATES: Duration = Duration::from_secs(30);
 
 impl<O: Watched> World<'_, O> {
-    /// What must hold for a step.
+    /// Checks what must hold for a step.
     pub(super) fn check(&mut self, step: &Do<Body, Result<Told<O>, Error>>) -> Checked {
         let now = self.now.instant;
         let deadline = self.call.as_ref().map(|call| call.begun + DEADLINE);
@@ -21,7 +21,7 @@ impl<O: Watched> World<'_, O> {
         match (must, step) {
             (Must::Expire, Do::HandOut(Ok(Told::Expired))) => {}
             (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(Told::Expired))) if is_too_large => {}
-            // Among the pods that there are, there is nothing from which to go on.
+            // Among the initial pods, there is nothing from which to go on.
             (Must::Slow | Must::WaitOrGiveUp(_), Do::HandOut(Ok(Told::Expired))) if self.reader.is_listing() => {}
             (Must::Slow | Must::BetweenCertificates | Must::Expire, Do::HandOut(Ok(Told::Ended))) => {}
             (Must::Slow, Do::Next(Todo::Wait(until))) => {
@@ -49,7 +49,7 @@ impl<O: Watched> World<'_, O> {
             }
             // The watch's time is over.
             (Must::WaitOrGiveUp(_) | Must::GiveUp, Do::HandOut(Ok(Told::Ended))) => {}
-            (must, _) => return Err(format!("it must {must:?}, and does something else")),
+            (must, _) => return Err(format!("it must {must:?}, but does something else")),
         }
         if let Do::HandOut(Err(Error::Transport(_) | Error::Api(_))) = step
             && self.call.is_none()

@@ -1,8 +1,8 @@
-//! Whatever can happen to calls and to a watch, in random order: nothing is lost, nothing comes twice, deadlines are kept and waits are
-//! bounded.
+//! Everything that can happen to calls and to a watch, in random order: nothing is lost, nothing comes twice, deadlines are kept, and waits
+//! are bounded.
 //!
-//! A schedule is a list of bytes, each of which says what happens next. One that fails is printed as a test to paste. `SCHEDULES` sets
-//! how many are tried, `SCHEDULE_SEED` with which the first one begins.
+//! A schedule is a list of bytes, each of which says what happens next. A schedule that fails is printed as a test to paste. `SCHEDULES`
+//! sets how many are tried, and `SCHEDULE_SEED` with which seed.
 
 mod bodies;
 mod calls;
@@ -21,13 +21,13 @@ use std::fmt::Debug;
 use std::time::Duration;
 use world::World;
 
-/// The deadline of a call, by default.
+/// The default deadline of a call.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// No schedule has fewer.
+/// The minimum number of events in a schedule.
 const LEAST_EVENTS: u32 = 50;
 
-/// What goes wrong, or happens.
+/// Something that goes wrong, or just happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     NoToken,
@@ -65,7 +65,7 @@ pub enum Fault {
     TooMuch,
 }
 
-/// How often each happened.
+/// How many times each fault happened.
 #[derive(Default)]
 pub struct Faults(Vec<(Fault, u64)>);
 
@@ -84,15 +84,15 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// Runs a schedule, and says how many events it had.
+/// Runs a schedule. Returns how many events it had.
 type Replay = fn(&[u8], &mut Faults) -> Checked<u32>;
 
-/// Of a watch of pods.
+/// Runs a schedule of a watch of pods.
 fn watch(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
     World::<Pod>::new(tape, faults).run()
 }
 
-/// Of a watch of objects.
+/// Runs a schedule of a watch of objects.
 fn json_watch(tape: &[u8], faults: &mut Faults) -> Checked<u32> {
     World::<JsonObject>::new(tape, faults).run()
 }
@@ -101,7 +101,7 @@ fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Runs as many as are asked for, in which each of these faults happens.
+/// Runs as many schedules as are asked for. Each of the expected faults must happen.
 fn run(name: &str, replay: Replay, expected: &[Fault]) {
     let schedules = u32::try_from(variable("SCHEDULES", 100_000)).unwrap();
     let seed = variable("SCHEDULE_SEED", 1);

@@ -1,4 +1,4 @@
-//! Whoever reads a watch: what it has been told, compared with what there was.
+//! The reader of a watch, which compares what it was told with what there was.
 
 use super::server::{Logged, Pods, Server, Watched};
 use super::{Checked, ensure};
@@ -6,21 +6,21 @@ use crate::changes::Change;
 use crate::types::{ChangeKind, Error, Failure};
 use std::time::{Duration, Instant};
 
-/// So much later than asked for, a watch ends at the latest: what the client gives a server, and a wait.
+/// How long after its end a watch may go on: the grace that the client gives a server, and a wait.
 const LATER: Duration = Duration::from_secs(6);
 
-/// What a watch hands out.
+/// An output of a watch.
 #[derive(Debug)]
 pub enum Told<O> {
-    /// Something happened.
+    /// A change.
     Change(Change<O>),
-    /// What comes next is lost.
+    /// Changes are lost.
     Expired,
     /// There is nothing more.
     Ended,
 }
 
-/// The same, as a reader sees it.
+/// Converts a watch's output.
 pub fn told<O>(output: Result<Option<Change<O>>, Failure>) -> Result<Told<O>, Error> {
     match output {
         Ok(Some(change)) => Ok(Told::Change(change)),
@@ -32,25 +32,25 @@ pub fn told<O>(output: Result<Option<Change<O>>, Failure>) -> Result<Told<O>, Er
 
 pub struct Reader {
     position: Position,
-    /// The watch's time, since it was first used.
+    /// The duration of the watch, from its first use.
     seconds: Option<u32>,
     begun: Option<Instant>,
-    /// For how long nothing could have ended it.
+    /// How long nothing could have ended the watch.
     pub suspended: Duration,
     /// Whether the watch may say that changes are lost.
     pub may_expire: bool,
-    /// Whether it has.
+    /// Whether the watch has said so.
     expired: bool,
 }
 
 enum Position {
-    /// Among the pods that there are.
+    /// Among the initial pods.
     Listing(Pods),
     /// After this version.
     After(u64),
 }
 
-/// How a reader begins anew: from a version, or from what there is.
+/// How a reader begins again: from a version, or with the initial pods.
 pub type Anew = Option<(Option<u64>, Option<u32>)>;
 
 impl Reader {
@@ -59,17 +59,17 @@ impl Reader {
         Reader { position, seconds, begun: None, suspended: Duration::ZERO, may_expire: false, expired: false }
     }
 
-    /// Whether it knows all that there is.
+    /// Whether the reader knows everything.
     pub fn knows(&self, server: &Server) -> bool {
         matches!(self.position, Position::After(version) if version >= server.version())
     }
 
-    /// Whether it is among the pods that there are.
+    /// Whether the reader is among the initial pods.
     pub fn is_listing(&self) -> bool {
         matches!(self.position, Position::Listing(_))
     }
 
-    /// The watch's first use.
+    /// Notes the watch's first use.
     pub fn begin(&mut self, now: Instant) {
         self.begun.get_or_insert(now);
     }
@@ -88,7 +88,7 @@ impl Reader {
             Ok(Told::Change(Change::Bookmark(version))) => self.bookmark(number(&version)?, server)?,
             Ok(Told::Expired) => {
                 let within = matches!(&self.position, Position::Listing(pods) if !pods.is_empty());
-                ensure(self.may_expire || within, || "changes are said to be lost, and are not".into())?;
+                ensure(self.may_expire || within, || "changes are said to be lost, but are not".into())?;
                 self.expired = true;
             }
             Ok(Told::Ended) if self.expired => return Ok(Some(self.anew(None))),
@@ -101,7 +101,7 @@ impl Reader {
                 };
                 return Ok(Some(self.anew(from)));
             }
-            // Whether it may, the world says.
+            // The world checks whether this may fail.
             Err(_) => {}
         }
         Ok(None)
@@ -118,13 +118,13 @@ impl Reader {
         let name = u8::try_from(name).map_err(|e| e.to_string())?;
         match &mut self.position {
             Position::Listing(pods) => {
-                ensure(kind == ChangeKind::Added, || format!("{kind:?} among the pods that there are"))?;
+                ensure(kind == ChangeKind::Added, || format!("{kind:?} among the initial pods"))?;
                 ensure(pods.insert(name, version).is_none(), || format!("pod {name} comes twice"))
             }
             Position::After(position) => {
                 let next = server.after(*position).first().copied();
                 let told = Logged { version, kind, pod: name };
-                ensure(next == Some(told), || format!("after {position} comes {next:?}, and not {told:?}"))?;
+                ensure(next == Some(told), || format!("after {position} comes {next:?}, not {told:?}"))?;
                 *position = version;
                 Ok(())
             }
@@ -134,15 +134,15 @@ impl Reader {
     fn synced(&mut self, version: u64, server: &Server) -> Checked {
         let Position::Listing(pods) = &self.position else { return Err("synced twice".into()) };
         let there = server.pods(version);
-        ensure(*pods == there, || format!("as of {version} there were {there:?}, and not {pods:?}"))?;
+        ensure(*pods == there, || format!("at {version} there were {there:?}, not {pods:?}"))?;
         self.position = Position::After(version);
         Ok(())
     }
 
     fn bookmark(&mut self, version: u64, server: &Server) -> Checked {
-        let Position::After(position) = &mut self.position else { return Err("a bookmark among the pods that there are".into()) };
+        let Position::After(position) = &mut self.position else { return Err("a bookmark among the initial pods".into()) };
         let passed_over = server.after(*position).first().filter(|next| next.version <= version);
-        ensure(passed_over.is_none(), || format!("a bookmark at {version} passes over {passed_over:?}"))?;
+        ensure(passed_over.is_none(), || format!("a bookmark at {version} skips {passed_over:?}"))?;
         *position = version.max(*position);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A server as far as a watch sees it: pods that come, change and go, and what it answers.
+//! A server as a watch sees it: pods that come, change and go, and answers.
 
 use crate::decode::{Encoding, JsonObject, Object};
 use crate::response::Head;
@@ -10,10 +10,10 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// So many pods come on a page.
+/// The number of pods on a page.
 const PAGE: usize = 2;
 
-/// Names of pods, and at which version each is.
+/// The names of pods, and the version of each.
 pub type Pods = BTreeMap<u8, u64>;
 
 /// A change, and the version that it made.
@@ -24,9 +24,9 @@ pub struct Logged {
     pub pod: u8,
 }
 
-/// What is watched: each transport's objects have a name and a version, and come in an encoding.
+/// The type of the objects that are watched: they have a name and a version, and come in one encoding.
 pub trait Watched: Object {
-    /// What the server answers in.
+    /// The encoding of the server's answers.
     const ENCODING: Encoding;
 
     /// An object's name and version.
@@ -51,14 +51,14 @@ impl Watched for JsonObject {
     }
 }
 
-/// All that there has ever been.
+/// A server, with everything that has ever been there.
 pub struct Server {
-    /// What it answers in.
+    /// The encoding of the answers.
     pub encoding: Encoding,
     pub log: Vec<Logged>,
     /// Changes up to this version are forgotten.
     pub forgotten: u64,
-    /// Whether it can send what there is as events.
+    /// Whether the server can send the initial objects as events.
     pub knows_watch_list: bool,
 }
 
@@ -67,7 +67,7 @@ impl Server {
         self.log.last().map_or(1, |last| last.version)
     }
 
-    /// What there was at a version.
+    /// The pods at a version.
     pub fn pods(&self, at: u64) -> Pods {
         let mut pods = Pods::new();
         for Logged { version, kind, pod } in self.log.iter().take_while(|logged| logged.version <= at) {
@@ -84,7 +84,7 @@ impl Server {
         &self.log[self.log.partition_point(|logged| logged.version <= version)..]
     }
 
-    /// Something happens to one of a few pods.
+    /// Changes one of a few pods.
     pub fn change(&mut self, choice: u8) {
         let pod = choice % 6;
         let kind = match self.pods(u64::MAX).contains_key(&pod) {
@@ -97,7 +97,7 @@ impl Server {
         self.log.push(Logged { version, kind, pod });
     }
 
-    /// A page of the list as of a version, after a pod; and what is there to go on with.
+    /// A page of the list at a version, after a pod, with a continue token if there is more.
     pub fn page(&self, at: u64, after: Option<u8>) -> Vec<u8> {
         let pods = self.pods(at);
         let mut rest = pods.iter().filter(|(pod, _)| after.is_none_or(|after| **pod > after));
@@ -128,7 +128,7 @@ impl Server {
         self.frame(name, &object(pod, version))
     }
 
-    /// That nothing else changed up to a version; perhaps that all there was has come.
+    /// The event that nothing else changed up to a version, or that all initial objects have come.
     pub fn bookmark(&self, version: u64, ends_initial_events: bool) -> Vec<u8> {
         let mut pod = object(0, version);
         if let Some(metadata) = &mut pod.metadata {
@@ -140,7 +140,7 @@ impl Server {
         self.frame("BOOKMARK", &pod)
     }
 
-    /// What a failure says, as a body.
+    /// A failure's body.
     pub fn failure(&self, code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
         match self.encoding {
             Encoding::Protobuf => failure(code, retry_after_seconds),
@@ -148,7 +148,7 @@ impl Server {
         }
     }
 
-    /// The same, as an event of a watch.
+    /// A failure as an event of a watch.
     pub fn error_event(&self, code: u16) -> Vec<u8> {
         match self.encoding {
             Encoding::Protobuf => frame("ERROR", failure(code, None)),
@@ -156,7 +156,7 @@ impl Server {
         }
     }
 
-    /// An event that means nothing.
+    /// A meaningless event.
     pub fn garbage(&self) -> Vec<u8> {
         self.frame("FORMATTED", &object(0, 1))
     }
@@ -192,7 +192,7 @@ fn object(pod: u8, version: u64) -> Pod {
     Pod { metadata: Some(ObjectMeta { name, resource_version, ..ObjectMeta::default() }), ..Pod::default() }
 }
 
-/// As an answer's body, or an event's object.
+/// An object as an answer's body, or as an event's object.
 fn unknown(kind: &str, object: &impl Message) -> Vec<u8> {
     let type_meta = TypeMeta { api_version: Some("v1".into()), kind: Some(kind.into()) };
     let unknown = Unknown { type_meta: Some(type_meta), raw: Some(object.encode_to_vec()), ..Unknown::default() };
@@ -212,7 +212,7 @@ fn message(code: u16) -> Option<&'static str> {
     (code == 504).then_some("Too large resource version: 1200, current: 1000")
 }
 
-/// What a failure says, as a body.
+/// A failure's body in protobuf.
 pub fn failure(code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
     let details = StatusDetails { retry_after_seconds, ..StatusDetails::default() };
     let (status, message) = (Some("Failure".into()), message(code).map(String::from));
@@ -220,7 +220,7 @@ pub fn failure(code: u16, retry_after_seconds: Option<i32>) -> Vec<u8> {
     unknown("Status", &status)
 }
 
-/// An answer's head.
+/// The head of an answer in protobuf.
 pub fn head(status: u16) -> Head {
     Head { status, content_type: Some("application/vnd.kubernetes.protobuf".into()), ..Head::default() }
 }

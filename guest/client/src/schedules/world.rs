@@ -1,4 +1,4 @@
-//! A watch, a server, and time, in which one byte after the other says what happens next.
+//! A watch, a server, and time: each byte of the tape says what happens next.
 
 use super::bodies::Read;
 use super::reader::{Reader, Told, told};
@@ -16,41 +16,41 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// So many attempts has a call, and so many fruitless connections has a watch in a row.
+/// The maximum number of attempts of a call, and of fruitless connections of a watch in a row.
 pub(super) const ATTEMPTS: u32 = 6;
 
-/// No wait is longer, but for what the server asks for.
+/// The longest wait, except for what the server asks for.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// So long goes it on when nothing goes wrong any more.
+/// The maximum number of events once nothing goes wrong any more.
 const SETTLING: u32 = 300;
 
 /// A body under way.
 #[derive(Debug)]
 pub struct Body {
-    /// What has been sent and not read.
+    /// What has been sent and not yet read.
     pub(super) sent: Vec<u8>,
     pub(super) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
-    /// What has changed up to this version has been sent.
+    /// Changes up to this version have been sent.
     Watch(u64),
     Page,
-    /// With this code, and how long the server wants to be left alone.
+    /// The code, and how long the server wants to be left alone.
     Failure(u16, Option<i32>),
 }
 
 /// One call, as the server and the clock see it.
 pub(super) struct Call {
     pub(super) begun: Instant,
-    /// Those that have failed.
+    /// The number of failed attempts.
     pub(super) attempts: u32,
     token: Option<Arc<Token>>,
     /// Whether the token was read again since the last attempt.
     pub(super) reloaded: bool,
-    /// How often the server had not come to the version.
+    /// How many times the server had not yet come to the version.
     pub(super) too_large: u32,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Must {
     Anything,
-    /// Wait for at least so long, or give up.
+    /// Wait for at least this long, or give up.
     WaitOrGiveUp(Duration),
     GiveUp,
     Reload,
@@ -72,7 +72,7 @@ pub(super) enum Must {
 
 pub struct World<'a, O: Watched> {
     pub(super) tape: &'a [u8],
-    /// Whether much more goes wrong than right.
+    /// Whether far more goes wrong than right.
     pub(super) stormy: bool,
     pub(super) faults: &'a mut Faults,
     pub(super) now: Now,
@@ -81,7 +81,7 @@ pub struct World<'a, O: Watched> {
     pub(super) settings: Rc<Settings>,
     pub(super) watch: Watch<Body, O>,
     pub(super) reader: Reader,
-    /// The token in the volume, and the one that the server takes.
+    /// The token in the volume, and the one that the server accepts.
     pub(super) in_volume: u32,
     pub(super) accepted: u32,
     pub(super) call: Option<Call>,
@@ -90,16 +90,16 @@ pub struct World<'a, O: Watched> {
     /// Connections in a row that ended soon without an event.
     pub(super) fruitless: u32,
     pub(super) fruitless_since: Option<Instant>,
-    /// Those that were soon over, in a row.
+    /// Connections in a row that were soon over.
     pub(super) short: u32,
-    /// Those that the server just ended, in a row.
+    /// Connections in a row that the server just ended.
     pub(super) empty: u32,
-    /// How often an event said that the server had not come to the version, without another event between.
+    /// How many events said that the server had not yet come to the version, with no other event between them.
     pub(super) too_large: u32,
     /// Whether the server has answered.
     trusted: bool,
     pub(super) must: Must,
-    /// Whether an event that means nothing has been sent among others.
+    /// Whether a meaningless event has been sent among others.
     pub(super) has_garbage: bool,
 }
 
@@ -136,7 +136,7 @@ impl<'a, O: Watched> World<'a, O> {
         }
     }
 
-    /// Runs until the tape is over and the reader knows all that there is. How many events that were.
+    /// Runs until the tape is over and the reader knows everything. Returns the number of events.
     pub fn run(mut self) -> Checked<u32> {
         let mut chunk;
         let mut event = Event::Go;
@@ -177,14 +177,12 @@ impl<'a, O: Watched> World<'a, O> {
                 if events >= LEAST_EVENTS && self.reader.knows(&self.server) {
                     return Ok(events);
                 }
-                ensure(settling < SETTLING, || {
-                    "what there is comes to be known never, though nothing goes wrong any more".into()
-                })?;
+                ensure(settling < SETTLING, || "the reader never learns everything, though nothing goes wrong any more".into())?;
             }
         }
     }
 
-    /// What happens next; `None` when nothing goes wrong any more.
+    /// Takes the next choice; `None` when nothing goes wrong any more.
     pub(super) fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.tape.split_first()?;
         self.tape = rest;
@@ -204,7 +202,7 @@ impl<'a, O: Watched> World<'a, O> {
         self.now.wall += time;
     }
 
-    /// A bit more than it should.
+    /// Lets a bit more time pass than necessary.
     pub(super) fn pass_until(&mut self, until: Instant) {
         self.pass(until.saturating_duration_since(self.now.instant) + Duration::from_millis(1));
     }
@@ -218,7 +216,7 @@ impl<'a, O: Watched> World<'a, O> {
         let token = Arc::new(token(self.in_volume)?);
         let begun = self.now.instant;
         let call = self.call.get_or_insert(Call { begun, attempts: 0, token: None, reloaded: false, too_large: 0 });
-        ensure(afresh == call.reloaded, || "the token is read again, and was not refused".into())?;
+        ensure(afresh == call.reloaded, || "the token is read again, but was not refused".into())?;
         ensure(call.attempts < ATTEMPTS, || "there are more attempts than the policy has".into())?;
         call.token = Some(token.clone());
         Ok(Ok(token))
@@ -226,7 +224,7 @@ impl<'a, O: Watched> World<'a, O> {
 
     fn send(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
         let sent = self.call.as_ref().and_then(|call| call.token.as_ref());
-        ensure(sent == Some(&sending.token), || "a request with another token than the last".into())?;
+        ensure(sent == Some(&sending.token), || "a request does not have the last token".into())?;
         let most = self.now.instant + RequestLimits::DEFAULT.head();
         ensure(sending.until <= most, || "it waits for too long for a head".into())?;
         let Some(choice) = self.next() else {
@@ -261,7 +259,7 @@ impl<'a, O: Watched> World<'a, O> {
             }
             74..77 => {
                 match self.trusted && sending.request.is_watch {
-                    // It has no deadline, and no number of attempts.
+                    // A watch has no deadline, and no number of attempts.
                     true => {
                         self.failed(Fault::NotTrustedAnyMore, Must::BetweenCertificates);
                         self.call = None;
@@ -281,12 +279,12 @@ impl<'a, O: Watched> World<'a, O> {
                 self.trusted = true;
                 return Ok(self.refusal(403, None));
             }
-            // It lags behind, as far as it says.
+            // The server says that it lags behind.
             156..160 if sending.request.path_and_query.contains("resourceVersion=") => {
                 self.trusted = true;
                 return Ok(self.refusal(504, Some(1)));
             }
-            // Whoever is not connected misses it.
+            // A watch that is not connected misses this.
             93..150 => self.server.change(choice.wrapping_mul(29)),
             150..156 => {
                 self.faults.count(Fault::Forgotten);
@@ -298,7 +296,7 @@ impl<'a, O: Watched> World<'a, O> {
         self.answer(sending)
     }
 
-    /// The attempt has failed.
+    /// Notes that the attempt has failed.
     pub(super) fn failed(&mut self, fault: Fault, must: Must) {
         self.faults.count(fault);
         self.must = must;
@@ -308,7 +306,7 @@ impl<'a, O: Watched> World<'a, O> {
         }
     }
 
-    /// What the server has to say.
+    /// Makes the server's answer.
     fn answer(&mut self, sending: &Sending) -> Checked<Event<'static, Body>> {
         self.trusted = true;
         if *sending.token != token(self.accepted)? {

@@ -1,4 +1,4 @@
-//! `incluster-standalone.wasm`: with TLS of its own, that trusts ca.crt alone.
+//! `incluster-standalone.wasm`: with its own TLS, which trusts ca.crt alone.
 
 use std::process::ExitCode;
 

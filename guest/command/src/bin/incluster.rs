@@ -1,4 +1,4 @@
-//! `incluster.wasm`: its host makes the connections, and trusts ca.crt.
+//! `incluster.wasm`: the host makes the connections, and trusts ca.crt.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What others read of the YAML, and what they would read of it if less were quoted.
+//! What other readers make of the YAML, and what they would make of it with fewer quotes.
 
 use super::*;
 use crate::document::{Document, Format};
@@ -30,7 +30,7 @@ const OTHER_TYPES: [&str; 12] = [
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
 ];
 
-/// Strings of every type's look, and what means something in YAML.
+/// Strings that look like each type, and strings with a meaning in YAML.
 const LOOKS: &str = "y|N|yEs|on|Off|nO|TRUE|falsE|null|nUll|~|010|0o10|0x1F|0b11|1_000|1:20|1:20.5|190:20:30|-1|+1|.5|5.|1.5|1e3|\
     1E-3|1.0e+30|.inf|-.Inf|.NAN|2026-01-02|2026-01-02T03:04:05Z|2026-1-2 3:04:05.1 +1|=|<<|\
     -|?|:|- a|? a|a: b|a:|a: |: a|:a|a #b|#a|a#b| a|a |---|--- a|...|... a|[a]|{a}|&a|*a|!a|!!str a|%a|@a|`a|>a|\"a|'a|a'b|\
@@ -39,7 +39,7 @@ const LOOKS: &str = "y|N|yEs|on|Off|nO|TRUE|falsE|null|nUll|~|010|0o10|0x1F|0b11
     \u{fffe}|\u{ffff}|\u{e0041}|\n|\n\n|a\n|a\nb|a\n\nb\n|a\n\n|\na|  a\nb|a\n  b|a\n  |a \nb|a\n\tb|\ta\nb|---\na\n...\n|#a\n#b|\
     a: b\nc: d\n|a\n\u{2028}b|\u{3000}a\nb";
 
-/// Those, all texts of up to two of many characters, and random longer ones of the same characters.
+/// All of `LOOKS`, all texts of up to two of many characters, and random longer ones of the same characters.
 fn strings() -> BTreeSet<String> {
     let alphabet: Vec<char> =
         " -?:,[]{}#&*!|>'\"%@`\\/=<~.+_019eExboyYnNtTZ\n\t\r\u{85}\u{a0}\u{2028}\u{2029}\u{feff}é🦀".chars().collect();
@@ -69,7 +69,7 @@ fn documents() -> Vec<Value> {
     strings.chunks(500).map(document).chain([field_case(), nested()]).collect()
 }
 
-/// The annotations of a pod in the field.
+/// The annotations of a real pod.
 fn field_case() -> Value {
     json!({
         "annotations": {"a": "on", "b": "yes", "c": "n", "d": "Off", "e": "1_000", "f": "1:20", "yes": "x", "y": "z"},
@@ -78,7 +78,7 @@ fn field_case() -> Value {
     })
 }
 
-/// Other values than strings, at every place.
+/// Values other than strings, at every place.
 fn nested() -> Value {
     let values = json!([null, true, false, 0, -1, 8080, u64::MAX, i64::MIN, 1.5, -0.5, 1e300, -2.5e-9, {}, [], [[]], [{}]]);
     let long = "k".repeat(2000);
@@ -112,7 +112,7 @@ fn libyaml_reads_what_was_written() {
     }
 }
 
-/// A reader of YAML 1.1, where there is one.
+/// PyYAML reads YAML 1.1. The test is ignored if it is not installed.
 #[test]
 fn pyyaml_reads_what_was_written() {
     const PROGRAM: &str = "import json, sys, yaml
@@ -127,7 +127,7 @@ for written, expected in json.load(sys.stdin.buffer):
         command
     };
     if !python("import yaml").output().is_ok_and(|output| output.status.success()) {
-        // Not by a macro, whose text the test harness would keep to itself.
+        // Written directly: the test harness would hold back the text of a macro.
         writeln!(std::io::stderr(), "ignored: pyyaml_reads_what_was_written: python3 has no module yaml").unwrap();
         return;
     }

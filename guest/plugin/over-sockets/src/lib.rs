@@ -1,4 +1,4 @@
-//! `incluster-plugin-over-sockets.wasm`: the interface `incluster:kubernetes/client`, with TLS of its own that trusts ca.crt alone.
+//! `incluster-plugin-over-sockets.wasm`: the interface `incluster:kubernetes/client`, with its own TLS, which trusts ca.crt alone.
 
 type Plugin = incluster_client::plugin::Plugin<incluster_transport_sockets::Sockets>;
 

@@ -1,6 +1,6 @@
-//! A stand-in for an API server, on the loopback interface: it has the pods of a file, and is there while an extension is tried out.
+//! A stand-in for an API server, on the loopback interface. It serves the pods of a file while an extension is tried out.
 //!
-//! It speaks HTTPS with a CA of its own, which its service account's folder has, so that the host does what it does in a cluster.
+//! It speaks HTTPS with its own CA, which is in its service account's folder, so that the host works as in a cluster.
 
 mod pods;
 mod selector;
@@ -40,14 +40,14 @@ const MAX_BYTES: u64 = 128 << 20;
 /// How often an open watch looks whether the file has changed.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// It is there while this is.
+/// A stand-in for an API server. Its service account's folder is removed when this is dropped.
 pub struct StandIn {
     pub server: Server,
     volume: TempDir,
 }
 
 impl StandIn {
-    /// Starts it with the pods of this file.
+    /// Starts a stand-in with the pods of this file.
     pub async fn start(file: &Path) -> Result<StandIn, Box<dyn Error>> {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("--pods: failed to {what}: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| failed("listen at 127.0.0.1", &e))?;
@@ -67,7 +67,7 @@ impl StandIn {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => drop(tokio::spawn(serve(stream, acceptor.clone(), api.clone()))),
-                    // Too many are open, perhaps: without a rest, this would be all that the process does.
+                    // Perhaps too many files are open: without a pause, the process would do nothing but this.
                     Err(_) => tokio::time::sleep(LOOK).await,
                 }
             }
@@ -75,13 +75,13 @@ impl StandIn {
         Ok(StandIn { server: Server::parse(&format!("https://{address}"))?, volume })
     }
 
-    /// The folder of its service account.
+    /// The folder of the stand-in's service account.
     pub fn service_account_dir(&self) -> &Path {
         self.volume.path()
     }
 }
 
-/// What opens this stand-in, and nothing else; and nothing else opens it.
+/// The keys to this stand-in: they open nothing else, and nothing else opens it.
 struct Tls {
     acceptor: TlsAcceptor,
     ca: String,
@@ -89,7 +89,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// With a CA, and a certificate for this address.
+    /// Makes a CA, a certificate for this address, and a token.
     fn new(address: &str) -> Result<Tls, Box<dyn Error>> {
         let mut authority = CertificateParams::new([])?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -102,13 +102,13 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        // Of a key of its own, as others on this machine can connect, too.
+        // The token is random, as others on this machine can connect, too: it is a new public key.
         let token = KeyPair::generate()?.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), ca, token })
     }
 }
 
-/// A connection that breaks is the extension's to see.
+/// Serves one connection. If it breaks, only the extension sees it.
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let service = service_fn(|request| {
@@ -118,7 +118,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// What it answers.
+/// The API that the stand-in serves.
 struct Api {
     file: PathBuf,
     authorization: String,
@@ -127,7 +127,7 @@ struct Api {
 
 #[derive(Default)]
 struct State {
-    /// The file's content that the pods are of.
+    /// The file's content that the pods were read from.
     read: Vec<u8>,
     pods: Pods,
 }
@@ -135,7 +135,7 @@ struct State {
 type Body = BoxBody<Bytes, Infallible>;
 
 impl Api {
-    /// The pods as the file has them now. A file that is being written, and cannot be read, changes nothing.
+    /// The pods that are in the file now. If the file cannot be read, as it is being written, nothing changes.
     fn state(&self) -> Result<impl std::ops::DerefMut<Target = State> + '_, String> {
         let failed = |error: &dyn std::fmt::Display| format!("--pods: {}: {error}", self.file.display());
         let bytes = input::read(&self.file, MAX_BYTES).map_err(|error| failed(&error))?;
@@ -167,7 +167,7 @@ impl Api {
     }
 
     fn of(self: Arc<Self>, path: &str, query: &str) -> Result<Response<Body>, Failure> {
-        let missing = || Failure(404, "NotFound", format!("{path}: with --pods there are pods alone"));
+        let missing = || Failure(404, "NotFound", format!("{path}: with --pods, there are only pods"));
         let question = if query.is_empty() { path.into() } else { format!("{path}?{query}") };
         let info = RequestInfo::parse(&question).map_err(|_| missing())?;
         let Target::Resource { api_group: "", resource: "pods", subresource: None, namespace } = info.target else {
@@ -207,10 +207,10 @@ impl Api {
         tokio::spawn(async move {
             let telling = async {
                 loop {
-                    // A file that cannot be read now may be written: the next look is at it again.
+                    // A file that cannot be read may be being written: the next look reads it again.
                     let events = self.state().map(|state| state.pods.next(&mut watching)).unwrap_or_default();
                     let text: String = events.iter().map(|event| format!("{event}\n")).collect();
-                    // Also of nothing: whoever has gone does not take it.
+                    // Even if there is no event: sending fails once the client has gone.
                     if sender.send_data(text.into()).await.is_err() {
                         return;
                     }

@@ -1,4 +1,4 @@
-//! The pods of a file, as an API server has them: a state, and how it came to be. Values alone.
+//! The pods of a file, as an API server has them: their state, and the changes that led to it. There is no I/O here.
 
 use super::selector::Selector;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ type Key = (String, String);
 /// The annotation of the bookmark after the objects that a watch begins with.
 const END_OF_INITIAL_EVENTS: &str = "k8s.io/initial-events-end";
 
-/// The pods that there are, and what has changed since the first reading.
+/// The current pods, and what has changed since the file was first read.
 #[derive(Debug, Default)]
 pub struct Pods {
     version: u64,
@@ -25,7 +25,7 @@ struct Change {
     now: Option<Value>,
 }
 
-/// What of a list or a watch is asked for.
+/// What a list or a watch asks for.
 #[derive(Debug, Default)]
 pub struct Asked {
     /// `None` for all.
@@ -37,15 +37,15 @@ pub struct Asked {
     pub sends_initial_events: bool,
 }
 
-/// A failure, as the API server says it.
+/// A failure in the API server's form: its code, reason and message.
 #[derive(Debug, PartialEq)]
 pub struct Failure(pub u16, pub &'static str, pub String);
 
-/// Where a watch is.
+/// The state of a watch.
 #[derive(Debug)]
 pub struct Watching {
     asked: Asked,
-    /// What it has said, up to this version; `None` before the objects that it begins with.
+    /// The version up to which the watch has sent events; `None` before the objects that it begins with.
     version: Option<u64>,
 }
 
@@ -80,7 +80,7 @@ pub fn of_document(document: Value) -> Result<BTreeMap<(String, String), Value>,
 }
 
 impl Pods {
-    /// What there is now.
+    /// Replaces the pods, and records the changes.
     pub fn set(&mut self, pods: BTreeMap<Key, Value>) {
         let mut old = std::mem::take(&mut self.pods);
         for (key, mut now) in pods {
@@ -102,13 +102,13 @@ impl Pods {
         }
     }
 
-    /// One pod.
+    /// Gets one pod.
     pub fn get(&self, namespace: &str, name: &str) -> Result<Value, Failure> {
         let missing = || Failure(404, "NotFound", format!("pods \"{name}\" not found"));
         self.pods.get(&(namespace.into(), name.into())).cloned().ok_or_else(missing)
     }
 
-    /// A list, or a page of it.
+    /// Lists pods, or one page of them.
     pub fn list(&self, asked: &Asked) -> Result<Value, Failure> {
         let after = match asked.continue_token.split_once('/') {
             _ if asked.continue_token.is_empty() => None,
@@ -130,7 +130,7 @@ impl Pods {
         Ok(json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items}))
     }
 
-    /// What a watch has not said yet.
+    /// The events that a watch has not sent yet.
     pub fn next(&self, watching: &mut Watching) -> Vec<Value> {
         let asked = &watching.asked;
         let event = |kind: &str, object: &Value| json!({"type": kind, "object": object});
@@ -167,7 +167,7 @@ impl Asked {
 }
 
 impl Watching {
-    /// A watch begins.
+    /// Begins a watch.
     pub fn new(asked: Asked) -> Result<Watching, Failure> {
         let version = match asked.resource_version.as_str() {
             "" | "0" => None,
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(events(&all, &mut watching), ["ADDED \"a\"", "ADDED \"b\"", "BOOKMARK null"]);
         all.set(pods(&[("a", "web"), ("b", "web")]));
         assert_eq!(events(&all, &mut watching), [""; 0]);
-        // One more, one that does not match any more, and one that is gone.
+        // One pod is new, one does not match any more, and one is gone.
         all.set(pods(&[("a", "job"), ("c", "web")]));
         assert_eq!(events(&all, &mut watching), ["DELETED \"a\"", "ADDED \"c\"", "DELETED \"b\""]);
         let mut later = Watching::new(Asked { resource_version: "4".into(), ..Asked::default() }).unwrap();

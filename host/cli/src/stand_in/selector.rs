@@ -15,7 +15,7 @@ const FIELDS: [&str; 9] = [
     "status.podIP",
 ];
 
-/// What both selectors of a request ask of a pod.
+/// The label selector and the field selector of a request.
 #[derive(Debug, Default, PartialEq)]
 pub struct Selector {
     labels: Vec<Requirement>,
@@ -25,13 +25,13 @@ pub struct Selector {
 #[derive(Debug, PartialEq)]
 struct Requirement {
     key: String,
-    /// Of which it has one; `None` where it must be there.
+    /// The values, of which the pod must have one; `None` if any value will do.
     values: Option<Vec<String>>,
     is_negated: bool,
 }
 
 impl Selector {
-    /// Reads both. What is wrong with one is said as the API server says it.
+    /// Parses both selectors. An error is in the API server's words.
     pub fn parse(labels: &str, fields: &str) -> Result<Selector, String> {
         let read = |text: &str, what: &str| -> Result<Vec<_>, String> {
             let unread = |part| format!("unable to parse requirement in {what}: {part}");
@@ -46,7 +46,7 @@ impl Selector {
         Ok(selector)
     }
 
-    /// Whether it asks for anything.
+    /// Whether there is no requirement.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
@@ -98,7 +98,7 @@ impl Requirement {
     }
 }
 
-/// What stands between commas that are not in parentheses.
+/// The parts between commas that are not in parentheses.
 fn parts(text: &str) -> Vec<&str> {
     let mut depth = 0;
     let cut = |c: char| {

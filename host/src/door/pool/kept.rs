@@ -1,4 +1,4 @@
-//! The connections that there are, and which of them has room for a request.
+//! The connections of a pool, and which of them has room for a request.
 
 use super::super::answer::{InUse, Uses};
 use super::super::tls_stream::Tls;
@@ -11,21 +11,21 @@ use tokio::sync::watch;
 /// All connections of a pool.
 #[derive(Default)]
 pub(super) struct State {
-    /// How many connections there have been.
+    /// How many connections there have been so far.
     pub(super) count: u64,
     pub(super) http2: Vec<Http2>,
-    /// Those of HTTP/1.1 that no request is under way on.
+    /// The HTTP/1.1 connections without a request under way.
     pub(super) http1: Vec<Http1>,
-    /// Whether the last connection was one of HTTP/1.1, so that each request needs one of its own.
+    /// Whether the last connection spoke HTTP/1.1, so that each request needs its own connection.
     pub(super) is_http1: bool,
-    /// A connection that is being made, for all who wait.
+    /// The connection that is being made, for all who wait.
     pub(super) connecting: Option<watch::Receiver<Connected>>,
 }
 
-/// A connection, to ask how many streams the server allows. The task that runs it keeps it: with it end the requests that it has not sent.
+/// A connection, to ask how many streams the server allows. Only the task that runs it keeps it alive, so that unsent requests end with it.
 pub(super) type Running = Weak<Mutex<http2::Connection<TokioIo<Tls>, Sent, QuietExecutor>>>;
 
-/// A connection of HTTP/2.
+/// An HTTP/2 connection.
 pub(super) struct Http2 {
     pub(super) number: u64,
     pub(super) sender: http2::SendRequest<Sent>,
@@ -35,24 +35,24 @@ pub(super) struct Http2 {
     pub(super) is_settled: watch::Receiver<bool>,
 }
 
-/// A connection of HTTP/1.1 that no request is under way on.
+/// An HTTP/1.1 connection without a request under way.
 pub(super) struct Http1 {
     pub(super) number: u64,
     pub(super) sender: http1::SendRequest<Sent>,
     pub(super) in_use: Arc<Uses>,
-    /// Whether it has brought an answer.
+    /// Whether it has already been used for a request.
     pub(super) was_used: bool,
 }
 
-/// What there is for a request.
+/// What a pool offers a request.
 pub(super) enum Next {
     Http2(Http2, InUse),
     Http1(Http1, InUse),
-    /// This one, when the server has said how many streams it allows.
+    /// A connection whose server has yet to say how many streams it allows.
     Settling(watch::Receiver<bool>),
-    /// One that is being made.
+    /// A connection that is being made.
     Connecting(watch::Receiver<Connected>),
-    /// None: one is to be made, of which those are told that wait for it.
+    /// No connection: the caller must make one, and tell those who wait for it.
     Nothing(watch::Sender<Connected>),
 }
 
@@ -90,7 +90,7 @@ impl State {
                 settling = Some(connection.is_settled.clone());
             }
         }
-        // The last one first: the others may come to their end.
+        // The most recent one first, so that the others may fall idle and end.
         if let Some(connection) = self.http1.pop() {
             let in_use = InUse::new(&connection.in_use);
             return Next::Http1(connection, in_use);
@@ -100,7 +100,7 @@ impl State {
             (None, Some(connecting)) => Next::Connecting(connecting.clone()),
             (None, None) => {
                 let (told, connecting) = watch::channel(None);
-                // Over HTTP/1.1, each request needs one of its own.
+                // Over HTTP/1.1, each request needs its own connection.
                 if !self.is_http1 {
                     self.connecting = Some(connecting);
                 }
@@ -109,12 +109,12 @@ impl State {
         }
     }
 
-    /// Waits no longer for this one to be made.
+    /// Stops waiting for this connection to be made.
     pub(super) fn forget(&mut self, connecting: &watch::Receiver<Connected>) {
         self.connecting.take_if(|known| known.same_channel(connecting));
     }
 
-    /// Waits no longer for this one to say how many streams it allows.
+    /// Stops waiting for this connection's server to say how many streams it allows.
     pub(super) fn settle(&mut self, is_settled: &watch::Receiver<bool>) {
         for connection in &mut self.http2 {
             if connection.is_settled.same_channel(is_settled) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::limits::RequestLimits;
 use incluster_core::Server;
 
-/// A connection that goes silent both ways, without ending, is found out: what waits on it is to be asked for on another.
+/// A connection that goes silent both ways, without ending, is detected: requests that wait on it must be sent on another one.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_goes_silent_is_lost_and_not_refused() {
     let (near, far) = tokio::io::duplex(1 << 20);
@@ -23,7 +23,7 @@ async fn a_connection_that_goes_silent_is_lost_and_not_refused() {
     assert!(text.contains("does not answer any more"), "{text}");
 }
 
-/// One that waits for room on a connection that ends was not sent, and is to be asked for on another.
+/// A request that waits for room on a connection that ends was not sent, and must be sent on another one.
 #[tokio::test]
 async fn a_request_that_waits_for_a_stream_of_a_connection_that_ends_is_lost() {
     let (near, far) = tokio::io::duplex(1 << 20);
@@ -40,16 +40,16 @@ async fn a_request_that_waits_for_a_stream_of_a_connection_that_ends_is_lost() {
     let first = ask();
     let answering = server.accept().await.unwrap().unwrap();
     let second = ask();
-    // Now it is the connection's.
+    // By now the connection has taken the request.
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
     drop((server, answering));
     assert!(first.await.unwrap().is_err());
     let mut error = second.await.unwrap().unwrap_err();
-    assert!(error.take_message().is_none(), "nobody has it any more");
+    assert!(error.take_message().is_none(), "the request is lost");
     let error = error.into_error();
-    assert!(error.is_user(), "as hyper sees it: {error:?}");
+    assert!(error.is_user(), "hyper classifies it as the user's: {error:?}");
     let error = RequestError::Http(error);
     let text = wasi_error::text(&wasi_error::of_request(&error, &Server::parse("https://10.0.0.1").unwrap()));
     assert!(text.starts_with("connection-terminated"), "{text}");
@@ -61,10 +61,10 @@ fn http_1_asks_the_origin_by_its_path() {
     assert_eq!((&*request.uri().to_string(), &request.headers()["host"] == "10.0.0.1:6443"), ("/api?x=1", true));
 }
 
-/// An embedder may have several runtimes, of which one ends while it connects: the others make connections of their own.
+/// An embedder may have several runtimes. If one ends while it connects, the others make their own connections.
 #[test]
-fn a_runtime_that_ends_while_it_connects_leaves_the_way_free() {
-    // It accepts, and says nothing in the handshake.
+fn a_runtime_that_ends_while_it_connects_does_not_block_others() {
+    // The server accepts, and sends nothing in the handshake.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let ca = testbed::Ca::new("kubernetes-ca").pem();
@@ -79,7 +79,7 @@ fn a_runtime_that_ends_while_it_connects_leaves_the_way_free() {
     };
     for _ in 0..2 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // It waits for the handshake, which the runtime's end leaves undone.
+        // The request waits for the handshake, which is left unfinished when the runtime ends.
         assert!(matches!(runtime.block_on(ask()), Err(RequestError::Late)));
         let _accepted = listener.accept().unwrap();
     }

@@ -1,7 +1,7 @@
-//! Compiled extensions as they are kept: a head that says what the code is for, and the code.
+//! The format of stored compiled extensions: a head that says what the code is for, and the code.
 //!
-//! The head tells code of another version, or for another engine, and what was damaged. It does not tell who made it: whoever may write to a
-//! file of code may have this process do anything.
+//! The head detects code of another version or for another engine, and damage. It does not show who made the code: whoever can write to a
+//! file of code can make this process do anything.
 
 use super::Key;
 use crate::sandbox::in_memory::filled;
@@ -10,33 +10,33 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
-/// The first line, which names this version.
+/// The first line, which names this crate's version.
 const LINE: &str = concat!("incluster-extension ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What is read at once: little enough to stay near the processor.
+/// How many bytes are read at once: few enough to stay in the processor's cache.
 const PIECE: usize = 128 << 10;
 
 /// What the code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The settings of its engine.
+    /// The settings of the code's engine.
     pub(super) settings: u64,
-    /// What it was made from.
+    /// The hash of what the code was made from.
     pub(super) key: Key,
 }
 
 /// Why code is not used.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// Another version of this crate made it, or it is something else.
+    /// The code was made by another version of this crate, or is something else.
     Version,
-    /// It is for an engine with other settings, or for another kind of processor, or was composed with another client.
+    /// The code is for an engine with other settings, or for another kind of processor, or was composed with another client.
     Settings,
-    /// It was made from something else.
+    /// The code was made from another component, or with other limits.
     Key,
-    /// It is cut, or changed.
+    /// The code is truncated, or changed.
     Damaged,
-    /// It cannot be read.
+    /// The code cannot be read.
     Io(io::Error),
 }
 
@@ -52,7 +52,7 @@ pub(super) fn write(to: &mut impl Write, head: &Head, code: &[u8]) -> io::Result
     to.write_all(code)
 }
 
-/// Reads code, if it is for this engine and, where that is said, made from this. It is returned in memory that nobody can change any more.
+/// Reads code, if it is for this engine and, if a key is given, has that key. The code is returned in memory that nobody can change any more.
 pub(super) fn read(from: &mut impl Read, settings: u64, key: Option<&Key>) -> Result<(Head, File), Unfit> {
     if read_array(from)? != *LINE.as_bytes().first_chunk::<{ LINE.len() }>().ok_or(Unfit::Version)? {
         return Err(Unfit::Version);
@@ -123,9 +123,9 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unfit::Version => write!(f, "it was not made by incluster {}", env!("CARGO_PKG_VERSION")),
-            Unfit::Settings => {
-                f.write_str("it is for an engine with other settings, for another kind of processor, or has another build of the client in it")
-            }
+            Unfit::Settings => f.write_str(
+                "it is for an engine with other settings, for another kind of processor, or contains another build of the client",
+            ),
             Unfit::Key => f.write_str("it was made from another component, or with other limits"),
             Unfit::Damaged => f.write_str("it is cut or damaged"),
             Unfit::Io(error) => write!(f, "it cannot be read: {error}"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_others_is_not_read() {
+    fn code_for_others_is_not_read() {
         let good = written(b"code");
         assert!(matches!(read(&mut &*good, 8, None), Err(Unfit::Settings)));
         assert!(matches!(read(&mut &*good, 7, Some(&[4; 32])), Err(Unfit::Key)));

@@ -1,4 +1,4 @@
-//! The process that compiles: what it may do is limited before it reads the component.
+//! The compiling process, which limits itself before it reads the component.
 
 use super::pipeline::{compile, inspect, on_own_stack, prepare, survey};
 use super::protocol::{self, Action, Answer, Question};
@@ -11,17 +11,18 @@ use std::io::{self, Read, Write, stdin, stdout};
 use std::process::ExitCode;
 use wasmtime::Engine;
 
-/// It gives way to the processes that serve.
+/// The niceness of the process: it gives way to processes that serve.
 const NICENESS: i32 = 10;
 
-/// The address space that it maps beside the memory that it writes to: its program, stacks, and what the allocator reserves.
+/// The address space that the process maps in addition to the memory that it writes to: its program, stacks, and what the allocator reserves.
 const RESERVED: u64 = 512 << 20;
 
-/// Compiles one component: the whole `main` of a program for [`Compiler::child`](crate::Compiler::child). It reads the component from
-/// its standard input, writes what it made of it to its standard output, and ends.
+/// Compiles one component: the whole `main` of a program for [`Compiler::child`](crate::Compiler::child). The process reads the component
+/// from its standard input, writes the result to its standard output, and ends.
 ///
-/// Before it reads the component, it limits itself: its memory, address space and processor time, no core dump, no file or socket beyond
-/// those three, no new privileges. It gives way to other processes. As it closes whatever else is open, call it first in `main`.
+/// Before it reads the component, the process limits itself: its memory, address space and processor time, no core dump, no file or socket
+/// beyond standard input, output and error, no new privileges. It gives way to other processes. As this function closes all other open files,
+/// call it first in `main`.
 ///
 /// ```no_run
 /// # use std::process::ExitCode;
@@ -33,7 +34,7 @@ pub fn compile_child() -> ExitCode {
     match answer() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The host reads it.
+            // The host reads this.
             let _ = writeln!(io::stderr(), "incluster: compiling failed: {error}");
             ExitCode::FAILURE
         }
@@ -54,7 +55,7 @@ fn answer() -> io::Result<()> {
     output.flush()
 }
 
-/// The engine with these settings, if it is one of this program's.
+/// The engine with these settings, if this program can make it.
 fn engine(asked: u64) -> io::Result<Option<Engine>> {
     let ours = [
         settings::configuration,
@@ -72,12 +73,12 @@ fn engine(asked: u64) -> io::Result<Option<Engine>> {
     Ok(None)
 }
 
-/// Closes all files but standard input, output and error: what the process that started this one has open may be inherited.
+/// Closes all files but standard input, output and error: open files of the process that started this one may be inherited.
 fn close_inherited() -> io::Result<()> {
-    /// The first beyond the three.
+    /// The first file beyond standard input, output and error.
     const FIRST: i32 = 3;
     let open = fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    // The folder itself is among them, and is closed by then.
+    // The folder's own file is in the list, and is closed by then.
     let open: Vec<i32> = open.filter(|&file| file >= FIRST).collect();
     for file in open {
         close(file);
@@ -87,7 +88,7 @@ fn close_inherited() -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "closing a file by its number trusts that nobody owns it: this process has opened none yet")]
 fn close(file: i32) {
-    // SAFETY: this is the first thing that this process does; what it has opened itself since is closed again.
+    // SAFETY: this is the first thing that this process does; what it has opened itself has been closed again.
     unsafe { rustix::io::close(file) }
 }
 
@@ -116,13 +117,13 @@ fn limit(question: &Question) -> io::Result<()> {
     let seconds = question.cpu_time.as_secs() + u64::from(question.cpu_time.subsec_nanos() > 0);
     setrlimit(Resource::Core, at_most(0))?;
     setrlimit(Resource::Fsize, at_most(0))?;
-    // What is open stays so; nothing is opened any more, not even in place of what is closed.
+    // Open files stay open; nothing more can be opened, not even in place of a closed file.
     setrlimit(Resource::Nofile, at_most(0))?;
     set_no_new_privs(true)?;
-    // What it may write to; and all that it may map, of which some is only reserved, or the program's own.
+    // The memory that it may write to; and all that it may map, of which some is only reserved, or the program's own.
     lower(Resource::Data, question.memory)?;
     lower(Resource::As, question.memory.saturating_add(RESERVED))?;
-    // At the first it is told by SIGXCPU, which ends it, and which the host knows the limit by.
+    // At the soft limit, SIGXCPU ends the process. The host recognizes the limit by that signal.
     setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum: Some(seconds + 1) })?;
     setpriority_process(None, NICENESS)?;
     Ok(())

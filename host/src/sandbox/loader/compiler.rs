@@ -1,4 +1,4 @@
-//! Where components are compiled.
+//! Where components are compiled: in this process, or in a child.
 
 use super::compose::{Client, Imports};
 use super::inspection::Inspection;
@@ -23,16 +23,16 @@ use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// As many components are compiled at once, unless the embedder says otherwise.
+/// How many components are compiled at once, unless the embedder sets another number.
 const AT_ONCE: usize = 2;
 
 /// The processor time of a survey.
 const SURVEY: Duration = Duration::from_secs(1);
 
-/// The threads that one component is compiled on, unless the embedder says otherwise.
+/// How many threads compile one component, unless the embedder sets another number.
 const THREADS: usize = 2;
 
-/// Where a [`Runtime`](crate::Runtime) composes and compiles extensions. An embedder chooses: there is none by default.
+/// Where a [`Runtime`](crate::Runtime) composes and compiles extensions. An embedder must choose: there is no default.
 ///
 /// ```no_run
 /// use incluster::{Compiler, Runtime};
@@ -56,14 +56,14 @@ enum Mode {
 }
 
 impl Compiler {
-    /// In this process, on a thread of its own. A component is counted against [`LoadLimits`] first, but what compiling it takes is not
-    /// limited, and a fault in what composes or compiles ends this process: for components that are trusted as much as this program is.
-    /// The thread goes on to its end even if nobody waits for it any more, and keeps its place in the queue until then.
+    /// Compiles in this process, on a separate thread. A component is counted against [`LoadLimits`] first, but the memory and time for
+    /// compiling are not limited, and a fault in the composer or compiler ends this process. So this is only for components that you trust as
+    /// much as this program. The thread runs to its end even if nobody waits for it any more, and keeps its place in the queue until then.
     pub fn in_process() -> Compiler {
         Compiler { mode: Mode::InProcess, queue: Arc::new(Queue::new(AT_ONCE)) }
     }
 
-    /// In a process of its own for each component, with limits of memory and processor time. Its program is one whose whole
+    /// Compiles each component in a separate process, with limits of memory and processor time. The program must be one whose whole
     /// `main` is [`compile_child`](crate::compile_child), of this version of this crate. It may be the embedder's own executable, by
     /// `/proc/self/exe` and an argument ([`Compiler::arg`]) that its `main` looks for first:
     ///
@@ -78,13 +78,13 @@ impl Compiler {
     /// }
     /// ```
     ///
-    /// It needs a tokio runtime with I/O and time enabled.
+    /// This needs a tokio runtime with I/O and time enabled.
     pub fn child(program: impl Into<PathBuf>) -> Compiler {
         let program = Program { path: program.into(), args: Vec::new(), threads: THREADS };
         Compiler { mode: Mode::Child(program), queue: Arc::new(Queue::new(AT_ONCE)) }
     }
 
-    /// Another argument for the program.
+    /// Adds an argument for the program.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         if let Mode::Child(program) = &mut self.mode {
             program.args.push(arg.into());
@@ -92,7 +92,7 @@ impl Compiler {
         self
     }
 
-    /// How many threads compile one component, at least one. 2 by default. Of [`Compiler::in_process`], this is rayon's business.
+    /// How many threads compile one component, at least one. 2 by default. For [`Compiler::in_process`], rayon decides this.
     pub fn threads(mut self, threads: usize) -> Self {
         if let Mode::Child(program) = &mut self.mode {
             program.threads = threads.max(1);
@@ -100,8 +100,8 @@ impl Compiler {
         self
     }
 
-    /// How many components are compiled at once, at least one. 2 by default. The others wait, one of each tenant's before the second of
-    /// another's.
+    /// How many components are compiled at once, at least one. 2 by default. The others wait. A tenant's second component comes after the first
+    /// one of every other tenant that waits.
     pub fn at_once(mut self, components: usize) -> Self {
         self.queue = Arc::new(Queue::new(components.max(1)));
         self
@@ -117,7 +117,7 @@ impl fmt::Debug for Compiler {
     }
 }
 
-/// A component, and what is needed to make something of it.
+/// A component, and all that is needed to compile, compose or inspect it.
 pub(crate) struct Job<'a> {
     pub(crate) compiler: &'a Compiler,
     pub(crate) engine: &'a Engine,
@@ -128,12 +128,12 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Waits until it is this tenant's turn. The place is held by what makes something of the component, to its end.
+    /// Waits until it is this tenant's turn. The place is held until the work on the component has ended.
     pub(crate) async fn place(&self) -> Place {
         self.compiler.queue.enter(self.tenant).await
     }
 
-    /// Makes code of it.
+    /// Compiles the component.
     pub(crate) async fn compile(&self, place: Place) -> Result<Vec<u8>, ExtensionError> {
         match &self.compiler.mode {
             Mode::InProcess => {
@@ -151,7 +151,7 @@ impl Job<'_> {
         }
     }
 
-    /// Composes it with the client.
+    /// Composes the component with the client.
     pub(crate) async fn compose(&self, place: Place, client: Client) -> Result<Vec<u8>, ExtensionError> {
         match &self.compiler.mode {
             Mode::InProcess => {
@@ -167,7 +167,7 @@ impl Job<'_> {
         }
     }
 
-    /// Finds out what there is to know of it, and makes code of it, if nothing is wrong.
+    /// Inspects the component, and compiles it if nothing is wrong.
     pub(crate) async fn inspect(&self, place: Place) -> Result<(Inspection, Option<Component>), ExtensionError> {
         let (mut inspection, code) = match &self.compiler.mode {
             Mode::InProcess => {
@@ -178,7 +178,7 @@ impl Job<'_> {
             }
             Mode::Child(program) => {
                 let asked = match self.ask(program, Action::Inspect, &place).await {
-                    // It died of compiling; the counting does not.
+                    // The child died while compiling. Counting alone will not kill it.
                     Err(
                         problem @ (ExtensionError::CompileMemory { .. }
                         | ExtensionError::CompileCpuTime { .. }
@@ -197,13 +197,13 @@ impl Job<'_> {
         if inspection.problem.is_some() {
             return Ok((inspection, None));
         }
-        // Whether it has a place in the pool is seen here alone.
+        // Only this shows whether the component has room in a place of the pool.
         let mapped = map(self.engine, code.into()).await;
         inspection.problem = mapped.as_ref().err().cloned();
         Ok((inspection, mapped.ok()))
     }
 
-    /// What can be known of a component that the compiler died of. Counting is brief, unless that is what it died of.
+    /// Inspects a component that the compiler died of, without compiling it. Counting is quick, unless that was what it died of.
     async fn survey(&self, program: &Program, problem: ExtensionError, place: &Place) -> (Answer, Vec<u8>) {
         let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
         let job = Job { limits: &brief, imports: self.imports.clone(), ..*self };
@@ -227,7 +227,7 @@ impl Job<'_> {
 
     async fn ask(&self, program: &Program, action: Action, _place: &Place) -> Result<(Answer, Vec<u8>), ExtensionError> {
         let bytes = self.component.len() as u64;
-        // The child would say so, too, when it has read it all.
+        // The child would say so, too, but only after it has read all of it.
         LoadLimit::Bytes.check(self.limits, bytes)?;
         let memory = Share::of(self.limits.memory_for(bytes)).await?;
         let question = Question {
@@ -243,9 +243,9 @@ impl Job<'_> {
     }
 }
 
-const OTHER_ANSWER: &str = "it gave another answer than it was asked for";
+const OTHER_ANSWER: &str = "it gave an answer of another kind than it was asked for";
 
-/// What an extension is composed with, and by whose rules: a version of this crate may have several of each before it is released.
+/// A hash of the client that extensions are composed with, and of the rules: both may change within a version of this crate before its release.
 static COMPOSED_BY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     let mut hash = Context::new(&SHA256);
     hash.update(PLUGIN);
@@ -253,7 +253,7 @@ static COMPOSED_BY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
 });
 
-/// A number for what checks and composes extensions (FNV-1a of its source).
+/// A number for the code that checks and composes extensions (FNV-1a of its source).
 const RULES: u64 = {
     let sources: &[&[u8]] = &[
         include_bytes!("compose.rs"),
@@ -276,7 +276,7 @@ const RULES: u64 = {
     hash
 };
 
-/// What tells engines apart whose code does not fit each other, and extensions that were composed with another client, or by other rules.
+/// A number that differs for engines with incompatible code, and for extensions composed with another client or by other rules.
 pub(crate) fn settings_of(engine: &Engine) -> u64 {
     let mut settings = Settings(Context::new(&SHA256));
     settings.write(&*COMPOSED_BY);
@@ -284,7 +284,7 @@ pub(crate) fn settings_of(engine: &Engine) -> u64 {
     settings.finish()
 }
 
-/// The standard library's own hasher may be another in its next version, which another process may have been built with.
+/// A stable hasher. The standard library's may change in its next version, which another process may have been built with.
 struct Settings(Context);
 
 impl Hasher for Settings {
@@ -297,12 +297,12 @@ impl Hasher for Settings {
     }
 }
 
-/// Code that was made for an engine, and by whom.
+/// Code for an engine, by its origin.
 #[derive(Clone)]
 pub(super) enum Code {
-    /// By this process, or one that it started from a program that the embedder named, and that handed it over by a pipe.
+    /// Made by this process, or by one that it started from a program that the embedder named, and received through a pipe.
     Made(Arc<Vec<u8>>),
-    /// By such a process of this user's, which kept it where nobody else can write; or by whoever an embedder vouches for.
+    /// Made by such a process of this user, which stored it where nobody else can write; or by somebody that the embedder vouches for.
     Kept(Arc<File>),
 }
 
@@ -312,19 +312,19 @@ impl From<Vec<u8>> for Code {
     }
 }
 
-/// Maps code, on a thread that may take its time.
+/// Maps code, on a thread that may block.
 pub(super) async fn map(engine: &Engine, code: Code) -> Result<Component, ExtensionError> {
     let engine = engine.clone();
     let mapped = tokio::task::spawn_blocking(move || deserialize(&engine, &code).map_err(|e| not_mapped(&e)));
     mapped.await.unwrap_or_else(|error| Err(ExtensionError::CompilerDied { how: error.to_string() }))
 }
 
-#[expect(unsafe_code, reason = "deserializing trusts the bytes, of which `Code` says where they are from")]
+#[expect(unsafe_code, reason = "deserializing trusts the bytes: `Code` says where they are from")]
 fn deserialize(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
     match code {
         // SAFETY: the bytes are what `precompile_component` returned; nobody else can write to the pipe.
         Code::Made(code) => unsafe { code::component(engine, code) },
-        // SAFETY: the same, in a file that is sealed.
+        // SAFETY: the bytes are what `precompile_component` returned, in a sealed file.
         Code::Kept(code) => unsafe { code::component_of(engine, code) },
     }
 }

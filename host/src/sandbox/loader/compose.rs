@@ -1,4 +1,4 @@
-//! Composes a component with the client, so that what is left of its imports is WASI's, or allowed by the embedder.
+//! Composes a component with the client, so that the remaining imports are WASI's, or allowed by the embedder.
 
 use super::inventory::{Import, Inventory};
 use crate::extension_error::ExtensionError;
@@ -9,18 +9,18 @@ use std::fmt;
 use wac_graph::types::{Package, are_semver_compatible};
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
-/// What the interfaces of the client's begin with.
+/// The beginning of the names of the client's interfaces.
 const CLIENT: &str = "incluster:kubernetes/";
 
-/// The interface of types, among them.
+/// The beginning of the name of the interface of types.
 const TYPES: &str = "incluster:kubernetes/types@";
 
 /// The client that a component is composed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Client {
-    /// Its host has TLS for it, by wasi:http.
+    /// The client whose host does TLS, by wasi:http.
     HostTls,
-    /// It has TLS of its own, over wasi:sockets.
+    /// The client with TLS of its own, over wasi:sockets.
     #[cfg(feature = "standalone")]
     OwnTls,
 }
@@ -35,24 +35,24 @@ impl Client {
     }
 }
 
-/// What an import of an extension's leads to.
+/// What an import of an extension gives access to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Access {
-    /// It is there.
+    /// The import is there.
     Permitted,
-    /// It is there, and every use is denied: toolchains import it for every component, whether or not that uses it.
+    /// The import is there, but every use is denied: toolchains import it for every component, whether or not the component uses it.
     Closed,
-    /// A component that imports it is not loaded: it is neither the client's nor WASI's, and the embedder does not allow it by name; or the
+    /// A component with this import is not loaded: it is neither the client's nor WASI's, and the embedder does not allow it by name; or the
     /// embedder refuses it by name.
     Refused,
 }
 
 use Access::{Closed, Permitted};
 
-/// What an extension may import without being asked: the client, and the ordinary world of WASI 0.2. Of that, wasi:filesystem has the service
-/// account's folder to read, and in that no token; wasi:http leads to the API server alone, as the client does, by the same policy; and
-/// wasi:sockets leads nowhere.
+/// What every extension may import: the client, and the ordinary world of WASI 0.2. In that world, wasi:filesystem can read only the service
+/// account's folder, where a placeholder is in the token's place, except with [`TokenAccess::Portable`](crate::TokenAccess::Portable); wasi:http
+/// reaches only the API server, by the same policy as the client; and wasi:sockets reaches nothing.
 const ORDINARY: [(&str, Access); 31] = [
     ("incluster:kubernetes/client", Permitted),
     ("incluster:kubernetes/types", Permitted),
@@ -87,28 +87,28 @@ const ORDINARY: [(&str, Access); 31] = [
     ("wasi:sockets/udp-create-socket", Closed),
 ];
 
-/// What an embedder says of imports, by their names with or without a version.
+/// The imports that an embedder allows or refuses, by their names with or without a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Imports {
-    /// Those beyond the ordinary ones that the component may have.
+    /// The imports beyond the ordinary ones that the component may have.
     pub(crate) allowed: Vec<String>,
-    /// Those that no component may have, by the name of their package, too.
+    /// The imports that no component may have; the name of a package refuses all of its interfaces.
     pub(crate) refused: Vec<String>,
 }
 
 impl Imports {
-    /// What an import of this name leads to.
+    /// What an import of this name gives access to.
     pub(crate) fn access(&self, import: &str) -> Access {
         let name = import.split('@').next().unwrap_or(import);
         let package = name.split('/').next().unwrap_or(name);
-        // A refusal prints the whole name: that is taken, too.
+        // The error of a refusal prints the whole name, so that is accepted here, too.
         let is_among = |names: &[String]| names.iter().any(|listed| listed == name || listed == import);
         if is_among(&self.refused) || self.refused.iter().any(|refused| refused == package) {
             return Access::Refused;
         }
         let ordinary = ORDINARY.iter().find(|(ordinary, _)| *ordinary == name).map(|(_, access)| *access);
         match ordinary {
-            // What is closed stays so.
+            // Allowing a closed interface does not open it.
             Some(access) => access,
             None if is_among(&self.allowed) => Permitted,
             None => Access::Refused,
@@ -139,13 +139,13 @@ pub(crate) fn check(found: &Inventory, imports: &Imports) -> Result<(), Extensio
     }
 }
 
-/// The component with the client in it. It was counted and validated, and its imports were checked.
+/// Composes a component with the client. The component must have been counted and validated, and its imports checked.
 pub(crate) fn compose(component: &[u8], client: Client, found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
     compose_with(component, client.component(), found)
 }
 
-/// The component with this client in it. An import is of a version that a client of another may have, as long as both are compatible: then what
-/// the component uses of it has to be there.
+/// Composes a component with this client. The versions of an import and of the client may differ, as long as they are compatible and the client
+/// has what the component uses.
 fn compose_with(component: &[u8], client: &[u8], found: &Inventory) -> Result<Vec<u8>, ExtensionError> {
     let ours = || found.imports.iter().map(|import| &*import.name).filter(|name| name.starts_with(CLIENT));
     if ours().next().is_none() {
@@ -159,13 +159,13 @@ fn compose_with(component: &[u8], client: &[u8], found: &Inventory) -> Result<Ve
         let misfit = |reason: String| ExtensionError::DoesNotFit { import: text::name(import), reason };
         let offer = offered.iter().find(|offer| are_semver_compatible(offer, import));
         let offer = offer.ok_or_else(|| misfit(format!("it has {}", offered.join(" and "))))?;
-        let unfit = |e: &dyn StdError| misfit(format!("{}, which its {} has not", chain(e), text::name(offer)));
+        let unfit = |e: &dyn StdError| misfit(format!("{}, which its {} does not have", chain(e), text::name(offer)));
         let export = graph.alias_instance_export(plugin_instance, offer).map_err(|e| unfit(&e))?;
         graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| unfit(&e))?;
     }
     let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
-    // What it exports may have the contract's types in it, and a component's exports have no types but those that it exports or imports by
-    // name. Programs and handlers of WASI's have none.
+    // Its exports may use the contract's types, and a component's exports may only use types that it exports or imports by name. The programs
+    // and handlers of WASI use none.
     if found.exports.iter().any(|name| !name.starts_with("wasi:")) {
         for name in offered.iter().filter(|name| name.starts_with(TYPES)) {
             let types = graph.alias_instance_export(plugin_instance, name).map_err(|e| malformed(&e))?;
@@ -195,7 +195,7 @@ fn chain(error: &dyn StdError) -> String {
 mod tests {
     use super::*;
 
-    /// Composes an extension that imports these functions of the client, in this version, with a client that has those, in that version.
+    /// Composes an extension that imports the functions `imports.1` of the client in version `imports.0` with a client that `has` others.
     fn linked(imports: (&str, &[&str]), has: (&str, &[&str])) -> Result<(), ExtensionError> {
         let (version, functions) = imports;
         let name = format!("incluster:kubernetes/client@{version}");
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn compatible_versions_link_as_long_as_nothing_that_is_used_is_missing() {
-        // A newer host has a function more; an older one has all that a newer extension uses.
+        // A newer host has one function more; an older host has all that a newer extension uses.
         assert_eq!(linked(("0.1.0", &["list"]), ("0.1.1", &["list", "patch"])), Ok(()));
         assert_eq!(linked(("0.1.1", &["list"]), ("0.1.0", &["list"])), Ok(()));
         assert_eq!(linked(("0.1.0", &["list"]), ("0.1.0", &["list"])), Ok(()));

@@ -1,13 +1,13 @@
-//! Counts what a component is made of, before anything else reads it.
+//! Counts what a component consists of, before anything else reads it.
 //!
-//! The bytes are a stranger's. Each part is counted against [`LoadLimits`] and only then validated, so that a small file that
-//! means something enormous is refused while it is still small. What a component becomes when it is instantiated is counted along
-//! nesting: a component in a component counts as often as it is instantiated. Where that cannot be known, the file is refused.
+//! The bytes are untrusted. Each part is counted against [`LoadLimits`] and only then validated, so that a small file that
+//! describes something enormous is refused while it is still small. What an instantiation makes is counted along nesting: a
+//! component in a component counts as often as it is instantiated. If that cannot be known, the file is refused.
 
 #[cfg(test)]
 #[path = "count/tests.rs"]
 mod tests;
-// The fuzz targets include this file, from where these would be looked for elsewhere.
+// The fuzz targets include this file, and without the paths would look for these modules elsewhere.
 #[path = "count/aliases.rs"]
 mod aliases;
 #[path = "count/frame.rs"]
@@ -25,7 +25,7 @@ use wasmparser::{
     Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
-/// What [`crate::sandbox::compile::configuration`] lets components use: WebAssembly 3.0 without what takes a garbage collector or threads.
+/// The features that [`crate::sandbox::compile::configuration`] permits: WebAssembly 3.0 without those that need a garbage collector or threads.
 const FEATURES: WasmFeatures = WasmFeatures::WASM3
     .union(WasmFeatures::COMPONENT_MODEL)
     .difference(WasmFeatures::GC)
@@ -33,10 +33,10 @@ const FEATURES: WasmFeatures = WasmFeatures::WASM3
     .difference(WasmFeatures::EXCEPTIONS)
     .difference(WasmFeatures::THREADS);
 
-/// Counts and validates a component. What was found is in `found` also where the component is refused.
+/// Counts and validates a component. What was found is in `found`, even if the component is refused.
 pub(crate) fn count(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), ExtensionError> {
     walk(bytes, limits, found).map_err(|error| match error {
-        // The parser has a limit of its own, above all that `LoadLimits` may have, and recurses before a type can be counted.
+        // The parser has its own limit, above any that `LoadLimits` may set, and recurses before a type can be counted.
         Stop::Malformed(error) if TOO_DEEP.contains(&error.message()) => {
             ExtensionError::OverLimit { limit: LoadLimit::Nesting, value: limits.nesting, found: PARSERS_NESTING + 1 }
         }
@@ -45,7 +45,7 @@ pub(crate) fn count(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) ->
     })
 }
 
-/// What the parser says of nesting, of types in types and of types that have others as their parts.
+/// The parser's errors for nesting: of types in types, and of types with other types as parts.
 const TOO_DEEP: [&str; 2] = ["component type nesting is too deep", "type nesting is too deep"];
 
 /// Why the walk ended before the bytes did.
@@ -60,7 +60,7 @@ fn walk(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), 
     if !bytes.starts_with(b"\0asm") {
         return Err(Stop::Refused(ExtensionError::NotAComponent));
     }
-    // The version of a core module is 1; a component's has a layer beside it.
+    // The version field of a core module is 1; a component's also has a layer.
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(Stop::Refused(ExtensionError::CoreModule));
     }
@@ -90,22 +90,22 @@ fn walk(bytes: &[u8], limits: &LoadLimits, found: &mut Inventory) -> Result<(), 
 struct Counter<'a> {
     limits: &'a LoadLimits,
     found: &'a mut Inventory,
-    /// All that is defined, once, whether or not it is instantiated.
+    /// Everything that is defined, counted once, whether or not it is instantiated.
     defined: Weight,
-    /// The functions with code. Beside them are the canonical functions, of which there are as many as instances of them.
+    /// The functions with code. Canonical functions are counted apart, as often as they are instantiated.
     code: u64,
     /// The outermost component, and what is being read in it.
     frames: Vec<Frame>,
 }
 
 impl Counter<'_> {
-    /// There are so many more.
+    /// Adds to what was found of a limit.
     fn more(&mut self, limit: LoadLimit, count: u64) -> Result<(), Stop> {
         let all = self.found.counts[limit as usize].saturating_add(count);
         self.at_least(limit, all)
     }
 
-    /// There are so many, or so many are in one place.
+    /// Raises what was found of a limit to this, if it is less.
     fn at_least(&mut self, limit: LoadLimit, count: u64) -> Result<(), Stop> {
         let found = &mut self.found.counts[limit as usize];
         *found = count.max(*found);
@@ -118,7 +118,7 @@ impl Counter<'_> {
 
     fn frame(&mut self) -> &mut Frame {
         if self.frames.is_empty() {
-            // Malformed: the validator will say so.
+            // The file is malformed: the validator will say so.
             self.frames.push(Frame::default());
         }
         let last = self.frames.len() - 1;
@@ -129,19 +129,19 @@ impl Counter<'_> {
         self.frames.len() == 1
     }
 
-    /// This component, or core module, defines something more, which is worked through whenever it is instantiated.
+    /// Counts a definition of the current component or core module, which is worked through at each instantiation.
     fn define(&mut self, more: Weight) -> Result<(), Stop> {
         self.defined.add(more);
         self.check(self.defined)?;
         self.nest(more)
     }
 
-    /// So many definitions more are worked through.
+    /// Counts this many more definitions.
     fn define_items(&mut self, definitions: u64) -> Result<(), Stop> {
         self.define(Weight { definitions, ..Weight::default() })
     }
 
-    /// What is defined elsewhere is worked through whenever this component is instantiated.
+    /// Counts what is defined elsewhere, but worked through at each instantiation of the current component.
     fn nest(&mut self, more: Weight) -> Result<(), Stop> {
         self.frame().this.weight.add(more);
         self.check(self.frames.last().map(|frame| frame.this.weight).unwrap_or_default())
@@ -161,7 +161,7 @@ impl Counter<'_> {
         match payload {
             Payload::Version { encoding, .. } => {
                 self.frames.push(Frame { is_module: *encoding == wasmparser::Encoding::Module, ..Frame::default() });
-                // The outermost component is nested in nothing.
+                // The outermost component is not nested.
                 self.at_least(LoadLimit::Nesting, self.frames.len() as u64 - 1)
             }
             Payload::End(_) => self.end(),
@@ -268,7 +268,7 @@ impl Counter<'_> {
                 }
                 Ok(())
             }
-            // What is left has as many bytes as it says, and means no more.
+            // The other payloads are no larger than their bytes.
             _ => Ok(()),
         }
     }
@@ -301,7 +301,7 @@ impl Counter<'_> {
         };
         self.define(Weight { instances: 1, definitions: 1 + arguments as u64, ..Weight::default() })?;
         match module.and_then(|index| self.frame().modules.get(index as usize).copied()) {
-            // It is not there, as the validator will say; or what there is only gets names.
+            // There is no such module, as the validator will say; or the instance only gives names to existing items.
             None => Ok(()),
             Some(Ok(weight)) => self.nest(weight),
             Some(Err(origin)) => Err(uncountable("core module", origin)),
@@ -325,7 +325,7 @@ impl Counter<'_> {
         self.define(Weight { instances: 1, definitions: size, ..Weight::default() })?;
         let holds = match component {
             None => size,
-            // It is not there, as the validator will say.
+            // There is no such component, as the validator will say.
             Some(None) => 1,
             Some(Some(Ok(Component { weight, exports, closure }))) => {
                 self.nest(weight)?;
@@ -338,7 +338,7 @@ impl Counter<'_> {
         Ok(())
     }
 
-    /// A new item in an index space of the component's, of which nothing is known; if it is an instance, it holds so much.
+    /// Adds an item whose weight is unknown to an index space of the component. If it is an instance, it holds this much.
     fn item(&mut self, kind: Kind, origin: Unknown, holds: u64) {
         match kind {
             Kind::Component => self.frame().components.push(Err(origin)),
@@ -348,7 +348,7 @@ impl Counter<'_> {
         }
     }
 
-    /// What is exported is a new item, too.
+    /// Counts an export, which also adds an item to its index space.
     fn export(&mut self, kind: Kind, index: u32) -> Result<(), Stop> {
         let frame = self.frame();
         let size = frame.size(kind, index);

@@ -1,7 +1,7 @@
 //! A folder of compiled extensions, which processes of one user share.
 //!
-//! Whoever may write to an entry may have this process do anything. So the folder and its entries are the user's own, and nobody else may
-//! write to them; an entry that is not so is not read.
+//! Whoever can write to an entry can make this process do anything. So the folder and its entries must belong to the user, and nobody else may
+//! be able to write to them; otherwise an entry is not read.
 
 use super::artifact::{self, Head, Unfit};
 use crate::error::Error;
@@ -18,32 +18,32 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the names of entries end in.
+/// The end of an entry's name.
 const ENTRY: &str = ".cwasm";
 
-/// What the names of files end in that become entries.
+/// The end of the name of a file that will become an entry.
 const UNFINISHED: &str = ".unfinished";
 
-/// An unfinished file that is older was left behind by a process that ended, in seconds.
+/// The age, in seconds, from which an unfinished file counts as left behind by a process that ended.
 const LEFT_BEHIND: i64 = 3600;
 
-/// What an entry has beside its code, at most.
+/// The largest size of an entry without its code, in bytes.
 const MOST_HEAD_BYTES: u64 = 4096;
 
-/// The permissions that nobody else may have: to write.
+/// The permission that nobody else may have: to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The folder.
+/// A folder of compiled extensions.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     dir: OwnedFd,
-    /// How many bytes its entries may have together.
+    /// The limit of the total size of the entries, in bytes.
     most: u64,
 }
 
 impl Folder {
-    /// The folder at this path, which is made where there is none.
+    /// Opens the folder at this path, and creates it if it is missing.
     pub(crate) fn open(path: &Path, most: u64) -> Result<Folder, Error> {
         let fail = |reason: String| Error::CacheFolder { path: path.into(), reason };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -57,13 +57,13 @@ impl Folder {
         Ok(Folder { path: path.into(), dir, most })
     }
 
-    /// The code that is kept for this, in memory that nobody can change. What cannot be used is removed.
+    /// Finds the entry for this head. Returns its code in memory that nobody can change. An entry that cannot be used is removed.
     pub(super) fn find(&self, head: &Head) -> Option<File> {
         let name = name(head);
         match self.read(&name, head) {
             Ok(code) => code,
             Err(why) => {
-                // It may be good, where this process has no descriptor or no memory left.
+                // The entry may be good if this process has no descriptor or no memory left.
                 const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
                 let is_ours = |error: &io::Error| OURS.iter().any(|ours| error.raw_os_error() == Some(ours.raw_os_error()));
                 let is_the_entrys = !matches!(&why, Unfit::Io(error) if is_ours(error));
@@ -78,7 +78,7 @@ impl Folder {
     }
 
     fn read(&self, name: &CStr, head: &Head) -> Result<Option<File>, Unfit> {
-        // What is there may be anything, a pipe or a link to somewhere else.
+        // The entry may be anything, even a pipe, or a link to another place.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()).map(File::from) {
             Ok(file) => file,
@@ -96,21 +96,21 @@ impl Folder {
             return Err(Unfit::Io(io::Error::other("it is larger than the cache may be")));
         }
         let (_, code) = artifact::read(&mut BufReader::new(&file), head.settings, Some(&head.key))?;
-        // Those that were used last stay longest. Where nobody can write, nothing is removed either.
+        // Recently used entries stay longest. If this fails as the folder is read-only, nothing is removed from it either.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: Timespec { tv_nsec: UTIME_OMIT, ..now }, last_modification: now };
         let _ = rustix::fs::futimens(&file, &times);
         Ok(Some(code))
     }
 
-    /// Keeps this code, if it can: at once for all who look, and in the place of those that were not used for longest.
+    /// Stores this code, if possible. The entry appears at once and complete, and takes the place of the least recently used ones.
     pub(super) fn keep(&self, head: &Head, code: &[u8]) {
         if code.len() as u64 > self.most {
             return;
         }
         let most = self.most;
         let written = match self.write(head, code) {
-            // The disk is smaller than the cache may be.
+            // The disk has less room than the cache may take.
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 self.trim(most.min(self.bytes() / 2)).and_then(|()| self.write(head, code))
             }
@@ -130,7 +130,7 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = || rustix::fs::openat(&self.dir, &unfinished, flags, Mode::RUSR | Mode::WUSR);
         let file = match create() {
-            // Another process, which ended, had the same number; or one in another PID namespace, whose entry is then not kept.
+            // A process that has ended had the same number; or one in another PID namespace has it, whose entry is then not kept.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 rustix::fs::unlinkat(&self.dir, &unfinished, AtFlags::empty())?;
                 create()?
@@ -145,7 +145,7 @@ impl Folder {
         written
     }
 
-    /// The entries: when each was used last, how many bytes it has, and its name. What was left behind is removed.
+    /// The entries: when each was used last, its size in bytes, and its name. Removes files that were left behind.
     fn entries(&self) -> io::Result<Vec<(i64, u64, u64, CString)>> {
         let mut entries = Vec::new();
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
@@ -163,12 +163,12 @@ impl Folder {
         Ok(entries)
     }
 
-    /// How many bytes the entries have together.
+    /// The total size of the entries, in bytes.
     fn bytes(&self) -> u64 {
         self.entries().map_or(0, |entries| entries.iter().map(|(.., bytes, _)| bytes).sum())
     }
 
-    /// Removes the entries that were not used for longest, until the others have so many bytes; and what was left behind.
+    /// Removes the least recently used entries until the others have at most this many bytes, and files that were left behind.
     fn trim(&self, most: u64) -> io::Result<()> {
         let entries = self.entries()?;
         let mut all: u64 = entries.iter().map(|(.., bytes, _)| bytes).sum();
@@ -189,7 +189,7 @@ fn write_to(file: &File, head: &Head, code: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// Why somebody else may have had a hand in it.
+/// Why somebody else may have changed a file, if so.
 fn not_ours(stat: &Stat) -> Option<&'static str> {
     if stat.st_uid != geteuid().as_raw() {
         return Some("it belongs to another user");
@@ -197,7 +197,7 @@ fn not_ours(stat: &Stat) -> Option<&'static str> {
     (stat.st_mode & WRITABLE_BY_OTHERS != 0).then_some("others may write to it")
 }
 
-/// An entry's name: code of other versions, engines, components and limits has others.
+/// An entry's name. Code of other versions, engines, components and limits has other names.
 fn name(head: &Head) -> CString {
     let mut hash = Context::new(&SHA256);
     hash.update(env!("CARGO_PKG_VERSION").as_bytes());
@@ -207,12 +207,12 @@ fn name(head: &Head) -> CString {
     c_string(hash + ENTRY)
 }
 
-/// Whether a file has the name of an entry. Others are somebody's, and stay.
+/// Whether a file has the name of an entry. Other files are somebody else's, and stay.
 fn is_entry(name: &[u8]) -> bool {
     name.strip_suffix(ENTRY.as_bytes()).is_some_and(|hash| hash.len() == 64 && hash.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether a file has the name of one that becomes an entry.
+/// Whether a file has the name of a file that will become an entry.
 fn is_unfinished(name: &[u8]) -> bool {
     name.strip_suffix(UNFINISHED.as_bytes()).is_some_and(|numbers| {
         let mut numbers = numbers.splitn(2, |byte| *byte == b'-');
@@ -222,7 +222,7 @@ fn is_unfinished(name: &[u8]) -> bool {
 }
 
 fn c_string(name: String) -> CString {
-    // No name of ours has a zero in it.
+    // Our names contain no zero byte.
     CString::new(name).unwrap_or_default()
 }
 

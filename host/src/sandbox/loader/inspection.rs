@@ -1,4 +1,4 @@
-//! What there is to know of a component before it is loaded.
+//! What can be known about a component before it is loaded.
 
 use super::compose::{Access, Imports};
 use super::inventory::Inventory;
@@ -8,58 +8,58 @@ use incluster_core::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What there is to know of a component before it is loaded. Names in it are as they are in the file: escape them before they are shown
-/// on a terminal, as its `Display` and [`input::json`](crate::input::json) do. They are at most [`LoadLimits::name_bytes`] long.
+/// What can be known about a component before it is loaded. Names are as they are in the file: escape them before you show them
+/// on a terminal, as the `Display` of this type and [`input::json`](crate::input::json) do. They are at most [`LoadLimits::name_bytes`] long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Inspection {
-    /// Its imports, and what each leads to; the first 1,000 of them.
+    /// The component's imports, and what each gives access to; at most the first 1,000.
     pub imports: Vec<Import>,
-    /// The names of its exports; the first 1,000 of them.
+    /// The names of the component's exports; at most the first 1,000.
     pub exports: Vec<String>,
-    /// How much it has of what is limited.
+    /// How much the component has of everything that is limited.
     pub counts: Vec<Count>,
-    /// What made it, as it says itself: `processed-by wit-component 0.244.0`. At most 32.
+    /// The tools that made the component, as it says itself: `processed-by wit-component 0.244.0`. At most 32.
     pub producers: Vec<String>,
-    /// The size of the compiled code with what belongs to it, in bytes; absent where it was not compiled.
+    /// The size of the compiled artifact, in bytes; absent if the component was not compiled.
     pub compiled_bytes: Option<u64>,
-    /// Why it would not be loaded. Where there is something, what was not read is not in the other fields.
+    /// Why the component would not be loaded. If this is present, the other fields contain only what was read before.
     pub problem: Option<ExtensionError>,
-    /// Why [`Tenant::run_extension`](crate::Tenant::run_extension) could not run it, although it can be loaded: it exports no
-    /// `wasi:cli/run`, or imports what only an embedder's linker has. Absent where it can be run, and where it cannot be loaded.
+    /// Why [`Tenant::run_extension`](crate::Tenant::run_extension) could not run the component, although it can be loaded: it exports no
+    /// `wasi:cli/run`, or imports what only an embedder's linker has. Absent if it can be run, or cannot be loaded.
     pub not_runnable: Option<String>,
 }
 
-/// An import of a component's.
+/// An import of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// Its name, with the version.
+    /// The import's name, with the version.
     pub name: String,
-    /// What it leads to.
+    /// What the import gives access to.
     pub access: Access,
 }
 
 impl Import {
-    /// Whether it has this name, which may be without the version.
+    /// Whether the import has this name, which may be without the version.
     pub fn is_named(&self, name: &str) -> bool {
         self.name == name || self.name.split('@').next() == Some(name)
     }
 }
 
-/// How much a component has of what one of [`LoadLimits`] limits.
+/// How much a component has of what one of the [`LoadLimits`] limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Which limit.
+    /// The name of the limit.
     pub limit: LoadLimit,
-    /// Its value.
+    /// The limit's value.
     pub value: u64,
     /// How much the component has, as far as it was read.
     pub found: u64,
 }
 
 impl Inspection {
-    /// Of a file that was not read any further, for this reason.
+    /// The inspection of a file that was not read any further, for this reason.
     pub fn refused(problem: ExtensionError) -> Inspection {
         Inspection {
             imports: Vec::new(),
@@ -92,13 +92,13 @@ impl Inspection {
     }
 }
 
-/// So many imports and exports are listed.
+/// How many imports and exports are listed at most.
 const LISTED: usize = 1_000;
 
-/// So many of them are shown; Python's components have 27.
+/// How many imports and exports are shown at most. Python's components have 27.
 const SHOWN: usize = 100;
 
-/// Says how many are not shown.
+/// Writes how many imports or exports are not shown.
 fn more(f: &mut fmt::Formatter<'_>, what: &str, all: usize) -> fmt::Result {
     match all.saturating_sub(SHOWN) {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! What is found in the file of a component.
+//! What is found in a component's file.
 
 use crate::load_limits::LoadLimit;
 use incluster_core::text;
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wasmparser::{CustomSectionReader, KnownCustom};
 
-/// What was found in a file, as far as it was read.
+/// What was found in a component's file, as far as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
-    /// How much of what each limit counts, in the order of [`LoadLimit::COUNTED`].
+    /// The count for each limit, in the order of [`LoadLimit::COUNTED`].
     pub(crate) counts: [u64; LoadLimit::COUNTED.len()],
-    /// The names of what the component imports, and whether each is an instance.
+    /// The names of the component's imports, and whether each is an instance.
     pub(crate) imports: Vec<Import>,
-    /// The names of what the component exports.
+    /// The names of the component's exports.
     pub(crate) exports: Vec<String>,
-    /// What made it, as its producers sections say: `language Rust 1.95.0`. At most 32, made fit to be shown.
+    /// The tools that made the component, as its producers sections say: `language Rust 1.95.0`. At most 32, made safe to be shown.
     pub(crate) producers: BTreeSet<String>,
 }
 
@@ -26,11 +26,11 @@ pub(crate) struct Import {
     pub(crate) is_instance: bool,
 }
 
-/// So many producers are listed.
+/// How many producers are listed at most.
 const MAX_PRODUCERS: usize = 32;
 
 impl Inventory {
-    /// They are for people alone: malformed ones are passed over.
+    /// Adds the producers of a section. They are only for people, so malformed ones are skipped.
     pub(crate) fn producers(&mut self, section: &CustomSectionReader<'_>) {
         let KnownCustom::Producers(fields) = section.as_known() else { return };
         for field in fields.into_iter().flatten() {
@@ -39,7 +39,7 @@ impl Inventory {
                     return;
                 }
                 let text = format!("{} {} {}", field.name, text::name(value.name), text::name(value.version));
-                // Some have no version.
+                // Some producers have no version.
                 self.producers.insert(text.trim_end().into());
             }
         }

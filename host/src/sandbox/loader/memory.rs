@@ -1,6 +1,6 @@
-//! How much memory the processes that compile may have.
+//! How much memory the compiling processes may have.
 //!
-//! Under cgroup v2, kubelet sets `memory.oom.group`: a child that is killed for memory takes all of its container along. So all children
+//! Under cgroup v2, kubelet sets `memory.oom.group`: if a child is killed for memory, its whole container is killed. So all children
 //! together are never given more than this process's control group has left.
 
 use crate::extension_error::ExtensionError;
@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// One part in eight of what is left is kept for this process.
+/// The part of what is left that is kept for this process, as a divisor: one eighth.
 const KEPT: u64 = 8;
 
-/// What the children of this process have been given.
+/// The memory that the children of this process have been given.
 static GIVEN: Given = Given { bytes: Mutex::new(0), returned: Notify::const_new() };
 
 struct Given {
@@ -27,16 +27,15 @@ impl Given {
     }
 }
 
-/// Memory for a child, until it is dropped.
+/// A child's share of the memory, until this is dropped.
 pub(crate) struct Share(u64);
 
 impl Share {
-    /// Waits until there is memory for a child that wants so much. Where no other child has any, it may get less, and gets [`LEAST_MEMORY`] at
-    /// least.
+    /// Waits until there is this much memory for a child. If no other child has any, the child may get less, but at least [`LEAST_MEMORY`].
     ///
     /// # Errors
     ///
-    /// There is less than that, and no other child has any that it could return.
+    /// There is less than [`LEAST_MEMORY`], and no other child has any that it could return.
     pub(crate) async fn of(wanted: u64) -> Result<Share, ExtensionError> {
         loop {
             let returned = GIVEN.returned.notified();
@@ -74,20 +73,20 @@ enum Decision {
     Refuse(u64),
 }
 
-/// What a child gets of what is left, where others have been given some already, which they may not use yet.
+/// Decides what a child gets of the memory that is left. Other children may not yet use all that they have been given.
 fn decide(wanted: u64, left: Option<u64>, given: u64) -> Decision {
     let Some(left) = left else { return Decision::Give(wanted) };
     let free = (left - left / KEPT).saturating_sub(given);
     match free {
         free if free >= wanted => Decision::Give(wanted),
-        // With more, it might go well.
+        // With more memory, compiling might succeed.
         _ if given > 0 => Decision::Wait,
         free if free >= LEAST_MEMORY => Decision::Give(free),
         free => Decision::Refuse(free),
     }
 }
 
-/// What the control groups that this process is in have left. `None` where none of them has a limit, or where there is no cgroup v2.
+/// The memory that the control groups of this process have left. `None` if none of them has a limit, or if there is no cgroup v2.
 fn left() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -98,7 +97,7 @@ fn left() -> Option<u64> {
     dirs.filter_map(|dir| left_of(&read(dir, "memory.max")?, &read(dir, "memory.current")?, &read(dir, "memory.stat")?)).min()
 }
 
-/// What a group has left by its files; `None` without a limit. Pages of files that nobody uses can be had back.
+/// The memory that a control group has left, by its files; `None` without a limit. Inactive pages of files can be reclaimed.
 fn left_of(max: &str, current: &str, stat: &str) -> Option<u64> {
     let max: u64 = max.trim().parse().ok()?;
     let current: u64 = current.trim().parse().ok()?;
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_what_is_not_used() {
+    fn memory_that_is_not_used_is_left() {
         let stat = "anon 300\nfile 200\ninactive_file 150\n";
         assert_eq!(left_of("1000\n", "500\n", stat), Some(650));
         assert_eq!(left_of("max\n", "500\n", stat), None);
@@ -125,7 +124,7 @@ mod tests {
         const MIB: u64 = 1 << 20;
         assert_eq!(decide(500 * MIB, None, 900 * MIB), Decision::Give(500 * MIB));
         assert_eq!(decide(500 * MIB, Some(800 * MIB), 0), Decision::Give(500 * MIB));
-        // An eighth is kept, and the others may still take what they were given.
+        // An eighth is kept, and the others may still use what they were given.
         assert_eq!(decide(200 * MIB, Some(800 * MIB), 500 * MIB), Decision::Give(200 * MIB));
         assert_eq!(decide(201 * MIB, Some(800 * MIB), 500 * MIB), Decision::Wait);
         assert_eq!(decide(800 * MIB, Some(800 * MIB), 0), Decision::Give(700 * MIB));

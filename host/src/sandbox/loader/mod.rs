@@ -1,5 +1,5 @@
-//! Extensions: components of tenants' own, which are not to be trusted. Their files are counted, checked, composed with the client
-//! component and compiled when they are loaded.
+//! Extensions: tenants' own components, which are untrusted. When an extension is loaded, its file is counted, checked, composed with
+//! the client component, and compiled.
 //!
 //! ```text
 //!  Runtime::extension ──► those in use ──► a folder of compiled ones ──► queue ──► Compiler::child(program) ──► count ► check ► compose ► compile
@@ -44,27 +44,28 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::OnceCell;
 use wasmtime::component::Component;
 
-/// A component of a tenant's, composed with `incluster-plugin.wasm`, checked, and compiled. Clones are the same.
+/// A tenant's component, checked, composed with `incluster-plugin.wasm`, and compiled. Clones share the compiled code.
 #[derive(Clone)]
 pub struct Extension {
     component: Component,
     name: Arc<str>,
-    /// What the cache knows it by, for as long as it is in use.
+    /// The extension's slot in the cache, which finds the extension as long as it is in use.
     _slot: Slot,
 }
 
 impl Runtime {
-    /// Loads an extension for a tenant. It may import the client and the ordinary world of WASI 0.2, as toolchains make components: of that,
-    /// `wasi:filesystem` has the service account's folder alone, `wasi:http/outgoing-handler` reaches the API server alone, by the tenant's
-    /// policy, and `wasi:sockets` answers each use by access-denied. (An event of the level info names what is closed so.) Beyond that, it may
-    /// import those interfaces in `allowed`, by their names with or without a version, such as one of the embedder's own; and nothing that
-    /// [`RuntimeBuilder::refuse_imports`](crate::RuntimeBuilder::refuse_imports) names.
+    /// Loads an extension for a tenant. The extension may import the client and the ordinary world of WASI 0.2, as toolchains make components.
+    /// In that world, `wasi:filesystem` has only the service account's folder, `wasi:http/outgoing-handler` reaches only the API server, by the
+    /// tenant's policy, and every use of `wasi:sockets` fails with `access-denied`. (An event of the level info names the closed interfaces.)
+    /// Beyond that, the extension may import the interfaces in `allowed`, by their names with or without a version, such as one of the
+    /// embedder's own; but nothing that [`RuntimeBuilder::refuse_imports`](crate::RuntimeBuilder::refuse_imports) names.
     ///
-    /// It is counted against the runtime's [`LoadLimits`], then composed and compiled where the runtime's [`Compiler`] says. That takes
-    /// about half a second for each MB of the file; where there is a [`RuntimeBuilder::cache`](crate::RuntimeBuilder::cache), the next process
-    /// finds the code there, in milliseconds and without a compiler. `tenant` is a name: one tenant's extensions are compiled one after the other. An extension that is in use is not compiled again, whoever loads it; and of those who
-    /// load the same file at the same time, one compiles it for all. Of files that were refused for good, the last 256 are remembered.
-    /// Dropping the future ends the compiling, if that is in a process of its own.
+    /// The file is counted against the runtime's [`LoadLimits`], then composed and compiled by the runtime's [`Compiler`]. That takes
+    /// about half a second for each MB of the file. With a [`RuntimeBuilder::cache`](crate::RuntimeBuilder::cache), the next process finds the
+    /// code there, in milliseconds and without a compiler. `tenant` is a name: one tenant's extensions are compiled one after the other. An
+    /// extension that is in use is not compiled again, whoever loads it; if several callers load the same file at the same time, one compiles
+    /// it for all. The last 256 files that were refused for good are remembered. Dropping the future ends the compiling, if that is in a
+    /// separate process.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl Runtime {
                     Some(kept) => slot.get_or_init(async || Ok(kept)).await,
                     None => {
                         let job = self.job(tenant, component, imports.clone())?;
-                        // Whoever has a place compiles it: nobody waits for one who is himself far back in his own line.
+                        // The first caller with a place compiles it, so that nobody waits for a caller who is far back in another queue.
                         let place = job.place().await;
                         slot.get_or_try_init(|| settled(self.compile_and_keep(&job, place, &key)))
                             .await
@@ -107,7 +108,7 @@ impl Runtime {
         }
     }
 
-    /// Composes an extension with the client, as [`Runtime::extension`] does, into a component for other engines. It imports WASI alone,
+    /// Composes an extension with the client, as [`Runtime::extension`] does, into a component for other engines. The result imports only WASI,
     /// and what is in `allowed`.
     ///
     /// # Errors
@@ -117,9 +118,9 @@ impl Runtime {
         self.composed(tenant, component, allowed, Client::HostTls).await
     }
 
-    /// Composes an extension with a client that has TLS of its own, over wasi:sockets, into a component for engines whose TLS does not
-    /// trust ca.crt, such as the wasmtime CLI. It imports WASI alone, and what is in `allowed`. There, no policy holds, and the component
-    /// has the token.
+    /// Composes an extension with a client that has its own TLS, over wasi:sockets, into a component for engines whose TLS does not
+    /// trust ca.crt, such as the wasmtime CLI. The result imports only WASI, and what is in `allowed`. In such an engine, no policy applies,
+    /// and the component has the token.
     ///
     /// # Errors
     ///
@@ -129,11 +130,11 @@ impl Runtime {
         self.composed(tenant, component, allowed, Client::OwnTls).await
     }
 
-    /// Finds out what there is to know of a component, and whether [`Runtime::extension`] would load it. It compiles it, too.
+    /// Inspects a component, and finds out whether [`Runtime::extension`] would load it. This includes compiling it.
     ///
     /// # Errors
     ///
-    /// [`Error::Extension`], where the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
+    /// [`Error::Extension`], if the compiler cannot be used. What is wrong with the component is in the [`Inspection`].
     pub async fn inspect(&self, tenant: &str, component: &[u8], allowed: &[&str]) -> Result<Inspection, Error> {
         let inspect = async {
             let job = self.job(tenant, component, self.imports(allowed))?;
@@ -154,8 +155,8 @@ impl Runtime {
         self.closing().run(compose).await
     }
 
-    /// Compiles an extension for [`Runtime::extension_precompiled`], of this version of this crate and in a runtime with this one's settings, on
-    /// processors such as this one.
+    /// Compiles an extension for [`Runtime::extension_precompiled`], for the same version of this crate, a runtime with the same settings, and
+    /// the same kind of processor.
     ///
     /// # Errors
     ///
@@ -174,19 +175,19 @@ impl Runtime {
         self.closing().run(compile).await
     }
 
-    /// Loads what [`Runtime::precompile`] returned, in milliseconds and without a compiler. What the component may import was decided there. A
-    /// runtime without a compiler has room for it where [`RuntimeBuilder::load_limits`](crate::RuntimeBuilder::load_limits) is given.
+    /// Loads the result of [`Runtime::precompile`], in milliseconds and without a compiler. What the component may import was decided there. A
+    /// runtime without a compiler has room for the extension if [`RuntimeBuilder::load_limits`](crate::RuntimeBuilder::load_limits) is set.
     ///
     /// # Errors
     ///
-    /// [`ExtensionError::NotPrecompiled`] says why it cannot be used: another version of this crate made it, or for another engine, or it is
-    /// damaged.
+    /// [`ExtensionError::NotPrecompiled`] says why the bytes cannot be used: they were made by another version of this crate, or for another
+    /// engine, or are damaged.
     ///
     /// # Safety
     ///
-    /// These are the bytes that [`Runtime::precompile`] returned, or what `incluster compile` wrote, and nobody else has had a hand in them.
-    /// They are executed as they are: whoever may choose them has all that this process has. What is checked finds mistakes and no attacks.
-    #[expect(unsafe_code, reason = "it is for the caller to know where the bytes are from")]
+    /// The bytes must be what [`Runtime::precompile`] returned, or what `incluster compile` wrote, and nobody else may have changed them. They
+    /// are executed as they are: whoever chooses them can do all that this process can. The checks find mistakes, not attacks.
+    #[expect(unsafe_code, reason = "only the caller can know where the bytes are from")]
     pub async unsafe fn extension_precompiled(&self, precompiled: &[u8]) -> Result<Extension, Error> {
         let unfit = |why: Unfit| Error::Extension(ExtensionError::NotPrecompiled { reason: why.to_string() });
         let (head, code) = artifact::read(&mut &*precompiled, settings_of(self.engine()), None).map_err(unfit)?;
@@ -210,7 +211,7 @@ impl Runtime {
         Ok(Job { compiler, engine: self.engine(), limits, tenant, component, imports })
     }
 
-    /// Compiles an extension, keeps what was made of it, and maps it.
+    /// Compiles an extension, stores the code in the cache, and maps it.
     async fn compile_and_keep(&self, job: &Job<'_>, place: Place, key: &Key) -> Loaded {
         let code = Code::from(job.compile(place).await?);
         if let (Some(folder), Code::Made(code)) = (self.loading().folder.clone(), code.clone()) {
@@ -221,7 +222,7 @@ impl Runtime {
         map(self.engine(), code).await
     }
 
-    /// What was made of an extension by another process, or by this one before.
+    /// An extension from the cache, compiled by another process, or by this one before.
     async fn kept(&self, key: &Key) -> Option<Component> {
         let folder = self.loading().folder.clone()?;
         let head = Head { settings: settings_of(self.engine()), key: *key };
@@ -232,7 +233,7 @@ impl Runtime {
             .ok()
     }
 
-    /// Whoever wonders why something does not work finds it in the log, once for each load.
+    /// Logs the closed imports, once for each load, for whoever wonders why something does not work.
     fn tell_of_closed(&self, tenant: &str, component: &Component, imports: &Imports, key: &Key) {
         let ty = component.component_type();
         let closed = ty.imports(self.engine()).filter(|(name, _)| imports.access(name) == Access::Closed);
@@ -245,12 +246,12 @@ impl Runtime {
 }
 
 impl Extension {
-    /// What it is called in spans and logs: the beginning of its hash, unless it was [`named`](Extension::named).
+    /// The extension's name in spans and logs: the beginning of its hash, unless it was [`named`](Extension::named).
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same extension, which is called so.
+    /// Returns this extension with another name.
     pub fn named(mut self, name: &str) -> Extension {
         self.name = text::name(name).into();
         self
@@ -268,13 +269,13 @@ impl fmt::Debug for Extension {
     }
 }
 
-/// A component, or why it will never be one.
+/// A component, or why it was refused for good.
 type Loaded = Result<Component, ExtensionError>;
 
-/// Where that is, or will be: whoever asks for the same one meanwhile waits for it.
+/// The place of a component that is loaded, or being loaded. Callers that ask for the same one meanwhile wait for it.
 type Slot = Arc<OnceCell<Loaded>>;
 
-/// A refusal that may pass is not for those who wait: each of them tries.
+/// Turns a refusal that may pass into an error, which is not shared with the callers that wait: each of them tries again.
 async fn settled(loading: impl Future<Output = Loaded>) -> Result<Loaded, ExtensionError> {
     match loading.await {
         Err(passing) if !passing.is_permanent() => Err(passing),
@@ -285,12 +286,12 @@ async fn settled(loading: impl Future<Output = Loaded>) -> Result<Loaded, Extens
 /// The hash of what an extension is made from.
 type Key = [u8; 32];
 
-/// With all that decides whether it is loaded: another runtime, with other limits, may have kept it.
+/// Hashes a component with everything that decides whether it is loaded: a runtime with other limits may have stored it.
 async fn key(component: &[u8], imports: &Imports, limits: &LoadLimits) -> Key {
-    /// What is hashed before others have their turn: it takes about a millisecond.
+    /// How many bytes are hashed before other tasks have their turn: it takes about a millisecond.
     const PIECE: usize = 1 << 20;
     let mut hash = Context::new(&SHA256);
-    // Neither can fail to be written: numbers and texts.
+    // Serializing cannot fail: these are numbers and texts.
     let decides = serde_json::to_vec(&(imports, limits)).unwrap_or_default();
     for part in [&*decides, component] {
         hash.update(&part.len().to_le_bytes());
@@ -304,15 +305,15 @@ async fn key(component: &[u8], imports: &Imports, limits: &LoadLimits) -> Key {
     key
 }
 
-/// Its beginning, in hexadecimal.
+/// The beginning of a key, in hexadecimal.
 fn short(key: &Key) -> String {
     key.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// So many refusals are remembered.
+/// How many refusals are remembered.
 const REFUSALS: usize = 256;
 
-/// The extensions that are in use or being loaded, and those that were refused for good last.
+/// The extensions that are in use or being loaded, and the last ones that were refused for good.
 #[derive(Default)]
 pub(crate) struct Cache {
     slots: Mutex<HashMap<Key, Weak<OnceCell<Loaded>>>>,
@@ -350,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_refusals_the_last_are_remembered() {
+    fn the_last_refusals_are_remembered() {
         let cache = Cache::default();
         let key = |number: usize| {
             let mut key = Key::default();
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_settled_by_nobody() {
+    async fn a_refusal_that_may_pass_is_not_shared() {
         let ending = async |error: &ExtensionError| settled(std::future::ready(Err(error.clone()))).await;
         assert!(ending(&ExtensionError::CoreModule).await.is_ok());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is done with a component, in whichever process: counted, checked, composed, compiled.
+//! The steps for a component, in either process: count, check, compose, compile.
 
 use super::compose::{Client, Imports, check, compose};
 use super::count::count;
@@ -13,14 +13,14 @@ use std::io;
 use std::thread;
 use wasmtime::Engine;
 
-/// The stack of the thread that reads components. What reads them recurses 100 deep at most, as the counting sees to.
+/// The stack of the thread that reads components, in bytes. The code that reads them recurses at most 100 deep, which the counting ensures.
 const STACK: usize = 16 << 20;
 
-/// Runs this on a thread with a stack of its own, and returns what it returned.
+/// Runs a task on a thread with a large stack, and returns its result.
 pub(crate) fn on_own_stack<T: Send>(task: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("incluster-load".into()).stack_size(STACK).spawn_scoped(scope, task)?;
-        thread.join().map_err(|_| io::Error::other("it panicked"))
+        thread.join().map_err(|_| io::Error::other("loading panicked"))
     })
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn compile(
     engine.precompile_component(&composed).map_err(|e| not_compiled(&e))
 }
 
-/// Finds out what there is to know of a component, and makes code of it.
+/// Inspects a component, and compiles it.
 pub(crate) fn inspect(engine: &Engine, component: &[u8], imports: &Imports, limits: &LoadLimits) -> (Inspection, Vec<u8>) {
     let mut found = Inventory::default();
     let compiled = compile(engine, component, imports, limits, &mut found);
@@ -60,7 +60,7 @@ pub(crate) fn inspect(engine: &Engine, component: &[u8], imports: &Imports, limi
     (Inspection::new(found, limits, imports, result), code)
 }
 
-/// Finds out what there is to know of a component without making code of it.
+/// Inspects a component without compiling it.
 pub(crate) fn survey(component: &[u8], imports: &Imports, limits: &LoadLimits, problem: ExtensionError) -> Inspection {
     let mut found = Inventory::default();
     let problem = count(component, limits, &mut found).err().unwrap_or(problem);
@@ -71,7 +71,7 @@ pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
     ExtensionError::NotCompiled(text::error(error))
 }
 
-/// Why compiled code is not in use: what the operating system refused, this machine is the reason for, and else the component.
+/// Why compiled code could not be mapped: because of this machine, if the operating system refused something, or else of the component.
 pub(crate) fn not_mapped(error: &wasmtime::Error) -> ExtensionError {
     let is_the_systems = |cause: &(dyn Error + 'static)| cause.is::<Errno>() || cause.is::<io::Error>();
     if error.chain().any(is_the_systems) {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_operating_system_refuses_is_no_fault_of_the_component() {
+    fn an_error_of_the_operating_system_is_not_the_components_fault() {
         let refused = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
         let error = not_mapped(&refused);
         assert!(matches!(&error, ExtensionError::NotMapped { reason } if reason.contains("mmap failed")), "{error}");

@@ -1,4 +1,4 @@
-//! Asks the process that compiles, and understands how it ends.
+//! Starts the compiling process, sends it a question, and interprets its answer or its end.
 
 use super::protocol::{self, Answer, Question};
 use crate::extension_error::ExtensionError;
@@ -17,16 +17,16 @@ use tokio::time::timeout;
 #[cfg(test)]
 mod tests;
 
-/// So many times the processor time that a child may have it is waited for: it may have to share the processor, or have a part of one.
+/// How long a child is waited for, as a multiple of its processor time: it may have to share the processor, or have a part of one.
 const WAIT: u32 = 30;
 
-/// No child is waited for longer.
+/// The longest time that a child is waited for.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// What a child says on standard error is kept up to here.
+/// How many bytes of a child's standard error are kept.
 const MAX_SAID: u64 = 16 << 10;
 
-/// In the environment of a process that compiles. Where a program's `main` forgets to call `compile_child`, it would start children of its own.
+/// A variable in the environment of compiling processes. A program whose `main` forgets to call `compile_child` would start its own children.
 const IN_CHILD: &str = "INCLUSTER_COMPILE_CHILD";
 
 /// The program that compiles, and how it is started.
@@ -38,7 +38,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Asks a new process, which ends with the future. At most so many bytes are taken as what it made.
+    /// Asks a new process, which ends with the future. At most `most` bytes are accepted as its result.
     pub(crate) async fn ask(
         &self,
         question: &Question,
@@ -47,7 +47,7 @@ impl Program {
     ) -> Result<(Answer, Vec<u8>), ExtensionError> {
         if std::env::var_os(IN_CHILD).is_some() {
             return Err(self.not_usable(
-                "this is a process that compiles, and does something else: its main must call incluster::compile_child()",
+                "this is a compiling process, and does something else: its main must call incluster::compile_child()",
             ));
         }
         let _counted = Counted::one(metrics::gauge!(figures::COMPILING));
@@ -70,7 +70,7 @@ impl Program {
             Ok(Ok((Answer::Refused(error), _))) => Err(error),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.not_usable("it ended without an answer")),
-            Ok(Err(error)) => Err(self.not_usable(format_args!("what it says is not an answer: {error}"))),
+            Ok(Err(error)) => Err(self.not_usable(format_args!("its output is not an answer: {error}"))),
             Err(TooLarge) => Err(ExtensionError::ArtifactTooLarge { limit: most }),
         }
     }
@@ -78,7 +78,7 @@ impl Program {
     fn start(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.path);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // What is in this process's environment is none of a component's business.
+        // The child must not see this process's environment.
         command.env_clear().envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
         command.env(IN_CHILD, "1").env("RAYON_NUM_THREADS", self.threads.to_string());
         // By default, glibc reserves 64 MiB of address space for each thread.
@@ -98,7 +98,7 @@ struct Talk {
     said: Vec<u8>,
 }
 
-/// What was made is larger than it may be, and was not read.
+/// The result is larger than it may be, and was not read.
 struct TooLarge;
 
 async fn talk(child: &mut Child, question: &Question, component: &[u8], most: u64) -> io::Result<Talk> {
@@ -108,7 +108,7 @@ async fn talk(child: &mut Child, question: &Question, component: &[u8], most: u6
     let mut head = Vec::new();
     protocol::write(&mut head, question)?;
     let ask = async move {
-        // A child that ends early does not read it all, and how it ended says why.
+        // A child that ends early does not read all of it; how it ended says why.
         if input.write_all(&head).await.is_ok() && input.write_all(component).await.is_ok() {
             let _ = input.shutdown().await;
         }
@@ -118,7 +118,7 @@ async fn talk(child: &mut Child, question: &Question, component: &[u8], most: u6
         (&mut error).take(MAX_SAID).read_to_end(&mut said).await?;
         tokio::io::copy(&mut error, &mut tokio::io::sink()).await
     };
-    // The output is closed where it is not read to its end, which ends the child.
+    // If the output is not read to its end, it is closed, which ends the child.
     let ((), answered, overheard) = tokio::join!(ask, answer(output, most), overhear);
     overheard?;
     Ok(Talk { status: child.wait().await?, answered, said })
@@ -152,11 +152,10 @@ async fn answer(mut output: ChildStdout, most: u64) -> Result<io::Result<(Answer
 /// Why a child ended without an answer.
 fn death(status: ExitStatus, said: &[u8], question: &Question) -> ExtensionError {
     let is_all_that_is_left = question.memory < question.limits.memory_for(question.bytes);
-    /// By `setrlimit`'s limit of processor time.
+    /// The signal at the limit of processor time of `setrlimit`.
     const SIGXCPU: i32 = 24;
     let said = String::from_utf8_lossy(said);
-    // The words of Rust's standard library, of the system's for what it does not map (and for threads whose stack it does not), and of the
-    // compiler's.
+    // The words of Rust's standard library; of the system if it refuses to map memory, or a thread's stack; and of the compiler.
     let words = ["memory allocation of ", "Cannot allocate memory", "Resource temporarily unavailable", "out-of-memory"];
     let is_memory = words.iter().any(|words| said.contains(words));
     match status.signal() {

@@ -1,7 +1,7 @@
-//! What the host and the process that compiles say to each other: a question on its standard input, an answer on its standard output.
+//! The protocol between the host and the compiling process: a question on its standard input, an answer on its standard output.
 //!
-//! Each is a line that names this protocol and this version of it, a head in JSON, and bytes: the component, or what was made of it.
-//! A program of another version, or another program, is noticed by the line.
+//! Each is a line that names this protocol and its version, a head in JSON, and bytes: the component, or the result. A program of another
+//! version, or another program, is detected by the line.
 
 use super::compose::{Client, Imports};
 use super::inspection::Inspection;
@@ -15,19 +15,19 @@ use std::time::Duration;
 /// The first line of questions and answers.
 const LINE: &str = concat!("incluster-compile ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// No head is longer: an [`Inspection`] has some thousand names.
+/// The longest head, in bytes: an [`Inspection`] has some thousand names.
 const MAX_HEAD: u32 = 8 << 20;
 
-/// What comes before the head: the line, and the head's length.
+/// The number of bytes before the head: the line, and the head's length.
 pub(crate) const START: usize = LINE.len() + size_of::<u32>();
 
-/// What is to be done with a component.
+/// What to do with a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Action {
     Load,
     Compose(Client),
     Inspect,
-    /// To inspect it without compiling it: that ended so.
+    /// Inspect it without compiling it, as compiling it ended with this error.
     Survey(ExtensionError),
 }
 
@@ -40,24 +40,24 @@ pub(crate) struct Question {
     pub(crate) limits: LoadLimits,
     /// The settings of the engine that the code is for.
     pub(crate) engine: u64,
-    /// What the process may have: address space in bytes, processor time.
+    /// The limits of the process: its memory in bytes, and its processor time.
     pub(crate) memory: u64,
     pub(crate) cpu_time: Duration,
     /// The size of the component.
     pub(crate) bytes: u64,
 }
 
-/// An answer. So many bytes follow as it says.
+/// An answer. It says how many bytes follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Made(u64),
     Inspected(Box<Inspection>, u64),
     Refused(ExtensionError),
-    /// The engine there has other settings than this one.
+    /// The child's program has no engine with the settings that were asked for.
     OtherEngine,
 }
 
-/// Writes a question or an answer, but for the bytes that follow.
+/// Writes a question or an answer, without the bytes that follow.
 pub(crate) fn write(to: &mut impl Write, head: &impl Serialize) -> io::Result<()> {
     let head = serde_json::to_vec(head)?;
     let length = u32::try_from(head.len()).map_err(io::Error::other)?;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_noticed() {
+    fn another_program_is_detected() {
         for said in [&b""[..], b"hello", b"incluster-compile 9.9.9\n\0\0\0\0", &[LINE.as_bytes(), &[255; 8]].concat()] {
             assert!(read::<Answer>(&mut &*said).is_err(), "{said:?}");
         }

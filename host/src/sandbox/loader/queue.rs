@@ -1,25 +1,25 @@
-//! Who compiles next: so many at once, and of each tenant's one.
+//! The queue for compiling: a number of components at once, and one of each tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Those who wait for a place. A tenant has one place in the line, however many components it has: the others of its own wait behind
-/// that one, and keep no other tenant waiting.
+/// The queue of components that wait for a place. A tenant has one place in the queue, however many components it has: its others wait
+/// behind that one, and keep no other tenant waiting.
 pub(crate) struct Queue {
     places: Arc<Semaphore>,
     tenants: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A place, until it is dropped.
+/// A place for compiling, until this is dropped.
 pub(crate) struct Place {
-    /// They are `None` if the semaphores were closed, which they never are.
+    /// Both permits are `None` if the semaphores were closed, which they never are.
     _place: Option<OwnedSemaphorePermit>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Queue {
-    /// A queue for so many places.
+    /// A queue for this many places.
     pub(crate) fn new(places: usize) -> Queue {
         Queue { places: Arc::new(Semaphore::new(places)), tenants: Mutex::default() }
     }
@@ -32,7 +32,7 @@ impl Queue {
 
     fn tenant(&self, name: &str) -> Arc<Semaphore> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        // A permit keeps its semaphore, so that what is gone is what nobody holds or waits for.
+        // A permit keeps its semaphore alive, so this removes only semaphores that nobody holds or waits for.
         tenants.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = tenants.get(name).and_then(Weak::upgrade) {
             return turn;
@@ -63,11 +63,11 @@ mod tests {
             (pin!(queue.enter("many")), pin!(queue.enter("many")), pin!(queue.enter("many")));
         let (mut other, mut another) = (pin!(queue.enter("other")), pin!(queue.enter("another")));
         let place = is_in(first.as_mut()).expect("the first has a place");
-        assert!(is_in(second.as_mut()).is_none() && is_in(third.as_mut()).is_none(), "of a tenant's, one at once");
+        assert!(is_in(second.as_mut()).is_none() && is_in(third.as_mut()).is_none(), "one component of a tenant at once");
         let beside = is_in(other.as_mut()).expect("another tenant has the second place");
         assert!(is_in(another.as_mut()).is_none(), "there are two places");
         drop(place);
-        // Those of `many` came first, and yet are behind.
+        // The components of `many` came first, and yet are behind.
         assert!(is_in(second.as_mut()).is_none());
         let last = is_in(another.as_mut()).expect("the next tenant is served");
         drop(beside);
@@ -76,6 +76,6 @@ mod tests {
         drop(is_in(third.as_mut()).expect("and again"));
         drop(queue.enter("new"));
         let _now = queue.tenant("now");
-        assert_eq!(queue.tenants.lock().unwrap().len(), 1, "nobody is remembered");
+        assert_eq!(queue.tenants.lock().unwrap().len(), 1, "tenants that are done are forgotten");
     }
 }

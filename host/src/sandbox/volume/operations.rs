@@ -1,5 +1,5 @@
-//! Whatever a guest does with its folder, in any order, while the real one changes. `VOLUME_OPERATIONS=N` does more, and `VOLUME_SEED=N`
-//! others.
+//! Tests a guest's operations on its folder, in random order, while the real folder changes. `VOLUME_OPERATIONS=N` runs more of them, and
+//! `VOLUME_SEED=N` runs others.
 
 use super::*;
 use crate::door::PLACEHOLDER;
@@ -50,10 +50,10 @@ impl Random {
 }
 
 fn number(variable: &str, default: u64) -> u64 {
-    env::var(variable).ok().map_or(default, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+    env::var(variable).ok().map_or(default, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is not a number")))
 }
 
-/// The real folder, with the token as it is now: good, empty, or not there.
+/// Changes the token in the real folder: to a good one, an empty file, or none.
 fn change(dir: &Path, random: &mut Random) {
     match random.next(4) {
         0 => drop(std::fs::remove_file(dir.join("token"))),
@@ -90,7 +90,7 @@ async fn no_operation_finds_the_token_or_changes_anything() {
             let directories = preopens::Host::get_directories(&mut files).unwrap();
             handles.extend(directories.iter().map(|(folder, _)| folder.rep()));
         }
-        // What a guest names that it does not have, wasmtime's tables refuse.
+        // The guest names only handles that it has: wasmtime's tables refuse others.
         let which = random.next(handles.len());
         let fd = || Resource::<Descriptor>::new_borrow(handles[which]);
         let (path, other_path, other) = (random.path(), random.path(), Resource::new_borrow(handles[random.next(handles.len())]));

@@ -65,19 +65,23 @@ impl<T: Object> Stream for Changes<T> {
             // What was told until then is told here, too.
             let is_over = self.store.0.shared.lock().is_over;
             self.is_last = is_over;
-            if let Some(latest) = self.store.latest() {
-                self.pending = changes(self.seen.as_deref(), &latest);
-                self.seen = Some(latest);
-            }
+            let latest = self.store.latest();
+            // A store that shows nothing any more, because its tenant is denied, has no objects.
+            self.pending = changes(objects(&self.seen), objects(&latest));
+            self.seen = latest;
         }
     }
 }
 
-/// What has changed from one snapshot to another.
-fn changes<T: Object>(before: Option<&Snapshot<T>>, after: &Snapshot<T>) -> VecDeque<Change<T>> {
+fn objects<T>(snapshot: &Option<Arc<Snapshot<T>>>) -> &[Arc<T>] {
+    snapshot.as_ref().map_or(&[], |snapshot| &snapshot.objects)
+}
+
+/// What has changed from some objects to others.
+fn changes<T: Object>(before: &[Arc<T>], after: &[Arc<T>]) -> VecDeque<Change<T>> {
     let mut changes = VecDeque::new();
-    let mut old = before.map_or(&[][..], |before| &before.objects).iter().peekable();
-    for new in &after.objects {
+    let mut old = before.iter().peekable();
+    for new in after {
         let is_before = |old: &&Arc<T>| old.key() < new.key();
         while let Some(gone) = old.next_if(is_before) {
             changes.push_back(Change::Deleted(gone.clone()));
@@ -124,11 +128,8 @@ mod tests {
     use super::*;
     use crate::types::Pod;
 
-    fn snapshot(objects: &[&Arc<Pod>]) -> Snapshot<Pod> {
-        Snapshot { generation: 1, resource_version: "1".into(), objects: objects.iter().map(|pod| Arc::clone(pod)).collect() }
-    }
-
-    fn told(before: Option<&Snapshot<Pod>>, after: &Snapshot<Pod>) -> Vec<String> {
+    fn told(before: &[&Arc<Pod>], after: &[&Arc<Pod>]) -> Vec<String> {
+        let objects = |pods: &[&Arc<Pod>]| pods.iter().map(|pod| Arc::clone(pod)).collect::<Vec<_>>();
         let line = |change: &Change<Pod>| {
             let kind = match change {
                 Change::Added(_) => '+',
@@ -137,7 +138,7 @@ mod tests {
             };
             format!("{kind}{}", change.object().metadata.uid)
         };
-        changes(before, after).iter().map(line).collect()
+        changes(&objects(before), &objects(after)).iter().map(line).collect()
     }
 
     #[test]
@@ -148,13 +149,13 @@ mod tests {
             Arc::new(pod)
         };
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| pod(name, name));
-        let first = snapshot(&[&a, &b, &c]);
-        assert_eq!(told(None, &first), ["+a", "+b", "+c"]);
-        assert!(told(Some(&first), &snapshot(&[&a, &b, &c])).is_empty());
+        let first = [&a, &b, &c];
+        assert_eq!(told(&[], &first), ["+a", "+b", "+c"]);
+        assert!(told(&first, &first).is_empty());
         let b2 = pod("b", "b");
-        assert_eq!(told(Some(&first), &snapshot(&[&b2, &d])), ["-a", "~b", "-c", "+d"]);
+        assert_eq!(told(&first, &[&b2, &d]), ["-a", "~b", "-c", "+d"]);
         // Made again under the same name.
-        assert_eq!(told(Some(&first), &snapshot(&[&a, &pod("b", "b2"), &c])), ["-b", "+b2"]);
-        assert_eq!(told(Some(&first), &snapshot(&[])), ["-a", "-b", "-c"]);
+        assert_eq!(told(&first, &[&a, &pod("b", "b2"), &c]), ["-b", "+b2"]);
+        assert_eq!(told(&first, &[]), ["-a", "-b", "-c"]);
     }
 }

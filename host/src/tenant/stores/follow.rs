@@ -3,6 +3,7 @@
 use super::super::Tenant;
 use super::Shared;
 use super::object::{Next, Object};
+use super::table::Full;
 use crate::error::Error;
 use crate::figures::TARGET;
 use crate::types::{self, WatchOptions};
@@ -28,19 +29,34 @@ pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: Wa
         match ended {
             Err(Error::ShuttingDown) => return,
             Err(error) => failed(shared, &place, &error),
-            // It begins again soon, and ever later where that goes on.
-            Ok(()) => shared.failed("the watch has expired, and begins again".into()),
+            // It begins again soon, and later each time if that goes on.
+            Ok(End::Expired) => shared.failed("the watch has expired, and begins again".into()),
+            Ok(End::Full(full)) => {
+                let tenant = &*shared.tenant;
+                tracing::warn!(target: TARGET, tenant, place, %full, "a store is out of date: it may not hold so much");
+                shared.failed(full.to_string());
+            }
         }
         rests.rest().await;
     }
 }
 
+/// Why another watch must begin.
+enum End {
+    /// The watch has expired.
+    Expired,
+    /// The collection is too large.
+    Full(Full),
+}
+
 /// Takes what a watch says, until it ends.
-async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, rests: &mut Rests) -> Result<(), Error> {
+async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, rests: &mut Rests) -> Result<End, Error> {
     loop {
         match T::next(&mut watch).await {
             Ok(Next::Event(event)) => {
-                shared.take(event);
+                if let Err(full) = shared.take(event) {
+                    return Ok(End::Full(full));
+                }
                 if shared.lock().table.is_followed() {
                     rests.failures = 0;
                 }
@@ -51,9 +67,9 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, r
                 tracing::warn!(target: TARGET, tenant, place, why, "a store does not have an object, as it cannot be read");
                 shared.damaged(why);
             }
-            Ok(Next::Ended) => return Ok(()),
-            // What comes next is lost: the next watch begins with the objects that there are.
-            Err(error) if matches!(error.kubernetes(), Some(types::Error::Expired(_))) => return Ok(()),
+            Ok(Next::Ended) => return Ok(End::Expired),
+            // What comes next is lost: the next watch begins with the existing objects.
+            Err(error) if matches!(error.kubernetes(), Some(types::Error::Expired(_))) => return Ok(End::Expired),
             // What became of that object, the next watch will say.
             Err(error) if matches!(error.kubernetes(), Some(types::Error::MalformedResponse(_))) => {
                 failed(shared, place, &error);

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use table::{Event, Table, is_as_new};
+use table::{Event, Full, Table, is_as_new};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -44,13 +44,25 @@ pub type JsonStore = ObjectStore<JsonObject>;
 /// one that is older than what the store has shown. `docs/watching.md` has all that a watch survives.
 pub struct ObjectStore<T: Object>(Arc<Handle<T>>);
 
-/// Which objects are in a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// Which objects are in a store, and how many it may hold.
+///
+/// A store that would hold more keeps showing what it has, is [`Freshness::Stale`] or [`Freshness::NotSynced`], and tries again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreOptions {
     /// `labelSelector`, for example `app=web`: all objects by default.
     pub label_selector: Option<String>,
     /// `fieldSelector`, for example `spec.nodeName=node-1`: all objects by default.
     pub field_selector: Option<String>,
+    /// The most objects that the store may hold: 100,000 by default.
+    pub max_objects: usize,
+    /// The most bytes that the objects may have together, as JSON: 256 MiB by default. A record of a pod takes about as much memory as its JSON text.
+    pub max_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions { label_selector: None, field_selector: None, max_objects: 100_000, max_bytes: 256 << 20 }
+    }
 }
 
 /// Whether a store shows what there is.
@@ -146,8 +158,8 @@ impl Tenant {
             return Ok(ObjectStore(handle));
         }
         let tenant = self.with_retry_policy(RetryPolicy { attempts: Some(ATTEMPTS), ..self.retry_policy() });
-        let shared = Arc::new(Shared::new(self.name()));
-        let StoreOptions { label_selector, field_selector } = options.clone();
+        let StoreOptions { label_selector, field_selector, max_objects, max_bytes } = options.clone();
+        let shared = Arc::new(Shared::new(self.name(), Table::new(max_objects, max_bytes)));
         let options = WatchOptions { label_selector, field_selector, ..WatchOptions::ALL };
         let watching = runtime.spawn(follow(tenant, place.to_owned(), options, Over(shared.clone())));
         let counted = Counted::one(metrics::gauge!(figures::STORES, "tenant" => self.name().to_owned()));
@@ -218,15 +230,9 @@ impl<T: Object> ObjectStore<T> {
 }
 
 impl<T: Object> Shared<T> {
-    fn new(tenant: &str) -> Shared<T> {
-        let known = Known {
-            table: Table::default(),
-            heard: Instant::now(),
-            problem: None,
-            is_damaged: false,
-            is_over: false,
-            stale: Some(stale(tenant)),
-        };
+    fn new(tenant: &str, table: Table<T>) -> Shared<T> {
+        let known =
+            Known { table, heard: Instant::now(), problem: None, is_damaged: false, is_over: false, stale: Some(stale(tenant)) };
         Shared { tenant: tenant.into(), known: Mutex::new(known), told: watch::Sender::new(0) }
     }
 
@@ -256,20 +262,21 @@ impl<T: Object> Shared<T> {
         self.lock().table.forget();
     }
 
-    /// Takes what a watch said.
-    fn take(&self, event: Event<T>) {
+    /// Takes what a watch said. An error is what would be too much.
+    fn take(&self, event: Event<T>) -> Result<(), Full> {
         let mut known = self.lock();
         known.heard = Instant::now();
-        known.table.take(event);
+        known.table.take(event)?;
         // A watch that has not sent all objects yet may still fail as the one before.
         if !known.table.is_followed() {
-            return;
+            return Ok(());
         }
         if !known.is_damaged {
             (known.problem, known.stale) = (None, None);
         }
         drop(known);
         self.tell();
+        Ok(())
     }
 
     /// Takes why a watch failed.

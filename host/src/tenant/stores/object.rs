@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::types::{JsonEvent, Pod, PodEvent, WatchOptions};
 use incluster_core::text;
 use serde::Deserialize;
+use std::io;
 
 /// An object that stores hold, and how it comes. It is not for others to implement, and has no name outside of this crate.
 pub trait Object: PartialEq + Send + Sync + Sized + 'static {
@@ -21,6 +22,8 @@ pub trait Object: PartialEq + Send + Sync + Sized + 'static {
     fn uid(&self) -> &str;
     /// `metadata.resourceVersion`.
     fn resource_version(&self) -> &str;
+    /// The size of its JSON text.
+    fn bytes(&self) -> usize;
     /// Begins to watch a place: a namespace, or a path.
     fn watch(tenant: &Tenant, place: &str, options: &WatchOptions) -> impl Future<Output = Result<Self::Watch, Error>> + Send;
     /// What the watch says next.
@@ -78,6 +81,13 @@ impl Object for Pod {
         &self.metadata.resource_version
     }
 
+    fn bytes(&self) -> usize {
+        let mut counted = Counted(0);
+        // Writing to it does not fail, and a pod is always JSON.
+        let _ = serde_json::to_writer(&mut counted, self);
+        counted.0
+    }
+
     async fn watch(tenant: &Tenant, namespace: &str, options: &WatchOptions) -> Result<PodWatch, Error> {
         tenant.watch_namespaced_pods(namespace, options).await
     }
@@ -109,6 +119,10 @@ impl Object for JsonObject {
         &self.resource_version
     }
 
+    fn bytes(&self) -> usize {
+        self.json.len()
+    }
+
     async fn watch(tenant: &Tenant, path: &str, options: &WatchOptions) -> Result<JsonWatch, Error> {
         tenant.watch_json(path, options).await
     }
@@ -124,6 +138,20 @@ impl Object for JsonObject {
             Some(JsonEvent::Other(_)) => Next::Other,
             Some(JsonEvent::Ended) | None => Next::Ended,
         })
+    }
+}
+
+/// Counts the bytes that are written.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

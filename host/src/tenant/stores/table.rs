@@ -3,6 +3,7 @@
 use super::object::{Key, Object};
 use crate::types::ChangeKind;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// What a watch says of a collection.
@@ -36,10 +37,34 @@ impl<T: Object> Snapshot<T> {
     }
 }
 
-type Objects<T> = BTreeMap<(String, String), Arc<T>>;
+/// Objects, each with its size in bytes.
+struct Objects<T> {
+    by_key: BTreeMap<(String, String), (Arc<T>, usize)>,
+    bytes: usize,
+}
 
-/// What is known.
+/// What a table may not hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// More than this number of objects.
+    Objects(usize),
+    /// More than this number of bytes.
+    Bytes(usize),
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Objects(most) => write!(f, "the collection has more than {most} objects: see StoreOptions::max_objects"),
+            Full::Bytes(most) => write!(f, "the collection has more than {most} bytes: see StoreOptions::max_bytes"),
+        }
+    }
+}
+
+/// What is known of a collection.
 pub(super) struct Table<T> {
+    max_objects: usize,
+    max_bytes: usize,
     objects: Objects<T>,
     /// What a new watch has sent, until it has sent all that there is.
     gathered: Option<Objects<T>>,
@@ -49,40 +74,48 @@ pub(super) struct Table<T> {
     snapshot: Option<Arc<Snapshot<T>>>,
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        let (objects, gathered) = (BTreeMap::new(), Some(BTreeMap::new()));
-        Table { objects, gathered, resource_version: String::new(), generation: 0, is_synced: false, snapshot: None }
-    }
-}
-
 impl<T: Object> Table<T> {
-    /// Another watch begins, with the objects that there are.
+    /// An empty table, which may hold as many objects, of as many bytes together.
+    pub(super) fn new(max_objects: usize, max_bytes: usize) -> Table<T> {
+        Table {
+            max_objects,
+            max_bytes,
+            objects: Objects::default(),
+            gathered: Some(Objects::default()),
+            resource_version: String::new(),
+            generation: 0,
+            is_synced: false,
+            snapshot: None,
+        }
+    }
+
+    /// Another watch begins, with the existing objects.
     pub(super) fn begin(&mut self) {
-        self.gathered = Some(BTreeMap::new());
+        self.gathered = Some(Objects::default());
     }
 
     /// Knows nothing any more.
     pub(super) fn forget(&mut self) {
-        *self = Table { generation: self.generation, ..Table::default() };
+        *self = Table { generation: self.generation, ..Table::new(self.max_objects, self.max_bytes) };
     }
 
-    /// Takes what the watch said.
-    pub(super) fn take(&mut self, event: Event<T>) {
+    /// Takes what the watch said. After an error, the watch must begin anew: what it said is lost.
+    pub(super) fn take(&mut self, event: Event<T>) -> Result<(), Full> {
+        let most = (self.max_objects, self.max_bytes);
         match (event, &mut self.gathered) {
             (Event::Changed(kind, object), Some(gathered)) => {
-                let _ = put(gathered, Some(&self.objects), kind, object);
+                let _ = gathered.put(Some(&self.objects), kind, object, most)?;
             }
             (Event::Changed(kind, object), None) => {
-                self.resource_version = object.resource_version().into();
-                self.snapshot = None;
-                self.generation += u64::from(put(&mut self.objects, None, kind, object));
+                let version = object.resource_version().into();
+                self.generation += u64::from(self.objects.put(None, kind, object, most)?);
+                (self.resource_version, self.snapshot) = (version, None);
             }
             (Event::Synced(version), gathered) => {
                 if let Some(gathered) = gathered.take() {
                     let is_the_same = self.is_synced
-                        && gathered.len() == self.objects.len()
-                        && gathered.values().zip(self.objects.values()).all(|(new, old)| Arc::ptr_eq(new, old));
+                        && gathered.by_key.len() == self.objects.by_key.len()
+                        && gathered.all().zip(self.objects.all()).all(|(new, old)| Arc::ptr_eq(new, old));
                     self.generation += u64::from(!is_the_same);
                     self.objects = gathered;
                 }
@@ -91,6 +124,7 @@ impl<T: Object> Table<T> {
             (Event::Bookmark(version), None) => (self.resource_version, self.snapshot) = (version, None),
             (Event::Bookmark(_), Some(_)) => {}
         }
+        Ok(())
     }
 
     /// The objects, once all have come.
@@ -100,7 +134,7 @@ impl<T: Object> Table<T> {
         }
         let make = || {
             let (generation, resource_version) = (self.generation, self.resource_version.clone());
-            Arc::new(Snapshot { generation, resource_version, objects: self.objects.values().cloned().collect() })
+            Arc::new(Snapshot { generation, resource_version, objects: self.objects.all().cloned().collect() })
         };
         Some(self.snapshot.get_or_insert_with(make).clone())
     }
@@ -116,17 +150,51 @@ impl<T: Object> Table<T> {
     }
 }
 
-/// Puts an object among these. One that is as it was before stays the same one. Returns whether something has changed.
-fn put<T: Object>(objects: &mut Objects<T>, before: Option<&Objects<T>>, kind: ChangeKind, object: T) -> bool {
-    let Key { namespace, name } = object.key();
-    let key = (namespace.to_owned(), name.to_owned());
-    if kind == ChangeKind::Deleted {
-        return objects.remove(&key).is_some();
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Objects { by_key: BTreeMap::new(), bytes: 0 }
     }
-    let known = objects.get(&key).or_else(|| before?.get(&key)).filter(|known| ***known == object).cloned();
-    let is_new = known.is_none();
-    objects.insert(key, known.unwrap_or_else(|| Arc::new(object)));
-    is_new
+}
+
+impl<T: Object> Objects<T> {
+    fn all(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.by_key.values().map(|(object, _)| object)
+    }
+
+    /// Puts an object among these, of which there may be so many, of so many bytes. An object that is as it was before stays the same one. Returns
+    /// whether something has changed.
+    fn put(
+        &mut self,
+        before: Option<&Objects<T>>,
+        kind: ChangeKind,
+        object: T,
+        (max_objects, max_bytes): (usize, usize),
+    ) -> Result<bool, Full> {
+        let Key { namespace, name } = object.key();
+        let key = (namespace.to_owned(), name.to_owned());
+        if kind == ChangeKind::Deleted {
+            let removed = self.by_key.remove(&key);
+            self.bytes -= removed.as_ref().map_or(0, |(_, bytes)| *bytes);
+            return Ok(removed.is_some());
+        }
+        let replaced = self.by_key.get(&key);
+        let known = replaced.or_else(|| before?.by_key.get(&key)).filter(|(known, _)| **known == object).cloned();
+        let is_new = known.is_none();
+        let (object, bytes) = known.unwrap_or_else(|| {
+            let bytes = object.bytes();
+            (Arc::new(object), bytes)
+        });
+        if replaced.is_none() && self.by_key.len() >= max_objects {
+            return Err(Full::Objects(max_objects));
+        }
+        let all = (self.bytes - replaced.map_or(0, |(_, bytes)| *bytes)).saturating_add(bytes);
+        if all > max_bytes {
+            return Err(Full::Bytes(max_bytes));
+        }
+        self.bytes = all;
+        self.by_key.insert(key, (object, bytes));
+        Ok(is_new)
+    }
 }
 
 /// Whether a version is at least as new as another. Kubernetes's are decimal numbers, of any size, without zeros in front.
@@ -146,27 +214,31 @@ mod tests {
         pod
     }
 
+    fn table() -> Table<Pod> {
+        Table::new(10, 1 << 20)
+    }
+
     fn names(table: &mut Table<Pod>) -> Option<Vec<String>> {
         Some(table.snapshot()?.objects.iter().map(|pod| pod.metadata.name.clone()).collect())
     }
 
     fn synced(names: &[&str], version: &str) -> Table<Pod> {
-        let mut table = Table::default();
+        let mut table = table();
         for name in names {
-            table.take(Event::Changed(ChangeKind::Added, pod(name, "1")));
+            table.take(Event::Changed(ChangeKind::Added, pod(name, "1"))).unwrap();
         }
-        table.take(Event::Synced(version.into()));
+        table.take(Event::Synced(version.into())).unwrap();
         table
     }
 
     #[test]
     fn nothing_is_shown_before_all_have_come() {
-        let mut table = Table::default();
-        table.take(Event::Changed(ChangeKind::Added, pod("b", "2")));
-        table.take(Event::Bookmark("3".into()));
+        let mut table = table();
+        table.take(Event::Changed(ChangeKind::Added, pod("b", "2"))).unwrap();
+        table.take(Event::Bookmark("3".into())).unwrap();
         assert!(names(&mut table).is_none() && !table.is_synced() && !table.is_followed());
-        table.take(Event::Changed(ChangeKind::Added, pod("a", "1")));
-        table.take(Event::Synced("5".into()));
+        table.take(Event::Changed(ChangeKind::Added, pod("a", "1"))).unwrap();
+        table.take(Event::Synced("5".into())).unwrap();
         assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
         assert_eq!(table.snapshot().unwrap().resource_version, "5");
         // An empty collection has come, too.
@@ -178,9 +250,9 @@ mod tests {
         let mut table = synced(&["a", "b"], "5");
         let before = table.snapshot().unwrap();
         assert!(Arc::ptr_eq(&before, &table.snapshot().unwrap()));
-        table.take(Event::Changed(ChangeKind::Modified, pod("a", "6")));
-        table.take(Event::Changed(ChangeKind::Deleted, pod("b", "7")));
-        table.take(Event::Changed(ChangeKind::Added, pod("c", "8")));
+        table.take(Event::Changed(ChangeKind::Modified, pod("a", "6"))).unwrap();
+        table.take(Event::Changed(ChangeKind::Deleted, pod("b", "7"))).unwrap();
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "8"))).unwrap();
         let after = table.snapshot().unwrap();
         assert_eq!(names(&mut table).unwrap(), ["a", "c"]);
         assert_eq!((&*after.get("shop", "a").unwrap().metadata.resource_version, &*after.resource_version), ("6", "8"));
@@ -192,12 +264,12 @@ mod tests {
     fn the_generation_stays_while_the_objects_do() {
         let mut table = synced(&["a"], "5");
         let before = table.snapshot().unwrap();
-        table.take(Event::Bookmark("9".into()));
+        table.take(Event::Bookmark("9".into())).unwrap();
         assert_eq!(&*table.snapshot().unwrap().resource_version, "9");
         // The same object, of another watch.
         table.begin();
-        table.take(Event::Changed(ChangeKind::Added, pod("a", "1")));
-        table.take(Event::Synced("10".into()));
+        table.take(Event::Changed(ChangeKind::Added, pod("a", "1"))).unwrap();
+        table.take(Event::Synced("10".into())).unwrap();
         let after = table.snapshot().unwrap();
         assert_eq!((after.generation, &*after.resource_version), (before.generation, "10"));
         assert!(Arc::ptr_eq(&before.objects[0], &after.objects[0]));
@@ -207,18 +279,44 @@ mod tests {
     fn a_watch_that_begins_again_shows_what_was_known_until_it_knows_all() {
         let mut table = synced(&["a", "b"], "5");
         table.begin();
-        table.take(Event::Changed(ChangeKind::Added, pod("b", "1")));
-        table.take(Event::Changed(ChangeKind::Added, pod("c", "9")));
+        table.take(Event::Changed(ChangeKind::Added, pod("b", "1"))).unwrap();
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "9"))).unwrap();
         assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
         // It fails before its end, and so does the next one.
         table.begin();
-        table.take(Event::Changed(ChangeKind::Added, pod("c", "9")));
-        table.take(Event::Changed(ChangeKind::Added, pod("d", "9")));
-        table.take(Event::Changed(ChangeKind::Deleted, pod("d", "10")));
+        table.take(Event::Changed(ChangeKind::Added, pod("c", "9"))).unwrap();
+        table.take(Event::Changed(ChangeKind::Added, pod("d", "9"))).unwrap();
+        table.take(Event::Changed(ChangeKind::Deleted, pod("d", "10"))).unwrap();
         assert!(!table.is_followed());
-        table.take(Event::Synced("10".into()));
+        table.take(Event::Synced("10".into())).unwrap();
         assert!(table.is_followed());
         assert_eq!(names(&mut table).unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn a_table_holds_so_much_and_no_more() {
+        let mut few: Table<Pod> = Table::new(2, 1 << 20);
+        for name in ["a", "b", "a"] {
+            few.take(Event::Changed(ChangeKind::Added, pod(name, "1"))).unwrap();
+        }
+        assert_eq!(few.take(Event::Changed(ChangeKind::Added, pod("c", "1"))), Err(Full::Objects(2)));
+        few.take(Event::Synced("1".into())).unwrap();
+        assert_eq!(few.take(Event::Changed(ChangeKind::Added, pod("c", "2"))), Err(Full::Objects(2)));
+        assert_eq!(names(&mut few).unwrap(), ["a", "b"], "what it has, it shows");
+        few.take(Event::Changed(ChangeKind::Deleted, pod("a", "3"))).unwrap();
+        few.take(Event::Changed(ChangeKind::Added, pod("c", "4"))).unwrap();
+
+        let one = pod("a", "1").bytes();
+        let mut small: Table<Pod> = Table::new(10, one * 2 + one / 2);
+        for name in ["a", "b", "b"] {
+            small.take(Event::Changed(ChangeKind::Added, pod(name, "1"))).unwrap();
+        }
+        let mut large = pod("b", "2");
+        large.metadata.labels.push(("x".into(), "y".repeat(one)));
+        let most = Full::Bytes(one * 2 + one / 2);
+        assert_eq!(small.take(Event::Changed(ChangeKind::Modified, large)), Err(most));
+        small.take(Event::Changed(ChangeKind::Deleted, pod("b", "3"))).unwrap();
+        small.take(Event::Changed(ChangeKind::Added, pod("c", "4"))).unwrap();
     }
 
     #[test]

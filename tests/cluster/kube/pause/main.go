@@ -8,7 +8,7 @@ import (
 )
 
 func main() {
-	// Ignored, so that the kernel reaps what other containers of the pod leave behind where they share this process namespace.
+	// Ignore SIGCHLD, so that the kernel reaps orphans of other containers of the pod if they share this process namespace.
 	signal.Ignore(syscall.SIGCHLD)
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)

@@ -1,4 +1,4 @@
-//! An honest extension: picks an upstream among ready pods.
+//! A well-behaved extension: picks an upstream among ready pods.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../wit" });

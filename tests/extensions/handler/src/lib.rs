@@ -1,4 +1,4 @@
-//! An extension that answers HTTP requests: with the names of the pods in the namespace that the path is.
+//! An extension that answers HTTP requests: the path names a namespace, and the answer lists the names of its pods.
 
 mod bindings {
     wit_bindgen::generate!({

@@ -1,4 +1,4 @@
-//! Serves so many pods in the namespace `shop` until its input ends: `serve COUNT`. Prints the URL, and the folder of a service
+//! Serves COUNT pods in the namespace `shop` until its input ends: `serve COUNT`. Prints the URL and the folder of a service
 //! account.
 #![expect(clippy::expect_used, reason = "a server that cannot start has failed")]
 
@@ -11,6 +11,6 @@ async fn main() {
     let store = PodStore::with_pods(count);
     let testbed = Testbed::serving(move |request| store.answer(request)).await;
     println!("{}\n{}", testbed.server.url(), testbed.volume.path().display());
-    // The server has threads of its own.
+    // The server runs on other threads, so that blocking here is fine.
     std::io::stdin().read_to_end(&mut Vec::new()).expect("the input");
 }

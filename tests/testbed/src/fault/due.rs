@@ -24,14 +24,14 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Queues a fault for the next `count` connections, or requests if the fault is a request's.
+    /// Queues a fault for the next `count` connections, or for the next `count` requests if it is a fault of requests.
     pub fn commit(&self, fault: Fault, count: usize) {
         let mut due = self.0.lock().unwrap();
         let queue = if fault.is_of_a_request() { &mut due.requests } else { &mut due.connections };
         queue.push_back((fault, count));
     }
 
-    /// Sets the versions of HTTP that new connections are offered.
+    /// Sets the HTTP versions that the server offers on new connections.
     pub fn speak(&self, protocol: Protocol) {
         self.0.lock().unwrap().protocol = protocol;
     }

@@ -1,4 +1,4 @@
-//! What a client sees of each fault.
+//! Tests of what a client sees of each fault.
 
 use super::*;
 use crate::client::{Error, PODS, ask, get};

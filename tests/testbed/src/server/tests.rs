@@ -1,4 +1,4 @@
-//! The server, asked by a client.
+//! Tests of the server with a client.
 
 use super::*;
 use crate::answer::Chunk;
@@ -38,7 +38,7 @@ async fn streaming_bodies() {
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), text);
         }
         drop(sender);
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "", "{protocol:?} ends in good order");
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "", "{protocol:?} ends without an error");
 
         let (mut body, sender) = next().await;
         sender.send(Chunk::Data("one".into())).unwrap();
@@ -86,7 +86,7 @@ async fn connections_that_freeze() {
     let mut watch = ask(&testbed, &format!("{PODS}?watch=true")).await.unwrap().into_body();
     watch.frame().await.unwrap().unwrap();
     testbed.server.freeze();
-    assert_eq!(get(&testbed, PODS).await.unwrap().0, 200, "on another one");
+    assert_eq!(get(&testbed, PODS).await.unwrap().0, 200, "on another connection");
     store.delete("web-00000");
     assert!(tokio::time::timeout(Duration::from_millis(50), watch.frame()).await.is_err());
     testbed.server.hang_up();

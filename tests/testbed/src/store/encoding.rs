@@ -1,4 +1,4 @@
-//! The encodings that a client may ask for.
+//! The encodings of responses.
 
 use super::error_status::ErrorStatus;
 use super::pod::Pod;
@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// What protobuf begins with.
+/// The first bytes of Kubernetes's protobuf encoding.
 pub(super) const MAGIC: &[u8] = b"k8s\0";
 
 /// An encoding of a response.
@@ -24,7 +24,7 @@ pub(super) enum Encoding {
     Table(Include),
 }
 
-/// What a table's rows hold besides their cells.
+/// What a table's rows contain besides their cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Include {
     None,
@@ -32,16 +32,16 @@ pub(super) enum Include {
     Object,
 }
 
-/// What a page says of its list.
+/// A page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) version: u64,
     pub(super) pods: Vec<Arc<Pod>>,
-    /// The token of the next page, and how many pods are to come.
+    /// The token of the next page, and how many pods remain.
     pub(super) next: Option<(String, i64)>,
 }
 
-/// What a watch says.
+/// An event of a watch.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Pod(Change, Arc<Pod>),
@@ -49,7 +49,7 @@ pub(super) enum Event {
     ErrorStatus(Arc<ErrorStatus>),
 }
 
-/// What happened to a pod.
+/// The kind of a change to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Added,
@@ -58,7 +58,7 @@ pub(super) enum Change {
 }
 
 impl Encoding {
-    /// What the client likes best.
+    /// Returns the encoding that the client prefers.
     pub(super) fn asked_for(request: &Request) -> Encoding {
         let accept = request.header("accept").unwrap_or_default();
         match request.query("includeObject").as_deref() {
@@ -70,7 +70,7 @@ impl Encoding {
         }
     }
 
-    /// The headers of an answer.
+    /// Adds this encoding's headers to an answer.
     pub(super) fn headers(self, answer: Answer, watch: bool) -> Answer {
         let content_type = match self {
             Encoding::Protobuf if watch => "application/vnd.kubernetes.protobuf;stream=watch",
@@ -104,7 +104,20 @@ impl Encoding {
         self.headers(Answer::new(200, body), false)
     }
 
-    /// A frame of a watch. Only the first table says its columns.
+    /// Encodes an answer that is one pod.
+    pub(super) fn pod(self, pod: &Pod) -> Answer {
+        let body = match self {
+            Encoding::Json => format!("{}\n", pod.json_object()).into(),
+            Encoding::Protobuf => unknown("Pod", &pod.protobuf()),
+            Encoding::Table(include) => {
+                let metadata = json!({ "resourceVersion": pod.version.to_string() }).to_string();
+                format!("{}\n", table(&metadata, &COLUMNS, &row(pod, include))).into()
+            }
+        };
+        self.headers(Answer::new(200, body), false)
+    }
+
+    /// Encodes a frame of a watch. Only the first table has the column definitions.
     pub(super) fn event(self, event: &Event, first: bool) -> Bytes {
         let kind = event.kind();
         let object = match (self, event) {
@@ -123,7 +136,7 @@ impl Encoding {
                 let (version, row) = match event {
                     Event::Pod(_, pod) => (pod.version, row(pod, include)),
                     Event::Bookmark { version, ends_initial_events } => (*version, bookmark_row(*version, *ends_initial_events)),
-                    Event::ErrorStatus(_) => unreachable!("a failure is no table"),
+                    Event::ErrorStatus(_) => unreachable!("a failure is not encoded as a table"),
                 };
                 let metadata = json!({ "resourceVersion": version.to_string() }).to_string();
                 table(&metadata, if first { &COLUMNS } else { "null" }, &row)
@@ -167,12 +180,12 @@ impl Event {
     }
 }
 
-/// As Go writes JSON: with these characters escaped.
+/// Writes JSON as Go does, with these characters escaped.
 pub(super) fn go_json(value: impl Into<Value>) -> String {
     value.into().to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
-/// The recorded columns.
+/// The recorded column definitions.
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     let body = Recording::read("list-table").answer.body;
     let text = std::str::from_utf8(&body).expect("text");
@@ -229,7 +242,7 @@ fn unknown(kind: &str, message: &impl Message) -> Vec<u8> {
     [MAGIC, &unknown.encode_to_vec()].concat()
 }
 
-/// A length, and a bare WatchEvent whose object is what stands alone elsewhere.
+/// Encodes a frame: a length, then a bare WatchEvent around an object as it is encoded on its own.
 fn frame(kind: &str, object: Vec<u8>) -> Bytes {
     let event = meta::WatchEvent { r#type: Some(kind.into()), object: Some(RawExtension { raw: Some(object) }) };
     let event = event.encode_to_vec();

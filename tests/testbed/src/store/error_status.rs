@@ -1,19 +1,19 @@
-//! Failures, as Kubernetes's Status.
+//! Failures in the form of Kubernetes's `Status`.
 
 use super::encoding::go_json;
 use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
 
-/// A Status of failure.
+/// A `Status` that says that a request failed.
 #[derive(Debug)]
 pub(super) struct ErrorStatus {
     pub(super) code: u16,
     reason: &'static str,
     message: String,
-    /// A token that goes on with a list that has expired.
+    /// A token to continue an expired list with.
     token: Option<String>,
-    /// A query parameter that is forbidden, and why.
+    /// A forbidden query parameter, and why it is forbidden.
     forbidden: Option<(&'static str, String)>,
-    /// How long the server wants to be left alone.
+    /// How long the client must wait before it retries.
     retry_after_seconds: Option<u32>,
 }
 
@@ -30,12 +30,12 @@ impl ErrorStatus {
         ErrorStatus::new(410, "Expired", message.into())
     }
 
-    /// Expired, with a token to go on with.
+    /// A 410 with a token to continue with.
     pub(super) fn expired_at(message: impl Into<String>, token: String) -> ErrorStatus {
         ErrorStatus { token: Some(token), ..ErrorStatus::expired(message) }
     }
 
-    /// As of an object that cannot be decrypted.
+    /// A 500 like that for an object that cannot be decrypted.
     pub(super) fn internal(retry_after_seconds: Option<u32>) -> ErrorStatus {
         let message = "Internal error occurred: unable to transform key \"/registry/pods/shop/web\"";
         ErrorStatus { retry_after_seconds, ..ErrorStatus::new(500, "InternalError", message.into()) }
@@ -51,7 +51,7 @@ impl ErrorStatus {
         ErrorStatus { code, reason, message, token: None, forbidden: None, retry_after_seconds: None }
     }
 
-    /// In the server's order of members.
+    /// Encodes the members in the server's order.
     pub(super) fn json(&self) -> String {
         let token = self.token.as_ref().map_or(String::new(), |token| format!(r#""continue":{}"#, go_json(&**token)));
         let details = match (&self.forbidden, self.retry_after_seconds) {

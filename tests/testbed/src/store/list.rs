@@ -1,4 +1,4 @@
-//! Lists and their pages.
+//! Answers to lists, page by page.
 
 use super::State;
 use super::encoding::{Page, go_json};
@@ -17,7 +17,7 @@ impl State {
     pub(super) fn list(&self, request: &Request) -> Result<Page, ErrorStatus> {
         let version = request.query("resourceVersion").unwrap_or_default();
         let limit = match request.query("limit").unwrap_or_default() {
-            // Such a list comes from a cache, which knows no pages.
+            // A list of version "0" comes from the cache, which ignores limits.
             _ if version == "0" => 0,
             text if text.is_empty() => 0,
             text => text
@@ -39,7 +39,8 @@ impl State {
             None => (self.version, String::new()),
         };
         let pods = self.at(version);
-        let mut rest = pods.range(start..);
+        let selected = request.selected_name();
+        let mut rest = pods.range(start..).filter(|(name, _)| selected.as_ref().is_none_or(|selected| selected == *name));
         let limit = if limit == 0 { usize::MAX } else { limit };
         let pods: Vec<Arc<Pod>> = rest.by_ref().take(limit).map(|(_, pod)| pod.clone()).collect();
         let next = match (rest.count(), pods.last()) {
@@ -49,7 +50,7 @@ impl State {
         Ok(Page { version, pods, next })
     }
 
-    /// The version and the name that a token goes on from.
+    /// Decodes a token: the version, and the name to continue from.
     fn continued(&self, text: &str) -> Result<(u64, String), ErrorStatus> {
         let malformed = || ErrorStatus::bad_request("invalid continue token: continue key is not valid");
         let json = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| malformed())?;
@@ -66,7 +67,7 @@ impl State {
         }
     }
 
-    /// The pods as they were.
+    /// Returns the pods as they were at this version.
     fn at(&self, version: u64) -> Cow<'_, BTreeMap<String, Arc<Pod>>> {
         let mut pods = Cow::Borrowed(&self.pods);
         for past in self.history.iter().rev().take_while(|past| past.pod.version > version) {
@@ -79,12 +80,12 @@ impl State {
     }
 }
 
-/// A resource version.
+/// Parses a resource version.
 pub(super) fn number(text: &str) -> Result<u64, ErrorStatus> {
     text.parse().map_err(|_| ErrorStatus::bad_request(format!("Invalid value: \"{text}\": invalid resource version")))
 }
 
-/// A token for a version, or for whatever is the latest.
+/// Encodes a token for a version, or for the latest one.
 fn token(version: Option<u64>, start: &str) -> String {
     let version = version.map_or(-1, |version| version as i64);
     let json = format!(r#"{{"v":"meta.k8s.io/v1","rv":{version},"start":{}}}"#, go_json(start));

@@ -1,4 +1,4 @@
-//! Pods in three encodings, which say the same.
+//! Pods in three equivalent encodings.
 
 use super::encoding::{MAGIC, go_json};
 use crate::recording::Recording;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(super) type Labels = BTreeMap<String, String>;
 
-/// A pod in one version: what differs from the recorded pod that it is made from.
+/// One version of a pod: the fields that differ from the recorded pod that it is made from.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
     template: Arc<Template>,
@@ -23,17 +23,17 @@ pub(super) struct Pod {
     pub(super) phase: String,
 }
 
-/// A recorded pod.
+/// A recorded pod, from which others are made.
 #[derive(Clone, Debug)]
 struct Template {
-    /// The text before, between and after the name, the uid, the resource version, the labels and the phase. It is
-    /// text, for its members to stay in the server's order.
+    /// The text before, between and after the name, the uid, the resource version, the labels and the phase. It is kept as
+    /// text so that the members stay in the server's order.
     json: [String; 6],
     protobuf: core::Pod,
     cells: Vec<Value>,
 }
 
-/// The seven recorded pods, in their order.
+/// Reads the seven recorded pods, in order.
 pub(super) fn recorded() -> Vec<Pod> {
     let json = Recording::read("list-json").answer.body;
     let list: BTreeMap<&str, &RawValue> = serde_json::from_slice(&json).expect("a list");
@@ -91,7 +91,7 @@ fn members<'a>(json: &'a str, name: &str) -> BTreeMap<String, &'a RawValue> {
 }
 
 impl Pod {
-    /// The first recorded pod, which is ready, at this address.
+    /// Sets the address of a pod that is made from the first recorded one, which is ready.
     pub(super) fn set_address(&mut self, ip: &str) {
         let mut template = Template::clone(&self.template);
         let status = template.protobuf.status.as_mut().expect("a status");
@@ -103,7 +103,7 @@ impl Pod {
         self.template = template.into();
     }
 
-    /// Whether it passes its readiness probe.
+    /// Sets whether the pod passes its readiness probe.
     pub(super) fn set_ready(&mut self, is_ready: bool) {
         let text = |is_ready: bool| if is_ready { "True" } else { "False" };
         let mut template = Template::clone(&self.template);
@@ -117,7 +117,7 @@ impl Pod {
         self.template = template.into();
     }
 
-    /// As it stands in a list: without kind and apiVersion.
+    /// Encodes the pod as an item of a list, without kind and apiVersion.
     pub(super) fn json(&self) -> String {
         let [a, b, c, d, e, f] = &self.template.json;
         let (name, uid, version) = (go_json(&*self.name), go_json(&*self.uid), go_json(self.version.to_string()));
@@ -125,7 +125,7 @@ impl Pod {
         [a, &name, b, &uid, c, &version, d, &labels, e, &go_json(&*self.phase), f].map(String::as_str).concat()
     }
 
-    /// As it stands alone.
+    /// Encodes the pod as an object of its own, with kind and apiVersion.
     pub(super) fn json_object(&self) -> String {
         format!(r#"{{"kind":"Pod","apiVersion":"v1",{}"#, &self.json()[1..])
     }
@@ -147,7 +147,7 @@ impl Pod {
         pod
     }
 
-    /// The row of a table.
+    /// Returns the pod's cells in a table.
     pub(super) fn cells(&self) -> Vec<Value> {
         let mut cells = self.template.cells.clone();
         cells[0] = self.name.clone().into();

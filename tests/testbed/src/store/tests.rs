@@ -1,7 +1,6 @@
-//! The store, asked without a network.
+//! Tests of the store without a network.
 
 use super::*;
-use crate::recording::Recording;
 use bytes::Bytes;
 use k8s_pb::api::core::v1 as core;
 use k8s_pb::apimachinery::pkg::apis::meta::v1 as meta;
@@ -37,7 +36,7 @@ fn names(items: &Value) -> Vec<String> {
     items.as_array().unwrap().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_string()).collect()
 }
 
-/// What has come so far, and whether the stream broke.
+/// Returns the bytes received so far, and whether the stream broke.
 fn heard(receiver: &mut UnboundedReceiver<Chunk>) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     while let Ok(chunk) = receiver.try_recv() {
@@ -91,7 +90,7 @@ fn says_what_was_recorded() {
         let (said, recorded) = (ask_at(&store, &recorded.path_and_query, accept), recorded.answer);
         assert_eq!(said.status, recorded.status, "{name}");
         match accept {
-            // The recording has `clusterName`, empty, which Kubernetes has dropped since.
+            // The recording has an empty `clusterName`, which Kubernetes has since removed.
             PROTOBUF => assert!(message::<core::PodList>(&said.body) == message(&recorded.body), "{name}"),
             _ => assert!(said.body == recorded.body, "{name}"),
         }
@@ -225,6 +224,30 @@ async fn watches_of_tables() {
 }
 
 #[tokio::test]
+async fn one_pod_is_served_by_its_name() {
+    let store = PodStore::with_pods(3);
+    let path = format!("{PODS}/web-00001");
+    let pod = ask_at(&store, &path, JSON);
+    assert_eq!((pod.status, &json(&pod)["kind"], &json(&pod)["metadata"]["name"]), (200, &"Pod".into(), &"web-00001".into()));
+    let pod: core::Pod = message(&ask_at(&store, &path, PROTOBUF).body);
+    assert_eq!(pod.metadata.unwrap().name(), "web-00001");
+    let table = json(&ask_at(&store, &path, TABLE));
+    assert_eq!(names(&Value::Array(vec![table["rows"][0]["object"].clone()])), ["web-00001"]);
+    assert_eq!((&table["rows"][0]["cells"][0], table["rows"].as_array().unwrap().len()), (&"web-00001".into(), 1));
+    assert_eq!(table["metadata"]["resourceVersion"], store.state()["web-00001"].as_str());
+    let absent = ask_at(&store, &format!("{PODS}/web"), JSON);
+    assert_eq!((absent.status, &json(&absent)["message"]), (404, &"pods \"web\" not found".into()));
+
+    let one = "fieldSelector=metadata.name%3Dweb-00001";
+    assert_eq!(names(&json(&ask(&store, &format!("?{one}&limit=1"), JSON))["items"]), ["web-00001"]);
+    let mut watched = watch(&store, &format!("&{one}&resourceVersion={}", store.resource_version()), JSON);
+    store.modify("web-00002", "color", "blue");
+    store.modify("web-00001", "color", "blue");
+    let events = json_events(&heard(&mut watched).0);
+    assert_eq!((events.len(), &events[0]["object"]["metadata"]["name"]), (1, &"web-00001".into()));
+}
+
+#[tokio::test]
 async fn watches_end() {
     let store = PodStore::recorded();
     let mut broken = watch(&store, "&resourceVersion=10487", JSON);
@@ -269,7 +292,7 @@ async fn watches_that_fail() {
     assert_eq!([ask(&store, "", JSON).status, ask(&store, "", JSON).status], [429, 200]);
 }
 
-/// What a server does that forgets, and how it may answer.
+/// The ways in which a server may answer a watch from a forgotten version.
 #[tokio::test]
 async fn watches_that_are_forgotten() {
     let store = PodStore::recorded();
@@ -307,7 +330,7 @@ async fn watches_that_stall_hurry_or_fail() {
     store.close_watches();
     assert!(heard(&mut stalled).0.is_empty());
     let nothing = tokio::time::timeout(std::time::Duration::from_millis(50), stalled.recv());
-    assert!(nothing.await.is_err(), "it does not end either");
+    assert!(nothing.await.is_err(), "the watch does not end either");
     drop(stalled);
 
     store.hurry_watches(true);

@@ -1,4 +1,4 @@
-//! Watches.
+//! Answers to watches.
 
 use super::encoding::{Change, Encoding, Event};
 use super::error_status::ErrorStatus;
@@ -10,31 +10,33 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
 
-/// How long a hurried watch goes on after its first event.
+/// How long a hurried watch lasts after its first event.
 const HURRY: Duration = Duration::from_millis(20);
 
 /// How a server answers a watch from a resource version that it has forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgotten {
-    /// By 200 and an event `ERROR` with the code 410.
+    /// 200 and an `ERROR` event with the code 410.
     Event,
-    /// By 410.
+    /// 410.
     Status,
-    /// By 200 and an end, without a word.
+    /// 200 and an empty body.
     Silently,
 }
 
 /// An open watch.
 pub(super) struct Watch {
     encoding: Encoding,
+    /// The name of the only pod whose events are sent.
+    selected: Option<String>,
     bookmarks: bool,
     first: bool,
-    /// Notified of the first event, if the watch is to end soon after it.
+    /// Notified at the first event, if the watch must end soon after it.
     hurry: Option<Arc<Notify>>,
-    /// How many bytes may still come, if it is to break.
+    /// How many bytes may still be sent, if the watch must break.
     left: Option<usize>,
     pub(super) sender: UnboundedSender<Chunk>,
-    /// Dropped with the watch, which ends the task that waits for its end.
+    /// Ends the task that waits for the end of the watch when the watch is dropped.
     _open: oneshot::Sender<()>,
 }
 
@@ -55,6 +57,7 @@ impl PodStore {
         let hurry = Arc::new(Notify::new());
         let mut watch = Watch {
             encoding,
+            selected: request.selected_name(),
             bookmarks: request.wants_bookmarks(),
             first: true,
             hurry: state.hurries.then(|| hurry.clone()),
@@ -89,7 +92,7 @@ impl PodStore {
 }
 
 impl State {
-    /// What a watch says before it waits: all pods, or what happened since. `None` is an end without a word.
+    /// Returns the first events of a watch: all pods, or the changes since a version. `None` means to end without an event.
     fn events_before(&self, request: &Request) -> Result<Option<Vec<Event>>, ErrorStatus> {
         let version = request.query("resourceVersion").unwrap_or_default();
         let from_now = matches!(&*version, "" | "0");
@@ -129,9 +132,14 @@ impl State {
 }
 
 impl Watch {
-    /// Says an event, and whether the watch is still open.
+    /// Sends an event. Returns whether the watch is still open.
     pub(super) fn tell(&mut self, event: &Event) -> bool {
         if matches!(event, Event::Bookmark { .. }) && !self.bookmarks {
+            return true;
+        }
+        if let (Event::Pod(_, pod), Some(selected)) = (event, &self.selected)
+            && *selected != pod.name
+        {
             return true;
         }
         let mut bytes = self.encoding.event(event, self.first);
@@ -152,9 +160,14 @@ impl Watch {
 }
 
 impl Request {
-    /// Whether it is a watch.
+    /// Whether the request is a watch.
     pub(crate) fn is_watch(&self) -> bool {
         self.says_yes("watch")
+    }
+
+    /// The name that a field selector selects.
+    pub(super) fn selected_name(&self) -> Option<String> {
+        self.query("fieldSelector")?.strip_prefix("metadata.name=").map(Into::into)
     }
 
     fn wants_bookmarks(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What a reader sees of a volume.
+//! Tests of what a reader of a volume sees.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-// Package export_example_gateway_upstream picks the pod whose turn it is, or refuses where there is none.
+// Package export_example_gateway_upstream picks the pods in turn, or refuses the request if no pod is ready.
 package export_example_gateway_upstream
 
 import (
@@ -10,12 +10,12 @@ import (
 
 var turn int
 
-func Pick(request Request) Result[string, Refusal] {
+func Pick(request Request) Result[Choice, Refusal] {
 	pods := example_gateway_ready_pods.List()
 	if len(pods) == 0 {
-		return Err[string, Refusal](Refusal{Status: 503, Reason: "no pod is ready for " + request.PathAndQuery})
+		return Err[Choice, Refusal](Refusal{Status: 503, Reason: "no pod is ready for " + request.PathAndQuery})
 	}
 	pod := pods[turn%len(pods)]
 	turn++
-	return Ok[string, Refusal](pod.Name)
+	return Ok[Choice, Refusal](Choice{Pods: []string{pod.Name}})
 }

@@ -1,4 +1,4 @@
-//! Lists the pods of a namespace, which its first argument names.
+//! Lists the pods of a namespace, which the first argument names.
 
 use incluster_extension::{Client, Error, Pod};
 

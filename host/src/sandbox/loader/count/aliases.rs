@@ -8,7 +8,7 @@ impl Counter<'_> {
         match alias {
             ComponentAlias::InstanceExport { kind, name, instance_index } => {
                 self.name(name)?;
-                // It holds no more than what it is a part of.
+                // The alias holds no more than the instance that it is a part of.
                 let holds = self.frame().size(Kind::Instance, instance_index);
                 self.item(kind, "an alias of an instance's export", holds);
                 self.define_items(if kind == Kind::Instance { holds } else { 1 })
@@ -37,7 +37,7 @@ impl Counter<'_> {
             }
             ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => return self.define_items(1),
         };
-        // Each component on the way holds it, too.
+        // Each component in between holds it, too.
         for frame in &mut self.frames[place + 1..] {
             frame.this.closure = frame.this.closure.saturating_add(held);
         }

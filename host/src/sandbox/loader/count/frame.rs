@@ -1,8 +1,8 @@
-//! What is known of a component, or core module, while it is read.
+//! What is known about a component or core module while it is read.
 
 use wasmparser::ComponentExternalKind as Kind;
 
-/// What instantiating something once costs.
+/// The cost of instantiating something once.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Weight {
     pub(super) instances: u64,
@@ -27,14 +27,14 @@ impl Weight {
 /// Where an item of an index space comes from, if its weight cannot be known.
 pub(super) type Unknown = &'static str;
 
-/// A component, as whoever uses it sees it.
+/// A component, as its users see it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Component {
-    /// What instantiating it costs.
+    /// The cost of instantiating the component.
     pub(super) weight: Weight,
     /// The items that an instance of it holds. The compiler copies them whenever the instance is used.
     pub(super) exports: u64,
-    /// What it holds of the components around it, and these of those around them: copied whenever it is used, or instantiated.
+    /// The items that it holds of the components around it, directly or not. They are copied whenever it is used or instantiated.
     pub(super) closure: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The items that are copied when this is passed on.
+    /// How many items are copied when this item is passed on.
     pub(super) fn size(&self, kind: Kind, index: u32) -> u64 {
         let index = index as usize;
         let inner = match kind {

@@ -1,17 +1,17 @@
-//! Every kind of file that is small and means something enormous.
+//! Every kind of small file that describes something enormous.
 
 use super::*;
 use extensions::hostile;
 
 fn found(bytes: &[u8]) -> (Inventory, Result<(), ExtensionError>) {
     let mut found = Inventory::default();
-    // As where components are read: a test's thread has a smaller stack.
+    // On the same stack as in production: a test's thread has a smaller one.
     let counted = crate::sandbox::loader::pipeline::on_own_stack(|| count(bytes, &LoadLimits::default(), &mut found)).unwrap();
     (found, counted)
 }
 
 #[test]
-fn what_exceeds_a_limit_is_refused_by_its_name() {
+fn a_file_that_exceeds_a_limit_is_refused_by_the_limits_name() {
     let name = "\x1b[2J".repeat(24_000);
     for (kind, file, expected) in [
         ("types in types", hostile::nested_types(700), LoadLimit::Nesting),
@@ -53,7 +53,7 @@ fn what_exceeds_a_limit_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_is_just_below_a_limit_is_not_refused() {
+fn a_file_just_below_a_limit_is_not_refused() {
     for (kind, file) in [
         ("types in types", hostile::nested_types(14)),
         ("a chain of types", hostile::chained_types(90)),
@@ -80,7 +80,7 @@ fn what_is_just_below_a_limit_is_not_refused() {
 }
 
 #[test]
-fn what_is_instantiated_from_elsewhere_is_refused() {
+fn instantiating_something_from_elsewhere_is_refused() {
     for (file, instantiated, origin) in [
         (hostile::imported_component(), "component", "an import"),
         (
@@ -110,7 +110,7 @@ fn what_is_instantiated_from_elsewhere_is_refused() {
     }
 }
 
-/// What is there is counted as often as it is made.
+/// Items are counted as often as they are made.
 #[test]
 fn nesting_multiplies() {
     let file = text(
@@ -125,12 +125,12 @@ fn nesting_multiplies() {
     );
     let (found, counted) = found(&file);
     assert_eq!(counted, Ok(()));
-    // `$again`, in that `$two`, and in that two of `$m`.
+    // `$again`, `$two` in it, and two of `$m` in that.
     assert_eq!((found.counts[LoadLimit::Instances as usize], found.counts[LoadLimit::Memories as usize]), (4, 2));
 }
 
 #[test]
-fn what_is_in_a_component_is_found() {
+fn imports_exports_and_producers_are_found() {
     let (found, counted) = found(extensions::PROGRAM);
     assert_eq!(counted, Ok(()));
     assert!(found.imports.iter().any(|import| import.name.starts_with("incluster:kubernetes/client@") && import.is_instance));
@@ -140,7 +140,7 @@ fn what_is_in_a_component_is_found() {
     assert!(found.producers.iter().all(|producer| producer.trim_end() == producer), "{:?}", found.producers);
 }
 
-/// Nobody knows how a count is reached from damaged bytes; it must be reached without a panic.
+/// Damaged bytes may be counted or refused, but must not cause a panic.
 #[test]
 fn damaged_components_are_refused_or_counted() {
     fastrand::seed(7);

@@ -1,4 +1,4 @@
-//! Counts types, and what is declared within them.
+//! Counts types, and the declarations within them.
 
 use super::{Counter, Stop};
 use crate::load_limits::LoadLimit;
@@ -9,7 +9,7 @@ use wasmparser::{
 };
 
 impl Counter<'_> {
-    /// A type is read as a whole before it can be counted, and takes more memory than bytes.
+    /// Counts the bytes of a section of types: a type is read as a whole before it can be counted, and takes more memory than it has bytes.
     pub(super) fn type_bytes(&mut self, section: Range<u64>) -> Result<(), Stop> {
         self.more(LoadLimit::TypeBytes, section.end.saturating_sub(section.start))
     }
@@ -40,7 +40,7 @@ impl Counter<'_> {
         }
     }
 
-    /// Each declaration in a type counts as a type. The reader limits how deep it recurses.
+    /// Counts a type. Each declaration in it counts as a type, too. The reader limits how deep it recurses.
     pub(super) fn component_type(&mut self, ty: &ComponentType<'_>, depth: u64) -> Result<(), Stop> {
         self.more(LoadLimit::Types, 1)?;
         match ty {
@@ -84,7 +84,7 @@ impl Counter<'_> {
     }
 }
 
-/// The fields, cases or names of a type.
+/// The number of fields, cases or names of a type.
 fn parts(ty: &ComponentDefinedType<'_>) -> u64 {
     let parts = match ty {
         ComponentDefinedType::Record(fields) => fields.len(),

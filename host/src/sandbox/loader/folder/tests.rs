@@ -1,4 +1,4 @@
-//! Entries that are good, and those that somebody has had a hand in.
+//! Good entries, and entries that somebody has changed.
 
 use super::*;
 use std::fs::{self, Permissions};
@@ -45,7 +45,7 @@ impl Kept {
 }
 
 #[test]
-fn what_is_kept_is_found_by_what_it_is_for() {
+fn an_entry_is_found_by_its_head() {
     let kept = Kept::new(MOST);
     kept.folder.keep(&of(1), b"one");
     kept.folder.keep(&of(2), b"two");
@@ -59,7 +59,7 @@ fn what_is_kept_is_found_by_what_it_is_for() {
 }
 
 #[test]
-fn what_somebody_may_have_changed_is_not_read_and_goes() {
+fn entries_that_somebody_may_have_changed_are_not_used_and_removed() {
     let kept = Kept::new(MOST);
     let damage: [&dyn Fn(&Path); 7] = [
         &|path| fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap(),
@@ -85,14 +85,14 @@ fn what_somebody_may_have_changed_is_not_read_and_goes() {
         assert!(kept.found(&of(1)).is_some());
         damage(&kept.path(&of(1)));
         assert_eq!(kept.found(&of(1)), None, "{number}");
-        assert!(fs::symlink_metadata(kept.path(&of(1))).is_err(), "{number}: it is there");
+        assert!(fs::symlink_metadata(kept.path(&of(1))).is_err(), "{number}: the entry is still there");
     }
     if geteuid().is_root() {
         kept.folder.keep(&of(1), b"one");
         std::os::unix::fs::chown(kept.path(&of(1)), Some(65_534), None).unwrap();
         assert_eq!(kept.found(&of(1)), None);
     }
-    // What was made for another is not taken under its name.
+    // An entry is not used under the name of another one.
     kept.folder.keep(&of(1), b"one");
     fs::rename(kept.path(&of(1)), kept.path(&of(2))).unwrap();
     assert_eq!(kept.found(&of(2)), None);
@@ -115,7 +115,7 @@ fn a_folder_of_others_is_refused() {
 }
 
 #[test]
-fn those_that_were_not_used_for_longest_go_first() {
+fn the_least_recently_used_entries_are_removed_first() {
     let kept = Kept::new(1000);
     let at = |head: &Head, seconds: u64| {
         let file = File::options().write(true).open(kept.path(head)).unwrap();
@@ -125,14 +125,14 @@ fn those_that_were_not_used_for_longest_go_first() {
         kept.folder.keep(&of(number), &[number; 200]);
         at(&of(number), used);
     }
-    // It is used.
+    // This makes it recently used.
     assert!(kept.found(&of(2)).is_some());
     kept.folder.keep(&of(4), &[4; 200]);
     assert_eq!([1, 2, 3, 4].map(|number| kept.path(&of(number)).exists()), [true, true, false, true]);
-    // One that has no room is not kept, and drives nothing out.
+    // An entry that is too large is not kept, and removes no other.
     kept.folder.keep(&of(5), &[5; 1001]);
     assert_eq!(kept.names(), 3);
-    // Nor does what a process left behind stay for ever.
+    // Files that a process left behind do not stay for ever.
     let left = kept.dir.path().join("a/b/1-1.unfinished");
     fs::write(&left, "half").unwrap();
     kept.folder.keep(&of(4), &[4; 200]);
@@ -142,12 +142,12 @@ fn those_that_were_not_used_for_longest_go_first() {
     assert!(!left.exists());
 }
 
-/// A disk that is full, or one that nobody can write to, costs the cache and nothing else.
+/// If the disk is full or read-only, only the cache is lost.
 #[test]
 fn what_cannot_be_written_leaves_nothing_behind() {
     let kept = Kept::new(MOST);
     let dir = kept.dir.path().join("a/b");
-    // As on a full disk, for root, too.
+    // This makes writing fail as on a full disk, even for root.
     fs::create_dir(kept.path(&of(1))).unwrap();
     kept.folder.keep(&of(1), b"one");
     assert_eq!(kept.names(), 1);
@@ -157,9 +157,9 @@ fn what_cannot_be_written_leaves_nothing_behind() {
     assert_eq!(kept.found(&of(1)), None);
 }
 
-/// Whoever looks meanwhile finds all of it, or nothing.
+/// A reader meanwhile finds a complete entry, or none.
 #[test]
-fn processes_that_write_at_once_do_not_meet() {
+fn processes_that_write_at_the_same_time_do_not_interfere() {
     let kept = Kept::new(MOST);
     let codes = [vec![1; 100_000], vec![2; 100_000]];
     std::thread::scope(|scope| {
@@ -172,7 +172,7 @@ fn processes_that_write_at_once_do_not_meet() {
     assert_eq!(kept.names(), 1);
 }
 
-/// What is not ours to remove is somebody's.
+/// Files with other names belong to somebody else, and are not removed.
 #[test]
 fn files_of_other_names_stay() {
     let kept = Kept::new(1000);
@@ -186,7 +186,7 @@ fn files_of_other_names_stay() {
     assert!(kept.found(&of(1)).is_some() && others.iter().all(|other| other.exists()));
 }
 
-/// A disk that is smaller than the cache may be keeps what was used last.
+/// On a disk with less room than the cache may take, the most recently used entries stay.
 #[test]
 fn a_full_disk_makes_room() {
     let dir = tempfile::tempdir().unwrap();
@@ -201,19 +201,19 @@ fn a_full_disk_makes_room() {
         folder.keep(&of(number), &vec![7; 1 << 20]);
         assert!(folder.find(&of(number)).is_some(), "{number}");
     }
-    // What is larger than the disk is not kept, and takes nothing else's place for ever.
+    // An entry that is larger than the disk is not kept, and does not block the cache.
     folder.keep(&of(99), &vec![7; 6 << 20]);
     assert!(folder.find(&of(99)).is_none());
     folder.keep(&of(1), &vec![7; 1 << 20]);
     assert!(folder.find(&of(1)).is_some());
 }
 
-/// A disk that goes with the test.
+/// A disk that is unmounted when the test ends.
 struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        // With what is still open on it.
+        // Lazy: files on it may still be open.
         let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0).status();
     }
 }

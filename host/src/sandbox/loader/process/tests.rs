@@ -1,4 +1,4 @@
-//! Programs that are no compiler, or one that goes wrong.
+//! Programs that are not a compiler, or a compiler that fails.
 
 use super::*;
 use crate::load_limits::LoadLimits;
@@ -22,7 +22,7 @@ fn question(cpu_time: Duration) -> Question {
     }
 }
 
-/// Lines for a shell as the program.
+/// A shell script as the program.
 fn script(lines: &str) -> Program {
     Program { path: "/bin/sh".into(), args: vec!["-c".into(), lines.into()], threads: 1 }
 }
@@ -32,7 +32,7 @@ async fn ask(program: &Program) -> ExtensionError {
 }
 
 #[tokio::test]
-async fn a_program_that_is_no_compiler_is_not_usable() {
+async fn a_program_that_is_not_a_compiler_is_not_usable() {
     for (lines, says) in [
         ("cat >/dev/null; echo hello, I am another program, and have much to say", "does not speak this version's protocol"),
         ("cat >/dev/null", "ended without an answer"),
@@ -51,7 +51,7 @@ async fn a_program_that_is_no_compiler_is_not_usable() {
 }
 
 #[tokio::test]
-async fn how_a_child_died_is_said() {
+async fn the_error_says_how_a_child_died() {
     let said = |lines: &str| script(lines);
     let memory = ask(&said("cat >/dev/null; echo memory allocation of 9 bytes failed >&2; kill -ABRT $$")).await;
     assert_eq!(memory, ExtensionError::CompileMemory { limit: LoadLimits::default().memory_for(3), is_all_that_is_left: false });
@@ -78,7 +78,7 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_child_that_does_nothing_is_waited_for_only_so_long() {
+async fn a_child_that_does_nothing_times_out() {
     let brief = question(Duration::from_millis(1));
     let asked = script("exec sleep 1000").ask(&brief, &vec![0; 1 << 20], 1 << 20).await;
     assert_eq!(asked, Err(ExtensionError::CompileWallTime { limit: Duration::from_millis(30) }));

@@ -1,4 +1,4 @@
-//! Reads the token, as far as it can, and sends it wherever it can: to the API server, and to its arguments.
+//! Tries to read the token and to send it to the API server and to each address among its arguments.
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};

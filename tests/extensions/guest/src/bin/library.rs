@@ -1,4 +1,4 @@
-//! Does with `incluster-extension` what its first argument says, in the namespace `shop`, and prints what came of it.
+//! Uses `incluster-extension` in the namespace `shop` as the first argument says, and prints the results.
 
 use incluster_extension::{Client, Collection, Error, Event, Json, OnExpired, Page, RetryPolicy, wait};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -52,7 +52,7 @@ fn main() -> Result<(), Error> {
             let short = client.pods("shop").timeout(Duration::ZERO).watch()?;
             println!("{} events, and an end", short.filter_map(Result::ok).count());
         }
-        other => panic!("there is no {other:?}"),
+        other => panic!("unknown mode {other:?}"),
     }
     Ok(())
 }

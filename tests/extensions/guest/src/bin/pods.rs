@@ -1,4 +1,4 @@
-//! The README's first program.
+//! The first program in the README of `incluster-extension`.
 
 fn main() -> Result<(), incluster_extension::Error> {
     let client = incluster_extension::Client::in_cluster()?;

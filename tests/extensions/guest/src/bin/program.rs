@@ -1,4 +1,4 @@
-//! What it does is its first argument's to say. Most of it is hostile.
+//! A program whose first argument selects what it does. Most modes are hostile.
 
 use incluster_extension::{Client, Error, Json};
 use std::hint::black_box;
@@ -34,7 +34,7 @@ fn main() {
             Ok(())
         }
         "trap" => std::process::abort(),
-        other => panic!("there is no {other:?}"),
+        other => panic!("unknown mode {other:?}"),
     };
     if let Err(error) = done {
         eprintln!("{:?}: {error}", error.kubernetes());
@@ -54,7 +54,7 @@ fn get(path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks as fast as it can.
+/// Sends requests as fast as it can.
 fn flood() -> Result<(), Error> {
     let client = Client::in_cluster()?;
     loop {
@@ -62,7 +62,7 @@ fn flood() -> Result<(), Error> {
     }
 }
 
-/// Opens watches, and keeps them.
+/// Opens watches and keeps them open.
 fn hold() -> Result<(), Error> {
     let client = Client::in_cluster()?;
     let mut held = Vec::new();
@@ -92,21 +92,21 @@ fn read() -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes resources of the host's, and forgets them.
+/// Creates resources of the host without dropping them.
 fn leak() -> Result<(), Error> {
     loop {
         std::mem::forget(wasip2::http::types::Fields::new());
     }
 }
 
-/// Makes resources of the client's, and forgets them.
+/// Creates resources of the client without dropping them.
 fn configurations() -> Result<(), Error> {
     loop {
         std::mem::forget(Client::in_cluster()?);
     }
 }
 
-/// Hands over more at once than any request has.
+/// Passes a string to the host that is larger than any request's path.
 fn strings() -> Result<(), Error> {
     let request = wasip2::http::types::OutgoingRequest::new(wasip2::http::types::Fields::new());
     black_box(request.set_path_with_query(Some(&"x".repeat(16 << 20))).is_ok());

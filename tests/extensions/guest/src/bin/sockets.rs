@@ -1,4 +1,4 @@
-//! Imports wasi:sockets, and uses what it can.
+//! Imports `wasi:sockets` and tries each kind of socket.
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 

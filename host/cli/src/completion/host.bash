@@ -1,0 +1,23 @@
+
+# The commands and options of the incluster binary.
+_incluster_commands+=' run new check compile compose wit'
+_incluster_options+=' --server --service-account-dir --metrics'
+_incluster_options_config+=' --server --service-account-dir --metrics'
+_incluster_options_completion+=' --server --service-account-dir --metrics'
+_incluster_options_help+=' --server --service-account-dir --metrics'
+_incluster_options_version+=' --server --service-account-dir --metrics'
+_incluster_options_run='--precompiled --cache --pods --debug --policy --memory --cpu-time --wall-time --response-mib
+  --requests-per-second --open-streams --allow --refuse --load-limits -h --help'
+_incluster_options_new='--language -h --help'
+_incluster_options_check='-o --output --allow --refuse --load-limits -h --help'
+_incluster_options_compile='-o --output --allow --refuse --load-limits -h --help'
+_incluster_options_compose='-o --output --standalone --allow --refuse --load-limits -h --help'
+_incluster_options_wit='-h --help'
+_incluster_words['new --language']='rust javascript python go'
+_incluster_words['check -o']='text json'
+_incluster_words['compile -o']=''
+_incluster_words['compose -o']=''
+_incluster_values+=' --server --metrics --memory --cpu-time --wall-time --response-mib --requests-per-second --open-streams'
+_incluster_values+=' --allow --refuse'
+_incluster_files+=' --service-account-dir --cache --pods --policy --load-limits'
+_incluster_file_commands+=' run new check compile compose wit'

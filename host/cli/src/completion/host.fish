@@ -1,0 +1,32 @@
+
+# The commands and options of the incluster binary.
+set -ga __incluster_commands run new check compile compose wit
+set -ga __incluster_values --server --service-account-dir --metrics
+complete -c incluster -n '__incluster_is none' -a run -d 'Run an extension in a sandbox'
+complete -c incluster -n '__incluster_is none' -a new -d 'Write the project of an extension'
+complete -c incluster -n '__incluster_is none' -a check -d 'Say whether an extension can be loaded'
+complete -c incluster -n '__incluster_is none' -a compile -d 'Compile an extension for this kind of machine'
+complete -c incluster -n '__incluster_is none' -a compose -d 'Write an extension composed with the client'
+complete -c incluster -n '__incluster_is none' -a wit -d 'Write the contract'
+complete -c incluster -n '__incluster_is run new check compile compose wit' -F
+complete -c incluster -n '__incluster_is none pods get config completion help version' -l server -x -d 'The API server, https://HOST[:PORT]'
+complete -c incluster -n '__incluster_is none pods get config completion help version' -l service-account-dir -r -F -d 'The folder with token, ca.crt and namespace'
+complete -c incluster -n '__incluster_is none pods get config completion help version' -l metrics -x -d 'Serve metrics at ADDRESS:PORT'
+complete -c incluster -n '__incluster_is run' -l precompiled -d 'The file was written by compile'
+complete -c incluster -n '__incluster_is run' -l cache -r -F -d 'The folder for compiled extensions, or none'
+complete -c incluster -n '__incluster_is run' -l pods -r -F -d 'A file of pods in the place of a cluster'
+complete -c incluster -n '__incluster_is run' -l debug -d 'Show each request, and what the run cost'
+complete -c incluster -n '__incluster_is run' -l policy -r -F -d 'What it may request'
+complete -c incluster -n '__incluster_is run' -l memory -x -d 'MiB of linear memory'
+complete -c incluster -n '__incluster_is run' -l cpu-time -x -d 'Time to compute, or none'
+complete -c incluster -n '__incluster_is run' -l wall-time -x -d 'Time for the whole run, or none'
+complete -c incluster -n '__incluster_is run' -l response-mib -x -d 'MiB of the body of one answer'
+complete -c incluster -n '__incluster_is run' -l requests-per-second -x -d 'Requests to the API server'
+complete -c incluster -n '__incluster_is run' -l open-streams -x -d 'Answers waited for or read at once'
+complete -c incluster -n '__incluster_is new' -l language -x -a 'rust javascript python go' -d 'The language'
+complete -c incluster -n '__incluster_is check' -s o -l output -x -a 'text json' -d 'The format'
+complete -c incluster -n '__incluster_is compile compose' -s o -l output -r -F -d 'The file to write'
+complete -c incluster -n '__incluster_is compose' -l standalone -d 'With TLS of its own'
+complete -c incluster -n '__incluster_is run check compile compose' -l allow -x -d 'Let it import this interface'
+complete -c incluster -n '__incluster_is run check compile compose' -l refuse -x -d 'Refuse this import'
+complete -c incluster -n '__incluster_is run check compile compose' -l load-limits -r -F -d 'What its file may contain'
