@@ -134,7 +134,9 @@ fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result
         return Err("it picked no pod".into());
     }
     let pod = |name: &String| pods.pod(name).ok_or("it picked a pod that is not ready");
-    let picked = choice.pods.iter().map(pod).collect::<Result<_, _>>()?;
+    let mut picked = choice.pods.iter().map(pod).collect::<Result<Vec<_>, _>>()?;
+    // An extension may name one pod a million times.
+    picked.truncate(MOST_TRIES);
     if choice.set_headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MOST_HEADER_BYTES {
         return Err(format!("it set headers of more than {MOST_HEADER_BYTES} bytes"));
     }
