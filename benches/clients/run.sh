@@ -11,7 +11,7 @@ sizes=("$@")
 compare() { "$venv/bin/python" benches/clients/compare.py "$@" "${sizes[@]}"; }
 
 if [ -z "${CLUSTER_DIR:-}" ]; then
-  HYPERFINE=$(tools/hyperfine.sh)
+  HYPERFINE=$(tools/cargo-tool.sh hyperfine 1.20.0)
   WASMTIME=$(tools/wasmtime-cli.sh)
   export HYPERFINE WASMTIME
   if [ ! -e "$venv/done" ]; then

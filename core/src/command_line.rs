@@ -1,7 +1,7 @@
-//! The command line of `incluster.wasm`. The host parses it too, because WASI 0.2 has no exit status but 0 and 1, and wrong usage is 2.
+//! The command line of `incluster.wasm`. The host parses it too: wrong usage exits with 2, but WASI 0.2 has only the exit statuses 0 and 1.
 //!
-//! Words and options are those of kubectl wherever kubectl has them. What only kubectl has is refused with a text that says so, and what to
-//! use instead.
+//! Words and options are those of kubectl wherever kubectl has them. An option or command that only kubectl has is refused with a text that
+//! says so and names what to use instead.
 
 mod args;
 mod help;
@@ -59,13 +59,13 @@ pub struct Pods {
     pub limit: Option<u32>,
     /// How to print the pods.
     pub output: Output,
-    /// Whether a table is to have no line with the names of its columns.
+    /// Whether to leave out the line with the names of a table's columns.
     pub no_headers: bool,
-    /// Whether a table's last column is to show the labels.
+    /// Whether to show the labels in a table's last column.
     pub show_labels: bool,
     /// Whether to watch for changes.
     pub watch: Watch,
-    /// How long to ask.
+    /// How long to repeat a request.
     pub retries: Retries,
     /// How many pods to ask for at a time.
     pub chunk_size: Option<u32>,
@@ -76,7 +76,7 @@ pub struct Pods {
 pub struct Raw {
     /// What to ask for.
     pub path: RawPath,
-    /// How long to ask.
+    /// How long to repeat the request.
     pub retries: Retries,
 }
 
@@ -136,7 +136,7 @@ impl PodName {
     }
 }
 
-/// Takes a long option that the component does not know, and its value, from whoever runs the component. Returns whether it is one.
+/// Takes a long option of the program that runs the component, with its value. Returns whether there is such an option.
 pub type TakeOption<'a> = dyn FnMut(&str, &mut Parser) -> Result<bool, Error> + 'a;
 
 /// Parses a command line, without the program's name.
@@ -144,7 +144,7 @@ pub fn parse(parser: Parser) -> Result<Command, Error> {
     parse_with(parser, &mut |_, _| Ok(false))
 }
 
-/// Parses a command line that may have options of the host's among those of the command.
+/// Parses a command line that may have options of the host among those of the command.
 pub fn parse_with(mut parser: Parser, of_host: &mut TakeOption<'_>) -> Result<Command, Error> {
     let mut given = Given::default();
     while let Some(arg) = parser.next()? {
@@ -190,7 +190,7 @@ struct Given {
 }
 
 impl Given {
-    /// Takes a word. The first one is checked at once: the options after another program's command are not ours.
+    /// Takes a word. The first one is checked at once, so that an unknown command is reported, and not the options after it.
     fn word(&mut self, word: String) -> Result<(), Error> {
         if self.words.is_empty() && !["pods", "get", "config", "completion", "help", "version"].contains(&&*word) {
             return Err(kubectl::command(&word));
@@ -202,7 +202,7 @@ impl Given {
     /// Takes an option and its value. Returns whether there is such an option.
     fn take(&mut self, option: &str, parser: &mut Parser) -> Result<bool, Error> {
         match option {
-            // As for kubectl, an empty name is none.
+            // As in kubectl, an empty name counts as absent.
             "-n" | "--namespace" => self.namespace = parser.value()?.parse_with(namespace)?,
             "-A" | "--all-namespaces" => self.all_namespaces = flag(option, parser)?,
             "-l" | "--selector" => self.label_selector = Some(parser.value()?.string()?),
@@ -222,7 +222,7 @@ impl Given {
         Ok(true)
     }
 
-    /// Makes the command of the words, with the options that go with it.
+    /// Makes the command from the words and the options.
     fn command(mut self) -> Result<Command, Error> {
         let words = std::mem::take(&mut self.words);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -256,10 +256,10 @@ impl Given {
         }
     }
 
-    /// Returns the command, if it was given no option.
+    /// Returns the command, if no option was given.
     fn alone(&self, name: &str, command: Command) -> Result<Command, Error> {
         match self.options.first() {
-            Some(option) => Err(format!("{name} takes no options, and so not {option}").into()),
+            Some(option) => Err(format!("{name} takes no options, but has {option}").into()),
             None => Ok(command),
         }
     }
@@ -358,7 +358,7 @@ fn positive(option: &str, parser: &mut Parser) -> Result<u32, Error> {
 }
 
 fn output(text: &str) -> Result<Output, String> {
-    // kubectl takes these in any case.
+    // kubectl takes these formats in upper and lower case.
     let lower = text.to_ascii_lowercase();
     match if matches!(&*lower, "json" | "yaml" | "name") { &*lower } else { text } {
         "table" => Ok(Output::Table),

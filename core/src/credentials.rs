@@ -1,4 +1,4 @@
-//! A token over time: it is read when it is used, because Kubernetes renews it about once an hour.
+//! A token that is read from its file when it is used, because Kubernetes renews it about once an hour.
 
 use crate::claims::Claims;
 use crate::files::{self, ReadFile};
@@ -35,7 +35,7 @@ struct Last {
 }
 
 impl Credentials {
-    /// Makes credentials of the file at `path`, which `read_file` reads when they are used.
+    /// Makes credentials from the file at `path`, which `read_file` reads when they are used.
     pub fn new(path: String, read_file: ReadFile) -> Credentials {
         Credentials { path, read_file, last: Mutex::new(None) }
     }
@@ -54,7 +54,7 @@ impl Credentials {
         self.lock().as_ref().map(|last| last.token.clone())
     }
 
-    /// Reads the token from the volume now, for when the API server did not accept the last one.
+    /// Reads the token from the volume now, for example because the API server did not accept the last one.
     pub fn reload(&self, now: Now) -> Result<Arc<Token>, ConfigError> {
         // Held while the file is read: of two concurrent readers, the one that saw the older content must not be the last to write.
         let mut last = self.lock();
@@ -77,7 +77,7 @@ impl Credentials {
     }
 }
 
-/// Decides about the last token when there is no newer one: it serves until it expires.
+/// Keeps the last token in use while there is no newer one, until it expires.
 fn keep(last: Arc<Token>, path: &str, error: ConfigError, now: SystemTime) -> Result<Arc<Token>, ConfigError> {
     let expires = Claims::of(&last).and_then(|claims| claims.exp).and_then(|exp| u64::try_from(exp).ok());
     let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -21,9 +21,9 @@ pub enum ConfigError {
     FileEmpty(String),
     /// The file cannot be read.
     FileUnreadable {
-        /// Its path.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// Why the file cannot be read.
         reason: String,
     },
     /// The file at this path is not UTF-8.
@@ -40,7 +40,7 @@ pub enum ConfigError {
     TokenExpired {
         /// The path of the file that has no newer token.
         path: String,
-        /// Why it has none.
+        /// Why that file has no newer token.
         reason: String,
     },
     /// Any other problem, in words.
@@ -149,7 +149,7 @@ impl Transport {
                 "check that ca.crt is this cluster's and has not expired, that the server's certificate names this address, and this machine's clock"
             }
             Transport::Tls | Transport::HttpProtocol => "check that the API server, and not something else, listens there",
-            Transport::Redirected => "check what is between here and the API server: it never redirects",
+            Transport::Redirected => "check what is between here and the API server: the API server itself never redirects",
             Transport::NameNotResolved
             | Transport::ConnectionRefused
             | Transport::Unreachable
@@ -172,7 +172,7 @@ pub enum Problem<'a> {
         /// The cause, for people to read.
         message: &'a str,
     },
-    /// The API server no longer has what was asked for, and says so in these words.
+    /// The API server no longer has what was asked for. The text is its message.
     Expired(&'a str),
     /// The configuration could not be used.
     Config(ConfigError),
@@ -239,7 +239,7 @@ impl Problem<'_> {
                 }
                 403 => "check that a Role with this verb and resource is bound to the service account in this namespace",
                 404 => "check the path, and that the server knows this API",
-                406 => "check what is between here and the API server: it does not speak the Kubernetes API",
+                406 => "check what is between here and the API server: something there does not speak the Kubernetes API",
                 429 => "the API server is busy: try again later, with a smaller limit",
                 500..=599 => "check the health of the API server, and try again",
                 _ => "check the arguments",

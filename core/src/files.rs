@@ -22,8 +22,8 @@ pub const NOT_A_FILE: &str = "it is not a file";
 /// not run as root.
 pub const PERMISSION_DENIED: &str = "permission denied";
 
-/// How many times to look for a missing file; it takes microseconds. kubelet renews a volume by making a new folder and removing the old
-/// one, perhaps while we are on our way through it to a file.
+/// How many times to look for a missing file; each look takes microseconds. kubelet renews a volume by making a new folder and removing the
+/// old one, perhaps while a path through the old one is being resolved.
 const LOOKS: usize = 20;
 
 /// Reads at most `at_most` bytes of the file at `path`.
@@ -62,7 +62,7 @@ pub fn read_optional(read_file: ReadFile, path: &str) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// Reads again while the file is missing, `LOOKS` times in all.
+/// Repeats a read while the file is missing, up to `LOOKS` times in all.
 fn look_again(mut read: impl FnMut() -> Result<Vec<u8>, NotRead>) -> Result<Vec<u8>, NotRead> {
     let mut last = read();
     for _ in 1..LOOKS {

@@ -57,14 +57,14 @@ impl RequestLimits {
         if is_watch { u64::MAX } else { self.response_bytes }
     }
 
-    /// The value of [`VARIABLE`] that a host sets. It is empty for the default limits, and then says only that the host enforces them:
-    /// reading a longer text costs each sandbox more than everything else that it reads.
+    /// The value of [`VARIABLE`] that a host sets. For the default limits it is empty, which says only that the host enforces limits: a
+    /// longer text would cost each sandbox more to read than all its other input.
     pub fn told(&self) -> String {
         if *self == RequestLimits::DEFAULT { String::new() } else { self.to_string() }
     }
 
-    /// Parses the value of [`VARIABLE`]. A limit that is missing, or not written as a host would write it, has its default. A host that
-    /// sets the variable enforces the limits too, so the guest waits a bit longer: the host is then the one that notices and reports.
+    /// Parses the value of [`VARIABLE`]. A limit that is missing or malformed has its default. A host that sets the variable enforces the
+    /// limits too, so the guest waits a bit longer: the host is then the one that notices and reports.
     pub fn from_environment(value: Option<&str>) -> RequestLimits {
         let Some(value) = value else { return RequestLimits::DEFAULT };
         let number = |name: &str| {

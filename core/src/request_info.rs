@@ -1,14 +1,14 @@
 //! What a request asks of the API server, parsed as the API server itself parses it (its `RequestInfo`).
 //!
-//! Policies are decided on the result, so parsing is strict: what the server could read in another way is malformed here. The client never
-//! sends a malformed request.
+//! Policies are applied to the result, so parsing is strict: a request that the server could read in another way is malformed here. The
+//! client never sends a malformed request.
 
 use crate::{dns, text};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest request that is accepted; none that makes sense is longer. (Go drops the whole of a query with more than 10,000 parameters,
+/// The longest request that is accepted; no sensible request is longer. (Go drops the whole of a query with more than 10,000 parameters,
 /// which no query of this length has.)
 const MAX_BYTES: usize = 8 << 10;
 
@@ -54,7 +54,7 @@ pub enum Target<'a> {
         resource: &'a str,
         /// The subresource, for example `log`.
         subresource: Option<&'a str>,
-        /// The namespace; `None` for an object that is in none, and for all namespaces.
+        /// The namespace; `None` for an object without a namespace, and for all namespaces.
         namespace: Option<&'a str>,
     },
     /// Any other path.
@@ -129,7 +129,7 @@ impl<'a> RequestInfo<'a> {
             return Err(Malformed("names a resource that is not in lower case"));
         }
         let verb = match (name, is_watch) {
-            (Some(_), true) => return Err(Malformed("watches one object by its path, as no API server does")),
+            (Some(_), true) => return Err(Malformed("watches one object by its path, which no API server supports")),
             (Some(_), false) => Verb::Get,
             (None, true) => Verb::Watch,
             (None, false) => Verb::List,
@@ -150,7 +150,7 @@ fn check(segment: &str) -> Result<(), Malformed> {
     }
     match decoded().all(|b| matches!(b, b' '..=b'~') && !b"/\\%".contains(&b)) {
         true => Ok(()),
-        false => Err(Malformed("has an encoded slash, backslash, percent, control character or one beyond ASCII")),
+        false => Err(Malformed("has an encoded slash, backslash, percent sign, control character or non-ASCII character")),
     }
 }
 

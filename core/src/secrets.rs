@@ -1,5 +1,5 @@
-//! The tokens that must not come back. A server, or a proxy in front of it, may echo what it was sent: in a body, a header, the reason of a
-//! GOAWAY, or a name in a certificate. A file may hold a token by mistake.
+//! The tokens that must not appear in what comes back from a server or a file. A server, or a proxy in front of it, may echo what it was
+//! sent: in a body, a header, the reason of a GOAWAY, or a name in a certificate. A file may hold a token by mistake.
 
 use crate::claims::Claims;
 use crate::credentials::CLOCK_SKEW;
@@ -9,14 +9,14 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The maximum number of tokens to keep; the least recently used one is dropped first. An expired token is dropped when another is added.
-/// One without `exp` stays until as many others were used.
+/// The maximum number of tokens to keep; the least recently used one is dropped first. An expired token is dropped when another is added. A
+/// token without `exp` stays until that many others have been used.
 pub const MAX_TOKENS: usize = 16;
 
 /// The length of the shortest part of a token that is worth hiding. A shorter token is looked for as a whole, and only in texts.
 pub const MIN_PART: usize = 16;
 
-/// How many bytes of a token are looked for; no server accepts a longer header.
+/// The maximum number of a token's bytes that are looked for; no server accepts a longer header.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 
 /// The maximum number of bytes that identify a token: two tokens of one account differ earlier.
@@ -37,7 +37,7 @@ pub struct Secret {
     blocks: Blocks,
 }
 
-/// The known tokens, the last used at the end.
+/// The known tokens, with the most recently used one at the end.
 pub type Known = Arc<Vec<Arc<Secret>>>;
 
 /// The length of the blocks that a token is divided into. A part of a token that is worth hiding contains at least one of them whole.
@@ -120,13 +120,13 @@ impl Secret {
     }
 }
 
-/// The number of bytes that are the same at the beginning of both, as far as it matters.
+/// The number of equal bytes at the beginning of both, counted only as far as it matters.
 fn common<'a>(one: impl Iterator<Item = &'a u8>, other: impl Iterator<Item = &'a u8>) -> usize {
     one.zip(other).take(BLOCK + MIN_PART).take_while(|(one, other)| one == other).count()
 }
 
 impl Secrets {
-    /// Adds a token that is used, or will be.
+    /// Adds a token that is in use, or will be.
     pub fn add(&self, token: &[u8], now: SystemTime) {
         let mut known = self.lock();
         let looked_for = &token[..token.len().min(MAX_TOKEN_BYTES)];

@@ -34,7 +34,7 @@ impl Server {
         Ok(Server::of(parse_host(host).ok_or_else(invalid)?, Some(port).filter(|port| *port > 0).ok_or_else(invalid)?))
     }
 
-    /// Parses `https://host[:port]`, which nothing but a `/` may follow. The port is 443 unless it is given.
+    /// Parses `https://host[:port]`, with or without a `/` at the end. The default port is 443.
     pub fn parse(url: &str) -> Result<Server, NotAServer> {
         let rest = url.split_at_checked("https://".len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https://"));
         let authority = rest.map(|(_, rest)| rest.strip_suffix('/').unwrap_or(rest));
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-/// Servers are equal even if a resolver is asked for them in different ways.
+/// Servers are equal even if only one of their names was given with a dot at its end.
 impl PartialEq for Server {
     fn eq(&self, other: &Server) -> bool {
         self.authority == other.authority
@@ -134,7 +134,7 @@ struct Host {
     is_absolute: bool,
 }
 
-/// Parses a host: an address has many spellings, and a name has two.
+/// Parses a host into its canonical spelling: an IPv6 address has many spellings, and a name has two.
 fn parse_host(host: &str) -> Option<Host> {
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Ok(ip) = in_brackets.unwrap_or(host).parse::<Ipv6Addr>() {

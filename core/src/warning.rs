@@ -1,10 +1,10 @@
 //! Parses the header `Warning` (RFC 7234, section 5.5), in which an API server says what is deprecated or odd about a request that it
 //! answers.
 
-/// The code of an API server's warnings: "miscellaneous persistent warning". HTTP's others are about caches.
+/// The code of an API server's warnings: "miscellaneous persistent warning". HTTP's other warnings are about caches.
 const CODE: &str = "299";
 
-/// The maximum length of a warning's text, in bytes. An API server cuts its own at 256 characters when there are many.
+/// The maximum length of a warning's text, in bytes. An API server cuts its warnings after 256 characters when there are many.
 const MAX_TEXT: usize = 1024;
 
 /// The texts of the warnings with the code 299 in one header's value, as far as it can be parsed.

@@ -1,5 +1,5 @@
-//! `just envoy-demo`: requests through a stock Envoy, while pods come, go and turn unready, the API server is away, an extension misbehaves, and the
-//! processor is replaced by another; and what became of them.
+//! `just envoy-demo`: sends requests through a stock Envoy while pods come, go and turn unready, the API server is away, an extension
+//! misbehaves, and the processor is replaced by another. Prints what became of the requests.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a demo that cannot go on has failed")]
 #![allow(dead_code, reason = "it uses a part of the tests' scene")]
 

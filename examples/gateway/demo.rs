@@ -1,5 +1,5 @@
-//! `just gateway-demo`: requests through the gateway, while pods come, go and turn unready, watches end, an extension misbehaves
-//! and the configuration is damaged and mended; and what became of them.
+//! `just gateway-demo`: sends requests through the gateway while pods come, go and turn unready, watches end, an extension misbehaves
+//! and the configuration is damaged and mended. Prints what became of the requests.
 #![expect(clippy::expect_used, reason = "a demo that cannot go on has failed")]
 
 #[path = "tests/support/mod.rs"]

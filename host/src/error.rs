@@ -48,7 +48,7 @@ pub enum Error {
     Instances(u32),
     /// The tenant has as many calls under way as [`TenantLimits::concurrent_calls`](crate::TenantLimits::concurrent_calls).
     ConcurrentCalls(u32),
-    /// All places of the [`Runtime`](crate::Runtime), this many, stayed taken for as long as the call may take.
+    /// No place of the [`Runtime`](crate::Runtime) became free for as long as the call may take. The number is how many places it has.
     Full(u16),
     /// The [`Runtime`](crate::Runtime) is being shut down.
     ShuttingDown,
@@ -234,8 +234,8 @@ impl Error {
     }
 
     /// Whether the same call may succeed a bit later: the API server was busy or could not be reached, or a limit was reached on something
-    /// that others give back. The client has already retried the request, according to its retry policy. An exceeded limit of requests or
-    /// streams cannot be distinguished from an answer that is too large, and counts as permanent.
+    /// that other calls give back. The client has already retried the request, according to its retry policy. An exceeded limit of requests
+    /// or streams cannot be distinguished from an answer that is too large, and counts as permanent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Kubernetes(failure) => Problem::from(&failure.error).is_retryable(),
@@ -297,7 +297,7 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self {
-            // These print the inner error's text themselves.
+            // The texts of these variants contain the inner error's text already.
             Error::Environment(error) => return error.source(),
             Error::Server(error) => return error.source(),
             Error::ServiceAccount { source, .. } | Error::Runtime(source) => source.as_ref(),

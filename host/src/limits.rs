@@ -15,7 +15,8 @@ pub(crate) const MAX_FIELDS_BYTES: usize = 32 << 10;
 /// What a tenant may use: in total, in each call, and in each request of a call. Exceeding a limit ends that call with an error, and
 /// affects no other tenant.
 ///
-/// To set one group and leave the others at their defaults, convert it by `into()`: `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
+/// To set one group and leave the others at their defaults, convert it with `into()`:
+/// `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
 ///
 /// In a configuration file, names are in camel case, sizes in bytes or as `32Mi`, and times as text:
 /// `{call: {memory: 32Mi, wallTime: 30s}}`. Omitted fields have their defaults.

@@ -9,10 +9,10 @@ use std::time::Duration;
 /// The least memory for which a compiling process is started, in bytes. With less it would die before it has read a small component.
 pub(crate) const LEAST_MEMORY: u64 = 96 << 20;
 
-/// The deepest nesting that an embedder may allow. The code that reads components recurses as deep.
+/// The deepest nesting that an embedder may allow. The code that reads components recurses just as deep.
 pub(crate) const MAX_NESTING: u64 = 64;
 
-/// The parser's own limit of nesting.
+/// The parser's own limit on nesting.
 pub(crate) const PARSERS_NESTING: u64 = 100;
 
 /// What the file of an extension may contain, and what compiling it may cost. A file that exceeds a limit is refused before it is
@@ -46,7 +46,7 @@ pub struct LoadLimits {
     /// How many linear memories core modules may define, and how many one instantiation may make, including nested ones. 3 by default. Each
     /// takes address space in each place of the runtime's pool.
     pub memories: u64,
-    /// How many tables there may be, counted like memories. 6 by default.
+    /// How many tables core modules may define, and how many one instantiation may make, including nested ones. 6 by default.
     pub tables: u64,
     /// The initial size of the largest table, in elements. 20,000 by default, and at most [`Pool::table_elements`](crate::Pool::table_elements).
     pub table_elements: u64,
@@ -100,9 +100,9 @@ impl LoadLimits {
 
     /// Checks that a runtime whose tables have room for this many elements can enforce the limits.
     pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
-        /// The parser's own limit of a name's length.
+        /// The parser's own limit on the length of a name.
         const MAX_NAME_BYTES: u64 = 100_000;
-        /// The parser's own limit of a module's imports, and of its exports.
+        /// The parser's own limit on a module's imports, and on its exports.
         const MAX_NAMES: u64 = 1_000_000;
         /// A place of the pool reserves up to 5 GiB of address space for each memory.
         const MAX_MEMORIES: u64 = 64;

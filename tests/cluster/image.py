@@ -18,7 +18,7 @@ import tarfile
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterable, Iterator, Optional
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIGURATION = "application/vnd.oci.image.config.v1+json"
@@ -81,17 +81,7 @@ class Image:
         packed = compressed(layer)
         configuration = as_json(self.configuration(f"sha256:{digest(layer)}"))
         manifest = as_json(self.manifest(configuration, packed))
-        files = {
-            "oci-layout": as_json({"imageLayoutVersion": "1.0.0"}),
-            "index.json": as_json(self.index(manifest)),
-        }
-        for blob in sorted((configuration, manifest, packed), key=digest):
-            files[f"blobs/sha256/{digest(blob)}"] = blob
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for name, content in files.items():
-                tar.addfile(entry(name, size=len(content)), io.BytesIO(content))
-        return archive.getvalue()
+        return archive(self.reference, self.platform(), manifest, (configuration, packed))
 
     def platform(self) -> dict[str, str]:
         """Returns the image's platform."""
@@ -121,14 +111,24 @@ class Image:
             manifest["annotations"] = self.annotations
         return manifest
 
-    def index(self, manifest: bytes) -> dict[str, Any]:
-        """Returns the archive's table of contents. containerd and skopeo read the image's name from its annotations."""
-        names = {"io.containerd.image.name": str(self.reference), "org.opencontainers.image.ref.name": self.reference.tag}
-        return {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [{**descriptor(MANIFEST, manifest), "platform": self.platform(), "annotations": names}],
-        }
+
+def archive(reference: Reference, platform: dict[str, str], manifest: bytes, blobs: Iterable[bytes]) -> bytes:
+    """Returns an OCI archive of a manifest and the blobs that it names."""
+    # containerd and skopeo read the name from these annotations.
+    names = {"io.containerd.image.name": str(reference), "org.opencontainers.image.ref.name": reference.tag}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{**descriptor(MANIFEST, manifest), "platform": platform, "annotations": names}],
+    }
+    files = {"oci-layout": as_json({"imageLayoutVersion": "1.0.0"}), "index.json": as_json(index)}
+    for blob in sorted((manifest, *blobs), key=digest):
+        files[f"blobs/sha256/{digest(blob)}"] = blob
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            tar.addfile(entry(name, size=len(content)), io.BytesIO(content))
+    return written.getvalue()
 
 
 def layer_of(root: Path) -> bytes:
@@ -178,7 +178,7 @@ def entry(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, mode: int = 0
 def compressed(content: bytes) -> bytes:
     """Compresses, with a header without time and file name. gzip.compress() writes other headers in some versions."""
     packed = io.BytesIO()
-    with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=9, mtime=0) as stream:
+    with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=6, mtime=0) as stream:
         stream.write(content)
     return packed.getvalue()
 

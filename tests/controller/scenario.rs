@@ -26,7 +26,7 @@ struct Api {
     is_away: Arc<AtomicBool>,
     /// How many requests were refused because the server is away.
     refusals: Arc<channel::Sender<u32>>,
-    /// How many watches of the pods of `shop` began with the initial events.
+    /// How many watches of the pods of `shop` asked for the initial events.
     beginnings: Arc<AtomicU32>,
 }
 

@@ -34,7 +34,11 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
     let denied = in_testbed(&testbed, &["run", &at("program.wasm"), "list", "shop"]).await;
     assert!(denied.status == 1 && denied.stderr.contains("Denied"), "{}", denied.stderr);
     for (args, status, says) in [
-        (vec!["run", "--cpu-time", "100ms", &at("program.wasm"), "spin"], 1, "computed for longer than its limit of 100ms"),
+        (
+            vec!["run", "--cpu-time", "100ms", &at("program.wasm"), "spin"],
+            1,
+            "computed for longer than its limit of 100ms; --cpu-time sets",
+        ),
         (vec!["run", "--refuse", "wasi:sockets", &at("sockets.wasm")], 1, "wasi:sockets/"),
         (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
         (vec!["run", &at("none.wasm")], 1, "failed to read"),
@@ -46,7 +50,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (vec!["run", "--memory", "0", &at("program.wasm")], 2, "--memory takes a number of MiB"),
         (vec!["compose", &at("program.wasm")], 2, "compose takes -o OUT.wasm"),
         (vec!["compose", &at("program.wasm"), "-o", &at("program.wasm")], 1, "is the extension itself"),
-        (vec!["run"], 2, "the file of an extension is missing"),
+        (vec!["run"], 2, "name the file of an extension, for example extension.wasm"),
     ] {
         let ran = in_testbed(&testbed, &args).await;
         assert!(ran.status == status && ran.stderr.contains(says), "{args:?}: {} {}", ran.status, ran.stderr);
@@ -151,7 +155,7 @@ async fn check_describes_a_component_without_running_it() {
     }
     let text = in_testbed(&testbed, &["check", "--allow", "a:b/c", "--allow", "a:b/d", &at("names.wasm")]).await;
     assert!(text.status == 0 && text.stdout.contains("\nrun       not by `incluster run`: "), "{}", text.stdout);
-    assert_eq!(text.stderr, "incluster: note: --allow a:b/d: it imports nothing of this name\n");
+    assert_eq!(text.stderr, "incluster: note: --allow a:b/d: the extension imports nothing of this name\n");
     let allowed = in_testbed(&testbed, &["check", "--allow", "a:b/c", "-o", "json", &at("names.wasm")]).await;
     let json: serde_json::Value = serde_json::from_str(&allowed.stdout).unwrap();
     assert_eq!(allowed.status, 0, "{json}");
@@ -194,7 +198,7 @@ async fn the_wall_time_ends_a_program_whose_output_nobody_reads() {
     let _unread = running.stdout.take();
     let ended = timeout(Duration::from_secs(60), running.wait_with_output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s"), "{said}");
+    assert!(ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s; --wall-time sets"), "{said}");
 }
 
 /// Text from an untrusted file is escaped before it is printed.

@@ -240,7 +240,7 @@ async fn a_watch_without_a_list_prints_only_what_changes() {
     store.compact();
     store.drop_watches();
     let told = errors.next_line().await.unwrap().unwrap();
-    assert_eq!(told, "incluster: the server no longer has the next changes: those until now are missing here");
+    assert_eq!(told, "incluster: the server no longer has the next changes: changes up to now are missing");
     store.until_open_watches(2).await;
     store.add("new");
     assert_eq!(line(&mut lines).await, "pod/new");

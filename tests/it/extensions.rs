@@ -1,4 +1,4 @@
-//! Tests of what tenants' own components can do, what they cannot do, and what happens to those that try.
+//! Tests of what tenants' own components can and cannot do, and of what happens to those that try.
 
 use crate::log::Log;
 use crate::{RUNTIME, compiler, load, portable, tenant};
@@ -113,7 +113,7 @@ async fn the_token_is_nowhere_in_the_sandbox() {
         tenant(&testbed).with_limits(RequestLimits { first_byte: Duration::from_secs(600), ..RequestLimits::default() }).unwrap();
     assert!(run(&raised, &["read"]).await.1.contains("INCLUSTER_LIMITS=connect=10000,handshake=10000,first-byte=600000,"));
     assert!(!found.contains("root:") && found.contains("token: false") && found.contains("new: false"), "{found}");
-    // To check the check: a sandbox with the token does find it.
+    // The check itself works: in a sandbox with the token, it finds the token.
     assert!(run(&portable(&testbed), &["read"]).await.1.contains(secret));
 
     let sends = load(extensions::EXFILTRATE, &[]).await;

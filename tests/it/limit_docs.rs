@@ -19,7 +19,7 @@ fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
     section.lines().filter_map(row).collect()
 }
 
-/// Returns the same as a part of a configuration file.
+/// Returns the defaults under a heading as a part of a configuration file.
 fn written(page: &str, heading: &str, prefix: &str) -> Value {
     let mut limits = Map::new();
     for (name, default) in rows(page, heading) {

@@ -200,8 +200,8 @@ fn the_defaults_are_as_documented() {
             call.handles
         ),
         format!("hands over at once; resources of the host's | {} MiB, 64 |", call.hostcall_bytes >> 20),
-        format!("its computing; the whole call | {}, {} |", seconds(call.cpu_time), seconds(call.wall_time)),
-        format!("sandboxes, calls, open answers | {instances} each |"),
+        format!("of a call: computing time, the whole call | {}, {} |", seconds(call.cpu_time), seconds(call.wall_time)),
+        format!("of a tenant: sandboxes, calls, open answers | {instances} each |"),
         format!("its requests | {requests_per_second} a second, {request_burst} at once |"),
         format!("in a watch | {} |", phases.map(seconds).join(", ")),
         format!("an answer's body | {} MiB |", request.response_bytes >> 20),

@@ -1,4 +1,4 @@
-//! Compares what the README and the tutorial show with what there is.
+//! Compares what the README and the tutorial show with the real output, options and programs.
 
 use crate::command::in_testbed;
 use testbed::Testbed;

@@ -112,7 +112,7 @@ async fn a_tenant_with_a_narrower_policy_has_stores_of_its_own() {
     for _ in 0..3 {
         assert!(matches!(changes.next().await, Some(Change::Added(_))));
     }
-    // When the permission is taken away again, the store no longer shows what it knew, and says so to whoever follows it.
+    // When the permission is revoked, the store no longer shows what it knew, and tells its followers.
     later.set_policy(Policy::deny_all());
     for _ in 0..3 {
         assert!(matches!(changes.next().await, Some(Change::Deleted(_))));

@@ -229,7 +229,7 @@ fn children() -> String {
     children.split_whitespace().filter_map(name).collect()
 }
 
-/// The dashboard shows every metric and no others, by labels that the metric has.
+/// The dashboard shows every metric and no others, and uses only labels that the metric has.
 #[test]
 fn the_dashboard_shows_the_documented_metrics() {
     let (_, dashboard) = files("deploy/dashboard.json").remove(0);

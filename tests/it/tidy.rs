@@ -95,3 +95,33 @@ fn the_readme_names_only_recipes_that_exist() {
         }
     }
 }
+
+/// All files name the same version of this project, and what is published is built with the oldest Rust that the crates permit.
+#[test]
+fn versions_agree() {
+    let manifest = include_str!("../../Cargo.toml");
+    let value =
+        |key: &str| manifest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"')).unwrap();
+    let version = value("version");
+    for (name, text) in files("Cargo.toml").into_iter().chain(files("manifest.toml")) {
+        let ours = |line: &&str| line.starts_with("incluster") && line.contains("version = ");
+        let others: Vec<_> =
+            text.lines().filter(ours).filter(|line| !line.contains(&format!("version = \"{version}\""))).collect();
+        assert!(others.is_empty(), "{name}: {others:?}, and not {version}");
+    }
+    let mut images = 0;
+    for (name, text) in files(".yaml").into_iter().filter(|(name, _)| name.starts_with("deploy/")) {
+        for image in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: incluster")) {
+            assert!(image.ends_with(&format!(":{version}")), "{name}: incluster{image}, and not {version}");
+            images += 1;
+        }
+    }
+    assert!(images > 4, "{images} images");
+    let changes = include_str!("../../CHANGELOG.md");
+    assert!(
+        changes.lines().find(|line| line.starts_with("## ")).unwrap().contains(version),
+        "CHANGELOG.md begins with another version"
+    );
+    let published = include_str!("../../tools/programs.sh");
+    assert!(published.contains(&format!("\nrust={}.", value("rust-version"))), "tools/programs.sh builds with another Rust");
+}

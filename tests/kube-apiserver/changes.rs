@@ -30,7 +30,7 @@ pub fn delete(name: &str) {
 /// Makes the server forget all states but the latest: those in etcd, and those that the API server itself keeps since Kubernetes 1.34 to
 /// serve pages and lists of past states.
 pub fn forget(test: &str) {
-    // Creates a state that is later than any that a test has seen.
+    // Create a state that is later than any that a test has seen.
     kubectl(&["annotate", "namespace", &namespace(), &format!("compacted-for={test}"), "--overwrite"]);
     let etcdctl = |args: &[&str]| succeeded(Command::new("etcdctl").args(args).output().unwrap());
     let endpoints: Value = serde_json::from_str(&etcdctl(&["endpoint", "status", "--write-out=json"])).unwrap();

@@ -4,7 +4,8 @@
 # `run.sh go` includes those in Go, whose tools it compiles first, which takes minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-export LANGUAGES=$PWD/target/languages
+root=$PWD
+export LANGUAGES=$root/target/languages
 sources=$LANGUAGES/sources
 mkdir -p "$sources"
 # Built as in tests/wasmtime-cli, together with what the tests run.
@@ -50,10 +51,9 @@ python() {
 }
 go_() {
   cd "$sources/extensions/go"
-  local tools=$LANGUAGES/tools
-  tool() { [ -x "$tools/bin/$1" ] || cargo install --quiet --locked --root "$tools" "$@"; }
-  tool wit-bindgen --version 0.63.0 --no-default-features --features go wit-bindgen-cli
-  tool wasm-tools --version 1.253.0 --no-default-features --features component wasm-tools
+  local tools=$LANGUAGES/tools wit_bindgen wasm_tools
+  wit_bindgen=$("$root/tools/cargo-tool.sh" wit-bindgen-cli 0.63.0 --no-default-features --features go)
+  wasm_tools=$("$root/tools/wasm-tools.sh")
   # Two crates contain files that are not Rust: the Go package that the bindings use, and the adapter.
   mkdir -p "$tools/crates/src"
   printf '%s\n' '[package]' 'name = "files"' 'version = "0.0.0"' '[workspace]' '[dependencies]' 'wit-bindgen-go = "=0.63.0"' \
@@ -61,7 +61,7 @@ go_() {
   touch "$tools/crates/src/lib.rs"
   (cd "$tools/crates" && cargo vendor --quiet >/dev/null)
   local crates=$tools/crates/vendor
-  PATH=$tools/bin:$PATH GO_PACKAGE=$crates/wit-bindgen-go/src/pkg \
+  PATH=$(dirname "$wit_bindgen"):$(dirname "$wasm_tools"):$PATH GO_PACKAGE=$crates/wit-bindgen-go/src/pkg \
     ADAPTER=$crates/wasi-preview1-component-adapter-provider/artefacts/wasi_snapshot_preview1.reactor.wasm bash build.sh
   for world in lister picker; do mv "$world.wasm" "$LANGUAGES/go-$world.wasm"; done
 }

@@ -39,7 +39,7 @@ fn a_namespace_is_deleted_during_a_watch() {
     says("watching", "watcher", "pod/step-000\npod/step-000\n");
 }
 
-/// Existing pods keep the tokens of the deleted account. New pods have tokens of the new account.
+/// Existing pods keep the deleted account's tokens. New pods have the new account's tokens.
 #[test]
 fn a_service_account_is_deleted_and_made_anew() {
     let _alone = alone();

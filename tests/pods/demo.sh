@@ -24,7 +24,7 @@ until_it_says() {
     if "$@" 2>/dev/null | grep --quiet --fixed-strings -- "$text"; then return; fi
     sleep 0.5
   done
-  echo "demo: after two minutes there is no \"$text\" in what \`$*\` prints" >&2
+  echo "demo: \`$*\` has not printed \"$text\" within two minutes" >&2
   exit 1
 }
 # Prints the watcher's requests and their tokens in order, from the API server's audit log.
@@ -54,7 +54,7 @@ quietly kubectl create rolebinding lister --namespace=bank --role=lister --servi
 quietly kubectl run vault --namespace=bank --image=incluster:0.1.0 -- pods --watch
 show kubectl auth can-i list pods --namespace=bank --as=system:serviceaccount:shop:lister
 
-say "an extension that nobody has to trust, with a policy that permits one of the two"
+say "an untrusted extension, with a policy that permits one of the two namespaces"
 policy='rules: [{verbs: [list], apiGroups: [""], resources: [pods], namespaces: [shop]}]'
 echo "policy.yaml: $policy"
 quietly kubectl create configmap extension --namespace=shop --from-file="$program" --from-literal=policy.yaml="$policy"
@@ -84,17 +84,17 @@ for pod in lists-shop/Succeeded lists-bank/Failed; do
   show kubectl logs --namespace=shop "${pod%/*}"
 done
 
-say "the kubelet rotates the token (it does so when it is started anew, and else every 48 minutes)"
+say "the kubelet rotates the token (it does so when it restarts, and otherwise every 48 minutes)"
 "$cluster" restart kubelet
-echo "what the watcher has read of it is no older than a minute: a minute passes"
+echo "the watcher reads the token again when it is a minute old: wait for a minute"
 sleep 61
 
-say "the API server is started anew, and a pod is made"
+say "the API server restarts, and a pod is created"
 "$cluster" restart apiserver
 until_it_says ok kubectl get --raw /readyz
 quietly kubectl apply -f deploy/list.yaml
 until_it_says list- kubectl logs --namespace=shop "$watcher"
 show kubectl logs --namespace=shop "$watcher"
 
-say "what the API server saw of the watcher: the verb, and which token"
+say "the watcher's requests as the API server saw them: the verb, and which token"
 tokens "$watcher"

@@ -100,8 +100,10 @@ fn stop(pod: &str, program: &str) {
     assert!(Command::new("sh").args(["-c", script, &uid, program]).status().unwrap().success());
 }
 
+/// The address of the newest pod of these: an older one may be terminating.
 pub fn pod_ip(selector: &str) -> String {
-    kubectl(&["get", "pods", "--namespace=shop", "--selector", selector, "--output=jsonpath={.items[0].status.podIP}"])
+    let newest = ["--sort-by=.metadata.creationTimestamp", "--output=jsonpath={.items[-1:].status.podIP}"];
+    kubectl(&[&["get", "pods", "--namespace=shop", "--selector", selector][..], &newest].concat())
 }
 
 /// Deploys the gateway, with a pod to send requests to, which answers with its own metrics.

@@ -38,7 +38,7 @@ fn picked() -> f64 {
 }
 
 #[test]
-#[ignore = "it was not run in a real cluster yet: `tests/pods/run.sh --ignored envoy`"]
+#[ignore = "it needs an image of Envoy, which takes a minute to make: `./justw test-pods-slow`"]
 fn requests_through_envoy_go_on_while_backends_and_envoys_come_and_go() {
     let _undisturbed = in_shop();
     let service = SERVICE.clone();

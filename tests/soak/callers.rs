@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 /// The resource version of each pod, by name.
 pub type State = BTreeMap<String, String>;
 
-/// What the callers ask for, and what they may expect.
+/// The namespace that the callers use, and what they may expect in it.
 #[derive(Clone)]
 pub struct Bed {
     pub namespace: &'static str,

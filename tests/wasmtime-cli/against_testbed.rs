@@ -52,7 +52,7 @@ async fn every_output_equals_the_binarys() {
                 break;
             }
         }
-        // The binary has more options: its help and its scripts go on.
+        // The binary has more options, so its help and its completion scripts are longer.
         let (ours, theirs) = pairs.pop().unwrap();
         let has_more = matches!(args[0], "--help" | "completion") && !ours.is_empty() && theirs.starts_with(&ours);
         assert!(ours == theirs || has_more, "{args:?}: {ours} {theirs}");
@@ -162,7 +162,7 @@ async fn a_denial_names_the_cli_option_that_permits_it() {
     assert_eq!((unconnected.status, nameless.status, testbed.server.connections()), (1, 1, 0));
 }
 
-/// `incluster.wasm`, whose TLS is the host's, cannot reach the API server in the CLI, which trusts only public CAs. The error says what to use.
+/// `incluster.wasm` uses the host's TLS. The CLI's TLS trusts only public CAs, not the API server, and the error says what to use.
 #[tokio::test]
 async fn incluster_wasm_runs_as_far_as_it_goes() {
     let testbed = Testbed::start().await;

@@ -75,7 +75,6 @@ async fn lists_are_kubectls() {
 
 /// These command lines are kubectl's, word for word.
 #[tokio::test]
-#[ignore = "it was not run beside a real kubectl yet"]
 async fn one_pod_and_raw_answers_are_kubectls() {
     let volume = volume();
     let names = kubectl(&[&["get", "pods", "-o", "name"], &SEEDED[..]].concat()).await;

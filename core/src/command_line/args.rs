@@ -1,11 +1,11 @@
-//! Command lines of commands: the opposite of parsing.
+//! Turns a command back into a command line: the reverse of parsing.
 
 use super::{Command, Output, Pods, Raw, Retries, Shell, Watch};
 use crate::Namespaces;
 
 impl Command {
-    /// Returns a command line for this command, without the program's name. A host passes it on: the one that the host was given may have
-    /// options of the host's in between.
+    /// Returns a command line for this command, without the program's name. A host passes it to the component, because the command line
+    /// that the host was given may have options of the host in between.
     pub fn to_args(&self) -> Vec<String> {
         let mut args = Args::default();
         match self {
@@ -53,7 +53,7 @@ impl Args {
     }
 
     fn pods(&mut self, pods: &Pods) {
-        // Each field has its name here, so that a new one is not forgotten.
+        // Every field is named here, so that the compiler reports a new one that is forgotten.
         let Pods {
             name,
             namespaces,

@@ -1,4 +1,4 @@
-//! The help.
+//! The text of the help.
 
 /// What `--help` prints.
 pub const HELP: &str = "\

@@ -8,7 +8,7 @@ const OPTIONS: [(&[&str], &str); 15] = [
     (&["--sort-by"], "the pods come by name; sort(1) sorts lines, and jq the items of -o json"),
     (&["-L", "--label-columns"], "use --show-labels, or -o json"),
     (&["--output-watch-events"], "--watch prints a line for each change, without its kind"),
-    (&["--ignore-not-found"], "use --field-selector metadata.name=NAME, with which it is no failure that there is no such pod"),
+    (&["--ignore-not-found"], "use --field-selector metadata.name=NAME, which does not fail if there is no such pod"),
     (&["--server-print"], "the server makes the columns of every table; -o json has all fields"),
     (&["--show-kind"], "every line is a pod; -o name has the kind"),
     (&["--show-managed-fields"], "use get --raw /api/v1/namespaces/NAMESPACE/pods"),
@@ -16,7 +16,7 @@ const OPTIONS: [(&[&str], &str); 15] = [
     (&["--template", "--allow-missing-template-keys"], "use -o json, and jq"),
     (
         &["--kubeconfig", "--context", "--cluster", "--user", "--kuberc"],
-        "it is the pod's service account; outside a pod, the incluster binary takes --server and --service-account-dir",
+        "it acts as the pod's service account; outside a pod, the incluster binary takes --server and --service-account-dir",
     ),
     (
         &["-s", "--server", "--tls-server-name"],
@@ -34,7 +34,7 @@ const OPTIONS: [(&[&str], &str); 15] = [
             "--as-uid",
             "--as-user-extra",
         ],
-        "it sends the token of the pod's service account, and is nobody else",
+        "it sends the token of the pod's service account, and cannot act as anybody else",
     ),
     (
         &["--certificate-authority", "--insecure-skip-tls-verify"],
@@ -43,7 +43,7 @@ const OPTIONS: [(&[&str], &str); 15] = [
     (&["--request-timeout"], "use --timeout SECONDS"),
 ];
 
-/// Options of kubectl that nothing takes the place of.
+/// Options of kubectl for which there is no replacement.
 const OTHER_OPTIONS: [&str; 11] = [
     "--cache-dir",
     "--client",
@@ -126,7 +126,7 @@ const FORMATS: [(&str, &str); 10] = [
 
 const JQ: &str = "use -o json, and jq";
 
-/// Returns the error for an option of kubectl's.
+/// Returns the error for an option of kubectl; `None` if kubectl has no such option either.
 pub fn option(option: &str) -> Option<Error> {
     let has = format!("kubectl has {option}, and incluster does not");
     let known = OPTIONS.iter().find(|(names, _)| names.contains(&option));
@@ -182,5 +182,5 @@ pub fn output(format: &str) -> String {
 
 /// Returns the error for a shell that incluster has no script for.
 pub fn powershell() -> Error {
-    "kubectl has the completion of powershell, and incluster does not: it has bash, zsh and fish".into()
+    "kubectl has completion for powershell, and incluster does not: it has bash, zsh and fish".into()
 }

@@ -188,8 +188,8 @@ fn wrong_usage_says_what_is_wrong() {
         ("pods -A=maybe", "-A takes true or false"),
         ("get --raw /api/v1/namespaces/a/pods/b/log?tailLines=1&follow=true", "it follows a log, which would not end"),
         ("get --raw /api/v1/namespaces/a/pods/b/log?Follow", "it follows a log, which would not end"),
-        ("config -n shop", "config takes no options, and so not -n"),
-        ("version --watch", "version takes no options, and so not --watch"),
+        ("config -n shop", "config takes no options, but has -n"),
+        ("version --watch", "version takes no options, but has --watch"),
         ("completion", "completion takes the name of a shell: bash, zsh or fish"),
         ("completion tcsh", "completion takes the name of a shell: bash, zsh or fish"),
         ("get", "get takes pods, or --raw PATH"),
@@ -221,7 +221,7 @@ fn what_only_kubectl_has_is_refused_with_what_to_use_instead() {
         ("get pods --output-watch-events -w", "kubectl has --output-watch-events, and incluster does not"),
         ("get pods --server-print=false", "kubectl has --server-print, and incluster does not"),
         ("get pod web --subresource status", "use get --raw /api/v1/namespaces/NAMESPACE/pods/NAME/SUBRESOURCE"),
-        ("--context prod get pods", "kubectl has --context, and incluster does not: it is the pod's service account"),
+        ("--context prod get pods", "kubectl has --context, and incluster does not: it acts as the pod's service account"),
         ("--kubeconfig=x get pods", "kubectl has --kubeconfig, and incluster does not"),
         ("get pods -s https://a", "kubectl has -s, and incluster does not: in a pod"),
         ("get pods --server https://a", "the incluster binary takes --server"),
@@ -242,7 +242,7 @@ fn what_only_kubectl_has_is_refused_with_what_to_use_instead() {
         ("get pods,services", "kubectl gets \"pods,services\", and incluster only pods"),
         ("logs web-0 -f", "kubectl has the command \"logs\", and incluster does not: use get --raw"),
         ("delete pod web-0", "kubectl has the command \"delete\", and incluster does not: it lists and watches pods"),
-        ("completion powershell", "kubectl has the completion of powershell, and incluster does not"),
+        ("completion powershell", "kubectl has completion for powershell, and incluster does not"),
     ] {
         let error = parsed(line).unwrap_err();
         assert!(error.contains(says), "{line}: {error}");

@@ -50,7 +50,7 @@ impl Authority {
         })
     }
 
-    /// Checks that the certificate is valid at this time. Both of its dates are within its validity (RFC 5280, section 4.1.2.5).
+    /// Checks that the certificate is valid at this time. Both dates belong to the validity period (RFC 5280, section 4.1.2.5).
     pub fn valid_at(&self, now: UnixTime) -> Result<(), OutOfDate> {
         if now < self.not_before {
             Err(OutOfDate::NotYet(self.not_before))
@@ -70,7 +70,7 @@ fn read(certificate: &[u8]) -> der::Result<(Validity, bool)> {
             let version = tbs.context_specific::<u8>(TagNumber(0), TagMode::Explicit)?;
             let [_serial_number, _signature, _issuer] = [tbs.tlv_bytes()?, tbs.tlv_bytes()?, tbs.tlv_bytes()?];
             let validity = Validity::decode(tbs)?;
-            // Version 1 of X.509 has no extension that could say it. Go takes such a certificate for a CA's, too.
+            // X.509 version 1 has no extensions, so such a certificate cannot say whether it is a CA's. Go takes it for a CA's, too.
             let mut is_ca = version.is_none();
             while !tbs.is_finished() {
                 let field = AnyRef::decode(tbs)?;
@@ -170,7 +170,7 @@ mod tests {
             for place in 0..certificate.len() {
                 let mut broken = certificate.to_vec();
                 broken[place] ^= 0xff;
-                // It need not fail, but it must not panic.
+                // Reading may succeed, but must not panic.
                 let _ = read(&broken);
             }
         }

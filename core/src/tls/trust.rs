@@ -24,7 +24,7 @@ pub struct Trust {
     last: Mutex<Option<(Vec<u8>, Arc<ClientConfig>)>>,
 }
 
-/// Why ca.crt gives nothing to trust.
+/// Why ca.crt provides nothing to trust.
 #[derive(Debug)]
 pub enum TrustError {
     /// The file cannot be read.
@@ -50,7 +50,7 @@ pub enum News<'a> {
     PassedOver(usize, &'a str),
 }
 
-/// Receives the news.
+/// A function that receives the events of reading ca.crt.
 pub type Tell<'a> = &'a dyn Fn(News<'_>);
 
 /// Reads the current content of a ca.crt.
@@ -110,7 +110,7 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
-        // Handshakes use the same clock.
+        // This is the clock that handshakes use.
         if let Some(now) = config.time_provider.current_time() {
             let out_of_date = |authority: &Authority| Some((authority.place, authority.valid_at(now).err()?));
             for (place, why) in verifier.authorities().iter().filter_map(out_of_date).take(MAX_NAMES) {
@@ -118,7 +118,7 @@ impl Trust {
             }
         }
         config.alpn_protocols.clone_from(&self.protocols);
-        // Resuming a session would not check the certificate again, which may have expired.
+        // A resumed session would not check the certificate again, although it may have expired.
         config.resumption = Resumption::disabled();
         Ok(config)
     }

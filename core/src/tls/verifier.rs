@@ -11,8 +11,8 @@ use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
-/// Verifies servers' certificates by those in ca.crt. It checks their validity in each handshake, because a CA may have expired since the
-/// last.
+/// Verifies servers' certificates against those in ca.crt. The validity of these is checked in each handshake, because a CA may have
+/// expired since the last one.
 pub struct Verifier {
     authorities: Vec<Authority>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -21,11 +21,11 @@ pub struct Verifier {
 /// Why a server's certificate is not accepted, where rustls has no case for it. Its `Display` follows "the certificate".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untrusted {
-    /// The CA that issued it is not valid now.
+    /// The CA that issued the certificate is not valid now.
     IssuerOutOfDate(OutOfDate),
     /// The issuer is in ca.crt, but may not issue certificates.
     IssuerIsNoCa,
-    /// No CA in ca.crt issued the certificate, and none of them is valid now. The reason is the first one's.
+    /// No CA in ca.crt issued the certificate, and none of them is valid now. The reason is that of the first CA.
     NoneIsValid(OutOfDate),
     /// The certificate is not in ca.crt, which has other servers' certificates but no CA's.
     NoCa,
@@ -44,7 +44,7 @@ impl Verifier {
         &self.authorities
     }
 
-    /// Checks that one of the authorities that `by` selects issued the certificate, directly or through the intermediate ones.
+    /// Checks that one of the authorities that `by` selects issued the certificate, directly or through the intermediate certificates.
     fn is_issued(
         &self,
         certificate: &ParsedCertificate<'_>,
@@ -65,8 +65,8 @@ impl Verifier {
         listed.valid_at(now).is_ok()
             && match alone {
                 Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => true,
-                // The certificate is a CA's, for which there is no case. Trusting a CA's own certificate allows no more than what it could
-                // issue.
+                // The certificate is a CA's, for which rustls has no error of its own. Trusting a CA's own certificate allows no more than
+                // what it could issue.
                 Err(Error::InvalidCertificate(CertificateError::Other(_))) => listed.is_ca,
                 _ => false,
             }
@@ -144,7 +144,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// rustls requires it. A derived one would add kilobytes to a component, and nobody reads it.
+/// Shows no fields. rustls requires `Debug`, but a derived implementation, which nobody would use, would add kilobytes to a component.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier").finish_non_exhaustive()

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 /// Explains a response that broke off, or one that is not HTTP.
 pub fn of_http(error: &hyper::Error) -> Failure {
     let io = find::<io::Error>(error);
-    // Alerts come first: a request that waits for its answer may see an alert only as its own cancellation.
+    // Alerts are checked first, because a request that waits for its answer may see an alert only as its own cancellation.
     if let Some(alert) = io.and_then(of_alert) {
         return alert;
     }
@@ -44,7 +44,7 @@ fn is_lost(error: &io::Error) -> bool {
 }
 
 /// Whether the connection ended before the answer was complete, or before there was room on it for the request. hyper reports the latter as
-/// a user's error; we make no others.
+/// a user error; this crate causes no other user errors.
 pub fn is_torn(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_closed() || error.is_canceled() || error.is_user()
 }
@@ -65,7 +65,7 @@ fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// Explains what an alert from the server means to a client that presents no certificate.
 fn said(alert: AlertDescription) -> String {
     match alert {
-        // The first is TLS 1.3's. A server can complain about a client's certificate only where it wants one.
+        // The first alert is TLS 1.3's. A server can complain about a client's certificate only where it wants one.
         AlertDescription::CertificateRequired | AlertDescription::BadCertificate => format!(
             "the server wants a client certificate, and a service account has only a token: is this the API server, or etcd, or a proxy? (alert {alert:?})"
         ),
@@ -79,7 +79,7 @@ fn said(alert: AlertDescription) -> String {
     }
 }
 
-/// Explains why ca.crt cannot be used, by the names of the cases of `config-error` in `wit/`.
+/// Explains why ca.crt cannot be used, with the names of the cases of `config-error` in `wit/`.
 pub fn of_trust(error: &TrustError) -> Failure {
     match error {
         TrustError::File(ConfigError::FileMissing(_)) => Failure::new(Code::CaMissing, ""),
@@ -119,7 +119,7 @@ fn of_certificate(error: &CertificateError) -> String {
             }
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
-            format!("has a signature, or its issuer has, of an unsupported kind: {}. {KNOWN}", algorithm(signature))
+            format!("is signed, or its issuer is, by an unsupported algorithm: {}. {KNOWN}", algorithm(signature))
         }
         CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
@@ -157,7 +157,7 @@ fn algorithm(id: &[u8]) -> &'static str {
         (RSA_SHA1, "RSA with SHA-1"),
         (ECDSA_SHA1, "ECDSA with SHA-1"),
     ];
-    names.into_iter().find(|(named, _)| named.as_ref() == id).map_or("one without a name here", |(_, name)| name)
+    names.into_iter().find(|(named, _)| named.as_ref() == id).map_or("an algorithm that has no name here", |(_, name)| name)
 }
 
 pub(super) fn date(time: UnixTime) -> String {
@@ -229,7 +229,7 @@ mod tests {
         for (error, what) in [
             (signature(&alg_id::ECDSA_SHA512), "ECDSA with SHA-512. Supported:"),
             (signature(&RSA_SHA1), "RSA with SHA-1. Supported:"),
-            (signature(&[6, 200]), "one without a name here"),
+            (signature(&[6, 200]), "an algorithm that has no name here"),
             (key(alg_id::ECDSA_P521), "ECDSA by P-521. Supported:"),
             (key(alg_id::RSA_ENCRYPTION), "by one of the same name with a key of another kind"),
         ] {

@@ -80,7 +80,7 @@ where
     }
 
     fn begin_again(&mut self) -> Result<(), Error> {
-        // A watch that expires before the initial events are complete would do so again and again.
+        // A watch that expires before the initial events are complete might do so again and again.
         if !self.table.is_complete() {
             self.rest();
         }

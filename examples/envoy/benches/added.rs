@@ -1,7 +1,8 @@
-//! What a decision adds to a request through Envoy: `./justw envoy-bench`, with `ENVOY` and, for JavaScript, `LANGUAGES`. The same requests go by several routes, in turns: one
-//! whose processor answers at once, and others whose extension picks among 100 pods.
+//! Measures what a decision adds to a request through Envoy: `./justw envoy-bench`, with `ENVOY` and, for JavaScript, `LANGUAGES`.
+//! The same requests take several routes in turn: one whose processor answers at once, and others whose extension picks
+//! among 100 pods.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
-#![allow(dead_code, reason = "of the scene, it uses a part")]
+#![allow(dead_code, reason = "it uses a part of the scene")]
 
 #[path = "../tests/scene/mod.rs"]
 mod scene;
@@ -17,7 +18,7 @@ const PODS: usize = 100;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    // Cargo passes `--bench`; as a test it would be minutes of nothing.
+    // Cargo passes `--bench`. Run as a test, this would take minutes and test nothing.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }

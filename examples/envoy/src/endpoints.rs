@@ -27,7 +27,7 @@ const TYPE_URL: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoad
 /// The shortest time between two responses: while a Deployment is rolled out, changes come by the hundred.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Tells Envoys of endpoints.
+/// The endpoint discovery service.
 pub(crate) struct Endpoints(pub(crate) Arc<Engine>);
 
 type Responses<T> = BoxStream<'static, Result<T, Status>>;
@@ -58,7 +58,7 @@ impl EndpointDiscoveryService for Endpoints {
     }
 }
 
-/// Tells one Envoy of the clusters that it asks for, until it goes or this process ends.
+/// Sends one Envoy the endpoints of the clusters that it asks for, until it disconnects or this process ends.
 async fn serve(
     engine: Arc<Engine>,
     mut requests: Streaming<DiscoveryRequest>,
@@ -66,7 +66,7 @@ async fn serve(
 ) {
     let mut subscription = Subscription::default();
     let mut routes = engine.subscribe();
-    // The generation that was sent last of each cluster.
+    // The last generation that was sent, by cluster.
     let mut generations = BTreeMap::new();
     let mut sent_at = None;
     loop {
@@ -98,7 +98,7 @@ async fn serve(
                 Some(Ok(request)) => subscription.take(request),
                 _ => return,
             },
-            // The first change is told at once, and those that follow it together.
+            // The first change is sent at once, and those that follow soon after it are sent together.
             () = change => if let Some(sent_at) = sent_at {
                 sleep_until(sent_at + GATHER).await;
             },
@@ -108,7 +108,7 @@ async fn serve(
     }
 }
 
-/// What an Envoy asked for, and what it was told.
+/// What an Envoy asked for, and what it was sent.
 #[derive(Default)]
 struct Subscription {
     clusters: BTreeSet<String>,
@@ -122,11 +122,11 @@ impl Subscription {
             tracing::warn!(error = error.message, "Envoy has refused endpoints");
         }
         self.clusters = request.resource_names.into_iter().collect();
-        // What is asked for anew is sent anew.
+        // A cluster that was dropped and is asked for again is sent again.
         self.sent.retain(|name, _| self.clusters.contains(name));
     }
 
-    /// The clusters that are others than those that were sent. One whose pods are not known yet is not sent: Envoy waits.
+    /// Makes a response with the clusters that differ from what was sent. One whose pods are not known yet is left out: Envoy waits.
     fn response(&mut self, mut endpoints: impl FnMut(&str) -> Option<Vec<PodEndpoint>>) -> Option<DiscoveryResponse> {
         let mut resources = Vec::new();
         for name in &self.clusters {
@@ -203,7 +203,7 @@ mod tests {
         subscription.take(request(&["a", "later"]));
         assert_eq!(sent(subscription.response(first)), [("a".into(), vec![1, 2, 3])]);
         assert!(subscription.response(first).is_none());
-        // An acknowledgement asks for the same again.
+        // An acknowledgement names the same clusters again.
         subscription.take(request(&["a", "later"]));
         assert!(subscription.response(first).is_none());
         let second = |name: &str| Some(if name == "a" { vec![pod(1, Health::Ready)] } else { vec![] });

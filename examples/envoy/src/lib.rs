@@ -1,4 +1,4 @@
-//! Envoy asks, extensions pick: an external processor (`ext_proc`) and endpoint discovery (EDS) for Envoy, on the tenants, routes and extensions of
+//! An external processor (`ext_proc`) and endpoint discovery (EDS) for Envoy, which use the tenants, routes and extensions of
 //! the crate `gateway`.
 
 mod endpoints;
@@ -29,19 +29,19 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-/// How long requests under way may take to end when the processor stops.
+/// How long requests in progress may take to end when the processor stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often an Envoy that is silent is asked whether it is there, and how long it may take to answer.
+/// How often a silent connection from Envoy is pinged, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// A running processor.
 pub struct EnvoyProcessor {
-    /// Where Envoy asks.
+    /// The address that Envoy connects to.
     pub address: Listen,
-    /// Where the status page is.
+    /// The address of the status page.
     pub status_address: SocketAddr,
     engine: Arc<Engine>,
     health: HealthReporter,
@@ -50,12 +50,12 @@ pub struct EnvoyProcessor {
 }
 
 impl EnvoyProcessor {
-    /// Reads the file, and answers Envoys by what it says. The health service (`grpc.health.v1`) says `SERVING` when all extensions are loaded and the pods of all
-    /// routes are known.
+    /// Starts a processor with this configuration file. The health service (`grpc.health.v1`) says `SERVING` when all extensions are loaded
+    /// and the pods of all routes are known.
     ///
     /// # Errors
     ///
-    /// The file is not usable, or an address cannot be listened at.
+    /// The file is not usable, or an address cannot be listened on.
     pub async fn start(file: &Path, compiler: Compiler, metrics: PrometheusHandle) -> Result<EnvoyProcessor, Failure> {
         let config = Config::read(file)?;
         let listen = config.listen.clone();
@@ -64,7 +64,7 @@ impl EnvoyProcessor {
         let (health, health_service) = health_reporter();
         health.set_service_status("", ServingStatus::NotServing).await;
         let server = Server::builder()
-            // An Envoy whose machine is gone does not close its connection.
+            // If Envoy's machine fails, nothing closes the connection.
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(health_service)
@@ -83,12 +83,12 @@ impl EnvoyProcessor {
         Ok(EnvoyProcessor { address, status_address, engine, health, serving, watching })
     }
 
-    /// The tenants and routes, and what is known of them.
+    /// The engine, with the tenants, the routes and their current state.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    /// Waits until it does not serve any more, though nobody has stopped it, and says why.
+    /// Waits until the processor stops serving without having been told to. Returns why.
     pub async fn until_failed(&mut self) -> String {
         match (&mut self.serving).await {
             Ok(Ok(())) => "it has ended".into(),
@@ -97,12 +97,12 @@ impl EnvoyProcessor {
         }
     }
 
-    /// Says that it is not serving any more, takes no more requests, and waits for those under way, for at most 10 s.
+    /// Reports `NOT_SERVING`, takes no more requests, and waits for those in progress, for at most 10 s.
     pub async fn stop(mut self) {
         self.watching.abort();
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.engine.begin_to_stop();
-        // One that has failed before was awaited already.
+        // A task that has failed was awaited already.
         if !self.serving.is_finished() && tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
@@ -128,7 +128,7 @@ async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixL
             Ok((address, Either::Left(TcpIncoming::from(listener).with_nodelay(Some(true)))))
         }
         Listen::Unix(path) => {
-            // One that an earlier process has left.
+            // An earlier process may have left its socket.
             if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
                 if UnixStream::connect(path).await.is_ok() {
                     return Err(std::io::Error::new(ErrorKind::AddrInUse, "another process listens there"));
@@ -136,7 +136,7 @@ async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixL
                 std::fs::remove_file(path)?;
             }
             let listener = UnixListener::bind(path)?;
-            // An Envoy of another user has the same group: in a pod, by `fsGroup`.
+            // An Envoy that runs as another user has the same group; in a pod, `fsGroup` sets it.
             std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
             Ok((listen.clone(), Either::Right(UnixListenerStream::new(listener))))
         }

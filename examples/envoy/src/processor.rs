@@ -1,4 +1,5 @@
-//! Envoy's external processor: picks a pod for each request, and says so by the Endpoint Picker Protocol of the Gateway API Inference Extension.
+//! An external processor for Envoy: picks pods for each request, and names them by the Endpoint Picker Protocol
+//! of the Gateway API Inference Extension.
 
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
@@ -20,32 +21,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The header, and the key of the dynamic metadata, that names the endpoints to try, in this order: `IP:PORT[,IP:PORT…]`.
+/// The name of the header and of the metadata key whose value is the endpoints to try, in order: `IP:PORT[,IP:PORT…]`.
 const DESTINATION: &str = "x-gateway-destination-endpoint";
 
-/// The namespace of that metadata.
+/// The namespace of the dynamic metadata.
 const METADATA: &str = "envoy.lb";
 
-/// How many bytes a refusal's text may have.
+/// The maximum length of a refusal's text, in bytes.
 const MOST_REASON: usize = 16 << 10;
 
-/// How long a decision may take: less than Envoy waits for it, which is `message_timeout` of its filter, 2 s in envoy.yaml.
+/// How long a decision may take. Envoy must wait for longer: its filter's `message_timeout` is 2 s in envoy.yaml.
 const LIMIT: Duration = Duration::from_millis(1500);
 
-/// The attribute with the client's address, which Envoy sends where its filter asks for it (`request_attributes`).
+/// The attribute with the client's address, which Envoy sends if its filter lists it in `request_attributes`.
 const SOURCE: &str = "source.address";
 
-/// Answers Envoy's questions.
+/// The external processing service.
 pub(crate) struct Processor(pub(crate) Arc<Engine>);
 
-/// What becomes of a request.
+/// What to do with a request.
 #[derive(Debug, PartialEq)]
 enum Decision {
-    /// It goes to a pod. The headers of the second list are removed.
+    /// The request goes to a pod, without the headers in this list.
     To(Picked, Vec<String>),
-    /// No route is for it: Envoy decides.
+    /// No route matches the request: Envoy decides.
     Envoys,
-    /// It goes nowhere.
+    /// The request is refused with this status code and text.
     Refused(u16, String),
 }
 
@@ -63,7 +64,7 @@ impl ExternalProcessor for Processor {
     }
 }
 
-/// Answers one message. The filter is to send nothing but the head of requests; what it sends beside that passes as it is.
+/// Answers one message. The filter should send only the heads of requests; anything else passes unchanged.
 async fn answer(engine: &Engine, message: ProcessingRequest) -> ProcessingResponse {
     let client = client(&message).unwrap_or_default();
     let response = match message.request {
@@ -82,7 +83,7 @@ async fn answer(engine: &Engine, message: ProcessingRequest) -> ProcessingRespon
 fn client(message: &ProcessingRequest) -> Option<String> {
     let attribute = message.attributes.values().find_map(|attributes| attributes.fields.get(SOURCE))?;
     let Some(Kind::StringValue(address)) = &attribute.kind else { return None };
-    // With a port, or of a Unix socket.
+    // The address may have a port, or be that of a Unix socket.
     let ip = address.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| address.parse::<IpAddr>());
     ip.ok().map(|ip| ip.to_string())
 }
@@ -99,7 +100,7 @@ async fn decide(engine: &Engine, headers: HeaderMap, client: String) -> Decision
     gateway::count(&route.config.to_string(), &route.config.tenant, outcome);
     match picked {
         Ok(picked) => {
-            // Headers of these names are the extension's alone.
+            // Only the extension may set headers of these names.
             let is_set = |name: &&String| picked.headers.iter().any(|(set, _)| name.eq_ignore_ascii_case(set.as_str()));
             let removed = route.config.set_headers.iter().filter(|name| !is_set(name)).map(|name| name.to_ascii_lowercase());
             let removed = removed.collect();
@@ -114,7 +115,7 @@ fn head(headers: HeaderMap, client: String) -> Head {
     let mut head =
         Head { method: String::new(), authority: String::new(), path_and_query: String::new(), headers: Vec::new(), client };
     for HeaderValue { key, value, raw_value } in headers.headers {
-        // Envoy sends either.
+        // Envoy fills in one of the two.
         let value = if value.is_empty() { raw_value } else { value.into_bytes() };
         let text = || String::from_utf8_lossy(&value).into_owned();
         match &*key {
@@ -131,7 +132,7 @@ fn head(headers: HeaderMap, client: String) -> Head {
 fn decided(decision: Decision) -> ProcessingResponse {
     let mutation = match decision {
         Decision::Refused(status, reason) => {
-            // An extension may say as much as it may hand over, and Envoy takes no message over 4 MiB.
+            // An extension's text can be long, and Envoy takes no message over 4 MiB.
             let mut body = reason.into_bytes();
             body.truncate(MOST_REASON);
             let refusal = ImmediateResponse {
@@ -149,12 +150,12 @@ fn decided(decision: Decision) -> ProcessingResponse {
     with(mutation, None)
 }
 
-/// The answer by which Envoy sends a request where it was picked for.
+/// Makes the answer that sends a request to the picked pods.
 fn to(picked: &Picked, remove_headers: Vec<String>) -> ProcessingResponse {
     let endpoints = picked.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
     let mut set_headers = vec![set(DESTINATION, endpoints.as_bytes(), false)];
     for (place, (name, value)) in picked.headers.iter().enumerate() {
-        // The first one takes the place of the client's; an extension may set one header several times.
+        // The first value replaces the client's. An extension may set one header several times.
         let is_first = !picked.headers[..place].iter().any(|(before, _)| before == name);
         set_headers.push(set(name.as_str(), value.as_bytes(), !is_first));
     }
@@ -164,7 +165,7 @@ fn to(picked: &Picked, remove_headers: Vec<String>) -> ProcessingResponse {
     with(HeaderMutation { set_headers, remove_headers }, Some(metadata))
 }
 
-/// Sets a header, instead of all values that it has, or beside them.
+/// Makes a change that sets a header: it replaces the header's values, or adds one to them.
 #[expect(deprecated, reason = "in an external processor's answer, Envoy 1.40 reads `append`, and not `append_action`")]
 fn set(name: &str, value: &[u8], is_appended: bool) -> HeaderValueOption {
     let action = if is_appended { HeaderAppendAction::AppendIfExistsOrAdd } else { HeaderAppendAction::OverwriteIfExistsOrAdd };

@@ -1,4 +1,4 @@
-//! A real Envoy, whose requests go where the processor says, to pods that come and go: `./justw test-envoy`.
+//! Tests of the processor with a real Envoy, and pods that come and go: `./justw test-envoy`.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod scene;
@@ -32,7 +32,7 @@ async fn pods_come_and_go_without_a_failed_request() {
     let mut scene = Scene::set(&["a", "b"], "").await;
     scene.cluster.add("c").await;
     scene.until(|_, pod| pod == "c").await;
-    // It is not ready any more, and answers those who have not heard of it.
+    // The pod is no longer ready, but still answers an Envoy that does not know that yet.
     scene.cluster.store.set_ready("a", false);
     let draining = async {
         loop {
@@ -47,9 +47,9 @@ async fn pods_come_and_go_without_a_failed_request() {
         let (status, pod) = scene.get("any").await;
         assert!(status == 200 && pod != "a", "{pod}");
     }
-    // Its process is gone, and nobody has noticed: the next endpoint that was named has the request.
+    // The pod's process is gone, and nobody has noticed: its requests go to the next named endpoint.
     scene.cluster.crash("b").await;
-    // Many at once, as Envoy limits retries.
+    // Many requests at once, because Envoy limits concurrent retries.
     let answers = futures_util::future::join_all((0..64).map(|_| scene.get("any"))).await;
     assert!(answers.iter().all(|answer| *answer == (200, "c".into())), "{answers:?}");
     scene.cluster.store.delete("b");
@@ -67,7 +67,7 @@ async fn an_extension_that_misbehaves_is_what_its_route_says() {
         let (status, body) = ask(misdeed).await;
         assert!(status == 502 && body.contains("extension failed"), "{misdeed}: {status} {body}");
     }
-    // The same, where the route goes on without it. The reload loses no request.
+    // With `failOpen`, the route goes on without its extension. The reload loses no request.
     let routes = scene.cluster.route("shop", "cluster: web, extension: unruly.wasm, pickTimeout: 500ms, failOpen: true");
     scene.cluster.write_text(&config(&scene.cluster, &scene.socket, &routes));
     let reload = async {
@@ -110,7 +110,7 @@ async fn an_extension_sets_the_headers_that_its_route_permits() {
     assert!(ask("settings").await.1.contains("gold"));
 }
 
-/// A route whose extension says who may reach what: nobody else picks for it.
+/// Where an extension decides who may reach what, nothing else picks a pod.
 #[tokio::test]
 async fn a_strict_cluster_sends_requests_to_picked_pods_alone() {
     let mut scene = Scene::set_with(&strict(CONFIG), &["a", "b"], ", extension: unruly.wasm").await;
@@ -172,7 +172,7 @@ async fn what_was_known_serves_while_the_api_server_is_away() {
     assert_eq!(scene.get("any").await, (200, "a".into()));
 }
 
-/// Of two processors, one ends and starts again, and then the other: as Pods are replaced.
+/// Two processors end and start again, one after the other, as in a rolling update.
 #[tokio::test]
 async fn processors_are_replaced_without_a_failed_request() {
     let mut cluster = Cluster::start().await;
@@ -239,7 +239,7 @@ async fn without_a_processor_envoy_goes_on_as_it_is_told() {
     let known = async { while !scene.browser.get(&format!("{}/clusters", scene.envoy.admin)).await.1.contains(&hidden) {} };
     timeout(PATIENCE, known).await.expect("Envoy hears of it");
     let closed = Envoy::start(&scene.socket, CONFIG).await;
-    // With a destination that the client chose.
+    // The client names a destination itself.
     let (browser, cluster) = (scene.browser.clone(), scene.cluster);
     let ask = async |url: &str| {
         let request = http::Request::get(format!("{url}/cart")).header("x-gateway-destination-endpoint", &hidden);
@@ -255,7 +255,7 @@ async fn without_a_processor_envoy_goes_on_as_it_is_told() {
         assert!(status == 200 && body.starts_with("a "), "{status} {body}");
         assert_eq!(ask(&closed.url).await.0, 500);
     }
-    // It starts again at the same socket.
+    // The processor starts again at the same socket.
     let processor = EnvoyProcessor::start(&scene.file, compiler(), METRICS.clone()).await.unwrap();
     processor.engine().until_ready().await;
     let asking = async { while ask(&closed.url).await.0 != 200 {} };

@@ -1,4 +1,4 @@
-// Makes a component of each program that is here.
+// Builds a component from each program in this folder.
 import { componentize } from '@bytecodealliance/componentize-js';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-//! What an extension adds to a proxied request: `./justw gateway-bench`. The same requests go by three routes, in turns: without
+//! Measures what an extension adds to a proxied request: `./justw gateway-bench`. The same requests take three routes in turn: without
 //! an extension, with one in a fresh sandbox each, and with one in sandboxes that are used again.
 
 #[path = "../tests/support/mod.rs"]
@@ -11,7 +11,7 @@ const REQUESTS: usize = 5000;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    // Cargo passes `--bench`; as a test it would be minutes of nothing.
+    // Cargo passes `--bench`. Run as a test, this would take minutes and test nothing.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }

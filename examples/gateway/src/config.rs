@@ -12,51 +12,51 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// No path is longer.
+/// The maximum length of a path.
 const MAX_PATH: usize = 1024;
 
-/// What the file says.
+/// The content of the configuration file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// Where requests are accepted, or where Envoy asks: `IP:PORT`, or for Envoy `unix:PATH`. It is not changed by a reload.
+    /// The address to listen on: `IP:PORT`, or for Envoy also `unix:PATH`. A reload does not change it.
     pub listen: Listen,
-    /// Where the status page and the metrics are: an address that only operators reach. It is not changed by a reload.
+    /// The address of the status page and the metrics, which only operators should reach. A reload does not change it.
     pub status: SocketAddr,
-    /// How long the program goes on serving after SIGTERM while it already says that it is not ready, so that whoever sends requests here stops
-    /// sending them before it stops accepting them. 5 s by default.
+    /// How long the program goes on serving after SIGTERM while it reports that it is not ready, so that clients stop
+    /// sending requests before it stops accepting them. 5 s by default.
     #[serde(default = "five_seconds", deserialize_with = "duration")]
     pub drain_time: Duration,
-    /// What the files of extensions may hold. It is not changed by a reload.
+    /// The limits on extensions' files. A reload does not change them.
     #[serde(default)]
     pub load_limits: LoadLimits,
-    /// The folder in which compiled extensions are kept, so that a restart loads them in milliseconds: this user's own, which nobody else may
-    /// write to. It is made if there is none. Without it, each start compiles them. It is not changed by a reload.
+    /// The folder for compiled extensions, which a restart loads in milliseconds. It must belong to this user, and nobody else may
+    /// write to it. It is made if it does not exist. By default, each start compiles them. A reload does not change it.
     pub cache: Option<PathBuf>,
-    /// By name.
+    /// The tenants, by name.
     #[serde(default)]
     pub tenants: BTreeMap<String, TenantConfig>,
-    /// A request goes by the one with its host, if there is one, and of those by the one with the longest prefix.
+    /// The routes. Among those that match a request, one with a host takes precedence, and then the one with the longest prefix.
     #[serde(default)]
     pub routes: Vec<RouteConfig>,
 }
 
-/// Whose extensions run, and what they may ask for and use.
+/// A tenant: whose extensions run, and what they may ask for and use.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantConfig {
-    /// The API server, `https://10.96.0.1:443` for example. That of the pod by default.
+    /// The API server's URL, for example `https://10.96.0.1:443`. By default, that of the pod's API server.
     pub server: Option<String>,
-    /// The folder with `token`, `ca.crt` and `namespace`. That of the pod by default.
+    /// The folder with `token`, `ca.crt` and `namespace`. By default, the pod's own.
     pub service_account_dir: Option<PathBuf>,
-    /// The service account that it is to the API server, where that is not the folder's own: its tokens are asked for by the folder's.
+    /// The service account that sends the tenant's requests, if it is not the folder's own. The folder's account requests its tokens.
     pub service_account: Option<ServiceAccountConfig>,
-    /// What may be asked for: for each of its routes at least to watch pods in the route's namespace.
+    /// The requests that are permitted. Each of the tenant's routes needs at least to watch pods in the route's namespace.
     pub policy: Policy,
-    /// What may be used.
+    /// The resources that the tenant may use.
     #[serde(default)]
     pub limits: Limits,
-    /// Whether an extension's sandboxes serve more than one request. None does by default.
+    /// Whether an extension's sandboxes serve more than one request. By default, none does.
     #[serde(default)]
     pub reuse: Reuse,
 }
@@ -65,52 +65,52 @@ pub struct TenantConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceAccountConfig {
-    /// Its namespace.
+    /// The account's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The account's name.
     pub name: String,
 }
 
-/// Which requests go to which pods.
+/// A route: which requests go to which pods.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteConfig {
-    /// The request's host, without a port. Any by default.
+    /// The host of the requests, without a port. By default, any host.
     pub host: Option<String>,
-    /// What the request's path begins with, in whole segments: `/shop` is for `/shop` and `/shop/cart`. `/` by default.
+    /// The prefix of the requests' paths, in whole segments: `/shop` is for `/shop` and `/shop/cart`. `/` by default.
     #[serde(default = "root")]
     pub path_prefix: String,
-    /// Whose extension and pods these are.
+    /// The name of the route's tenant.
     pub tenant: String,
-    /// Where the pods are.
+    /// The pods' namespace.
     pub namespace: String,
-    /// Which pods. All of the namespace by default.
+    /// The pods' label selector. By default, all pods of the namespace.
     pub label_selector: Option<String>,
-    /// Where the pods listen, for HTTP without TLS.
+    /// The port at which the pods serve HTTP without TLS.
     pub port: u16,
-    /// The component that picks the pod: a path, from the configuration file's folder. By default one is taken after the other.
+    /// The component that picks the pod: a path relative to the configuration file's folder. By default, pods take turns.
     pub extension: Option<PathBuf>,
-    /// For how long the extension may think about a request. 1 s by default.
+    /// How long the extension may take to pick. 1 s by default.
     #[serde(default = "second", deserialize_with = "duration")]
     pub pick_timeout: Duration,
-    /// Whether requests go to the pods in turn while the extension fails, takes too long or is not loaded. They fail by default: who may reach
-    /// which pod may be the extension's to say.
+    /// Whether requests go to the pods in turn if the extension fails, takes too long or is not loaded. By default, they fail,
+    /// because the extension may decide who may reach which pod.
     #[serde(default)]
     pub fail_open: bool,
-    /// The headers that the extension sees. By default all but those that carry credentials: `authorization`, `cookie` and `proxy-authorization`.
+    /// The headers that the extension sees. By default, all but those with credentials: `authorization`, `cookie`, `proxy-authorization`.
     pub request_headers: Option<Vec<String>>,
-    /// The headers that the extension may set on requests, none by default. They are the extension's alone: a client's headers of these names are removed.
+    /// The headers that the extension may set on requests; none by default. A client's own headers of these names are removed.
     #[serde(default)]
     pub set_headers: Vec<String>,
-    /// What the extension reads by `wasi:config/store`, for example `{threshold: "0.5"}`. Empty by default.
+    /// The settings that the extension reads by `wasi:config/store`, for example `{threshold: "0.5"}`. Empty by default.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
-    /// The name by which Envoy asks for the pods as endpoints (EDS). Routes with the same pods and port may have the same one.
+    /// The name of the Envoy cluster whose endpoints (EDS) are the pods. Routes with the same pods and port may share one.
     pub cluster: Option<String>,
 }
 
 impl TenantConfig {
-    /// Which API server it asks, and as whom. Two configurations with the same account see the same pods.
+    /// The API server and the account there. Two configurations with the same values see the same pods.
     pub(crate) fn account(&self) -> (Option<&str>, Option<&Path>, Option<&ServiceAccountConfig>) {
         (self.server.as_deref(), self.service_account_dir.as_deref(), self.service_account.as_ref())
     }
@@ -130,13 +130,13 @@ impl RouteConfig {
         self.set_headers.iter().any(|permitted| permitted.eq_ignore_ascii_case(name.as_str()))
     }
 
-    /// What pods it has: routes that say the same share them.
+    /// What identifies the route's pods. Routes with the same values share them.
     pub(crate) fn pods(&self) -> (&str, &str, Option<&str>) {
         (&self.tenant, &self.namespace, self.label_selector.as_deref())
     }
 }
 
-/// Where a front end listens.
+/// The address that a front end listens on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Listen {
@@ -152,7 +152,7 @@ impl TryFrom<String> for Listen {
     fn try_from(text: String) -> Result<Listen, String> {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
-            Some(_) => Err(format!("`{text}`: after `unix:` there is a path that begins with /")),
+            Some(_) => Err(format!("`{text}`: after `unix:`, give a path that begins with /")),
             None => text.parse().map(Listen::Tcp).map_err(|_| format!("`{text}` is neither IP:PORT nor unix:PATH")),
         }
     }
@@ -183,11 +183,11 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
     humantime::parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-/// Why a configuration is not taken: which file, and what is wrong with it.
+/// Why a configuration is refused: the file, and what is wrong with it.
 #[derive(Debug)]
 pub struct ConfigError {
     text: String,
-    /// Whether the same files may be taken later: this machine is the reason, not the files.
+    /// Whether the same files may be accepted later, because the cause is this machine and not the files.
     pub(crate) may_pass: bool,
 }
 
@@ -214,7 +214,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// It cannot be read, is not YAML, has unknown or missing fields, or contradicts itself.
+    /// The file cannot be read, is not YAML, has unknown or missing fields, or contradicts itself.
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
         let text = input::read(file, input::MAX_DOCUMENT).map_err(|e| ConfigError::new(file, e))?;
         Config::parse(&text).map_err(|problem| ConfigError::new(file, problem))
@@ -224,7 +224,7 @@ impl Config {
         let config: Config = input::yaml(text).map_err(|e| e.to_string())?;
         for name in config.tenants.keys() {
             if !is_name(name) {
-                return Err(format!("tenant `{name}`: a name has a-z, 0-9 and -, and at most 63 of them"));
+                return Err(format!("tenant `{name}`: a name has at most 63 characters, of a-z, 0-9 and -"));
             }
         }
         let mut seen = BTreeSet::new();
@@ -239,7 +239,7 @@ impl Config {
         for (name, tenant) in &config.tenants {
             let of_tenant = config.routes.iter().filter(|route| route.tenant == *name);
             let collections = of_tenant.map(RouteConfig::pods).collect::<BTreeSet<_>>().len();
-            // Each is watched in a sandbox, by a stream.
+            // Each collection takes a sandbox and a stream to watch it.
             let most = tenant.limits.tenant.open_streams.min(tenant.limits.tenant.instances) as usize;
             if collections > most {
                 return Err(format!(
@@ -255,7 +255,9 @@ impl Config {
         let tenant = self.tenants.get(&route.tenant).ok_or_else(|| format!("there is no tenant `{}`", route.tenant))?;
         let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
         if !route.path_prefix.starts_with('/') || !route.path_prefix.chars().all(is_path) || route.path_prefix.len() > MAX_PATH {
-            return Err(format!("pathPrefix is no path that begins with `/`, percent-encoded, of at most {MAX_PATH} characters"));
+            return Err(format!(
+                "pathPrefix is not a path that begins with `/`, percent-encoded, of at most {MAX_PATH} characters"
+            ));
         }
         let is_host = |host: &String| host.parse::<Authority>().is_ok_and(|authority| authority.host() == host);
         if !route.host.as_ref().is_none_or(is_host) {
@@ -271,7 +273,7 @@ impl Config {
             route.cluster.is_some() && other.cluster == route.cluster && (other.pods(), other.port) != (route.pods(), route.port)
         };
         if let Some(other) = self.routes.iter().find(is_other) {
-            return Err(format!("route {other} has the same cluster, and other pods"));
+            return Err(format!("route {other} has the same cluster, but other pods"));
         }
         if !is_name(&route.namespace) {
             return Err(format!("`{}` is not a namespace's name", route.namespace));
@@ -281,7 +283,7 @@ impl Config {
     }
 }
 
-/// RFC 1123's labels, which namespaces are.
+/// Whether a text is an RFC 1123 label, as names of namespaces are.
 fn is_name(name: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&name.len()) && name.chars().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
@@ -290,7 +292,7 @@ fn is_name(name: &str) -> bool {
 impl fmt::Display for RouteConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = format_args!("{}{}", self.host.as_deref().unwrap_or("*"), self.path_prefix);
-        // It is a label of metrics, too, and in each line of the log.
+        // The text is also a label of metrics, and in lines of the log.
         f.write_str(&input::printable(&name))
     }
 }
@@ -343,8 +345,8 @@ routes:
             ("port: 80", "prot: 80", "unknown field `prot`"),
             ("port: 80", "port: 0", "route 0 (*/cart): port is 0"),
             ("tenant: shop,", "tenant: shops,", "there is no tenant `shops`"),
-            ("pathPrefix: /cart", "pathPrefix: cart", "route 0 (*cart): pathPrefix is no path that begins with `/`"),
-            ("pathPrefix: /cart", "pathPrefix: \"/\\e[2J\"", "route 0 (*/\\u{1b}[2J): pathPrefix is no path"),
+            ("pathPrefix: /cart", "pathPrefix: cart", "route 0 (*cart): pathPrefix is not a path that begins with `/`"),
+            ("pathPrefix: /cart", "pathPrefix: \"/\\e[2J\"", "route 0 (*/\\u{1b}[2J): pathPrefix is not a path"),
             ("port: 80", "port: 80, host: \"a\\nb\"", "route 0 (a\\nb/cart): host is not the name"),
             ("port: 80", "port: 80, host: \"a:80\"", "host is not the name"),
             ("namespace: shop,", "namespace: bank,", "the policy does not permit `watch pods` in namespace `bank`"),
@@ -357,7 +359,7 @@ routes:
             ("port: 80", "port: 80, setHeaders: [X-Envoy-Retry-On]", "setHeaders: no extension may set `x-envoy-retry-on`"),
             ("listen: 127.0.0.1:0", "drainTime: soon\nlisten: 127.0.0.1:0", "expected number"),
             ("listen: 127.0.0.1:0", "listen: here", "`here` is neither IP:PORT nor unix:PATH"),
-            ("listen: 127.0.0.1:0", "listen: unix:here", "after `unix:` there is a path that begins with /"),
+            ("listen: 127.0.0.1:0", "listen: unix:here", "after `unix:`, give a path that begins with /"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");
@@ -378,6 +380,6 @@ routes:
             Config::parse(format!("{GOOD}{}{}", route("/a", 80), route("/b", port)).as_bytes())
         };
         assert!(clusters(80).is_ok());
-        assert!(clusters(81).unwrap_err().contains("route */b has the same cluster, and other pods"));
+        assert!(clusters(81).unwrap_err().contains("route */b has the same cluster, but other pods"));
     }
 }

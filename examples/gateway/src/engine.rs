@@ -1,4 +1,4 @@
-//! What decides for requests, whichever front end they come by: the configuration's tenants and routes, kept as the files are; and the status page.
+//! The engine behind each front end: the configuration's tenants and routes, kept up to date with the files, and the status page.
 
 use crate::config::{Config, ConfigError};
 use crate::front::{Body, accept, text, unavailable};
@@ -26,38 +26,38 @@ use tracing::{error, info};
 /// How often the files are checked for changes. A check finds what a notification would miss: a volume that the kubelet swaps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to wait before an extension is loaded again that failed to load because of this machine, for example for lack of memory: the first time,
-/// and at most.
+/// The first wait before an extension is loaded again that could not be loaded because of this machine, for example for lack of
+/// memory. The longest wait is `TRY_AGAIN_AT_THE_LATEST`.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN_AT_THE_LATEST: Duration = Duration::from_secs(600);
 
-/// How long after the start the pods of one route are enough to be ready.
+/// How long after the start knowing the pods of one route is enough to be ready.
 const READY_WITH_SOME: Duration = Duration::from_secs(30);
 
-/// How long a reload waits for the pods of new routes before it is taken all the same.
+/// How long a reload waits for the pods of new routes before the new configuration takes effect anyway.
 const NEW_PODS: Duration = Duration::from_secs(1);
 
-/// Sandboxes at once, over all tenants.
+/// The maximum number of sandboxes at once, over all tenants.
 const SANDBOXES: u16 = 512;
 
 /// Tenants, routes and extensions, as the configuration's files have them.
 pub struct Engine {
-    /// Where the status page is.
+    /// The address of the status page.
     pub status_address: SocketAddr,
     shared: Arc<Shared>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
-/// What the engine says of itself to those who send requests.
+/// What the engine reports to those who send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// It has begun, and does not know enough yet to serve.
+    /// The engine has started, and does not know enough yet to serve.
     Starting,
-    /// It serves.
+    /// The engine serves.
     Ready,
-    /// It still serves, but ends soon: nobody may send new requests.
+    /// The engine still serves, but ends soon: nobody should send new requests.
     Draining,
-    /// It takes no more requests.
+    /// The engine takes no more requests.
     Stopping,
 }
 
@@ -67,16 +67,16 @@ struct Shared {
     runtime: Runtime,
     routes: watch::Sender<Arc<Routes>>,
     reload: Mutex<Reload>,
-    /// Held from reading the files to taking them: of two reloads at once, the one that read older files must not be the last.
+    /// Held during a reload: of two concurrent reloads, the one that read older files must not take effect last.
     reloading: tokio::sync::Mutex<()>,
-    /// The files of the configuration that was read last, whether or not it was taken.
+    /// The files of the configuration that was read last, whether or not it was accepted.
     files: Mutex<Vec<PathBuf>>,
     metrics: PrometheusHandle,
 }
 
 impl Engine {
-    /// Begins to do what a configuration says, which is this file's. Extensions are loaded meanwhile: until its own is, a route answers 503, and until all
-    /// are, `/readyz` on the status address does. `compiler` is where extensions are compiled; `metrics` is what the process's recorder counts.
+    /// Starts an engine with a configuration, which is this file's. Extensions are loaded in the background: a route answers 503 until
+    /// its own is loaded, and `/readyz` until all are. `compiler` compiles extensions; `metrics` renders the process's metrics.
     pub async fn start(
         file: &Path,
         config: Config,
@@ -116,54 +116,54 @@ impl Engine {
         Ok(Engine { status_address, shared, tasks: tasks.into() })
     }
 
-    /// What requests go by now.
+    /// The current tenants and routes.
     pub fn routes(&self) -> Arc<Routes> {
         self.shared.routes()
     }
 
-    /// What requests go by, as it changes.
+    /// The tenants and routes, as they change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Routes>> {
         self.shared.routes.subscribe()
     }
 
-    /// Reads the file again, as happens when it changes. What is under way goes on as it began. An extension whose file
-    /// has become unusable is a problem of its routes alone, which go on with the one that they had.
+    /// Reads the file again, as also happens when it changes. Requests in progress go on unchanged. An extension whose file
+    /// has become unusable affects only its own routes, which go on with the version that they had.
     ///
-    /// A tenant's policy holds at once, and also where the rest of a file that can be read is not taken: what a tenant may no longer ask for must not
+    /// A tenant's new policy takes effect at once, even if the rest of a readable file is refused: revoking a permission must not
     /// wait for anybody's extension.
     ///
     /// # Errors
     ///
-    /// The file is not taken, and all but the policies stays as it was.
+    /// The file is refused, and everything but the policies stays as it was.
     pub async fn reload(&self) -> Result<(), ConfigError> {
         self.shared.reload().await
     }
 
     /// Waits until no extension is being loaded any more.
     pub async fn until_loaded(&self) {
-        // The sender is this engine's own.
+        // This does not fail: the engine itself holds the sender.
         let _ = self.subscribe().wait_for(|routes| routes.are_loaded()).await;
     }
 
-    /// Waits until it serves: `/readyz` answers 200 then.
+    /// Waits until the engine serves: `/readyz` then answers 200.
     ///
-    /// It serves when all extensions are loaded or refused, and the pods of all routes are known. Half a minute after the start, the pods of one route
+    /// It serves when all extensions are loaded or refused, and the pods of all routes are known. After half a minute, one route's pods
     /// are enough, so that a tenant whose pods cannot be watched does not hold up the others.
     pub async fn until_ready(&self) {
         let _ = self.serving().wait_for(|serving| *serving != Serving::Starting).await;
     }
 
-    /// What it says of itself, as that changes.
+    /// What the engine reports, as that changes.
     pub fn serving(&self) -> watch::Receiver<Serving> {
         self.shared.serving.subscribe()
     }
 
-    /// Waits until it begins to stop.
+    /// Waits until the engine begins to stop.
     pub async fn stopped(&self) {
         until_stopping(&mut self.serving()).await;
     }
 
-    /// Says that it is not ready any more, and serves on for the configuration's `drainTime`.
+    /// Reports that the engine is no longer ready, and goes on serving for the configuration's `drainTime`.
     pub async fn drain(&self) {
         self.shared.serving.send_replace(Serving::Draining);
         tokio::time::sleep(self.routes().drain_time()).await;
@@ -174,7 +174,7 @@ impl Engine {
         self.shared.serving.send_replace(Serving::Stopping);
     }
 
-    /// Ends the status page, and what is left of extensions, watches and processes that compile. Front ends have ended before.
+    /// Ends the status page, and all extensions, watches and compile children that are left. Front ends must have ended before.
     pub async fn stop(&self) {
         self.begin_to_stop();
         let mut tasks = self.tasks.lock().await;
@@ -193,18 +193,18 @@ impl Shared {
     }
 
     async fn reload(&self) -> Result<(), ConfigError> {
-        // What a tenant may no longer ask for does not wait for anybody's extension.
+        // Revoking a permission does not wait for anybody's extension.
         if let Ok(config) = Config::read(&self.file) {
             self.routes().permit(&config);
         }
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {
-                // Another reload may have permitted what an older file says.
+                // Another reload may have applied the policies of an older file.
                 self.routes().permit(&config);
                 *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files_of(&self.file, &config);
                 let serving = self.routes();
-                // A new configuration is taken as a whole, or not at all. Otherwise a route does not wait for the others' extensions.
+                // A new configuration is accepted as a whole, or not at all. Otherwise, a route does not wait for the others' extensions.
                 let is_taken = !serving.are_loaded() || serving.are_of(&config);
                 let progress = |routes: &Routes| {
                     if is_taken {
@@ -216,7 +216,7 @@ impl Shared {
             Err(error) => Err(error),
         };
         if let Ok(routes) = &read {
-            // Requests of routes whose pods are others now would wait for them.
+            // Without this, requests of routes that now have other pods would wait for these.
             let known = routes.routes().iter().map(|route| route.pods.until_known());
             let _ = timeout(NEW_PODS, join_all(known)).await;
         }
@@ -252,7 +252,7 @@ impl Shared {
                     return unavailable("the pods of the routes are not known yet");
                 }
                 Serving::Starting => return unavailable("extensions are being loaded"),
-                Serving::Draining | Serving::Stopping => return unavailable("it ends soon"),
+                Serving::Draining | Serving::Stopping => return unavailable("it is shutting down"),
             },
             _ => return text(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz and /readyz"),
         };
@@ -296,7 +296,7 @@ async fn become_ready(shared: Arc<Shared>) {
             tokio::select! {
                 Some(()) = knowing.next() => known += 1,
                 () = sleep_until(begun + READY_WITH_SOME), if begun.elapsed() < READY_WITH_SOME => {}
-                // A reload may mend what would never be known.
+                // A reload may replace a route whose pods would never be known.
                 changed = routes.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
@@ -307,12 +307,12 @@ async fn become_ready(shared: Arc<Shared>) {
     }
 }
 
-/// Whether it can serve, so long after its start, when the pods of so many routes are known.
+/// Whether the engine can serve `since` its start when the pods of `known` of its `routes` are known.
 fn are_enough(known: usize, routes: usize, since: Duration) -> bool {
     known == routes || (known > 0 && since >= READY_WITH_SOME)
 }
 
-/// Reads the configuration again whenever a file of it has changed, and now and then where something is wrong that may pass.
+/// Reads the configuration again whenever one of its files has changed, and from time to time if it has a problem that may pass.
 async fn look(shared: Arc<Shared>) {
     let mut serving = shared.serving.subscribe();
     let mut ticks = interval(LOOK_EVERY);
@@ -323,12 +323,12 @@ async fn look(shared: Arc<Shared>) {
             () = until_stopping(&mut serving) => return,
             _ = ticks.tick() => {}
         }
-        // From before they are read: what changes meanwhile is seen at the next look.
+        // Taken before the files are read, so that the next look notices a change in between.
         let marks = shared.marks();
         if last.is_to_be_followed(&marks, Instant::now()) {
             let read = tokio::select! {
                 () = until_stopping(&mut serving) => return,
-                // It has said what is wrong.
+                // `reload` logs what is wrong.
                 read = shared.reload() => read,
             };
             let may_pass = read.map_or_else(|error| error.may_pass, |()| shared.routes().may_recover());
@@ -343,19 +343,19 @@ fn files_of(file: &Path, config: &Config) -> Vec<PathBuf> {
     std::iter::once(file.to_path_buf()).chain(extensions.map(|path| relative_to(file, path))).collect()
 }
 
-/// What tells that a file has changed, or has come.
+/// What shows that a file has changed or appeared: its path, and its time and size if it exists.
 type Mark = (PathBuf, Option<(SystemTime, u64)>);
 
 /// What was seen when the files were read last.
 #[derive(Default)]
 struct Look {
     marks: Vec<Mark>,
-    /// When they are to be read again although they are the same, and how long that was to wait.
+    /// When to read the files again although they have not changed, and how long that wait is.
     again: Option<(Instant, Duration)>,
 }
 
 impl Look {
-    /// What follows it: the more often the same files were tried, the longer it is until the next time.
+    /// The next look: the more often the same files were tried, the longer the wait.
     fn then(&self, marks: Vec<Mark>, may_pass: bool, now: Instant) -> Look {
         let before = self.again.filter(|_| self.marks == marks).map_or(Duration::ZERO, |(_, waited)| waited * 2);
         let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_THE_LATEST);

@@ -1,8 +1,8 @@
-//! What the process counts, for the status page: read from the text that Prometheus reads, so that both say the same.
+//! The process's counters for the status page, read from the text that Prometheus reads, so that both say the same.
 
 use std::collections::BTreeMap;
 
-/// A line: a metric's name, its labels, its value.
+/// A line of the text: a metric's name, its labels, its value.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Figure {
     pub(crate) name: String,

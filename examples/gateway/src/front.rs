@@ -1,4 +1,4 @@
-//! Connections over HTTP, and answers of our own.
+//! Clients' HTTP connections, and the gateway's own answers.
 
 use crate::engine::{Serving, until_stopping};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use tracing::error;
 /// How long a request's head may take to arrive.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long requests under way may take to end when the gateway stops.
+/// How long requests in progress may take to end when the gateway stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
@@ -39,7 +39,7 @@ pub(crate) async fn accept<A>(
             () = until_stopping(&mut serving) => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                // Mostly: too many open files. Connections end, and then there is room.
+                // Usually, too many files are open. When connections end, there is room again.
                 Err(error) => {
                     error!(%error, "accepting a connection failed");
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -19,7 +19,7 @@ const RESERVED: [&str; 13] = [
     "x-real-ip",
 ];
 
-/// The beginnings of such headers, and of those that belong to Envoy and to the Endpoint Picker Protocol.
+/// The prefixes of more headers that no extension may set, including those of Envoy and the Endpoint Picker Protocol.
 const RESERVED_PREFIXES: [&str; 4] = ["proxy-", "x-envoy-", "x-forwarded-", "x-gateway-"];
 
 /// The headers that carry credentials.

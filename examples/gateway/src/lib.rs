@@ -1,9 +1,9 @@
-//! A small reverse proxy whose routes are decided by WebAssembly extensions: an example of what embeds `incluster`.
+//! A small reverse proxy whose routes are decided by WebAssembly extensions: an example of embedding `incluster`.
 //!
 //! A route names an extension, which picks the upstream among the ready pods of a namespace. The host watches the pods; the
 //! requests of a route share what it knows. Tenants and routes are in a file, which is read again when it changes.
 //!
-//! All but the proxy is an [`Engine`], for other front ends: `examples/envoy` is one.
+//! Everything but the proxy is in [`Engine`], for other front ends: `examples/envoy` is one.
 
 mod config;
 mod engine;
@@ -39,20 +39,20 @@ use tokio::task::JoinHandle;
 
 /// A running gateway.
 pub struct Gateway {
-    /// Where requests are accepted.
+    /// The address that accepts requests.
     pub address: SocketAddr,
-    /// Where the status page is.
+    /// The address of the status page.
     pub status_address: SocketAddr,
     engine: Arc<Engine>,
     serving: JoinHandle<()>,
 }
 
 impl Gateway {
-    /// Reads the file, and serves what it says: [`Engine::start`].
+    /// Starts a gateway with this configuration file: see [`Engine::start`].
     ///
     /// # Errors
     ///
-    /// The file is not usable, or an address cannot be listened at.
+    /// The file is not usable, or an address cannot be listened on.
     pub async fn start(
         file: &Path,
         compiler: Compiler,
@@ -75,7 +75,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// The file is not taken, and everything stays as it was.
+    /// The file is refused, and everything but the policies stays as it was.
     pub async fn reload(&self) -> Result<(), ConfigError> {
         self.engine.reload().await
     }
@@ -85,13 +85,13 @@ impl Gateway {
         self.engine.until_loaded().await;
     }
 
-    /// The tenants and routes, and what is known of them.
+    /// The engine, with the tenants, the routes and their current state.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Takes no more requests, and waits for those under way, for at most 10 s. Then it ends what is left of its extensions, watches and
-    /// processes that compile.
+    /// Takes no more requests, and waits for those in progress, for at most 10 s. Then ends all extensions, watches and compile
+    /// children that are left.
     pub async fn stop(self) {
         self.engine.begin_to_stop();
         let _ = self.serving.await;

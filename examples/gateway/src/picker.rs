@@ -18,7 +18,7 @@ mod bindings {
 /// What an extension may import, beyond what every extension may.
 pub const ALLOWED: [&str; 2] = ["example:gateway/ready-pods", "wasi:config/store"];
 
-/// What is in a sandbox's store.
+/// The data of a sandbox's store.
 struct State {
     ctx: Ctx,
     pods: Arc<Snapshot>,
@@ -50,7 +50,7 @@ impl ready_pods::Host for State {
 pub struct Picker(Sandboxes<State, bindings::Picker>);
 
 impl Picker {
-    /// Links an extension, which reads these settings. An error says what it imports that there is not, or which of its exports is missing.
+    /// Links an extension, which reads these settings. An error names an import that nothing provides, or an export that is missing.
     pub fn new(tenant: &Tenant, extension: &Extension, settings: &BTreeMap<String, String>) -> Result<Picker, Error> {
         let mut linker = Linker::new(tenant.runtime().engine());
         incluster::add_to_linker(&mut linker).map_err(Error::Runtime)?;
@@ -72,7 +72,7 @@ impl Picker {
         Ok(Picker(sandboxes))
     }
 
-    /// Where a request goes, or why it is refused.
+    /// Returns where a request goes, or why it is refused.
     pub async fn pick(&self, request: &Request, pods: &Arc<Snapshot>) -> Result<Result<Choice, Refusal>, Error> {
         let call = async |picker: &bindings::Picker, mut store: &mut Store<State>| {
             store.data_mut().pods = pods.clone();

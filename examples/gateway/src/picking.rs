@@ -18,7 +18,7 @@ const FIRST_LIST: Duration = Duration::from_secs(5);
 /// Why a request goes to no pod.
 #[derive(Debug)]
 pub struct Failed {
-    /// A word for the metric.
+    /// The outcome, as a word for the metric.
     pub outcome: &'static str,
     /// The status code of the response.
     pub status: StatusCode,
@@ -32,7 +32,7 @@ impl Failed {
     }
 }
 
-/// Counts a request, by what came of it.
+/// Counts a request by its outcome.
 pub fn count(route: &str, tenant: &str, outcome: &'static str) {
     let labels = [("route", route.to_string()), ("tenant", tenant.to_string()), ("outcome", outcome.to_string())];
     metrics::counter!("gateway_requests_total", &labels).increment(1);
@@ -55,14 +55,14 @@ pub struct Picked {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// How many pods are tried for a request.
+/// The maximum number of pods to try for a request.
 pub const MOST_TRIES: usize = 3;
 
 /// How many bytes the headers that an extension sets may have together.
 const MOST_HEADER_BYTES: usize = 8 << 10;
 
-/// Decides where a request goes, within `limit`. After the pods that the extension has picked, the other ready pods follow in turn if the route has no
-/// extension or goes on without it (`failOpen`). `head` has all headers; the extension sees those that the route shows.
+/// Decides where a request goes, within `limit`. After the pods that the extension has picked, the other ready pods follow in turn if the
+/// route has no extension or goes on without it (`failOpen`). `head` has all headers; the extension sees those that the route shows.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ type Asked<'a> = (Vec<&'a Pod>, Vec<(HeaderName, HeaderValue)>);
 
 async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Duration) -> Result<Asked<'a>, Failed> {
     let Some(picker) = &route.picker else {
-        // It must not be taken for a route without an extension: the extension may decide who may reach which pod.
+        // Do not treat this like a route without an extension: the extension may decide who may reach which pod.
         return match &route.problem {
             None => Ok((Vec::new(), Vec::new())),
             Some(problem) => {
@@ -128,7 +128,7 @@ async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Dur
     }
 }
 
-/// What an extension has chosen, or what is wrong with that.
+/// Checks an extension's choice. Returns the pods and headers, or what is wrong with the choice.
 fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result<Asked<'a>, String> {
     if choice.pods.is_empty() {
         return Err("it picked no pod".into());

@@ -1,4 +1,4 @@
-//! The ready pods of a route, of a store that all routes with the same pods share.
+//! The ready pods of a route, from a store that all routes with the same pods share.
 
 use incluster::types::Pod as ApiPod;
 use incluster::{Error, Freshness, PodStore, StoreOptions, Tenant};
@@ -8,21 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A pod that is ready, and is not about to end.
+/// A pod that is ready and not terminating.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
+    /// The pod's name.
     pub name: String,
-    /// Its address.
+    /// The pod's address.
     pub ip: IpAddr,
-    /// Where it runs.
+    /// The node that the pod runs on.
     pub node_name: Option<String>,
 }
 
 /// The ready pods at one moment, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Two snapshots of one generation are the same.
+    /// The generation of the snapshot: two snapshots of one generation are the same.
     pub generation: u64,
     /// The pods.
     pub pods: Vec<Pod>,
@@ -43,24 +43,24 @@ impl Snapshot {
 /// A pod as an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodEndpoint {
-    /// Where it listens.
+    /// The address that the pod listens on.
     pub address: SocketAddr,
-    /// Whether it is to be sent requests.
+    /// Whether the pod should get requests.
     pub health: Health,
 }
 
-/// Whether a pod is to be sent requests.
+/// Whether a pod should get requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It is: a Service would do so.
+    /// The pod should get requests: a Service would send it some.
     Ready,
-    /// It is not ready.
+    /// The pod is not ready.
     Unready,
-    /// It is being deleted.
+    /// The pod is being deleted.
     Terminating,
 }
 
-/// The state of a route's pods from which something was made. The default is none.
+/// The state of a route's pods from which something was made. The default stands for no state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation {
     set: u64,
@@ -70,7 +70,7 @@ pub struct Generation {
 
 /// The pods of a namespace that match a label selector, which are watched for as long as this exists.
 pub struct PodSet {
-    /// Another number for each set.
+    /// A number that is different for each set.
     id: u64,
     store: PodStore,
     /// The same pods, as the tenant watched them before its settings changed. They are used until all pods have come again.
@@ -90,7 +90,7 @@ impl PodSet {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let options = StoreOptions { label_selector: label_selector.map(Into::into), ..StoreOptions::default() };
         let store = tenant.pod_store(namespace, &options)?;
-        // A set that is not known itself may still have one before it that is.
+        // If the set before is not known itself, the one before that may be.
         let before = before.and_then(|before| before.before().or(Some(before)));
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(PodSet { id, store, before: Mutex::new(before), made: Mutex::default() })
@@ -110,7 +110,7 @@ impl PodSet {
         if let Some(latest) = self.latest() {
             return Some(latest);
         }
-        // What has failed is tried again, and nobody waits for that.
+        // The store tries again after a failure, and no request waits for that.
         if matches!(self.store.freshness(), Freshness::NotSynced { problem: Some(_) }) {
             return None;
         }
@@ -139,7 +139,7 @@ impl PodSet {
         Some(snapshot)
     }
 
-    /// Waits until they are known.
+    /// Waits until the pods are known.
     pub async fn until_known(&self) {
         if self.latest().is_some() {
             return;
@@ -147,7 +147,7 @@ impl PodSet {
         let _ = self.store.wait_until_synced().await;
     }
 
-    /// All pods that have an address and have not ended, at this port, with the generation of which they are. `None` while they are not known, and
+    /// All pods that have an address and have not ended, at this port, with their generation. `None` while they are not known, and
     /// if they are still those of the generation `known`.
     pub fn endpoints(&self, port: u16, known: Generation) -> Option<(Generation, Vec<PodEndpoint>)> {
         if let Some(before) = self.before() {
@@ -158,7 +158,7 @@ impl PodSet {
         if generation == known {
             return None;
         }
-        // In the same order.
+        // The ready pods are in the same order as all pods.
         let ready = stored.ready();
         let mut ready = ready.iter().peekable();
         let has_ended = |pod: &ApiPod| matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"));
@@ -179,7 +179,7 @@ impl PodSet {
     pub async fn changed(&self, generation: Generation) {
         let before = self.before();
         let changed = async |set: &PodSet| {
-            // Of another set, everything is new.
+            // In another set, everything is new.
             let number = if generation.set == set.id { generation.number } else { 0 };
             if set.store.wait_for_change(number).await.is_none() {
                 std::future::pending::<()>().await;
@@ -194,7 +194,7 @@ impl PodSet {
         }
     }
 
-    /// Why they may be out of date.
+    /// Why the pods may be out of date.
     pub fn problem(&self) -> Option<String> {
         match self.store.freshness() {
             Freshness::NotSynced { problem } => problem,

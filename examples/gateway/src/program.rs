@@ -72,7 +72,7 @@ pub fn program(
     }
 }
 
-/// Waits until SIGTERM or SIGINT asks the program to end, and until the engine has drained ([`Engine::drain`]). A second signal ends the draining.
+/// Waits for SIGTERM or SIGINT, and then until the engine has drained ([`Engine::drain`]). A second signal ends the draining.
 ///
 /// # Errors
 ///

@@ -19,10 +19,10 @@ use tracing::warn;
 
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// To the head of a pod's answer.
+/// How long a pod may take to send the head of its answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// What concerns a connection, and not the request (RFC 9110, section 7.6.1).
+/// Headers that concern a connection, and not the request (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -46,7 +46,7 @@ impl Upstreams {
         Upstreams(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
     }
 
-    /// Answers a request of this client's.
+    /// Answers a request from this client.
     pub(crate) async fn serve(&self, routes: &Routes, client: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let authority = request.uri().authority().map(|authority| authority.as_str());
         let host_header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());

@@ -16,10 +16,10 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
-/// The files that are held in memory at once, while they are loaded. It is more than the compiler takes, which has a queue of its own.
+/// The maximum number of files in memory at once while they are loaded: more than the compiler takes at once, which queues the rest.
 const AT_ONCE: usize = 4;
 
-/// What requests go by.
+/// The tenants and routes that decide where requests go.
 #[derive(Clone)]
 pub struct Routes {
     config: Config,
@@ -28,13 +28,13 @@ pub struct Routes {
     are_loaded: bool,
 }
 
-/// Where requests go.
+/// A route, with its pods and its extension.
 pub struct Route {
-    /// What the file says.
+    /// The route's configuration.
     pub config: RouteConfig,
-    /// Its pods.
+    /// The route's pods.
     pub pods: Arc<PodSet>,
-    /// What picks among them: nothing, where the file names no extension, or one that cannot be used.
+    /// The extension that picks among the pods; `None` if the file names no extension, or one that cannot be used.
     pub picker: Option<Picker>,
     /// Why the extension that the file names is not in use. If there is a picker, it is an earlier version of that extension.
     pub problem: Option<Problem>,
@@ -45,13 +45,13 @@ pub struct Route {
 /// Why a route's extension is not in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// It is being loaded.
+    /// The extension is being loaded.
     Loading,
-    /// It cannot be used.
+    /// The extension cannot be used.
     NotUsable {
         /// What is wrong, for people.
         text: String,
-        /// Whether the same file may be loaded later: this machine is the reason, not the file.
+        /// Whether the same file may be loaded later, because the cause is this machine and not the file.
         may_pass: bool,
     },
 }
@@ -79,7 +79,7 @@ impl Route {
 }
 
 impl Routes {
-    /// Has its tenants ask for what this configuration permits them, at once.
+    /// Applies the policies of this configuration to the tenants at once.
     pub fn permit(&self, config: &Config) {
         for (tenant, permitted) in
             self.tenants.iter().filter_map(|(name, tenant)| Some((tenant, &config.tenants.get(name)?.policy)))
@@ -90,14 +90,14 @@ impl Routes {
         }
     }
 
-    /// What a configuration means. What it leaves as it was before, stays: tenants with their connections, what is known of
-    /// pods, and warm sandboxes. Extensions are compiled, which takes a while, as many at once as the runtime's compiler says; each that is
-    /// done is reported by `progress`, with what is not done yet.
+    /// Builds the routes of a configuration. What has not changed is kept: tenants with their connections, what is known of
+    /// pods, and warm sandboxes. Extensions are compiled, which takes a while, as many at once as the runtime's compiler permits. After
+    /// each one, `progress` gets the routes as they are so far.
     ///
     /// # Errors
     ///
-    /// A tenant cannot be made, or a route that was not there before names an extension that cannot be used. At the start, and for a file that
-    /// has changed since, that concerns its route alone: [`Route::problem`].
+    /// A tenant cannot be made, or a new route names an extension that cannot be used. At the start, and for an extension's file that
+    /// has changed since, only the route is affected: [`Route::problem`].
     pub async fn build(
         runtime: &Runtime,
         file: &Path,
@@ -107,9 +107,9 @@ impl Routes {
     ) -> Result<Routes, ConfigError> {
         let planned = Routes::without_extensions(runtime, file, config, before)?;
         let mut routes = planned.clone();
-        // One that serves goes on while a changed file is loaded.
+        // A configuration in use goes on serving while a changed file is loaded.
         routes.are_loaded |= before.is_some_and(|before| before.are_loaded && before.are_of(&planned.config));
-        // Files that wait for their turn are not in memory yet: a tenant's are loaded one after the other, and some tenants' at once.
+        // Files that wait are not in memory yet: a tenant's are loaded one after the other, and those of several tenants at once.
         let room = Semaphore::new(AT_ONCE);
         let load = async |place: usize| {
             let _room = room.acquire().await;
@@ -130,7 +130,7 @@ impl Routes {
         Ok(routes)
     }
 
-    /// The same, before extensions are loaded, which may take long: routes that were not there before have that as their problem.
+    /// Builds the routes before their extensions are loaded, which may take long: until then, new routes answer 503.
     pub fn without_extensions(
         runtime: &Runtime,
         file: &Path,
@@ -178,7 +178,7 @@ impl Routes {
         Ok(routes)
     }
 
-    /// How long to serve on after it was said that this ends.
+    /// How long to go on serving after reporting the end.
     pub(crate) fn drain_time(&self) -> Duration {
         self.config.drain_time
     }
@@ -212,14 +212,14 @@ impl Routes {
         if let Some(path) = &config.extension {
             match load(runtime, tenant, &relative_to(file, path), &config.settings).await {
                 Ok((loaded, made)) => (extension, picker) = (Some(loaded), Some(made)),
-                // A configuration that is worse than the one that runs is not taken.
+                // A configuration that would be worse than the current one is refused.
                 Err(found) if is_new => {
                     return Err(ConfigError::new(file, format_args!("route {config}: {found}")).that_may_pass(found.may_pass()));
                 }
                 Err(found) => {
                     error!(route = %config, "the extension is not in use: {found}");
                     problem = Some(found);
-                    // The one that was good goes on.
+                    // The last good version stays in use.
                     extension = all_before.and_then(|before| before.extension(&config));
                     let again = extension.as_ref().map(|extension| Picker::new(tenant, extension, &config.settings));
                     picker = again.and_then(Result::ok);
@@ -232,7 +232,7 @@ impl Routes {
         Ok(Arc::new(Route { config, pods: pods.clone(), picker, problem, extension, turn: AtomicUsize::new(0) }))
     }
 
-    /// The route of a request.
+    /// Finds the route of a request.
     pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
         let matching = self.routes.iter().filter(|route| {
             route.config.host.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(host))
@@ -241,7 +241,7 @@ impl Routes {
         matching.max_by_key(|route| (route.config.host.is_some(), route.config.path_prefix.len()))
     }
 
-    /// All of them, in the order of the file.
+    /// All routes, in the order of the file.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
@@ -251,12 +251,12 @@ impl Routes {
         &self.tenants
     }
 
-    /// Such a route, as it is.
+    /// The route with this configuration, as it is.
     fn serving(&self, config: &RouteConfig) -> Option<Arc<Route>> {
         self.routes.iter().find(|route| route.config == *config).cloned()
     }
 
-    /// The pods that Envoy asks for by this name, with their generation; no pods if there is no such route. `None` while the pods are not known, and
+    /// The pods of this Envoy cluster, with their generation; no pods if there is no such route. `None` while the pods are not known, and
     /// if they are still those of the generation `known`.
     pub fn endpoints(&self, cluster: &str, known: Generation) -> Option<(Generation, Vec<PodEndpoint>)> {
         match self.of_cluster(cluster) {
@@ -275,12 +275,12 @@ impl Routes {
         self.routes.iter().find(|route| route.config.cluster.as_deref() == Some(cluster))
     }
 
-    /// Whether a configuration is the one that this was made from.
+    /// Whether these routes were made from this configuration.
     pub fn are_of(&self, config: &Config) -> bool {
         self.config == *config
     }
 
-    /// The extension that such a route has in use.
+    /// The extension that the route with this configuration has in use.
     fn extension(&self, config: &RouteConfig) -> Option<Extension> {
         self.routes.iter().find(|route| route.config == *config).and_then(|route| route.extension.clone())
     }
@@ -294,7 +294,7 @@ impl Routes {
         self.routes.iter().find(is_the_same).cloned()
     }
 
-    /// The pods of such a route, where they are watched already.
+    /// The pods of a route with this configuration, if they are watched already.
     fn pods(&self, config: &RouteConfig) -> Option<Arc<PodSet>> {
         self.routes.iter().find(|route| route.config.pods() == config.pods()).map(|route| route.pods.clone())
     }
@@ -318,7 +318,7 @@ fn tenant(runtime: &Runtime, name: &str, config: &TenantConfig) -> Result<Tenant
     builder.build()
 }
 
-/// A path in the file: from the file's folder.
+/// Resolves a path in the file, relative to the file's folder.
 pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
@@ -336,7 +336,7 @@ async fn load(
     let (file, limit) = (path.to_path_buf(), runtime.load_limits().bytes);
     let read = spawn_blocking(move || input::read(&file, limit)).await.map_err(|e| problem(&e, true))?;
     let bytes = read.map_err(|e| {
-        // These end when the file changes, which is noticed.
+        // A change of the file ends these problems, and is noticed.
         let is_the_file = matches!(e.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge | ErrorKind::InvalidInput);
         problem(&e, !is_the_file)
     })?;

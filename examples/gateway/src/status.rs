@@ -1,4 +1,4 @@
-//! The status page: what an operator wants to know first. It has no secrets, and nothing in it can be changed by it.
+//! The status page: what an operator wants to know first. It shows no secrets, and cannot change anything.
 
 use crate::figures::{self, Figure};
 use crate::routes::{Route, Routes};
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 #[derive(Clone)]
 pub(crate) struct Reload {
     pub(crate) at: SystemTime,
-    /// Why the file was not taken: what runs is what it said before.
+    /// Why the file was refused. The configuration that was read before still runs.
     pub(crate) error: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Requests through the gateway, to pods that come and go.
+//! Tests of requests through the gateway, to pods that come and go.
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[path = "support/serving.rs"]
@@ -28,7 +28,7 @@ async fn start(file: &Path) -> (Gateway, Browser, String) {
     (gateway, Browser::new(), url)
 }
 
-/// Asks until the answer is as it should be.
+/// Sends requests until the answer is as it should be.
 async fn until(browser: &Browser, url: &str, is_it: impl Fn(u16, &str) -> bool) -> String {
     let asking = async {
         loop {
@@ -180,7 +180,7 @@ async fn the_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() 
     let (old_url, new_url) = (format!("{url}/old"), format!("{url}/new"));
     assert_eq!((browser.get(&old_url).await.0, browser.get(&new_url).await.0), (200, 404));
 
-    // Nobody tells it.
+    // The gateway notices the change by itself.
     cluster.write("reload", &(old.clone() + &cluster.route("reload", "pathPrefix: /new, extension: sticky.wasm")));
     until(&browser, &new_url, |status, _| status == 200).await;
     let watches = |cluster: &Cluster| cluster.testbed.server.requests().len();
@@ -232,7 +232,7 @@ async fn a_hostile_extension_is_a_problem_of_its_route_alone() {
     };
     let page = async || browser.get(&format!("http://{}", gateway.status_address)).await.1;
     let says = "hostile.wasm: failed to load the extension: the component exceeds the limit nesting";
-    // It is not taken for a route without an extension.
+    // The route does not count as one without an extension.
     assert_eq!(statuses().await, [200, 503, 200]);
     let text = page().await;
     assert!(text.contains("The extension is not in use: ") && text.contains(says) && !text.contains("changing.wasm:"), "{text}");
@@ -249,7 +249,7 @@ async fn a_hostile_extension_is_a_problem_of_its_route_alone() {
     assert!(!page().await.contains("not in use"));
 }
 
-/// Nobody waits for the file that takes longest.
+/// No route waits for the file that takes longest to load.
 #[tokio::test]
 async fn a_route_does_not_wait_for_the_others_extensions() {
     let mut cluster = Cluster::start().await;
@@ -257,7 +257,7 @@ async fn a_route_does_not_wait_for_the_others_extensions() {
     let slow = cluster.route("first", "pathPrefix: /slow, extension: slow.wasm");
     let good = cluster.route("second", "pathPrefix: /good, extension: sticky.wasm");
     let file = cluster.write_for(&["first", "second"], &(slow + &good + "loadLimits: {compileCpuTime: 2s}\n"));
-    // It ends at the limit of compiling.
+    // The limit on CPU time ends the compilation of this file.
     std::fs::write(file.with_file_name("slow.wasm"), extensions::hostile::branches(45_000)).unwrap();
     let gateway = Gateway::start(&file, compiler(), METRICS.clone()).await.unwrap();
     let (browser, url) = (Browser::new(), format!("http://{}", gateway.address));
@@ -270,7 +270,7 @@ async fn a_route_does_not_wait_for_the_others_extensions() {
     assert_eq!((browser.get(&format!("{url}/good")).await.0, browser.get(&format!("{url}/slow")).await.0), (200, 503));
 }
 
-/// What this machine is the reason for is tried again, by the same file.
+/// An extension that could not be loaded because of this machine is loaded again from the same file.
 #[tokio::test]
 async fn an_extension_is_loaded_when_the_compiler_is_there_again() {
     let mut cluster = Cluster::start().await;
@@ -313,7 +313,7 @@ async fn the_binary_checks_serves_and_stops() {
     assert_eq!(absent.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("absent.yaml: No such file"));
 
-    // The program compiles in a process of its own, and says what is wrong with a file.
+    // The program compiles in a process of its own, and reports what is wrong with a file.
     let hostile = cluster.route("binary", "pathPrefix: /hostile, extension: hostile.wasm");
     let file = cluster.write("binary", &(cluster.route("binary", "extension: sticky.wasm") + &hostile));
     std::fs::write(file.with_file_name("hostile.wasm"), extensions::hostile::nested_types(700)).unwrap();
@@ -348,7 +348,7 @@ impl std::io::Write for Log {
     }
 }
 
-/// To no client, status page, metric or log, by an answer or by GOAWAY.
+/// The token reaches no client, status page, metric or log, whether it is echoed in an answer or in GOAWAY.
 #[tokio::test]
 async fn an_api_server_that_sends_back_what_it_was_sent_brings_the_token_nowhere() {
     let log = Log::default();
@@ -375,7 +375,7 @@ async fn an_api_server_that_sends_back_what_it_was_sent_brings_the_token_nowhere
     shown.push(String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned());
     let signature = TOKEN.rsplit('.').next().unwrap();
     for text in &shown {
-        // What the server itself was sent is in this process's log, too.
+        // The testbed runs in this process and logs the token that it received.
         let lines = text.lines().filter(|line| !line.contains("testbed"));
         let leaks = |line: &&str| signature.as_bytes().windows(16).any(|part| line.contains(std::str::from_utf8(part).unwrap()));
         assert_eq!(lines.filter(leaks).collect::<Vec<_>>(), Vec::<&str>::new());

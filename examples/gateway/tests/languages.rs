@@ -1,4 +1,4 @@
-//! The pickers of `examples/extensions`, which `tests/languages/run.sh` builds: fresh, warm, and in a gateway that was started again.
+//! Tests of the pickers of `examples/extensions`, which `tests/languages/run.sh` builds: fresh, warm, and in a restarted gateway.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -30,7 +30,7 @@ async fn picks(language: &str) {
         route("fresh", "/fresh"),
         route("warm", "/warm"),
     ));
-    // The second one finds it compiled.
+    // The second gateway finds the extension compiled.
     for _ in 0..2 {
         let gateway = started(&file).await;
         let (browser, url) = (Browser::new(), format!("http://{}", gateway.address));
@@ -39,7 +39,7 @@ async fn picks(language: &str) {
             assert_eq!(status, 200, "{language}: {body}");
             body.split(' ').next().unwrap().to_string()
         };
-        // A sandbox that is fresh each time begins with the first.
+        // A fresh sandbox begins with the first pod each time.
         assert_eq!((pod("/fresh").await, pod("/fresh").await), ("a".into(), "a".into()), "{language}");
         let warm: BTreeSet<String> = [pod("/warm").await, pod("/warm").await].into();
         assert_eq!(warm, ["a", "b"].map(String::from).into(), "{language}");

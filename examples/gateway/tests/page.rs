@@ -1,4 +1,4 @@
-//! The status page in a browser: `./justw gateway-page CHROMIUM`. The screenshot is target/gateway-page.png.
+//! Tests the status page in a browser: `./justw gateway-page CHROMIUM`. The screenshot is target/gateway-page.png.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -35,7 +35,7 @@ async fn main() {
     let output = command.output().await.unwrap();
     let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{log}");
-    // What the browser made of the page, and what it says of it.
+    // The document that the browser made of the page, and the browser's log.
     for says in [
         "<td>shop.example/</td>",
         "<td>shop</td><td>policy</td><td class=\"n\">2</td>",

@@ -23,6 +23,6 @@ export function client({
   );
   const wasi = new WASIShim({ sandbox: { preopens: { [SERVICE_ACCOUNT]: serviceAccount }, env, args: ['incluster'] } });
   const imports = wasi.getImportObject();
-  // For an answer that breaks off, the shim returns an Error instead of an error code, which would trap the component.
+  // For a truncated answer, the shim returns an Error instead of an error code, which would trap the component.
   return instantiate(module, { ...imports, 'wasi:http/types': { ...imports['wasi:http/types'], httpErrorCode } }).client;
 }

@@ -1,4 +1,4 @@
-//! The attempts of one call: asks until there is an answer.
+//! The attempts of one call: sends its request until there is an answer.
 
 use crate::decode::Encoding;
 use crate::machine::{Do, Event, Phase, Sending, Todo, after, out_of_turn};
@@ -70,7 +70,7 @@ pub struct Asking {
     attempts: u32,
     sent: u32,
     reloaded: bool,
-    /// How many times the server had not yet come to the resource version that is asked for.
+    /// How many times the server had not yet reached the requested resource version.
     too_large: u32,
     state: State,
 }
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(until, now.instant + HOUR / 2);
     }
 
-    /// A repeated request says which attempt it is, for whoever counts.
+    /// Each request has the number of its attempt, so that a host can count attempts.
     #[test]
     fn a_request_says_which_attempt_it_is() {
         let settings = Settings::new(RetryPolicy::DEFAULT, RequestLimits::DEFAULT);

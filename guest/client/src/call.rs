@@ -182,8 +182,10 @@ impl<O: Object> Output for Items<O> {
     }
 }
 
-/// The size of a JSON body that is accepted even if it is more than half of [`RequestLimits::response_bytes`]: half of a sandbox's default memory.
-/// If a body of almost this size is handed over to an extension, whose copy is in the same sandbox, the memory's own limit may end the call.
+/// The size of a JSON body that is accepted even if it is more than half of [`RequestLimits::response_bytes`]: half of a sandbox's
+/// default memory.
+/// If a body of almost this size is handed over to an extension, whose copy is in the same sandbox, the limit on memory may end the
+/// call.
 const SMALL_JSON_BYTES: u64 = 128 << 20;
 
 /// The sink for a JSON body, which is kept as it came.
@@ -195,7 +197,7 @@ pub struct Json {
 
 impl Sink for Json {
     fn begin(&mut self, encoding: Encoding, limits: &RequestLimits) -> Result<(), Error> {
-        // The body is held as a whole, and copied once to hand it over: half of the limit, unless that is little.
+        // The body is held as a whole, and copied once to hand it over: half of the limit, unless that is small.
         let most = (limits.response_bytes / 2).max(limits.response_bytes.min(SMALL_JSON_BYTES));
         *self = Json { whole: Vec::new(), most: usize::try_from(most).unwrap_or(usize::MAX) };
         json_alone(encoding)

@@ -36,7 +36,7 @@ impl<T> Clone for Client<T> {
 }
 
 impl<T: Transport> Client<T> {
-    /// Finds everything where Kubernetes puts it, in the order in which a person would look for it.
+    /// Loads the configuration that Kubernetes gives each pod, in the order in which a person would look for it.
     pub fn load_incluster_config() -> Result<Client<T>, types::ConfigError> {
         let environment = system::environment();
         let variable = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -102,7 +102,7 @@ impl<T: Transport> Client<T> {
         redact(&self.settings().secrets, error)
     }
 
-    /// Does what a machine says until the machine hands something out.
+    /// Runs a machine until it hands something out.
     pub fn drive<O, M: Machine<T::Body, Output = Result<O, Failure>>>(&self, machine: M) -> Result<O, Failure> {
         Driven::new(self.clone(), machine).next(None).unwrap_or_else(|| Err(nothing_handed_out()))
     }

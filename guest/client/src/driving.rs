@@ -1,4 +1,4 @@
-//! Does what a machine says, as far as it can be done without waiting.
+//! Runs a machine as far as it can go without waiting.
 
 use crate::client::Client;
 use crate::machine::{Do, Event, Machine, Todo};
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// A machine, and what is being done for it.
+/// A machine, and the task that is being done for it.
 pub struct Driven<T: Transport, M: Machine<T::Body>> {
     client: Client<T>,
     machine: M,
@@ -116,7 +116,7 @@ impl<B: Body> From<Stopped> for Done<B> {
     }
 }
 
-/// Begins what a machine says.
+/// Begins the tasks of machines.
 impl<T: Transport> Client<T> {
     #[inline(never)]
     fn begin(&self, now: Now, todo: Todo<T::Body>) -> Work<T::Body> {

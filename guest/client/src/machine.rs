@@ -118,12 +118,12 @@ pub fn after(now: Instant, time: Duration) -> Instant {
 }
 
 fn not_asked() -> Failure {
-    Error::Other("a part of the client answers what was not asked".into()).into()
+    Error::Other("bug in the client: an unexpected event".into()).into()
 }
 
 /// Makes the failure of a machine that waits for nothing although it handed nothing out. No machine does that.
 pub fn nothing_handed_out() -> Failure {
-    Error::Other("a part of the client waits for nothing".into()).into()
+    Error::Other("bug in the client: nothing to wait for".into()).into()
 }
 
 /// Handles an event that answers nothing that the machine said.

@@ -93,7 +93,7 @@ impl<B, O: Object> Machine<B> for Pages<O> {
     }
 }
 
-/// The number of objects to hand over at a time, or a few more. With what is read at once, a page is about a megabyte.
+/// The number of objects after which a part is handed over. With the rest of what was read at once, a part is about a megabyte.
 const PART: usize = 250;
 
 /// The parts of one answer, as they arrive.
@@ -128,7 +128,7 @@ impl<B, O: Object> Parts<B, O> {
         Ok(Parts { settings, collection, options, version: None, state: State::Idle, items })
     }
 
-    /// Asks for the whole list, or again for the state of the parts before.
+    /// Makes the request for the whole list: the first one, or one for the same state as the parts before.
     fn request(&self) -> Request {
         let options = match &self.version {
             None => &self.options,

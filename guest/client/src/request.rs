@@ -27,7 +27,7 @@ impl Request {
 pub const PROTOBUF_OR_JSON: &str = "application/vnd.kubernetes.protobuf,application/json";
 /// JSON alone.
 pub const JSON: &str = "application/json";
-/// The table that the server would print.
+/// The server's table for printing.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /// The characters that are encoded in a query's value: all but those that RFC 3986 (section 2.3) calls unreserved.
@@ -114,12 +114,12 @@ pub fn watch(
     Request { path_and_query: query.0, accept, is_watch: true }
 }
 
-/// Turns a request into one for the table that the server would print, without the pods themselves in its rows.
+/// Turns a request into one for the server's table for printing, without the pods themselves in its rows.
 pub fn as_table(request: Request) -> Request {
     table_with("None", request)
 }
 
-/// Turns a request into one for the table that the server would print, with the pods' metadata in its rows: their namespaces and labels.
+/// Turns a request into one for the server's table for printing, with the pods' metadata in its rows: their namespaces and labels.
 pub fn as_table_with_metadata(request: Request) -> Request {
     table_with("Metadata", request)
 }

@@ -17,7 +17,7 @@ pub fn now() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::now() }
 }
 
-/// The current time of the clock that nobody sets.
+/// The current time of the monotonic clock.
 pub fn instant() -> Instant {
     Instant::now()
 }
@@ -44,8 +44,8 @@ struct Waiting {
 }
 
 impl Waits {
-    /// Lets the work rest until one of these may be ready. Returns `false` if `until` has passed: the caller has looked at what is ready
-    /// before.
+    /// Suspends the work until one of these may be ready. Returns `false` if `until` has passed: the caller has checked before what
+    /// is ready.
     pub async fn wait(&self, ready: &[&Rc<Pollable>], until: Instant) -> bool {
         if until <= Instant::now() {
             return false;

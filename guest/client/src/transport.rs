@@ -15,9 +15,9 @@ pub trait Transport: Sized + 'static {
     /// An answer's body, to be read as it arrives.
     type Body: Body;
 
-    /// Makes a transport to this server, for calls with these limits. `is_told` means that the limits come from a host, which then counts
-    /// attempts, too.
-    fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self;
+    /// Makes a transport to this server, for calls with these limits. `counts_attempts` means that the limits come from a host, which
+    /// then counts attempts, too.
+    fn to(server: &Server, limits: RequestLimits, counts_attempts: bool) -> Self;
 
     /// Says that somebody looks at [`Head::warnings`] from now on. They may be left out otherwise.
     fn wants_warnings(&mut self) {}

@@ -70,7 +70,7 @@ pub struct Trouble {
     since: Option<Instant>,
     /// The number of connections that the server ended without an event, and without saying why.
     empty: u32,
-    /// How many times the server had not yet come to the resource version from which the watch goes on.
+    /// How many times the server had not yet reached the resource version from which the watch goes on.
     too_large: u32,
     /// How many times the server's certificate was no longer trusted.
     untrusted: u32,
@@ -118,8 +118,8 @@ impl Trouble {
     }
 
     /// Returns how long to wait before the next connection, or why there must be none. After a good connection, and after the first one
-    /// that brought events and was soon over, the wait is what was asked for. After others it grows, so that a server that hurries is not
-    /// asked in a hurry.
+    /// that brought events and was soon over, the wait is what the server asked for. After others, it grows, so that a server that ends
+    /// connections soon is not asked too often.
     pub fn ended(&mut self, ended: Ended<'_>, policy: RetryPolicy, random: u64) -> Result<Duration, Failure> {
         let (begun, now) = ended.lasted;
         let asked = ended.error.as_ref().and_then(retry::worth_it).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Trouble {
         }
         self.short += 1;
         if ended.fruitful {
-            // A single connection that was cut does not mean that the server hurries.
+            // A single connection that was cut does not mean that the server ends connections soon.
             let others = self.short - 1;
             return Ok(asked + if others > 0 { retry::backoff(others, random) } else { Duration::ZERO });
         }

@@ -1,4 +1,4 @@
-//! A watch: the initial objects, and what becomes of them.
+//! A watch: the initial objects, and their changes.
 
 use crate::asking::Settings;
 use crate::changes::{Change, Changes};

@@ -1,4 +1,4 @@
-//! Tells a person what happens while the command works: warnings from the API server, and what the command waits for.
+//! Tells the user what happens while the command works: warnings from the API server, and what the command waits for.
 
 use crate::command_error::CommandError;
 use crate::line::Line;
@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How long to wait before the terminal shows what is waited for.
+/// How long the command waits before the terminal shows what it waits for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often to update the line that shows what is waited for.
@@ -58,8 +58,8 @@ struct Unanswered {
 impl<T: Transport> Transport for Observed<T> {
     type Body = T::Body;
 
-    fn to(server: &Server, limits: RequestLimits, is_told: bool) -> Self {
-        let mut transport = T::to(server, limits, is_told);
+    fn to(server: &Server, limits: RequestLimits, counts_attempts: bool) -> Self {
+        let mut transport = T::to(server, limits, counts_attempts);
         transport.wants_warnings();
         Observed { transport, seen: RefCell::new(Seen::new(server.to_string(), Line::on_terminal())) }
     }
@@ -103,7 +103,7 @@ impl<T: Transport> Observed<T> {
     }
 }
 
-/// Makes a client that reports, and repeats its requests so often.
+/// Makes a client that reports, and retries its requests as often as these options say.
 pub fn load<T: Transport>(retries: &Retries) -> Result<Client<Observed<T>>, CommandError> {
     let client = Client::<Observed<T>>::load_incluster_config().map_err(CommandError::Config)?;
     let Retries { attempts, deadline_milliseconds } = *retries;

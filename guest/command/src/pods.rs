@@ -93,7 +93,7 @@ pub struct Page {
 /// How long a watch must last to count as good, whether or not anything changed.
 const LONG_WATCH: Duration = Duration::from_secs(10);
 
-/// The number of watches in a row that were of no use: a server that forgets at once is not listed at full speed.
+/// The number of useless watches in a row, which slows down the lists of a server that forgets at once.
 #[derive(Default)]
 struct Relisting {
     fruitless: u32,
@@ -150,7 +150,7 @@ impl<T: Transport> List<'_, T> {
             let begun = now().instant;
             let changed = self.changes(version, form, &mut printer, out)?;
             self.say(match self.pods.watch {
-                Watch::Only => "the server no longer has the next changes: those until now are missing here",
+                Watch::Only => "the server no longer has the next changes: changes up to now are missing",
                 Watch::No | Watch::AfterList => "the server no longer has the next changes: listing again",
             });
             let now = now().instant;

@@ -123,7 +123,7 @@ impl Table {
         &self.metadata.resource_version
     }
 
-    /// Makes the page of this text, which shows so many of the rows.
+    /// Makes a page of this text, which shows this many rows.
     fn to_page(&self, text: Vec<u8>, shown: usize) -> Page {
         Page {
             text,

@@ -29,7 +29,7 @@ pub fn packaged(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", path.display());
     let missing = |e| {
         format!(
-            "{}: {e}; this package has no components, because it was vendored from git: set {COMPONENTS} to a folder with those that `./justw dist` makes",
+            "{}: {e}; this package has no components, because it was vendored from git: set {COMPONENTS} to a folder with those that `./justw programs` makes",
             path.display()
         )
     };

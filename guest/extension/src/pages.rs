@@ -23,7 +23,7 @@ pub struct Page<T> {
 
 /// The pages of a list: an iterator that ends after the last page, and after a failure.
 ///
-/// The pages go on when the client is dropped.
+/// The pages can still be read after the client is dropped.
 pub struct Pages<T: Object> {
     pages: T::Pages,
     doing: String,

@@ -47,8 +47,8 @@ impl<T: Object> Watch<T> {
     ///
     /// # Errors
     ///
-    /// After a failure, it may be called again, and goes on from the last event. Only after a failure that is [expired](Error::is_expired),
-    /// all that comes is [`Event::Ended`]. A permanent failure comes at once each time: pause before you ask again. The next call skips an
+    /// After a failure, it may be called again, and goes on from the last event. After a failure that is [expired](Error::is_expired), only
+    /// [`Event::Ended`] comes. A permanent failure is returned at once each time: pause before you call it again. The next call skips an
     /// object that cannot be read as a `T` ([`Error::is_unexpected_type`]).
     pub fn next_event(&mut self, timeout: Option<Duration>) -> Result<Option<Event<T>>, Error> {
         T::next_event(&self.watch, timeout.map(milliseconds), &self.doing)

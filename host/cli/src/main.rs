@@ -34,8 +34,11 @@ use tracing_subscriber::fmt::time::uptime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// An error whose text is shown to the user. Nothing else of it is used.
+/// An error of which only the text is used: it is shown to the user.
 type Failure = Box<dyn std::error::Error>;
+
+/// How a file that `compile` has written begins.
+const COMPILED: &[u8] = b"incluster-extension ";
 
 /// The command that runs this program as its own compiler, in a separate process. It is not for users.
 const COMPILE_CHILD: &str = "compile-child";
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // What the component prints of itself, the host completes.
+    // The host appends its own part to the component's help and completion scripts.
     let rest = match options.action {
         Action::Own(Command::Help) => Some(("\n", options::HELP)),
         Action::Own(Command::Completion(shell)) => Some(("", completion::lines(shell))),
@@ -93,7 +96,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard error, but does not wait for long if nobody reads it: where the guest's output is not read, neither is this.
+/// Writes to standard error, but gives up after a second if nobody reads it: whoever does not read the guest's output may not read this
+/// either.
 fn say(text: String) {
     let (said, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -125,7 +129,7 @@ async fn execute(options: Options) -> Result<i32, Failure> {
     let runtime = |cache: Option<PathBuf>| {
         let mut runtime = Runtime::builder().pool(Pool { places: 1, ..Pool::default() }).debug(is_debugged);
         if let Some(file) = extension {
-            // This very program, even after its file was replaced by another version.
+            // The program that is running, even if its file has been replaced by another version.
             let compiler = Compiler::child("/proc/self/exe").arg(COMPILE_CHILD);
             runtime = runtime.compiler(compiler).load_limits(file.limits.clone()).refuse_imports(&file.refused);
         }
@@ -168,11 +172,11 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
     };
     match options.action {
         Action::Make(make) => write_product(runtime, &make).await,
-        // `execute` has done these already.
+        // `execute` has already handled these.
         Action::New(..) | Action::Wit(_) => Ok(0),
         Action::Check(check) => print_inspection(runtime, &check).await,
         Action::Own(command) => {
-            // These must not need a pod.
+            // These commands must also work outside a pod.
             let needs_none = matches!(command, Command::Help | Command::Version | Command::Completion(_));
             let server = if needs_none { Server::new("localhost", 443)? } else { server()? };
             // The user can interrupt the command. The token is the user's own, and `config` reports on it.
@@ -185,10 +189,17 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
         }
         Action::Run(run) => {
             let bytes = match run.is_precompiled {
-                // Its limits were checked when it was compiled.
+                // The file's limits were checked when it was compiled.
                 true => std::fs::read(&run.file.path).map_err(|e| format!("failed to read {}: {e}", run.file.path.display()))?,
                 false => read(&run.file)?.map_err(|e| in_file(&run.file, &Error::Extension(e)))?,
             };
+            if !run.is_precompiled && bytes.starts_with(COMPILED) {
+                return Err(format!(
+                    "{} is compiled code, as `incluster compile` writes it: run it with --precompiled",
+                    run.file.path.display()
+                )
+                .into());
+            }
             let stand_in = match &run.pods {
                 Some(file) => Some(StandIn::start(file).await?),
                 None => None,
@@ -204,8 +215,21 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             let extension = extension.map_err(|e| in_file(&run.file, &e))?;
             let name = run.file.path.file_stem().unwrap_or_default().to_string_lossy();
             let tenant = tenant(&name, server, dir).limits(run.limits).policy(run.policy).build()?;
-            Ok(tenant.run_extension(&extension, &name, &run.args).await?)
+            tenant.run_extension(&extension, &name, &run.args).await.map_err(|error| match raised_by(&error) {
+                Some(option) => format!("{error}; {option} sets another one").into(),
+                None => error.into(),
+            })
         }
+    }
+}
+
+/// Which option of `run` sets the limit that ended it.
+fn raised_by(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::WallTime(_) => Some("--wall-time"),
+        Error::CpuTime(_) => Some("--cpu-time"),
+        Error::Memory(_) => Some("--memory"),
+        _ => None,
     }
 }
 
@@ -260,7 +284,7 @@ async fn write_product(runtime: &Runtime, make: &Make) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// Runs a compilation. If it takes long, says on a terminal what takes so long.
+/// Runs a compilation. If it takes long, says on a terminal what is being compiled.
 async fn patiently<T>(file: &File, compile: impl Future<Output = T>) -> T {
     let mut compile = pin!(compile);
     let patience = if std::io::stderr().is_terminal() { PATIENCE } else { Duration::MAX };
@@ -308,7 +332,7 @@ async fn print_inspection(runtime: &Runtime, check: &Check) -> Result<i32, Failu
     print(&text)?;
     let is_imported = |name: &&String| inspection.imports.iter().any(|import| import.is_named(name));
     for name in file.allowed.iter().filter(|name| !is_imported(name)) {
-        say(format!("incluster: note: --allow {}: it imports nothing of this name\n", input::printable(name)));
+        say(format!("incluster: note: --allow {}: the extension imports nothing of this name\n", input::printable(name)));
     }
     Ok(inspection.problem.is_some().into())
 }
@@ -329,7 +353,7 @@ fn names(file: &File) -> Vec<&str> {
     file.allowed.iter().map(String::as_str).collect()
 }
 
-/// The file's bytes, unless there are more than the limit.
+/// Reads the file, unless it has more bytes than the limit.
 fn read(file: &File) -> Result<Result<Vec<u8>, ExtensionError>, Failure> {
     let value = file.limits.bytes;
     match input::read(&file.path, value) {

@@ -1,4 +1,4 @@
-//! The host's command line: that of the component, with options and commands of the host's.
+//! The host's command line: the component's, with the host's own options and commands.
 
 use crate::project::Language;
 use incluster::policy::Policy;
@@ -40,7 +40,7 @@ Options of run (before EXTENSION.wasm):
                                  trap, functions, files and lines, as far as the extension was built with them
       --policy FILE              What it may request from the API server, in YAML or JSON [default: nothing]
       --memory MIB               Linear memory [default: 256]
-      --cpu-time TIME            Time to compute, for example 500ms; or none, for no limit [default: 10s]
+      --cpu-time TIME            CPU time, for example 500ms; or none, for no limit [default: 10s]
       --wall-time TIME           The whole run; or none, for no limit [default: 2m]
       --response-mib MIB         The body of one answer [default: 256]
       --requests-per-second N    Requests to the API server [default: 1000]
@@ -100,8 +100,8 @@ pub struct File {
 const OF_FILE: [&str; 3] = ["allow", "refuse", "load-limits"];
 
 impl File {
-    /// Whether any option was given besides the path.
-    fn is_told_something(&self) -> bool {
+    /// Whether any option was given in addition to the path.
+    fn has_options(&self) -> bool {
         !self.allowed.is_empty() || !self.refused.is_empty() || self.limits != LoadLimits::default()
     }
 
@@ -128,7 +128,7 @@ pub struct Run {
     pub file: File,
     pub policy: Policy,
     pub limits: Limits,
-    /// The file whose pods take a cluster's place.
+    /// The file whose pods take the place of a cluster.
     pub pods: Option<PathBuf>,
     pub is_debugged: bool,
     /// Whether the file is compiled already.
@@ -157,7 +157,7 @@ pub struct Make {
     pub output: PathBuf,
 }
 
-/// What is made of an extension.
+/// What to make from an extension.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Product {
     Composition,
@@ -166,7 +166,8 @@ pub enum Product {
     Code,
 }
 
-/// Takes the host's options. They stand before the host's own commands, and anywhere among the words of a command of the component's.
+/// Parses the command line. The host's options come before the host's own commands, and anywhere among the words of a command of the
+/// component.
 pub fn parse(mut parser: Parser) -> Result<Options, Error> {
     let mut options = Options { server: None, service_account_dir: SERVICE_ACCOUNT_DIR.into(), metrics: None, action: help() };
     loop {
@@ -203,7 +204,7 @@ pub fn parse(mut parser: Parser) -> Result<Options, Error> {
 }
 
 impl Options {
-    /// Takes one of the options that say where the API server is, and its value. Returns whether it is one.
+    /// Takes one of the options that all commands share, with its value. Returns whether there is such an option.
     fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, Error> {
         match name {
             "server" => self.server = Some(parser.value()?.parse_with(|url| Server::parse(url).map_err(|e| e.to_string()))?),
@@ -288,7 +289,7 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
             Arg::Value(path) => {
                 run.file.path = path.into();
                 run.args = parser.raw_args()?.map(|arg| arg.string()).collect::<Result<_, _>>()?;
-                if run.is_precompiled && (run.is_debugged || run.file.is_told_something()) {
+                if run.is_precompiled && (run.is_debugged || run.file.has_options()) {
                     return Err(
                         "--precompiled excludes --debug, --allow, --refuse and --load-limits: those given to compile apply"
                             .into(),
@@ -341,7 +342,7 @@ fn make(mut parser: Parser, mut what: Product) -> Result<Action, Error> {
             Arg::Long("standalone") if what != Product::Code && cfg!(feature = "standalone") => what = Product::Standalone,
             Arg::Long("standalone") if what != Product::Code => {
                 return Err(
-                    "this build has no --standalone: build it with `--features standalone`, as `./justw dist` does".into()
+                    "this build has no --standalone: build it with `--features standalone`, as `./justw programs` does".into()
                 );
             }
             Arg::Value(path) if file.path.as_os_str().is_empty() => file.path = path.into(),
@@ -356,7 +357,7 @@ fn make(mut parser: Parser, mut what: Product) -> Result<Action, Error> {
     }
 }
 
-const NO_FILE: &str = "the file of an extension is missing";
+const NO_FILE: &str = "name the file of an extension, for example extension.wasm";
 
 fn help() -> Action {
     Action::Own(Command::Help)

@@ -1,4 +1,4 @@
-//! `incluster new`: writes the project of an extension, with all that it needs.
+//! `incluster new`: writes the project of an extension, with everything that it needs.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -48,7 +48,8 @@ impl FromStr for Language {
 }
 
 impl Language {
-    /// The language's name in [`PROGRAMS`], its project's README, and what git must ignore. `None` for Rust, which has its own files.
+    /// The language's name in [`PROGRAMS`], the README of its project, and the content of `.gitignore`. `None` for Rust, which has its own
+    /// files.
     fn other(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
             Language::Rust => None,
@@ -102,7 +103,7 @@ pub fn write(dir: &Path, language: Language) -> Result<String, String> {
         put(Path::new(path), &text.replace("NAME", name))?;
     }
     put_contract("wit/deps/incluster-kubernetes")?;
-    // The commands of its README, so that they are in one place.
+    // The commands come from the README, so that they are written in one place.
     let commands: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     Ok(next(dir, &commands.join("\n")))
 }
@@ -117,14 +118,16 @@ fn next(dir: &Path, commands: &str) -> String {
 /// Names that cargo uses for other things, and the names of the crates that come with a project.
 const TAKEN: [&str; 6] = ["build", "deps", "examples", "incremental", "incluster-core", "incluster-extension"];
 
-/// The folder's name, if a project can have it.
+/// The folder's name, if it can also be the project's name.
 fn name(dir: &Path, language: Language) -> Result<&str, String> {
     let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     let (dir, taken) = (dir.display(), TAKEN.join(", "));
     if !is_name {
-        return Err(format!("{dir}: the folder's name becomes the project's: letters, digits, - and _, with a letter first"));
+        return Err(format!(
+            "{dir}: the folder's name becomes the project's name: use letters, digits, - and _, with a letter first"
+        ));
     }
     if language == Language::Rust && TAKEN.contains(&name) {
         return Err(format!("{dir}: the folder's name becomes the crate's, which cannot be one of {taken}"));

@@ -36,7 +36,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(crate) struct Connections(Arc<Pool>);
 
 impl Connections {
-    /// Connections to this server, which is trusted by the CAs that `read` gets from this path.
+    /// Connections to this server, whose certificate is verified by the CAs that `read` reads from this path.
     pub(crate) fn new(server: Server, path: String, read: ReadCa, limits: &RequestLimits, secrets: Arc<Secrets>) -> Connections {
         Connections(Pool::new(Connector::new(server, path, read, limits, secrets)))
     }
@@ -50,7 +50,7 @@ impl Connections {
     }
 }
 
-/// Connects to the one server.
+/// Makes connections to one server.
 pub(crate) struct Connector {
     server: Server,
     lookup: Lookup,

@@ -1,4 +1,4 @@
-//! Counts the frames of an HTTP/2 connection that carry nothing, beneath the HTTP library, which would answer each of them.
+//! Counts the frames of an HTTP/2 connection that carry nothing, before they reach the HTTP library, which would answer each of them.
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many frames that carry nothing may arrive per second. A server that refuses every request sends one for each, and a tenant may send
 /// as many requests by default.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
-/// How many frames that carry nothing may arrive at once.
+/// How many frames that carry nothing may arrive in one burst.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(2000).unwrap();
 
 /// How many heads may arrive per second. Each answer has one, or two with trailers; interim heads (1xx) could go on for ever.
 const HEADS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2000).unwrap();
-/// How many heads may arrive at once.
+/// How many heads may arrive in one burst.
 const HEADS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4000).unwrap();
 
 /// Pieces with fewer bytes are small. They cost the library more than their content, and flow-control windows count the content alone.
@@ -66,7 +66,7 @@ impl Pieces {
         }
     }
 
-    /// Notes that there is no answer any more.
+    /// Resets the count, because the connection has no answer any more.
     pub(crate) fn none_left(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

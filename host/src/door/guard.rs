@@ -87,12 +87,12 @@ impl Guard {
         self.held
     }
 
-    /// Ends the answer. It must not end in bytes that are held back, as they may begin a token.
+    /// Ends the answer. It must not end in bytes that are held back, because they may begin a token.
     pub(crate) fn end(&self) -> Result<(), Found> {
         if self.held == 0 { Ok(()) } else { Err(Found) }
     }
 
-    /// Looks for new tokens too, if the token has been renewed since.
+    /// Adds tokens that have come into use since, for example because the token has been renewed.
     fn look_for_new(&mut self) {
         let known = self.secrets.known();
         if Arc::ptr_eq(&known, &self.known) {
@@ -278,7 +278,7 @@ mod tests {
                     }
                 }
                 came += piece.len();
-                // No more of a possible token is handed over than is of no use. Later bytes may have decided that it is not a token.
+                // Only a useless part of a possible token is handed over, unless later bytes have shown that it is not a token.
                 for token in &decisive {
                     let may_be = |cut: usize| answer.as_bytes()[passed.len() - cut..came].iter().zip(token).all(|(came, of)| came == of);
                     prop_assert!((MIN_PART..=token.len()).all(|cut| !passed.ends_with(&token[..cut]) || !may_be(cut)));

@@ -20,8 +20,9 @@ const LARGEST: usize = 16 << 10;
 /// How long a source may take. If it takes longer, it has failed.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A source of a tenant's token, and of the CAs that its API server is trusted by, for an identity that is not a folder. Nothing from it is
-/// written to disk. [`Identity::token_request`](crate::Identity::token_request) is such a source, for a service account of the same cluster.
+/// A source of a tenant's token, and of the CAs that verify its API server, for an identity that is not a folder. Nothing from it is
+/// written to disk. [`Identity::token_request`](crate::Identity::token_request) is such a source, for a service account of the same
+/// cluster.
 ///
 /// A token is requested when it is first used; again in the second half of its life, at a random time before a fifth of it is left, so
 /// that tenants that began together do not ask together; and when the API server has not accepted it. Until the new token is there, the last
@@ -68,17 +69,17 @@ pub struct TokenSourceError {
 }
 
 impl TokenSourceError {
-    /// An error that may pass: calls wait for the token, within their deadlines.
+    /// A temporary error: calls wait for the token, within their deadlines.
     pub fn retryable(text: impl fmt::Display) -> TokenSourceError {
         TokenSourceError { text: text::error(&text), is_retryable: true }
     }
 
-    /// An error that stays until something is changed.
+    /// A permanent error, which stays until something is changed.
     pub fn permanent(text: impl fmt::Display) -> TokenSourceError {
         TokenSourceError { text: text::error(&text), is_retryable: false }
     }
 
-    /// Whether the error may pass.
+    /// Whether the error is temporary.
     pub fn is_retryable(&self) -> bool {
         self.is_retryable
     }
@@ -92,13 +93,13 @@ impl fmt::Display for TokenSourceError {
 
 impl std::error::Error for TokenSourceError {}
 
-/// A source, and the token that it gave last.
+/// A source, and the last token that it issued.
 pub(crate) struct Issuing {
     tenant: Arc<str>,
     source: Arc<dyn TokenSource>,
     closing: Closing,
     state: Mutex<State>,
-    /// Held by the task that asks.
+    /// Held by the task that asks the source.
     turn: Arc<Turn<()>>,
     hashing: RandomState,
 }
@@ -115,7 +116,7 @@ impl Issuing {
         Issuing { tenant, source, closing, state: Mutex::default(), turn: Arc::default(), hashing: RandomState::new() }
     }
 
-    /// The token to send now. If there is none, this waits for one, as long as one may come.
+    /// The token to send now. If there is none, this waits for one, unless the source has failed for good.
     pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Token>, TokenSourceError> {
         loop {
             let look = self.lock().renewal.look(now());

@@ -1,7 +1,7 @@
 //! Looks up a server's name: one look-up at a time, shared by all callers that wait for it.
 //!
-//! The system's resolver occupies a thread for as long as it likes, even if nobody waits any more. So a look-up keeps its place until it
-//! ends, and delays neither a call nor the end of the process.
+//! The system's resolver occupies a thread until it returns, even if nobody waits for it any more. So each look-up has a thread of its own,
+//! which delays neither a call nor the end of the process, and keeps its place among the look-ups until it ends.
 
 use std::fmt;
 use std::io;
@@ -92,7 +92,7 @@ async fn begin(places: Arc<Semaphore>, host: Arc<str>, port: u16, resolve: Resol
     };
     // If no thread is started, `tell` is dropped, which tells all who wait.
     if let Err(error) = thread::Builder::new().name("incluster-lookup".into()).spawn(look_up) {
-        tracing::warn!(target: crate::figures::TARGET, %error, "no thread to look a name up");
+        tracing::warn!(target: crate::figures::TARGET, %error, "failed to start a thread to look a name up");
     }
 }
 

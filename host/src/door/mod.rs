@@ -81,7 +81,8 @@ pub(crate) struct Door {
     pub(crate) connections: Connections,
     pub(crate) quota: Arc<RequestQuota>,
     pub(crate) telling: Arc<Telling>,
-    /// Whether the server has shown that it never marks the end of a watch's initial objects. Kept here, as each watch is a new client.
+    /// Whether the server has shown that it never marks the end of a watch's initial objects. This is kept here, because each watch is a
+    /// new client.
     pub(crate) lists_first: Arc<AtomicBool>,
 }
 
@@ -109,7 +110,8 @@ impl Bearer {
         }
     }
 
-    /// Notes that the API server has not accepted this token. The guest asks once more: what fails here fails again then.
+    /// Notes that the API server has not accepted this token. A failure here need not be reported: the guest repeats the request, which
+    /// then fails for the same reason.
     fn refused(&self, token: &Token) {
         match self {
             Bearer::Sandbox => {}
@@ -145,7 +147,7 @@ impl Door {
         let stream = Stream::open(self.quota.stream()?, info.verb == Verb::Watch, &self.tenant);
         let open = self.permission.open(path_and_query);
         let mut request_out = Request::new(Full::default());
-        // One spelling of the server, however the guest spells it: one pool of connections, and one header Host.
+        // The server has one spelling, whichever the guest uses, so that there is one pool of connections and one header Host.
         *request_out.uri_mut() = format!("{}{path_and_query}", self.server).parse().map_err(|_| Refusal::Server)?;
         *request_out.headers_mut() = request.headers.clone();
         request_out.headers_mut().remove(header::HOST);
@@ -160,7 +162,7 @@ impl Door {
             self.uses(token.as_bytes());
             guard = Some(Guard::new(self.telling.secrets.clone()));
             let value = HeaderValue::try_from(token.authorization())
-                .map_err(|_| wasi_error::denied("the token is not fit for a header"))?;
+                .map_err(|_| wasi_error::denied("the token has a character that a header cannot carry"))?;
             headers.insert(header::AUTHORIZATION, value);
         }
         // Not shown by `Debug`, and kept out of HTTP/2's compression tables.
@@ -307,7 +309,7 @@ impl Egress {
     }
 }
 
-/// The number of the attempt that the guest says the request is; 1 if it says none, or none that can be true.
+/// The number of the attempt, as the guest states it; 1 if the guest states no number, or an impossible one.
 fn attempt(headers: &HeaderMap) -> u32 {
     let said = headers.get(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok());
     said.filter(|attempt| (1..=MOST_ATTEMPTS).contains(attempt)).unwrap_or(1)

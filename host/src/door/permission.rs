@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A policy that can be replaced while requests are open. It permits only what the ones that it is derived from permit, too.
 pub(crate) struct Permission {
-    /// `None` if it is the same as that of `before`.
+    /// The permission's own policy; `None` if it has only that of `before`.
     policy: RwLock<Option<Arc<Policy>>>,
     before: Option<Arc<Permission>>,
     /// The requests under way of all permissions that are derived from the same first one.
@@ -21,7 +21,7 @@ impl Permission {
         Permission { policy: RwLock::new(Some(Arc::new(policy))), before: None, open: Arc::default() }
     }
 
-    /// A permission for what this one permits, now and later, and the policy, if there is one, permits too.
+    /// A permission for whatever both this permission, now and later, and the given policy, if there is one, permit.
     pub(crate) fn derived(self: &Arc<Self>, policy: Option<Policy>) -> Permission {
         Permission { policy: RwLock::new(policy.map(Arc::new)), before: Some(self.clone()), open: self.open.clone() }
     }
@@ -80,7 +80,7 @@ impl OpenRequest {
             return;
         }
         self.withdrawn.cancel();
-        // Even if nobody reads it.
+        // The body is dropped even if nobody reads it.
         drop(lock(&self.body).take());
     }
 

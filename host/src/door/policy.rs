@@ -13,19 +13,19 @@ pub use incluster_core::request_info::Verb;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// `get`, `list`, `watch`.
+    /// The verbs: `get`, `list` and `watch`.
     pub verbs: Vec<Verb>,
-    /// `""` is the core group, where pods are; `*` is every group.
+    /// The API groups: `""` is the core group, where pods are; `*` is every group.
     #[serde(default)]
     pub api_groups: Vec<String>,
-    /// `pods`; `pods/log`, a subresource; `pods/*`, all subresources of `pods`; `*`, every resource, but no subresource. (RBAC's
-    /// `*` includes subresources. Some allow more than reading: `services/proxy` leads to any service of the cluster.)
+    /// The resources: `pods`; `pods/log`, a subresource; `pods/*`, all subresources of `pods`; `*`, every resource, but no subresource.
+    /// (RBAC's `*` includes subresources. Some allow more than reading: `services/proxy` leads to any service of the cluster.)
     #[serde(default)]
     pub resources: Vec<String>,
-    /// `shop`; `*`, every namespace, all of them at once, and what is in no namespace.
+    /// The namespaces: `shop`; `*`, every namespace, all of them at once, and objects without a namespace.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// `/version`; `/apis/*`, everything that begins with `/apis/`. Only for the verb `get`.
+    /// The paths: `/version`; `/apis/*`, everything that begins with `/apis/`. Only for the verb `get`.
     #[serde(default, rename = "nonResourceURLs")]
     pub non_resource_urls: Vec<String>,
 }
@@ -72,7 +72,7 @@ pub struct PolicyError {
 pub struct Denied(String);
 
 impl Policy {
-    /// Makes a policy of these rules.
+    /// Makes a policy from these rules.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Policy {
         Policy::default()
     }
 
-    /// A policy that permits whatever RBAC allows, including subresources and all paths. Only for code that you trust as yourself.
+    /// A policy that permits whatever RBAC allows, including subresources and all paths. Only for code that you trust as much as yourself.
     pub fn allow_all() -> Policy {
         Policy { rules: Vec::new(), allows_all: true }
     }

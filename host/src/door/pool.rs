@@ -41,7 +41,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a request waits for the server to say how many streams a new connection may have. Servers say this first of all.
+/// How long a request waits for the server to say how many streams a new connection may have. Servers send this before anything else.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many connections may end, one after the other, before a request has been sent.
@@ -135,7 +135,8 @@ impl Pool {
                             return Ok(answer.map(|body| Answer::new(body, None)));
                         }
                         Ok(Err(error)) => (number, error),
-                        // It may have gone silent since its last use, and so may the others, as there are no pings: try a new one.
+                        // The connection may have gone silent since its last use, and so may the others, because there are no pings: try a
+                        // new one.
                         Err(_late) if may_be_silent && Instant::now() < until => {
                             self.state().http1.clear();
                             continue;
@@ -144,7 +145,7 @@ impl Pool {
                         Err(_late) => return Err(RequestError::Late),
                     }
                 }
-                // `connection` waits for these.
+                // `connection` returns none of these: it waits for them.
                 Next::Settling(_) | Next::Connecting(_) | Next::Nothing(_) => return Err(RequestError::Lost),
             };
             // If the request was not sent before the connection ended, it is sent on another one.
@@ -168,7 +169,7 @@ impl Pool {
                         self.state().settle(&is_settled);
                     }
                 }
-                // The runtime that was making it may have ended, while ours has not.
+                // The runtime that was making the connection may have ended, while ours has not.
                 Next::Connecting(connecting) => match connected(connecting.clone()).await {
                     Err(RequestError::Lost) => self.state().forget(&connecting),
                     connected => connected?,
@@ -227,7 +228,7 @@ impl Pool {
         tokio::spawn(async move {
             let mut connection = Quiet::new(Box::pin(connection));
             tokio::select! {
-                // Its requests get the error.
+                // The requests on the connection get the error.
                 _ended = &mut connection => remove(&pool, number),
                 () = until_unused(&mut uses) => {
                     remove(&pool, number);

@@ -18,7 +18,7 @@ pub(crate) struct RequestQuota {
 impl RequestQuota {
     pub(crate) fn new(limits: &TenantLimits) -> RequestQuota {
         let TenantLimits { requests_per_second: per_second, request_burst, open_streams: most_streams, .. } = *limits;
-        // Limits are not zero.
+        // Limits are never zero, because they have been checked.
         let [rate, burst] = [per_second, request_burst].map(|limit| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::direct(Quota::per_second(rate).allow_burst(burst));
         RequestQuota { per_second, rate, most_streams, streams: Arc::new(Semaphore::new(most_streams as usize)) }
@@ -32,7 +32,7 @@ impl RequestQuota {
         }
     }
 
-    /// Takes the place of one more open stream.
+    /// Takes a place for one more open stream.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.streams.clone().try_acquire_owned().map_err(|_| Refusal::Streams(self.most_streams))
     }

@@ -45,7 +45,7 @@ pub(crate) struct Renewal {
 struct Last {
     token: Arc<Token>,
     issued: Instant,
-    /// The expiry on both clocks: the wall clock may have been set, and the other one may have stood still.
+    /// The expiry on both clocks: the wall clock may have been set, and the monotonic clock may have stood still.
     expires: Option<(Instant, SystemTime)>,
     renew_at: Instant,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Look {
     UseAndRenew(Arc<Token>),
     /// There is no token: request one, and wait for it.
     Ask,
-    /// There is no token, and it is too early to ask again before this moment.
+    /// There is no token, and the source may be asked again only from this moment on.
     None(Instant),
 }
 

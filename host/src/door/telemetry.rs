@@ -105,7 +105,7 @@ impl Exchange {
     pub(crate) fn failed(self, error: Error) -> Error {
         let error = self.freed(error);
         let (outcome, seconds) = (of_error(&error), self.begun.elapsed().as_secs_f64());
-        // Watches retry until ca.crt has changed too: this is reported once.
+        // Watches retry until ca.crt has changed, too, so this is reported only once.
         let is_between = code(&error) == Some(Code::CertificateChanged);
         let was_told = is_between && self.telling.is_untrusted.swap(true, Ordering::Relaxed);
         if !was_told && let Some(suppressed) = self.telling.times.tell(&outcome, Instant::now()) {
@@ -138,7 +138,7 @@ impl Exchange {
     }
 }
 
-/// What may be reported of a tenant's requests: no tokens, and only some of the events that happen again and again.
+/// Decides what is reported about a tenant's requests: no tokens, and only some of the events that happen again and again.
 #[derive(Default)]
 pub(crate) struct Telling {
     pub(crate) secrets: Arc<Secrets>,

@@ -30,8 +30,8 @@ pub(crate) fn is_alert(error: &io::Error) -> bool {
     error.kind() == ALERT
 }
 
-/// How long a server may accept nothing of what is sent. Requests are small; and a connection that is closing must first send that it
-/// closes, or it never ends.
+/// How long a server may accept nothing of what is sent. Requests are small, so a healthy server accepts them soon. A connection that is
+/// closing must first send that it closes, or it never ends.
 const STALL: Duration = Duration::from_secs(15);
 
 /// The deadline by which the server must accept some of what is sent, while a write waits.

@@ -63,7 +63,7 @@ pub(crate) struct TokenRequests {
     pub(crate) ca: Box<dyn Fn() -> Result<Vec<u8>, TokenSourceError> + Send + Sync>,
 }
 
-/// What is read of an answer, which is a TokenRequest or a Status.
+/// The parts of an answer that are read. The answer is a TokenRequest or a Status.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -84,7 +84,7 @@ impl TokenRequests {
         let own = self.own.token(now()).map_err(|e| self.unreadable(&e))?;
         let answer = self.send(&own).await?;
         if answer.0 == StatusCode::UNAUTHORIZED {
-            // Perhaps the token was renewed a moment ago.
+            // The token may have been renewed a moment ago.
             let renewed = self.own.reload(now()).map_err(|e| self.unreadable(&e))?;
             return self.read(self.send(&renewed).await?);
         }
@@ -136,7 +136,7 @@ impl TokenRequests {
 
     /// The error for an unreadable token of this process's own.
     fn unreadable(&self, error: &ConfigError) -> TokenSourceError {
-        tracing::warn!(target: TARGET, %error, "there is no token to ask for others with");
+        tracing::warn!(target: TARGET, %error, "this process's own token cannot be used, so no other token can be requested");
         self.failed(false, &"this process has no good token of its own")
     }
 

@@ -1,5 +1,5 @@
-//! Failures as errors of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), as wasmtime 48 gives
-//! guests the text of a body's error, and no code.
+//! Failures as errors of wasi:http. A body's failures are all texts (see [`incluster_core::failure`]), because wasmtime 48 gives guests the
+//! text of a body's error, but no code.
 
 use super::connections::ConnectError;
 use super::frames;
@@ -24,7 +24,7 @@ pub(crate) fn of_request(error: &RequestError, server: &Server) -> Error {
 
 /// The error for a response that broke off, or is not HTTP.
 pub(crate) fn of_http(error: &hyper::Error) -> Error {
-    // Alerts first: a request that waits for an answer may see an alert only as its own cancellation.
+    // Alerts are checked first, because a request that waits for an answer may see an alert only as its own cancellation.
     let io = find::<io::Error>(error).or_else(|| find::<h2::Error>(error)?.get_io());
     if let Some(alert) = io.filter(|io| is_alert(io)) {
         return failed(Code::Tls, &alert.to_string());
@@ -50,7 +50,7 @@ fn of_h2(error: &h2::Error) -> Error {
         Some(h2::Reason::NO_ERROR | h2::Reason::REFUSED_STREAM | h2::Reason::CANCEL | h2::Reason::INTERNAL_ERROR) => {
             Code::ConnectionLost
         }
-        // From the server alone: our own library gives this reason, too, if the server floods it.
+        // Only if the server sent it: our own library gives this reason, too, if the server floods it.
         Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_remote() => Code::ConnectionLost,
         None if error.is_io() => Code::ConnectionLost,
         _ => Code::HttpProtocol,
@@ -98,9 +98,9 @@ pub(crate) fn no_token(error: ConfigError) -> Error {
     }
 }
 
-/// The error if there is no token, as none was issued.
+/// The error if there is no token because none was issued.
 pub(crate) fn not_issued(error: &TokenSourceError) -> Error {
-    // An error that may pass gets a code that is retried.
+    // A temporary error gets a code that is retried.
     let code = if error.is_retryable() { Code::ConnectionTimeout } else { Code::TokenNotIssued };
     failed(code, &error.to_string())
 }

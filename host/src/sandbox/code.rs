@@ -13,8 +13,8 @@ use wasmtime::component::Component;
 /// The bytes must be what `Engine::precompile_component` returned, in any process.
 #[expect(unsafe_code, reason = "deserializing trusts the bytes: the caller says where they are from")]
 pub(crate) unsafe fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // wasmtime keeps the initial content of linear memories in files in memory, which the kernel may refuse to make. wasmtime makes none if
-    // the code comes from a file.
+    // wasmtime keeps the initial content of linear memories in files in memory, which the kernel may refuse to make. It makes no such files
+    // if the code itself comes from a file.
     let file = if needs_no_flag() { None } else { in_memory(code).ok() };
     match file {
         // SAFETY: as the caller promises.

@@ -51,7 +51,7 @@ impl View for Ctx {
 }
 
 impl Ctx {
-    /// Begins another call: what an earlier call was refused is not why this one ends.
+    /// Begins another call. Forgets the limit that an earlier call exceeded, because it is not why this call ends.
     pub(crate) fn begin_call(&mut self) {
         self.exceeded = None;
     }
@@ -73,7 +73,7 @@ pub(crate) struct Given {
     pub(crate) door: Arc<Door>,
     pub(crate) folder: Folder,
     pub(crate) limits: CallLimits,
-    /// The environment.
+    /// The environment variables.
     variables: [(&'static str, String); 3],
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     if let Some(exit) = trap.downcast_ref::<I32Exit>() {
         return Error::Exit(exit.0);
     }
-    // wasmtime has no public type for these.
+    // wasmtime has no public types for the next two errors.
     let why = trap.root_cause().to_string();
     if why.contains("fuel allocated for hostcalls") {
         return Error::HostcallBytes(ctx.limits.hostcall_bytes);
@@ -227,7 +227,7 @@ pub(crate) fn ended(ctx: &mut Ctx, trap: wasmtime::Error) -> Error {
     }
 }
 
-/// The error for what the operating system refused the engine, if that is why it failed.
+/// The error for a failure of the engine, if the operating system refused it something.
 fn not_mapped(error: &wasmtime::Error) -> Option<Error> {
     let is_the_systems = error.chain().any(|cause| cause.is::<Errno>());
     is_the_systems.then(|| Error::NotMapped { reason: text::error(&format_args!("{error:#}")) })
@@ -243,7 +243,7 @@ impl ResourceLimiter for Ctx {
         let limit = self.limits.memory;
         let all = self.memory.saturating_add(desired.saturating_sub(current));
         if all > limit {
-            // A guest that cannot grow its memory aborts. This tells the limit from a bug.
+            // A guest that cannot grow its memory aborts. This distinguishes the limit from a bug.
             self.exceeded.get_or_insert(Error::Memory(limit));
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use super::compile;
 use wasmtime::{Config, WasmBacktraceDetails};
 
-/// The settings of all other engines, and those for the place in the source where a component trapped.
+/// The settings of all other engines, and those that let a trap name its place in the source.
 pub(crate) fn configuration() -> Config {
     let mut config = compile::configuration();
     config.generate_address_map(true).wasm_backtrace_details(WasmBacktraceDetails::Enable);

@@ -26,11 +26,12 @@ pub struct Pool {
     /// How many sandboxes there may be at once; further ones wait until one ends. 256 by default. If that much address space cannot be
     /// reserved, there are fewer, and an event says so: see [`Runtime::places`](crate::Runtime::places).
     pub places: u16,
-    /// How many core instances. A component has one to three: the compiled code, and what adapts it to the component model. 40 by default.
+    /// How many core instances one sandbox may have. A component has one to three: the compiled code, and what adapts it to the component
+    /// model. 40 by default.
     pub core_instances: u32,
-    /// How many linear memories. 1 by default.
+    /// How many linear memories one sandbox may have. 1 by default.
     pub memories: u32,
-    /// How many tables. 2 by default.
+    /// How many tables one sandbox may have. 2 by default.
     pub tables: u32,
     /// How many elements each table may have. 20,000 by default.
     pub table_elements: usize,

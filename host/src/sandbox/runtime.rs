@@ -132,8 +132,8 @@ impl RuntimeBuilder {
     }
 
     /// Keeps compiled extensions in this folder, and finds them there, including those of earlier processes. Then a load takes milliseconds
-    /// instead of seconds, and no compiler. The folder is created if it is missing. It is for one user: in a pod, use an `emptyDir` that no
-    /// other container mounts.
+    /// instead of seconds, and needs no compiler. The folder is created if it is missing. It is for one user: in a pod, use an `emptyDir`
+    /// that no other container mounts.
     ///
     /// Whoever can write to the folder can make this process do anything. So the folder must belong to this user, and nobody else may be able
     /// to write to it or to an entry; otherwise it is not read. An entry is for one component, version of this crate, engine, processor and

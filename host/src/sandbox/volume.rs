@@ -38,7 +38,7 @@ impl Files {
     fn read(&self, name: &str) -> Result<Vec<u8>, ErrorCode> {
         match (self, name) {
             (Files::Folder(_, token), files::TOKEN) => match token.token(now()) {
-                // The door refuses an expired token, as it can say so.
+                // The door refuses an expired token, because it can give the reason.
                 Ok(_) | Err(ConfigError::TokenExpired { .. }) => Ok(PLACEHOLDER.into()),
                 Err(error) => as_it_is(&error),
             },
@@ -155,7 +155,7 @@ impl Host for FileSystem<'_> {
     }
 }
 
-/// Functions that wasmtime implements. In a volume's folder they fail, as it is not a folder to the operating system.
+/// Functions that wasmtime implements. They fail in a volume's folder, because it is not a folder to the operating system.
 macro_rules! by_wasmtime {
     ($(async fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         $(async fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> $result {

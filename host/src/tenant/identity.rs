@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who a tenant is to the API server: whose token its requests have, and which CAs the server is trusted by.
+/// Who a tenant is to the API server: whose token its requests carry, and which CAs verify the server.
 #[derive(Clone)]
 pub struct Identity(Kind);
 
@@ -28,8 +28,8 @@ enum Kind {
     TokenRequest(Box<TokenRequest>),
 }
 
-/// Another service account as an identity, by short-lived tokens that the pod's own account requests. The own account needs only `create` on
-/// `serviceaccounts/token` of this name. RBAC and the audit log see such a tenant as that account.
+/// Another service account as an identity, by short-lived tokens that the pod's own account requests. The pod's own account needs only
+/// `create` on `serviceaccounts/token` for that account's name. RBAC and the audit log see such a tenant as that account.
 #[derive(Clone, Debug)]
 #[must_use = "a TokenRequest is for TenantBuilder::identity"]
 pub struct TokenRequest {
@@ -72,13 +72,13 @@ impl TokenRequest {
         self
     }
 
-    /// Binds the tokens to a Secret in the service account's namespace: they are valid as long as it exists. With a UID, they are not valid
-    /// for a new Secret of the same name.
+    /// Binds the tokens to a Secret in the service account's namespace: they are valid as long as the Secret exists. With a UID, they are
+    /// not valid for a new Secret of the same name.
     pub fn bound_to_secret(self, name: &str, uid: Option<&str>) -> Self {
         self.bound_to("Secret", name, uid)
     }
 
-    /// Binds the tokens to a Node: they are valid as long as it exists. This needs Kubernetes 1.31 or later.
+    /// Binds the tokens to a Node: they are valid as long as the Node exists. This needs Kubernetes 1.31 or later.
     pub fn bound_to_node(self, name: &str, uid: Option<&str>) -> Self {
         self.bound_to("Node", name, uid)
     }
@@ -138,7 +138,7 @@ impl Identity {
         }
     }
 
-    /// Connections to a server that is trusted by this identity's CAs.
+    /// Connections to a server whose certificate this identity's CAs verify.
     pub(crate) fn connections(&self, server: &Server, limits: &RequestLimits, secrets: &Arc<Secrets>) -> Connections {
         match &self.0 {
             Kind::Folder(dir) => of_folder(dir, server, limits, secrets),

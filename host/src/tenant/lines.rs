@@ -20,8 +20,8 @@ const LONGEST: usize = 4 << 10;
 /// How many lines a second are passed on, from all sandboxes that write to the same [`Lines`]. Others are only counted.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
-/// Passes on what components write, line by line, each escaped and at most 4 KiB long. At most 100 lines a second are passed on; how many were
-/// left out is said in a separate line before the next. For [`CtxBuilder::stdout`](crate::CtxBuilder::stdout) and
+/// Passes on what components write, line by line, each escaped and at most 4 KiB long. At most 100 lines a second are passed on; a separate
+/// line before the next one says how many were left out. Use it for [`CtxBuilder::stdout`](crate::CtxBuilder::stdout) and
 /// [`stderr`](crate::CtxBuilder::stderr). Clones share the limit and the destination.
 #[derive(Clone)]
 pub struct Lines(Arc<Inner>);

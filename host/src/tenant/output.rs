@@ -35,7 +35,7 @@ impl Output {
     /// Waits until what the guest wrote has been written.
     pub(crate) async fn flush(&self) {
         let mut stream = self.stream.p2_stream();
-        // If the reader has gone, the guest was told.
+        // If the reader has gone, the guest has already got an error.
         if stream.flush().is_ok() {
             stream.ready().await;
         }

@@ -128,7 +128,7 @@ impl Open {
         self.after(answer)
     }
 
-    /// Interprets the sandbox's answer: whether it goes on, and what it handed out.
+    /// Interprets the sandbox's answer: whether the sandbox goes on, and what it handed out.
     fn after<T>(self, answer: Result<Result<Option<T>, Failure>, Error>) -> Step<T> {
         match answer {
             Ok(Ok(next)) => (Some(self), Ok(next)),

@@ -127,7 +127,7 @@ impl State {
     /// Like [`State::run`], for a call that first waits for a place.
     pub(crate) async fn run_in_place<T>(&self, call: impl AsyncFnOnce(&Waiting) -> Result<T, Error>) -> Result<T, Error> {
         let waiting = Waiting::default();
-        // In a box: otherwise each future around it would hold it twice.
+        // This is in a box, because otherwise each enclosing future would contain it twice.
         match self.run(Box::pin(call(&waiting))).await {
             Err(Error::WallTime(_)) if waiting.is_waiting() => Err(Error::Full(self.settings.runtime.places())),
             ended => ended?,

@@ -41,7 +41,7 @@ impl<T: View + 'static> TenantStore<T> {
         Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
     }
 
-    /// The total size of its guests' linear memories, in bytes.
+    /// The total size of the linear memories of the store's guests, in bytes.
     pub(crate) fn memory(&mut self) -> usize {
         self.store.data_mut().incluster().memory()
     }

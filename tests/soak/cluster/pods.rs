@@ -46,7 +46,7 @@ impl Pods<'_> {
         let done = match self.random.u8(..16) {
             0..4 if self.names.len() < MOST => {
                 let name = self.next_name();
-                // If the answer is lost, the pod may exist all the same.
+                // If the answer is lost, the pod may exist anyway.
                 let added = self.admin.try_pod(self.namespace, &name).await;
                 if added.is_ok() {
                     self.names.push(name);

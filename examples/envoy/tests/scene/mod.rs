@@ -13,10 +13,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Nothing takes longer.
+/// How long to wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The configuration of the README.
+/// The Envoy configuration that the README describes.
 pub const CONFIG: &str = include_str!("../../envoy.yaml");
 
 /// A running Envoy. It ends when this is dropped.
@@ -28,7 +28,7 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one that asks at this socket, by this configuration.
+    /// Starts an Envoy with this configuration, which connects to the processor at this socket.
     pub async fn start(socket: &Path, config: &str) -> Envoy {
         let files = TempDir::new().unwrap();
         let admin_file = files.path().join("admin");
@@ -53,7 +53,7 @@ impl Envoy {
             panic!("Envoy has ended: {said}");
         };
         timeout(PATIENCE, started).await.expect("Envoy starts");
-        // It writes on, and must not be stopped by a full pipe.
+        // Envoy goes on writing, and a full pipe would block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let admin = format!("http://{}", std::fs::read_to_string(&admin_file).unwrap().trim());
         let (_, listeners) = Browser::new().get(&format!("{admin}/listeners")).await;
@@ -65,7 +65,7 @@ impl Envoy {
 /// The part of the configuration that says where the processor is, as in the README.
 const PROCESSORS: &str = "endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: /run/incluster/processor.sock}}}}]}]";
 
-/// A configuration with a second processor, whose health Envoy asks for.
+/// Adds a second processor to a configuration, and health checks for both.
 pub fn with_two_processors(envoy: &str, second: &Path) -> String {
     assert!(envoy.contains(PROCESSORS));
     let first = "{endpoint: {address: {pipe: {path: /run/incluster/processor.sock}}}}";
@@ -75,7 +75,7 @@ pub fn with_two_processors(envoy: &str, second: &Path) -> String {
     envoy.replace(PROCESSORS, &format!("endpoints: [{{lb_endpoints: [{first}, {second}]}}]\n    {checks}"))
 }
 
-/// A configuration in which Envoy never picks itself, as in the README.
+/// Changes a configuration so that Envoy itself never picks an endpoint, as the README describes.
 pub fn strict(envoy: &str) -> String {
     const BEFORE: &str = "fallback_policy:\n              policies:\n";
     const AFTER: &str = "  - name: incluster\n";
@@ -108,7 +108,7 @@ impl Program {
         Program { process, _output: output }
     }
 
-    /// Tells it to end, and waits until it has, in good order.
+    /// Tells the program to end, and waits until it has ended without an error.
     pub async fn stop(&mut self) {
         let kill = format!("kill -TERM {}", self.process.id().unwrap());
         assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
@@ -158,13 +158,13 @@ impl Scene {
         Scene { cluster, processor, envoy, browser: Browser::new(), socket, file, _dir: dir }
     }
 
-    /// The status, and the pod that answered or the text.
+    /// Sends a request. Returns the status, and the name of the pod that answered or the text.
     pub async fn get(&self, session: &str) -> (u16, String) {
         let (status, body) = self.browser.get_as(session, &format!("{}/cart", self.envoy.url)).await;
         (status, if status == 200 { body.split(' ').next().unwrap().into() } else { body })
     }
 
-    /// Asks until the answer is as it should be.
+    /// Sends requests until the answer is as it should be.
     pub async fn until(&self, is_it: impl Fn(u16, &str) -> bool) {
         let asking = async {
             loop {
@@ -177,7 +177,7 @@ impl Scene {
         timeout(PATIENCE, asking).await.expect("an answer as it should be");
     }
 
-    /// The health that Envoy has of its endpoints, one line each.
+    /// The health of each endpoint as Envoy sees it, one per line.
     pub async fn endpoints(&self) -> String {
         let (_, text) = self.browser.get(&format!("{}/clusters", self.envoy.admin)).await;
         let lines = text.lines().filter(|line| line.starts_with("web::") && line.contains("::health_flags::"));

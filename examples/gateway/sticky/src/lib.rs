@@ -1,4 +1,4 @@
-//! Sends the requests of one session to one pod for as long as it is ready. By rendezvous hashing, only the sessions of a pod that goes move to
+//! Sends the requests of one session to one pod for as long as it is ready. Rendezvous hashing moves only a lost pod's sessions to
 //! others. A session is the header `x-session`, or else the client's address.
 
 mod bindings {

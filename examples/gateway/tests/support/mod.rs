@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub static METRICS: LazyLock<PrometheusHandle> =
     LazyLock::new(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"));
 
-/// As in the gateway's program, which the tests have; the demo and the benchmark have no such program, and compile where they run.
+/// The compiler of the gateway's program for tests; the demo and the benchmark do not have the program, and compile in their own process.
 pub fn compiler() -> Compiler {
     match option_env!("CARGO_BIN_EXE_gateway") {
         Some(program) => Compiler::child(program).arg("compile-child"),
@@ -46,7 +46,7 @@ pub async fn started(file: &Path) -> Gateway {
 pub struct Cluster {
     pub testbed: Testbed,
     pub store: PodStore,
-    /// Where all pods listen.
+    /// The port that all pods listen on.
     pub port: u16,
     pods: BTreeMap<String, JoinHandle<()>>,
     addresses: u8,
@@ -54,17 +54,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Without pods.
+    /// Starts a cluster without pods.
     pub async fn start() -> Cluster {
         let store = PodStore::with_pods(0);
         let testbed = Testbed::serving(store.handler()).await;
-        // Of all addresses, so that it is free at each.
+        // A port of all addresses, so that it is free at each of them.
         let port = TcpListener::bind("0.0.0.0:0").await.expect("a port").local_addr().expect("an address").port();
         let files = TempDir::new().expect("a folder");
         Cluster { testbed, store, port, pods: BTreeMap::new(), addresses: 1, files }
     }
 
-    /// A pod that is ready.
+    /// Adds a ready pod.
     pub async fn add(&mut self, name: &str) {
         self.addresses += 1;
         let ip = format!("127.0.0.{}", self.addresses);
@@ -73,14 +73,14 @@ impl Cluster {
         self.store.add_ready(name, &ip);
     }
 
-    /// The pod's process ends, and nobody has noticed yet.
+    /// Ends a pod's process, while the API server still calls the pod ready.
     pub async fn crash(&mut self, name: &str) {
         let pod = self.pods.remove(name).expect("a pod");
         pod.abort();
         let _ = pod.await;
     }
 
-    /// A route for `/`, with more of it as YAML.
+    /// Returns a route of the configuration; `more` is added to it as YAML.
     pub fn route(&self, tenant: &str, more: &str) -> String {
         format!("  - {{tenant: {tenant}, namespace: shop, port: {}, {more}}}\n", self.port)
     }
@@ -95,7 +95,7 @@ impl Cluster {
         self.write_for(&[tenant], routes)
     }
 
-    /// The same, for several tenants.
+    /// Like [`write`](Cluster::write), for several tenants.
     pub fn write_for(&self, tenants: &[&str], routes: &str) -> PathBuf {
         let (server, dir) = (self.testbed.server.url(), self.testbed.volume.path().display().to_string());
         let tenant = |name: &&str| {
@@ -117,14 +117,14 @@ impl Cluster {
                 std::fs::write(at(name), component).expect("a component");
             }
         }
-        // In one step: a gateway reads it when it likes.
+        // In one step, because a gateway may read it at any time.
         std::fs::write(at("next"), text).expect("a file");
         std::fs::rename(at("next"), at("gateway.yaml")).expect("a file");
         at("gateway.yaml")
     }
 }
 
-/// A pod: it answers with its name, the request's target, a few headers, and the body's size.
+/// Serves as a pod, which answers with its name, the request's target, a few headers, and the body's size.
 async fn serve(listener: TcpListener, name: String) {
     let mut connections = JoinSet::new();
     loop {
@@ -161,7 +161,7 @@ impl Browser {
         Browser(Client::builder(TokioExecutor::new()).build(connector))
     }
 
-    /// The status and the body.
+    /// Sends a request. Returns the status and the body.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> (u16, String) {
         let answer = self.0.request(request).await.expect("an answer of the gateway's");
         let status = answer.status().as_u16();
@@ -173,7 +173,7 @@ impl Browser {
         self.send(Request::get(url).body(Full::default()).expect("a request")).await
     }
 
-    /// With a session.
+    /// Sends a GET request in this session.
     pub async fn get_as(&self, session: &str, url: &str) -> (u16, String) {
         let request = Request::get(url).header("x-session", session);
         self.send(request.body(Full::default()).expect("a request")).await

@@ -1,4 +1,4 @@
-//! When a gateway says that it serves, and what a change of a tenant costs.
+//! Tests of when a gateway is ready, and of what a change of a tenant costs.
 
 use crate::support::{Browser, Cluster, METRICS, compiler};
 use crate::{start, until};
@@ -23,7 +23,7 @@ async fn a_gateway_is_ready_when_its_pods_are_known_and_until_it_drains() {
     gateway.engine().until_ready().await;
     assert_eq!((browser.get(&ready).await.0, browser.get(&url).await.0), (200, 200));
     gateway.engine().drain().await;
-    assert_eq!(browser.get(&ready).await, (503, "it ends soon\n".into()));
+    assert_eq!(browser.get(&ready).await, (503, "it is shutting down\n".into()));
     assert_eq!(browser.get(&url).await.0, 200, "whoever has not heard of it is served");
     gateway.stop().await;
 }
@@ -35,7 +35,7 @@ async fn requests_do_not_wait_for_a_tenant_whose_limits_change() {
     let file = cluster.write("change", &cluster.route("change", "host: 127.0.0.1"));
     let (gateway, browser, url) = start(&file).await;
     until(&browser, &url, |status, _| status == 200).await;
-    // The pods cannot come again.
+    // The pods cannot be listed again.
     cluster.testbed.server.leave();
     let text = std::fs::read_to_string(&file).unwrap();
     for memory in ["33Mi", "34Mi"] {
@@ -43,7 +43,7 @@ async fn requests_do_not_wait_for_a_tenant_whose_limits_change() {
         gateway.reload().await.unwrap();
         assert_eq!(browser.get(&url).await.0, 200);
     }
-    // Whoever is another account may see other pods.
+    // Another account may see other pods.
     cluster.write_text(&text.replace("    server:", "    serviceAccount: {namespace: shop, name: other}\n    server:"));
     gateway.reload().await.unwrap();
     assert!(gateway.engine().routes().routes()[0].pods.latest().is_none());
@@ -57,7 +57,7 @@ async fn requests_do_not_wait_for_a_tenant_whose_limits_change() {
     gateway.stop().await;
 }
 
-/// Where so much address space cannot be reserved, there are fewer places, and it says so.
+/// With a small address space, the gateway has fewer places for sandboxes, and says so.
 #[tokio::test]
 async fn a_small_address_space_has_fewer_places() {
     let mut cluster = Cluster::start().await;

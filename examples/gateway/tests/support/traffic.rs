@@ -1,4 +1,4 @@
-//! Requests all the while, and what became of them: for the demos.
+//! Continuous requests, and what became of them, for the demos.
 
 use crate::support::Browser;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ impl Traffic {
     }
 }
 
-/// Asks a misbehaving extension, and prints what came of it.
+/// Sends requests to a misbehaving extension, and prints the answers.
 pub async fn provoke(url: &str) {
     let browser = Browser::new();
     for path in ["spin", "trap", "allocate", "elsewhere", "secrets"] {

@@ -1,10 +1,10 @@
-//! An API server whose watches are not as they should be, or that is gone.
+//! Tests with an API server whose watches misbehave, or that is gone.
 
 use crate::support::Cluster;
 use crate::{start, until};
 use testbed::{Answer, Testbed};
 
-/// Its watches are of one tenant, each a new client.
+/// All watches are of one tenant, and each is a new client.
 #[tokio::test]
 async fn an_api_server_that_ends_watches_as_it_should_not() {
     let mut cluster = Cluster::start().await;

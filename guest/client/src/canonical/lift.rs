@@ -9,7 +9,7 @@ use crate::types::{ListOptions, ResourceVersionMatch};
 ///
 /// `lift` must read what the host has written.
 pub unsafe trait Lift: Laid + Sized {
-    /// Reads the value, and takes what belongs to it.
+    /// Reads the value, and takes ownership of what belongs to it.
     ///
     /// # Safety
     ///

@@ -50,7 +50,7 @@ pub(super) struct Call {
     token: Option<Arc<Token>>,
     /// Whether the token was read again since the last attempt.
     pub(super) reloaded: bool,
-    /// How many times the server had not yet come to the version.
+    /// How many times the server had not yet reached the version.
     pub(super) too_large: u32,
 }
 
@@ -94,7 +94,7 @@ pub struct World<'a, O: Watched> {
     pub(super) short: u32,
     /// Connections in a row that the server just ended.
     pub(super) empty: u32,
-    /// How many events said that the server had not yet come to the version, with no other event between them.
+    /// How many events said that the server had not yet reached the version, with no other event between them.
     pub(super) too_large: u32,
     /// Whether the server has answered.
     trusted: bool,

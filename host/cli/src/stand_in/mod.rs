@@ -1,6 +1,6 @@
 //! A stand-in for an API server, on the loopback interface. It serves the pods of a file while an extension is tried out.
 //!
-//! It speaks HTTPS with its own CA, which is in its service account's folder, so that the host works as in a cluster.
+//! The stand-in speaks HTTPS with its own CA, which is in its service account's folder, so that the host works as in a cluster.
 
 mod pods;
 mod selector;
@@ -81,7 +81,7 @@ impl StandIn {
     }
 }
 
-/// The keys to this stand-in: they open nothing else, and nothing else opens it.
+/// The keys of this stand-in, which are valid for nothing else: its certificate, the CA that issued it, and its token.
 struct Tls {
     acceptor: TlsAcceptor,
     ca: String,
@@ -102,7 +102,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        // The token is random, as others on this machine can connect, too: it is a new public key.
+        // The token is random (a new public key), because other users of this machine can connect, too.
         let token = KeyPair::generate()?.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), ca, token })
     }
@@ -135,7 +135,7 @@ struct State {
 type Body = BoxBody<Bytes, Infallible>;
 
 impl Api {
-    /// The pods that are in the file now. If the file cannot be read, as it is being written, nothing changes.
+    /// The pods that are in the file now. If the file cannot be read, for example while it is being written, nothing changes.
     fn state(&self) -> Result<impl std::ops::DerefMut<Target = State> + '_, String> {
         let failed = |error: &dyn std::fmt::Display| format!("--pods: {}: {error}", self.file.display());
         let bytes = input::read(&self.file, MAX_BYTES).map_err(|error| failed(&error))?;
@@ -143,7 +143,7 @@ impl Api {
         if state.read != bytes {
             let document: Value = match bytes.trim_ascii_start().first() {
                 Some(b'{' | b'[') => serde_json::from_slice(&bytes).map_err(|error| failed(&error))?,
-                // More than 1 MiB of YAML is refused, and its text says so.
+                // More than 1 MiB of YAML is refused, and the error says so.
                 _ => input::yaml(&bytes).map_err(|error| failed(&format!("{error}; more pods can be read as JSON")))?,
             };
             state.pods.set(of_document(document).map_err(|error| failed(&error))?);
@@ -210,7 +210,7 @@ impl Api {
                     // A file that cannot be read may be being written: the next look reads it again.
                     let events = self.state().map(|state| state.pods.next(&mut watching)).unwrap_or_default();
                     let text: String = events.iter().map(|event| format!("{event}\n")).collect();
-                    // Even if there is no event: sending fails once the client has gone.
+                    // This sends even if there is no event, because sending fails once the client has gone.
                     if sender.send_data(text.into()).await.is_err() {
                         return;
                     }

@@ -28,7 +28,7 @@ struct Change {
 /// What a list or a watch asks for.
 #[derive(Debug, Default)]
 pub struct Asked {
-    /// `None` for all.
+    /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
     pub selector: Selector,
     pub limit: usize,

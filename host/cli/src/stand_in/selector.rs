@@ -25,7 +25,7 @@ pub struct Selector {
 #[derive(Debug, PartialEq)]
 struct Requirement {
     key: String,
-    /// The values, of which the pod must have one; `None` if any value will do.
+    /// The values, one of which the pod must have; `None` if any value will do.
     values: Option<Vec<String>>,
     is_negated: bool,
 }

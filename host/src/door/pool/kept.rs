@@ -22,7 +22,8 @@ pub(super) struct State {
     pub(super) connecting: Option<watch::Receiver<Connected>>,
 }
 
-/// A connection, to ask how many streams the server allows. Only the task that runs it keeps it alive, so that unsent requests end with it.
+/// A connection that can be asked how many streams the server allows. Only the task that runs it keeps it alive, so that unsent requests
+/// end with it.
 pub(super) type Running = Weak<Mutex<http2::Connection<TokioIo<Tls>, Sent, QuietExecutor>>>;
 
 /// An HTTP/2 connection.

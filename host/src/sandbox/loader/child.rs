@@ -78,7 +78,7 @@ fn close_inherited() -> io::Result<()> {
     /// The first file beyond standard input, output and error.
     const FIRST: i32 = 3;
     let open = fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    // The folder's own file is in the list, and is closed by then.
+    // The list contains the descriptor of the folder itself, which is closed by then.
     let open: Vec<i32> = open.filter(|&file| file >= FIRST).collect();
     for file in open {
         close(file);
@@ -120,7 +120,8 @@ fn limit(question: &Question) -> io::Result<()> {
     // Open files stay open; nothing more can be opened, not even in place of a closed file.
     setrlimit(Resource::Nofile, at_most(0))?;
     set_no_new_privs(true)?;
-    // The memory that it may write to; and all that it may map, of which some is only reserved, or the program's own.
+    // The limits of the memory that the process may write to, and of all that it may map, some of which is only reserved, or is the program
+    // itself.
     lower(Resource::Data, question.memory)?;
     lower(Resource::As, question.memory.saturating_add(RESERVED))?;
     // At the soft limit, SIGXCPU ends the process. The host recognizes the limit by that signal.

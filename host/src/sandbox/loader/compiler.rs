@@ -197,13 +197,13 @@ impl Job<'_> {
         if inspection.problem.is_some() {
             return Ok((inspection, None));
         }
-        // Only this shows whether the component has room in a place of the pool.
+        // Only mapping the code shows whether the component has room in a place of the pool.
         let mapped = map(self.engine, code.into()).await;
         inspection.problem = mapped.as_ref().err().cloned();
         Ok((inspection, mapped.ok()))
     }
 
-    /// Inspects a component that the compiler died of, without compiling it. Counting is quick, unless that was what it died of.
+    /// Inspects a component that killed the compiler, without compiling it. Counting is quick, unless the counting killed the compiler.
     async fn survey(&self, program: &Program, problem: ExtensionError, place: &Place) -> (Answer, Vec<u8>) {
         let brief = LoadLimits { compile_cpu_time: SURVEY, ..self.limits.clone() };
         let job = Job { limits: &brief, imports: self.imports.clone(), ..*self };

@@ -12,7 +12,7 @@ use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 /// The beginning of the names of the client's interfaces.
 const CLIENT: &str = "incluster:kubernetes/";
 
-/// The beginning of the name of the interface of types.
+/// The beginning of the name of the interface `types`.
 const TYPES: &str = "incluster:kubernetes/types@";
 
 /// The client that a component is composed with.
@@ -39,9 +39,9 @@ impl Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Access {
-    /// The import is there.
+    /// The import is provided.
     Permitted,
-    /// The import is there, but every use is denied: toolchains import it for every component, whether or not the component uses it.
+    /// The import is provided, but every use is denied: toolchains import it for every component, whether or not the component uses it.
     Closed,
     /// A component with this import is not loaded: it is neither the client's nor WASI's, and the embedder does not allow it by name; or the
     /// embedder refuses it by name.
@@ -101,7 +101,7 @@ impl Imports {
     pub(crate) fn access(&self, import: &str) -> Access {
         let name = import.split('@').next().unwrap_or(import);
         let package = name.split('/').next().unwrap_or(name);
-        // The error of a refusal prints the whole name, so that is accepted here, too.
+        // A refusal's error prints the name with its version, so that form is accepted here, too.
         let is_among = |names: &[String]| names.iter().any(|listed| listed == name || listed == import);
         if is_among(&self.refused) || self.refused.iter().any(|refused| refused == package) {
             return Access::Refused;
@@ -158,14 +158,14 @@ fn compose_with(component: &[u8], client: &[u8], found: &Inventory) -> Result<Ve
     for import in ours() {
         let misfit = |reason: String| ExtensionError::DoesNotFit { import: text::name(import), reason };
         let offer = offered.iter().find(|offer| are_semver_compatible(offer, import));
-        let offer = offer.ok_or_else(|| misfit(format!("it has {}", offered.join(" and "))))?;
+        let offer = offer.ok_or_else(|| misfit(format!("this host has {}", offered.join(" and "))))?;
         let unfit = |e: &dyn StdError| misfit(format!("{}, which its {} does not have", chain(e), text::name(offer)));
         let export = graph.alias_instance_export(plugin_instance, offer).map_err(|e| unfit(&e))?;
         graph.set_instantiation_argument(extension_instance, import, export).map_err(|e| unfit(&e))?;
     }
     let malformed = |e: &dyn StdError| ExtensionError::Malformed(chain(e));
-    // Its exports may use the contract's types, and a component's exports may only use types that it exports or imports by name. The programs
-    // and handlers of WASI use none.
+    // The extension's exports may use the contract's types, and a component's exports may only use types that it exports or imports by
+    // name. The programs and handlers of WASI use none.
     if found.exports.iter().any(|name| !name.starts_with("wasi:")) {
         for name in offered.iter().filter(|name| name.starts_with(TYPES)) {
             let types = graph.alias_instance_export(plugin_instance, name).map_err(|e| malformed(&e))?;

@@ -63,7 +63,7 @@ impl Folder {
         match self.read(&name, head) {
             Ok(code) => code,
             Err(why) => {
-                // The entry may be good if this process has no descriptor or no memory left.
+                // The entry itself may be good: this process may have no descriptor or no memory left.
                 const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
                 let is_ours = |error: &io::Error| OURS.iter().any(|ours| error.raw_os_error() == Some(ours.raw_os_error()));
                 let is_the_entrys = !matches!(&why, Unfit::Io(error) if is_ours(error));
@@ -96,7 +96,7 @@ impl Folder {
             return Err(Unfit::Io(io::Error::other("it is larger than the cache may be")));
         }
         let (_, code) = artifact::read(&mut BufReader::new(&file), head.settings, Some(&head.key))?;
-        // Recently used entries stay longest. If this fails as the folder is read-only, nothing is removed from it either.
+        // Recently used entries stay longest. If this fails because the folder is read-only, nothing is removed from it either.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: Timespec { tv_nsec: UTIME_OMIT, ..now }, last_modification: now };
         let _ = rustix::fs::futimens(&file, &times);
@@ -189,7 +189,7 @@ fn write_to(file: &File, head: &Head, code: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// Why somebody else may have changed a file, if so.
+/// Why somebody else may have changed a file; `None` if nobody else can have changed it.
 fn not_ours(stat: &Stat) -> Option<&'static str> {
     if stat.st_uid != geteuid().as_raw() {
         return Some("it belongs to another user");

@@ -47,7 +47,7 @@ impl Import {
     }
 }
 
-/// How much a component has of what one of the [`LoadLimits`] limits.
+/// How much a component has of something that one of the [`LoadLimits`] limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// The name of the limit.

@@ -275,10 +275,10 @@ type Loaded = Result<Component, ExtensionError>;
 /// The place of a component that is loaded, or being loaded. Callers that ask for the same one meanwhile wait for it.
 type Slot = Arc<OnceCell<Loaded>>;
 
-/// Turns a refusal that may pass into an error, which is not shared with the callers that wait: each of them tries again.
+/// Turns a temporary refusal into an error, which is not shared with the callers that wait: each of them tries again.
 async fn settled(loading: impl Future<Output = Loaded>) -> Result<Loaded, ExtensionError> {
     match loading.await {
-        Err(passing) if !passing.is_permanent() => Err(passing),
+        Err(temporary) if !temporary.is_permanent() => Err(temporary),
         loaded => Ok(loaded),
     }
 }
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_that_may_pass_is_not_shared() {
+    async fn a_temporary_refusal_is_not_shared() {
         let ending = async |error: &ExtensionError| settled(std::future::ready(Err(error.clone()))).await;
         assert!(ending(&ExtensionError::CoreModule).await.is_ok());
         assert_eq!(

@@ -71,7 +71,8 @@ pub(crate) fn not_compiled(error: &wasmtime::Error) -> ExtensionError {
     ExtensionError::NotCompiled(text::error(error))
 }
 
-/// Why compiled code could not be mapped: because of this machine, if the operating system refused something, or else of the component.
+/// Why compiled code could not be mapped: if the operating system refused something, because of this machine, or else because of the
+/// component.
 pub(crate) fn not_mapped(error: &wasmtime::Error) -> ExtensionError {
     let is_the_systems = |cause: &(dyn Error + 'static)| cause.is::<Errno>() || cause.is::<io::Error>();
     if error.chain().any(is_the_systems) {

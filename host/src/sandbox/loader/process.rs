@@ -26,7 +26,8 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// How many bytes of a child's standard error are kept.
 const MAX_SAID: u64 = 16 << 10;
 
-/// A variable in the environment of compiling processes. A program whose `main` forgets to call `compile_child` would start its own children.
+/// The environment variable that marks compiling processes. Without it, a program whose `main` forgets to call `compile_child` would start
+/// children of its own, and so on.
 const IN_CHILD: &str = "INCLUSTER_COMPILE_CHILD";
 
 /// The program that compiles, and how it is started.
@@ -91,7 +92,7 @@ impl Program {
     }
 }
 
-/// How a conversation went.
+/// The result of talking to a child: how it ended, its answer, and its standard error.
 struct Talk {
     status: ExitStatus,
     answered: Result<io::Result<(Answer, Vec<u8>)>, TooLarge>,

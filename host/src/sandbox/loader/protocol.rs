@@ -27,7 +27,7 @@ pub(crate) enum Action {
     Load,
     Compose(Client),
     Inspect,
-    /// Inspect it without compiling it, as compiling it ended with this error.
+    /// Inspect the component without compiling it, because compiling it ended with this error.
     Survey(ExtensionError),
 }
 

@@ -1,4 +1,4 @@
-//! The changes of a store, for whoever follows it.
+//! The changes of a store, as a stream.
 
 use super::ObjectStore;
 use super::object::Object;
@@ -11,27 +11,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::watch::Receiver;
 
-/// What became of an object in a store.
+/// What happened to an object in a store.
 #[derive(Debug)]
 pub enum Change<T> {
-    /// It is there now.
+    /// The object is new.
     Added(Arc<T>),
-    /// It is another one than before.
+    /// The object has changed.
     Modified(Arc<T>),
-    /// It is gone; as it was last.
+    /// The object is gone. This is its last state.
     Deleted(Arc<T>),
 }
 
 /// The changes of an [`ObjectStore`], as a stream: [`ObjectStore::changes`].
 ///
-/// It compares what the store shows with what it has shown to this reader before. A reader that is slow misses states in between, and
-/// never the last one: nothing is held for it but one snapshot. The stream ends when the store's runtime does. It keeps the store's watch.
-#[must_use = "it says nothing until it is asked"]
+/// The stream compares what the store shows now with what this reader has seen before. A slow reader may miss states in between, but never
+/// the last one: only one snapshot is held for it. The stream ends when the store's runtime ends. Until it is dropped, it keeps the store's
+/// watch open.
+#[must_use = "changes come only when the stream is polled"]
 pub struct Changes<T: Object> {
     store: ObjectStore<T>,
     seen: Option<Arc<Snapshot<T>>>,
     pending: VecDeque<Change<T>>,
-    /// Whether nothing will come after what is pending.
+    /// Whether nothing will follow the pending changes.
     is_last: bool,
     waiting: Pin<Box<dyn Future<Output = Option<Receiver<u64>>> + Send>>,
 }
@@ -39,7 +40,7 @@ pub struct Changes<T: Object> {
 impl<T: Object> Changes<T> {
     pub(super) fn new(store: ObjectStore<T>) -> Changes<T> {
         let mut told = store.0.shared.told.subscribe();
-        // The first look needs no change.
+        // The first snapshot is taken without waiting for a change.
         told.mark_changed();
         Changes { store, seen: None, pending: VecDeque::new(), is_last: false, waiting: Box::pin(next(told)) }
     }
@@ -62,11 +63,11 @@ impl<T: Object> Stream for Changes<T> {
             }
             let Some(told) = ready!(self.waiting.as_mut().poll(cx)) else { return Poll::Ready(None) };
             self.waiting = Box::pin(next(told));
-            // What was told until then is told here, too.
+            // This is read before the snapshot, so that the stream delivers the last changes before it ends.
             let is_over = self.store.0.shared.lock().is_over;
             self.is_last = is_over;
             let latest = self.store.latest();
-            // A store that shows nothing any more, because its tenant is denied, has no objects.
+            // A store that has stopped showing objects, because its tenant was denied, counts as empty.
             self.pending = changes(objects(&self.seen), objects(&latest));
             self.seen = latest;
         }
@@ -77,7 +78,7 @@ fn objects<T>(snapshot: &Option<Arc<Snapshot<T>>>) -> &[Arc<T>] {
     snapshot.as_ref().map_or(&[], |snapshot| &snapshot.objects)
 }
 
-/// What has changed from some objects to others.
+/// The changes that turn the objects `before` into those `after`.
 fn changes<T: Object>(before: &[Arc<T>], after: &[Arc<T>]) -> VecDeque<Change<T>> {
     let mut changes = VecDeque::new();
     let mut old = before.iter().peekable();
@@ -89,7 +90,7 @@ fn changes<T: Object>(before: &[Arc<T>], after: &[Arc<T>]) -> VecDeque<Change<T>
         match old.next_if(|old| old.key() == new.key()) {
             None => changes.push_back(Change::Added(new.clone())),
             Some(old) if Arc::ptr_eq(old, new) => {}
-            // It was deleted and made again.
+            // The object was deleted and created again.
             Some(old) if old.uid() != new.uid() => changes.extend([Change::Deleted(old.clone()), Change::Added(new.clone())]),
             Some(_) => changes.push_back(Change::Modified(new.clone())),
         }
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_what_went_and_what_is_other_is_told() {
+    fn added_deleted_and_modified_objects_are_reported() {
         let pod = |name: &str, uid: &str| {
             let mut pod = super::super::object::tests::pod(name);
             pod.metadata.uid = uid.into();
@@ -154,7 +155,7 @@ mod tests {
         assert!(told(&first, &first).is_empty());
         let b2 = pod("b", "b");
         assert_eq!(told(&first, &[&b2, &d]), ["-a", "~b", "-c", "+d"]);
-        // Made again under the same name.
+        // An object that was created again under the same name.
         assert_eq!(told(&first, &[&a, &pod("b", "b2"), &c]), ["-b", "+b2"]);
         assert_eq!(told(&first, &[]), ["-a", "-b", "-c"]);
     }

@@ -1,4 +1,4 @@
-//! The watch of a store, which begins again for as long as somebody asks.
+//! The watch of a store, which begins again for as long as the store is in use.
 
 use super::super::Tenant;
 use super::Shared;
@@ -12,24 +12,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The rest after a first failure, and after many. The client has tried again itself before that.
-const FIRST_REST: Duration = Duration::from_millis(250);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// The longest pause after a first failure, and after many. Before each pause, the client has already retried the request.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Keeps a store fresh, until its runtime ends.
+/// Keeps a store up to date until its runtime ends.
 pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, over: Over<T>) {
     let shared = &over.0;
-    let mut rests = Rests { failures: 0, hashing: RandomState::new() };
+    let mut backoff = Backoff { failures: 0, hashing: RandomState::new() };
     loop {
         shared.begin();
         let ended = match T::watch(&tenant, &place, &options).await {
-            Ok(watch) => read(watch, &place, shared, &mut rests).await,
+            Ok(watch) => read(watch, &place, shared, &mut backoff).await,
             Err(error) => Err(error),
         };
         match ended {
             Err(Error::ShuttingDown) => return,
             Err(error) => failed(shared, &place, &error),
-            // It begins again soon, and later each time if that goes on.
+            // The watch begins again soon, and after a longer pause each time if it keeps expiring.
             Ok(End::Expired) => shared.failed("the watch has expired, and begins again".into()),
             Ok(End::Full(full)) => {
                 let tenant = &*shared.tenant;
@@ -37,7 +37,7 @@ pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: Wa
                 shared.failed(full.to_string());
             }
         }
-        rests.rest().await;
+        backoff.pause().await;
     }
 }
 
@@ -49,8 +49,8 @@ enum End {
     Full(Full),
 }
 
-/// Takes what a watch says, until it ends.
-async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, rests: &mut Rests) -> Result<End, Error> {
+/// Takes a watch's events until the watch ends.
+async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, backoff: &mut Backoff) -> Result<End, Error> {
     loop {
         match T::next(&mut watch).await {
             Ok(Next::Event(event)) => {
@@ -58,7 +58,7 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, r
                     return Ok(End::Full(full));
                 }
                 if shared.lock().table.is_followed() {
-                    rests.failures = 0;
+                    backoff.failures = 0;
                 }
             }
             Ok(Next::Other) => {}
@@ -68,20 +68,20 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, r
                 shared.damaged(why);
             }
             Ok(Next::Ended) => return Ok(End::Expired),
-            // What comes next is lost: the next watch begins with the existing objects.
+            // The events in between are lost: the next watch begins with the existing objects.
             Err(error) if matches!(error.kubernetes(), Some(types::Error::Expired(_))) => return Ok(End::Expired),
-            // What became of that object, the next watch will say.
+            // The next watch will show what happened to that object.
             Err(error) if matches!(error.kubernetes(), Some(types::Error::MalformedResponse(_))) => {
                 failed(shared, place, &error);
                 shared.damaged(error.to_string());
-                rests.rest().await;
+                backoff.pause().await;
             }
-            // What may not be asked for, may not be shown.
+            // Objects that the tenant may not request must not be shown, either.
             Err(error) if is_denied(&error) => return Err(error),
-            // It goes on where it was.
+            // The watch continues where it was.
             Err(error @ Error::Kubernetes(_)) => {
                 failed(shared, place, &error);
-                rests.rest().await;
+                backoff.pause().await;
             }
             Err(error) => return Err(error),
         }
@@ -97,31 +97,32 @@ fn failed<T: Object>(shared: &Shared<T>, place: &str, error: &Error) {
     shared.failed(error.to_string());
 }
 
-/// Whether the tenant's policy does not permit it. (What RBAC does not permit is a failure like others: whoever is known stays known.)
+/// Whether the tenant's policy denied the request. (A request that RBAC forbids is a failure like any other: the known objects stay.)
 fn is_denied(error: &Error) -> bool {
     matches!(error.kubernetes(), Some(types::Error::Denied(_)))
 }
 
-/// How long to rest before another attempt.
-struct Rests {
+/// How long to pause before another attempt.
+struct Backoff {
     failures: u32,
     hashing: RandomState,
 }
 
-impl Rests {
-    async fn rest(&mut self) {
+impl Backoff {
+    async fn pause(&mut self) {
         self.failures = self.failures.saturating_add(1);
         sleep(length(self.failures, self.hashing.hash_one(Instant::now()))).await;
     }
 }
 
-/// At least half of what it is at most, which is twice as long each time: those that failed together do not come back together.
+/// The length of a pause: a random time between half of its maximum and its maximum, which doubles with each failure. So watches that
+/// failed together do not all come back together.
 fn length(failures: u32, random: u64) -> Duration {
-    let most = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_REST);
+    let most = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     most / 2 + Duration::from_micros(random % (most.as_micros() as u64 / 2 + 1))
 }
 
-/// Says that nothing will come any more, also where the runtime ends, or this task panics.
+/// Marks the store as over when this is dropped, even if the runtime ends or this task panics.
 pub(super) struct Over<T: Object>(pub(super) Arc<Shared<T>>);
 
 impl<T: Object> Drop for Over<T> {
@@ -135,11 +136,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_are_longer_each_time_and_random() {
+    fn pauses_are_longer_each_time_and_random() {
         for (failures, most) in [(1, 250), (2, 500), (3, 1000), (8, 30_000), (u32::MAX, 30_000)] {
             let most = Duration::from_millis(most);
             assert_eq!(length(failures, 0), most / 2);
-            assert!((0..1000).map(|random| length(failures, random << 40 | random)).all(|rest| rest >= most / 2 && rest <= most));
+            assert!((0..1000).map(|random| length(failures, random << 40 | random)).all(|time| time >= most / 2 && time <= most));
         }
         assert_ne!(length(3, 1), length(3, 2));
     }

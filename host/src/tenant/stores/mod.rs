@@ -1,4 +1,4 @@
-//! Collections that a tenant keeps fresh by a watch each, for all who ask.
+//! Collections of objects, each kept up to date by one watch for all its readers.
 
 mod changes;
 mod follow;
@@ -26,36 +26,37 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// The pods of a namespace, or of all, as they are now: [`Tenant::pod_store`].
+/// The pods of a namespace, or of all namespaces, as they are now: [`Tenant::pod_store`].
 pub type PodStore = ObjectStore<Pod>;
 
 /// The objects of any collection as they are now: [`Tenant::json_store`].
 pub type JsonStore = ObjectStore<JsonObject>;
 
-/// A collection of objects that one watch keeps fresh, for all who ask.
+/// A collection of objects that one watch keeps up to date for all its readers.
 ///
-/// Clones share the watch, and so do stores that the same tenant is asked for with the same namespace or path and the same selectors; it ends when
-/// the last of them is dropped. The watch holds a sandbox and a stream of its tenant's
-/// [`TenantLimits`](crate::TenantLimits).
+/// Clones share the watch, and so do all stores of one tenant with the same namespace or path and the same options. The watch ends when the
+/// last of them is dropped. It holds a sandbox and a stream of its tenant's [`TenantLimits`](crate::TenantLimits).
 ///
-/// What was known stays while the API server cannot be asked, and [`ObjectStore::freshness`] says so; what the tenant's policy does not permit any
-/// more is not shown. A watch that has expired begins again with the
-/// objects that there are; until all of them have come, the store shows what it knew before, so that nobody ever sees a part of a collection, nor
-/// one that is older than what the store has shown. `docs/watching.md` has all that a watch survives.
+/// While the API server cannot be reached, the store keeps showing the last known objects, and [`ObjectStore::freshness`] says so. Objects
+/// that the tenant's policy no longer permits are not shown. A watch that has expired begins again with the existing objects. Until all of
+/// them have arrived, the store shows the previous ones, so that nobody ever sees part of a collection, or an older state than the store
+/// has shown before. `docs/watching.md` lists everything that a watch survives.
 pub struct ObjectStore<T: Object>(Arc<Handle<T>>);
 
 /// Which objects are in a store, and how many it may hold.
 ///
-/// A store that would hold more keeps showing what it has, is [`Freshness::Stale`] or [`Freshness::NotSynced`], and tries again.
+/// If the collection exceeds a limit, the store keeps showing what it has, becomes [`Freshness::Stale`] or [`Freshness::NotSynced`], and
+/// tries again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreOptions {
     /// `labelSelector`, for example `app=web`: all objects by default.
     pub label_selector: Option<String>,
     /// `fieldSelector`, for example `spec.nodeName=node-1`: all objects by default.
     pub field_selector: Option<String>,
-    /// The most objects that the store may hold: 100,000 by default.
+    /// The maximum number of objects that the store may hold. 100,000 by default.
     pub max_objects: usize,
-    /// The most bytes that the objects may have together, as JSON: 256 MiB by default. A record of a pod takes about as much memory as its JSON text.
+    /// The maximum total size of the objects as JSON, in bytes. 256 MiB by default. A record of a pod takes about as much memory as its
+    /// JSON text.
     pub max_bytes: usize,
 }
 
@@ -65,25 +66,25 @@ impl Default for StoreOptions {
     }
 }
 
-/// Whether a store shows what there is.
+/// Whether a store is up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Not all objects have come yet, so that there is no snapshot.
+    /// Not all objects have arrived yet, so there is no snapshot.
     NotSynced {
         /// Why the last attempt failed, if one did.
         problem: Option<String>,
     },
-    /// The watch is there: each change comes as it happens.
+    /// The watch is open: each change arrives as it happens.
     Current {
-        /// How long ago the API server said something: a change, or that there was none (a bookmark), once a minute.
+        /// How long ago the API server last sent something: a change or, about once a minute, a bookmark, which says that there was none.
         heard: Duration,
     },
-    /// The watch has failed and is tried again, or the runtime has ended: what is shown may be out of date. A watch that goes on after a failure is
-    /// current again when the API server has said something, within a minute.
+    /// The watch has failed and is tried again, or the runtime has ended: what is shown may be out of date. If the watch continues after a
+    /// failure, the store is current again when the API server has sent something, which takes up to a minute.
     Stale {
-        /// How long ago it failed first.
+        /// How long ago the watch first failed.
         since: Duration,
-        /// Why it failed last.
+        /// Why the watch last failed.
         problem: String,
     },
 }
@@ -98,19 +99,19 @@ struct Handle<T: Object> {
 struct Shared<T: Object> {
     tenant: String,
     known: Mutex<Known<T>>,
-    /// How often something has changed that somebody may wait for.
+    /// How many times something has changed that a reader may wait for.
     told: watch::Sender<u64>,
 }
 
 struct Known<T> {
     table: Table<T>,
     heard: Instant,
-    /// Since when it fails, and why.
+    /// Since when the watch has been failing, and why it last failed.
     problem: Option<(Instant, String)>,
-    /// Whether there is an object of which the watch has said what could not be read.
+    /// Whether the watch has sent an object that could not be read.
     is_damaged: bool,
     is_over: bool,
-    /// As long as it may be out of date.
+    /// Counts the store as stale. Present while the store may be out of date.
     stale: Option<Counted>,
 }
 
@@ -118,15 +119,16 @@ struct Known<T> {
 #[derive(Default)]
 pub(crate) struct Stores(Mutex<HashMap<StoreKey, Weak<dyn Any + Send + Sync>>>);
 
-/// What a store is of: the kind of its objects, where they are, and which of them.
+/// What identifies a store: the kind of its objects, where they are, and its options.
 type StoreKey = (&'static str, String, StoreOptions);
 
 impl Tenant {
-    /// The pods of a namespace, or of all by `*`, which one watch keeps fresh. It begins at once, in the tokio runtime of whoever asks first.
+    /// The pods of a namespace, or of all namespaces with `*`, which one watch keeps up to date. The watch begins at once, in the tokio
+    /// runtime of the first caller.
     ///
-    /// The service account needs the verb `watch` on `pods`, and `list` where the server does not send the pods that there are by a watch
-    /// (Kubernetes before 1.32, and 1.33); the tenant's [`Policy`](crate::policy::Policy) must permit the same. What is not permitted is
-    /// [`Freshness::NotSynced`], and is tried again.
+    /// The service account needs the verb `watch` on `pods`, and `list` where the server does not send the existing pods in a watch
+    /// (Kubernetes before 1.32, and 1.33); the tenant's [`Policy`](crate::policy::Policy) must permit the same. Without these permissions,
+    /// the store is [`Freshness::NotSynced`], and tries again.
     ///
     /// # Errors
     ///
@@ -135,8 +137,8 @@ impl Tenant {
         self.object_store(namespace, options)
     }
 
-    /// The objects of any collection, by its path, for example `/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices`, as
-    /// [`Tenant::pod_store`].
+    /// The objects of any collection, by its path, for example `/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices`. Otherwise, this
+    /// is like [`Tenant::pod_store`].
     ///
     /// # Errors
     ///
@@ -146,14 +148,14 @@ impl Tenant {
     }
 
     fn object_store<T: Object>(&self, place: &str, options: &StoreOptions) -> Result<ObjectStore<T>, Error> {
-        /// A failure is shown early: the store itself tries again, for as long as it takes.
+        /// Few attempts, so that a failure shows early: the store itself tries again, for as long as it takes.
         const ATTEMPTS: u32 = 2;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoTokio)?;
         let mut stores = self.state().stores.0.lock().unwrap_or_else(PoisonError::into_inner);
         stores.retain(|_, store| store.strong_count() > 0);
         let key = (T::KIND, place.to_owned(), options.clone());
         let known = stores.get(&key).and_then(Weak::upgrade).and_then(|store| store.downcast::<Handle<T>>().ok());
-        // One whose runtime has ended will never change.
+        // A store whose runtime has ended will never change.
         if let Some(handle) = known.filter(|handle| !handle.watching.is_finished()) {
             return Ok(ObjectStore(handle));
         }
@@ -171,27 +173,28 @@ impl Tenant {
 }
 
 impl<T: Object> ObjectStore<T> {
-    /// The objects as they are now; `None` until all of them have come for the first time. It takes microseconds; of a collection of many
-    /// thousands, the first call after a change takes longer, as the snapshot is made when somebody asks for it.
+    /// The objects as they are now; `None` until all of them have arrived for the first time. This takes microseconds. With many thousands
+    /// of objects, the first call after a change takes longer, because it makes the snapshot.
     pub fn latest(&self) -> Option<Arc<Snapshot<T>>> {
         self.0.shared.lock().table.snapshot()
     }
 
-    /// Waits until all objects have come, and returns them. `None` where they never will, as the runtime has ended.
+    /// Waits until all objects have arrived, and returns them. Returns `None` if they never will, because the runtime has ended.
     pub async fn wait_until_synced(&self) -> Option<Arc<Snapshot<T>>> {
         self.wait(|_| true).await
     }
 
-    /// Waits until the store shows what the API server had at this resource version, or what came after, and returns it: for example
-    /// after a write, whose answer has the object's version. Where nothing changes after that version, it takes until the next
-    /// bookmark, up to a minute. `None` where it never will, as the runtime has ended, and for what is not a version.
+    /// Waits until the store shows the API server's state at this resource version or a later one, and returns it. Use it, for example,
+    /// after a write, with the object's version from the answer. If nothing changes after that version, this waits for the next bookmark,
+    /// up to a minute. Returns `None` if the store will never show that state, because the runtime has ended, and for a text that is not a
+    /// resource version.
     pub async fn wait_for_version(&self, resource_version: &str) -> Option<Arc<Snapshot<T>>> {
         is_as_new(resource_version, resource_version).then_some(())?;
         self.wait(|snapshot| is_as_new(&snapshot.resource_version, resource_version)).await
     }
 
-    /// Waits until the objects are others than those of a snapshot, which is known by its generation, and returns them; 0 is the generation of
-    /// none. `None` where they never will be, as the runtime has ended.
+    /// Waits until the objects differ from those of the snapshot with this generation, and returns them. No snapshot has the generation 0,
+    /// so 0 waits for the first one. Returns `None` if they will never differ, because the runtime has ended.
     pub async fn wait_for_change(&self, generation: u64) -> Option<Arc<Snapshot<T>>> {
         self.wait(|snapshot| snapshot.generation != generation).await
     }
@@ -210,12 +213,12 @@ impl<T: Object> ObjectStore<T> {
         }
     }
 
-    /// The changes from now on, with all objects that there are as [`Change::Added`] first.
+    /// The changes from now on. All existing objects come first, as [`Change::Added`].
     pub fn changes(&self) -> Changes<T> {
         Changes::new(self.clone())
     }
 
-    /// Whether it shows what there is.
+    /// Whether the store is up to date.
     pub fn freshness(&self) -> Freshness {
         let known = self.0.shared.lock();
         let problem = known.problem.as_ref();
@@ -244,30 +247,30 @@ impl<T: Object> Shared<T> {
         self.told.send_modify(|times| *times = times.wrapping_add(1));
     }
 
-    /// Another watch begins.
+    /// Notes that another watch begins.
     fn begin(&self) {
         let mut known = self.lock();
         known.table.begin();
         known.is_damaged = false;
     }
 
-    /// Something was said of an object that cannot be read: it may be out of date until the next watch.
+    /// Notes that the watch sent an object that cannot be read. The store may be out of date until the next watch.
     fn damaged(&self, why: String) {
         self.lock().is_damaged = true;
         self.failed(why);
     }
 
-    /// Shows nothing any more.
+    /// Stops showing objects.
     fn forget(&self) {
         self.lock().table.forget();
     }
 
-    /// Takes what a watch said. An error is what would be too much.
+    /// Takes an event of the watch. Fails if the store would exceed a limit.
     fn take(&self, event: Event<T>) -> Result<(), Full> {
         let mut known = self.lock();
         known.heard = Instant::now();
         known.table.take(event)?;
-        // A watch that has not sent all objects yet may still fail as the one before.
+        // A watch that has not sent all objects yet may still fail as the previous one did.
         if !known.table.is_followed() {
             return Ok(());
         }
@@ -279,7 +282,7 @@ impl<T: Object> Shared<T> {
         Ok(())
     }
 
-    /// Takes why a watch failed.
+    /// Records why the watch failed.
     fn failed(&self, why: String) {
         let mut known = self.lock();
         let since = known.problem.take().map_or_else(Instant::now, |(since, _)| since);
@@ -289,10 +292,10 @@ impl<T: Object> Shared<T> {
         self.tell();
     }
 
-    /// Nothing will come any more.
+    /// Marks the store as over: no event will come any more.
     fn over(&self) {
         self.lock().is_over = true;
-        self.failed("the runtime that watched it has ended".into());
+        self.failed("the tokio runtime that ran the store's watch has ended".into());
     }
 }
 

@@ -9,43 +9,43 @@ use incluster_core::text;
 use serde::Deserialize;
 use std::io;
 
-/// An object that stores hold, and how it comes. It is not for others to implement, and has no name outside of this crate.
+/// An object that stores hold, and how to watch such objects. Other crates cannot name or implement this trait.
 pub trait Object: PartialEq + Send + Sync + Sized + 'static {
-    /// What its stores are distinguished from those of other objects by.
+    /// The name of this kind of object, which distinguishes its stores from those of other kinds.
     const KIND: &str;
-    /// What it comes by.
+    /// The watch that sends such objects.
     type Watch: Send + 'static;
 
-    /// Where it is in its collection.
+    /// The object's place in its collection.
     fn key(&self) -> Key<'_>;
-    /// `metadata.uid`: an object that was deleted and made again has another one.
+    /// `metadata.uid`: an object that was deleted and created again has another one.
     fn uid(&self) -> &str;
     /// `metadata.resourceVersion`.
     fn resource_version(&self) -> &str;
-    /// The size of its JSON text.
+    /// The size of the object's JSON text, in bytes.
     fn bytes(&self) -> usize;
     /// Begins to watch a place: a namespace, or a path.
     fn watch(tenant: &Tenant, place: &str, options: &WatchOptions) -> impl Future<Output = Result<Self::Watch, Error>> + Send;
-    /// What the watch says next.
+    /// Waits for what the watch sends next.
     fn next(watch: &mut Self::Watch) -> impl Future<Output = Result<Next<Self>, Error>> + Send;
 }
 
-/// Where an object is in a collection.
+/// The place of an object in a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
 }
 
-/// What a watch says.
+/// What a watch sends.
 pub enum Next<T> {
-    /// Something of the collection.
+    /// An event of the collection.
     Event(Event<T>),
-    /// Something else.
+    /// An event that this version does not know.
     Other,
-    /// That there is an object which cannot be read, and why.
+    /// An object that cannot be read, for this reason.
     Unreadable(String),
-    /// That it has ended.
+    /// The end of the watch.
     Ended,
 }
 
@@ -57,9 +57,9 @@ pub struct JsonObject {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// `metadata.uid`; empty where the server does not say. An object that was deleted and made again has another one.
+    /// `metadata.uid`; empty where the server sends none. An object that was deleted and created again has another one.
     pub uid: String,
-    /// `metadata.resourceVersion`; empty where the server does not say.
+    /// `metadata.resourceVersion`; empty where the server sends none.
     pub resource_version: String,
     /// The JSON text, as the API server sent it.
     pub json: Vec<u8>,
@@ -83,7 +83,7 @@ impl Object for Pod {
 
     fn bytes(&self) -> usize {
         let mut counted = Counted(0);
-        // Writing to it does not fail, and a pod is always JSON.
+        // Writing to `counted` cannot fail, and a pod can always be written as JSON.
         let _ = serde_json::to_writer(&mut counted, self);
         counted.0
     }
@@ -185,7 +185,7 @@ pub(super) mod tests {
     use super::*;
     use crate::types::{ObjectMeta, PodSpec, PodStatus, ResourceRequirements};
 
-    /// A pod of the namespace `shop`, whose uid is its name, and of which nothing else is known.
+    /// A pod of the namespace `shop` whose uid is its name, with all other fields absent or empty.
     pub(in super::super) fn pod(name: &str) -> Pod {
         let metadata = ObjectMeta {
             name: name.into(),

@@ -5,12 +5,12 @@ use crate::types::Pod;
 use std::sync::Arc;
 
 impl Snapshot<Pod> {
-    /// The pods that a Service with these selectors would send traffic to: those that are ready and are not being deleted; where there is none
-    /// of these, those that are being deleted and are still ready.
+    /// The pods that a Service with these selectors would send traffic to: those that are ready and are not being deleted; if there are
+    /// none, those that are being deleted but are still ready.
     ///
-    /// This is what Kubernetes's EndpointSlice controller and kube-proxy decide (`conditions.ready`, `serving` and `terminating` of an endpoint): a pod has an
-    /// address, its `phase` is neither `Succeeded` nor `Failed`, and its condition `Ready` is `True`. The kubelet has
-    /// `spec.readinessGates` in that condition already.
+    /// This follows Kubernetes's EndpointSlice controller and kube-proxy (`conditions.ready`, `serving` and `terminating` of an endpoint):
+    /// a pod has an address, its `phase` is neither `Succeeded` nor `Failed`, and its condition `Ready` is `True`. The kubelet has already
+    /// taken `spec.readinessGates` into account in that condition.
     pub fn ready(&self) -> Vec<Arc<Pod>> {
         let serving = || self.objects.iter().filter(|pod| is_serving(pod));
         let ready: Vec<_> = serving().filter(|pod| !is_terminating(pod)).cloned().collect();
@@ -18,15 +18,15 @@ impl Snapshot<Pod> {
     }
 }
 
-/// As the EndpointSlice controller has `serving`, of pods that are endpoints.
+/// Whether a pod is an endpoint that is `serving`, by the rules of the EndpointSlice controller.
 fn is_serving(pod: &Pod) -> bool {
-    // A kubelet that shuts down leaves pods that have failed, and stay Ready.
+    // A kubelet that shuts down leaves behind failed pods whose condition is still Ready.
     let has_ended = matches!(pod.status.phase.as_deref(), Some("Failed" | "Succeeded"));
     let is_ready = pod.status.conditions.iter().any(|c| c.condition_type == "Ready" && c.status == "True");
     is_ready && !has_ended && !pod.status.pod_ips.is_empty()
 }
 
-/// Whether it is being deleted.
+/// Whether the pod is being deleted.
 fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }

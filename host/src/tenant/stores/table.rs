@@ -1,4 +1,4 @@
-//! What is known of a collection: it takes a watch's events, and is asked for what there is.
+//! The known state of a collection, which is updated by a watch's events and read as snapshots.
 
 use super::object::{Key, Object};
 use crate::types::ChangeKind;
@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a watch says of a collection.
+/// An event of a watch of a collection.
 pub enum Event<T> {
     /// An object is new, or has changed, or is gone.
     Changed(ChangeKind, T),
-    /// All objects that there were have come: of the state of this version.
+    /// All objects that existed when the watch began have arrived. Together they are the state of this version.
     Synced(String),
     /// Nothing else has changed up to this version.
     Bookmark(String),
@@ -20,8 +20,8 @@ pub enum Event<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Snapshot<T> {
-    /// Another number whenever the objects are others, and never 0: what was made of a snapshot is good for as long as it stays the same. Of different
-    /// stores, it says nothing.
+    /// A number that changes whenever the objects change, and is never 0. What was computed from a snapshot stays valid while the number
+    /// stays the same. The numbers of different stores cannot be compared.
     pub generation: u64,
     /// The version of the collection (`metadata.resourceVersion`) that has these objects.
     pub resource_version: String,
@@ -30,7 +30,7 @@ pub struct Snapshot<T> {
 }
 
 impl<T: Object> Snapshot<T> {
-    /// The object of this name. The namespace of those that have none is empty.
+    /// The object with this namespace and name. For an object without a namespace, `namespace` is empty.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
         let place = self.objects.binary_search_by(|object| object.key().cmp(&Key { namespace, name })).ok()?;
         self.objects.get(place)
@@ -43,7 +43,7 @@ struct Objects<T> {
     bytes: usize,
 }
 
-/// What a table may not hold.
+/// The limit that a table would exceed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Full {
     /// More than this number of objects.
@@ -55,8 +55,12 @@ pub(super) enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Full::Objects(most) => write!(f, "the collection has more than {most} objects: see StoreOptions::max_objects"),
-            Full::Bytes(most) => write!(f, "the collection has more than {most} bytes: see StoreOptions::max_bytes"),
+            Full::Objects(most) => {
+                write!(f, "the collection has more than {most} objects: narrow its selectors, or raise StoreOptions::max_objects")
+            }
+            Full::Bytes(most) => {
+                write!(f, "the collection has more than {most} bytes: narrow its selectors, or raise StoreOptions::max_bytes")
+            }
         }
     }
 }
@@ -66,7 +70,7 @@ pub(super) struct Table<T> {
     max_objects: usize,
     max_bytes: usize,
     objects: Objects<T>,
-    /// What a new watch has sent, until it has sent all that there is.
+    /// The objects that a new watch has sent so far; `None` once it has sent all existing objects.
     gathered: Option<Objects<T>>,
     resource_version: String,
     generation: u64,
@@ -75,7 +79,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T: Object> Table<T> {
-    /// An empty table, which may hold as many objects, of as many bytes together.
+    /// An empty table, which may hold this many objects, with this many bytes in total.
     pub(super) fn new(max_objects: usize, max_bytes: usize) -> Table<T> {
         Table {
             max_objects,
@@ -89,17 +93,17 @@ impl<T: Object> Table<T> {
         }
     }
 
-    /// Another watch begins, with the existing objects.
+    /// Notes that another watch begins, with the existing objects.
     pub(super) fn begin(&mut self) {
         self.gathered = Some(Objects::default());
     }
 
-    /// Knows nothing any more.
+    /// Forgets all objects.
     pub(super) fn forget(&mut self) {
         *self = Table { generation: self.generation, ..Table::new(self.max_objects, self.max_bytes) };
     }
 
-    /// Takes what the watch said. After an error, the watch must begin anew: what it said is lost.
+    /// Takes an event of the watch. After an error, the watch must begin again, because the event is lost.
     pub(super) fn take(&mut self, event: Event<T>) -> Result<(), Full> {
         let most = (self.max_objects, self.max_bytes);
         match (event, &mut self.gathered) {
@@ -127,7 +131,7 @@ impl<T: Object> Table<T> {
         Ok(())
     }
 
-    /// The objects, once all have come.
+    /// The objects, once all have arrived.
     pub(super) fn snapshot(&mut self) -> Option<Arc<Snapshot<T>>> {
         if !self.is_synced {
             return None;
@@ -139,12 +143,12 @@ impl<T: Object> Table<T> {
         Some(self.snapshot.get_or_insert_with(make).clone())
     }
 
-    /// Whether all objects have come once.
+    /// Whether all objects have arrived at least once.
     pub(super) fn is_synced(&self) -> bool {
         self.is_synced
     }
 
-    /// Whether the watch that it takes events of has sent all objects.
+    /// Whether the current watch has sent all existing objects.
     pub(super) fn is_followed(&self) -> bool {
         self.gathered.is_none()
     }
@@ -161,8 +165,8 @@ impl<T: Object> Objects<T> {
         self.by_key.values().map(|(object, _)| object)
     }
 
-    /// Puts an object among these, of which there may be so many, of so many bytes. An object that is as it was before stays the same one. Returns
-    /// whether something has changed.
+    /// Adds, replaces or removes an object, within the maximum number of objects and of their bytes. An object that has not changed keeps
+    /// its `Arc`. Returns whether something has changed.
     fn put(
         &mut self,
         before: Option<&Objects<T>>,
@@ -197,7 +201,7 @@ impl<T: Object> Objects<T> {
     }
 }
 
-/// Whether a version is at least as new as another. Kubernetes's are decimal numbers, of any size, without zeros in front.
+/// Whether a version is at least as new as another. Kubernetes's versions are decimal numbers of any size, without leading zeros.
 pub(super) fn is_as_new(version: &str, than: &str) -> bool {
     let is_number = |version: &str| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
     is_number(version) && is_number(than) && (version.len(), version) >= (than.len(), than)
@@ -241,7 +245,7 @@ mod tests {
         table.take(Event::Synced("5".into())).unwrap();
         assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
         assert_eq!(table.snapshot().unwrap().resource_version, "5");
-        // An empty collection has come, too.
+        // An empty collection is also complete.
         assert_eq!(names(&mut synced(&[], "1")).unwrap(), [""; 0]);
     }
 
@@ -266,7 +270,7 @@ mod tests {
         let before = table.snapshot().unwrap();
         table.take(Event::Bookmark("9".into())).unwrap();
         assert_eq!(&*table.snapshot().unwrap().resource_version, "9");
-        // The same object, of another watch.
+        // The same object, from another watch.
         table.begin();
         table.take(Event::Changed(ChangeKind::Added, pod("a", "1"))).unwrap();
         table.take(Event::Synced("10".into())).unwrap();
@@ -282,7 +286,7 @@ mod tests {
         table.take(Event::Changed(ChangeKind::Added, pod("b", "1"))).unwrap();
         table.take(Event::Changed(ChangeKind::Added, pod("c", "9"))).unwrap();
         assert_eq!(names(&mut table).unwrap(), ["a", "b"]);
-        // It fails before its end, and so does the next one.
+        // The watch fails before it has sent all objects; the next one sends them all.
         table.begin();
         table.take(Event::Changed(ChangeKind::Added, pod("c", "9"))).unwrap();
         table.take(Event::Changed(ChangeKind::Added, pod("d", "9"))).unwrap();
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_holds_so_much_and_no_more() {
+    fn a_table_holds_no_more_than_its_limits() {
         let mut few: Table<Pod> = Table::new(2, 1 << 20);
         for name in ["a", "b", "a"] {
             few.take(Event::Changed(ChangeKind::Added, pod(name, "1"))).unwrap();

@@ -14,7 +14,7 @@ type Error struct {
 	Kind      string
 	Text      string
 	Retryable bool
-	// Failure is the contract's, for a call of the API server.
+	// Failure is the contract's failure of a call to the API server.
 	Failure *incluster_kubernetes_types.Failure
 }
 
@@ -98,7 +98,7 @@ func transport(err incluster_kubernetes_types.TransportError) (kind, text string
 	}
 }
 
-// config is a text of those that are most likely.
+// config describes the errors that are most likely.
 func config(err incluster_kubernetes_types.ConfigError) string {
 	switch err.Tag() {
 	case incluster_kubernetes_types.ConfigError_EnvironmentMissing:

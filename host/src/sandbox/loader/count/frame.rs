@@ -32,9 +32,10 @@ pub(super) type Unknown = &'static str;
 pub(super) struct Component {
     /// The cost of instantiating the component.
     pub(super) weight: Weight,
-    /// The items that an instance of it holds. The compiler copies them whenever the instance is used.
+    /// The items that an instance of the component holds. The compiler copies them whenever the instance is used.
     pub(super) exports: u64,
-    /// The items that it holds of the components around it, directly or not. They are copied whenever it is used or instantiated.
+    /// The items of surrounding components that the component holds, directly or not. They are copied whenever the component is used or
+    /// instantiated.
     pub(super) closure: u64,
 }
 
