@@ -51,8 +51,8 @@ ALONE = {"guard": ("list-large", "*door::guard::Guard*pass*")}
 
 def main(mode):
     valgrind = subprocess.run([ROOT / "tools/valgrind.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    program = build("bench", ("incluster", "incluster-cli"), "count")
-    serve = build("build", ("incluster-testbed",), "serve")
+    program = build("bench", "count")
+    serve = build("build", "serve")
     servers, where = [], {}
     for pods in {FEW_PODS, *PODS.values()}:
         servers.append(subprocess.Popen([serve, str(pods)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -80,10 +80,10 @@ def main(mode):
     return verdict(each)
 
 
-def build(how, packages, name):
-    """Builds a binary, and returns its path."""
+def build(how, name):
+    """Builds a binary with the features of the whole workspace, as `just test` does, and returns its path."""
     kind = ["--bench", name, "--no-run"] if how == "bench" else ["--release", "--bin", name]
-    command = ["cargo", how, "--locked", "--message-format=json-render-diagnostics", *(f"--package={package}" for package in packages), *kind]
+    command = ["cargo", how, "--locked", "--workspace", "--message-format=json-render-diagnostics", *kind]
     messages = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
     return re.search(rf'"name":"{name}".*"executable":"([^"]+)"', messages).group(1)
 

@@ -15,9 +15,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import image
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "cluster"))
-import image  # noqa: E402
 
 DIST = ROOT / "dist"
 ARCHIVES = DIST / "components"

@@ -40,7 +40,7 @@ root() {
 image() {
   local name=$1 title=$2 root=$3
   shift 3
-  tests/cluster/image.py "$images/$name.tar" "$name:$version" "$root" --user "$user" --label org.opencontainers.image.title="$title" \
+  tools/image.py "$images/$name.tar" "$name:$version" "$root" --user "$user" --label org.opencontainers.image.title="$title" \
     --label org.opencontainers.image.version="$version" --label org.opencontainers.image.licenses=Apache-2.0 "$@"
   local archive unpacked
   archive=$(stat --format %s "$images/$name.tar")

@@ -247,11 +247,11 @@ impl Problem<'_> {
             Problem::Expired(_) => "the resource version or continue token is too old: list again from the beginning",
             Problem::Config(error) => error.check(),
             Problem::Transport(why, _) => why.check(),
-            Problem::Denied(_) => "check the host's policy for this component",
+            Problem::Denied(_) => "check the policy of this component's tenant (incluster run: --policy FILE)",
             Problem::InvalidArgument(_) => "check the arguments",
             Problem::Other(_) => "look at what the host logged at that time",
             Problem::MalformedResponse(_) => "check what is between here and the API server",
-            Problem::LimitExceeded(_) => "ask for less, with limit or a selector, or raise the host's limit",
+            Problem::LimitExceeded(_) => "ask for less (with limit or a selector) or less often, or raise the host's limit",
         }
     }
 }

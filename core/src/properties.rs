@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::request_info::{RequestInfo, Target};
 use crate::server::environment;
-use crate::{Namespace, Server, Token, dns};
+use crate::{Namespace, Server, Token, command_line, dns};
 use percent_encoding::percent_decode_str;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,8 +45,62 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a-z0-9.:-]{0,12}", "\\[?[0-9a-f:%]{0,12}\\]?", "[0-9+ -]{0,6}"]
 }
 
+/// Command lines of words that have a meaning somewhere, and of others.
+fn command_line() -> impl Strategy<Value = Vec<String>> {
+    const WORDS: [&str; 40] = [
+        "get",
+        "pods",
+        "pod",
+        "po",
+        "config",
+        "completion",
+        "bash",
+        "help",
+        "version",
+        "kubectl",
+        "log",
+        "-A",
+        "-n",
+        "-l",
+        "-o",
+        "-w",
+        "-h",
+        "-nshop",
+        "-ojson",
+        "-wA",
+        "--",
+        "-",
+        "--raw",
+        "--raw=/version",
+        "--namespace=",
+        "--selector",
+        "--field-selector",
+        "--limit",
+        "--chunk-size=0",
+        "--attempts",
+        "--timeout",
+        "--timeout=1",
+        "--no-headers",
+        "--show-labels=false",
+        "--watch-only",
+        "--output",
+        "=",
+        "web-1",
+        "*",
+        "18446744073709551616",
+    ];
+    vec(prop_oneof![8 => select(&WORDS).prop_map(Into::into), 1 => any::<String>()], 0..8)
+}
+
 proptest! {
     #![proptest_config(cases(1024))]
+
+    /// A host parses a command line, takes its own options out, and passes what the rest means to the component, which parses it again.
+    #[test]
+    fn a_command_line_means_the_same_when_it_is_parsed_again(words in command_line()) {
+        let Ok(command) = command_line::parse(lexopt::Parser::from_args(&words)) else { return Ok(()) };
+        prop_assert_eq!(command_line::parse(lexopt::Parser::from_args(command.to_args())).unwrap(), command);
+    }
 
     /// The API server decodes a path before it reads it. What it reads then must be what was read here.
     #[test]

@@ -1,4 +1,4 @@
-//! `just envoy-demo`: sends requests through a stock Envoy while pods come, go and turn unready, the API server is away, an extension
+//! `just envoy-demo`: sends requests through a stock Envoy while pods come, go and turn unready, the API server is unavailable, an extension
 //! misbehaves, and the processor is replaced by another. Prints what became of the requests.
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a demo that cannot go on has failed")]
 #![allow(dead_code, reason = "it uses a part of the tests' scene")]
@@ -58,7 +58,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     cluster.store.delete("web-2");
     traffic.tell("web-2 was deleted").await;
     cluster.testbed.server.leave();
-    traffic.tell("the API server is away").await;
+    traffic.tell("the API server is unavailable").await;
     cluster.testbed.server.come_back();
     traffic.tell("the API server is back").await;
     let hostile = format!("{}/hostile", envoy.url);

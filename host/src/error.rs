@@ -9,10 +9,9 @@ use incluster_core::{ConfigError, text};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wasmtime::{FrameSymbol, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, WasmBacktrace};
 
 /// Why a call failed. No variant ever carries a token.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The component's answer: the API server said no, or could not be reached, or an argument or the pod's configuration
@@ -104,6 +103,13 @@ pub enum Error {
     },
 }
 
+/// The same text as `Display`, because Rust prints this where `main` returns an error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,28 +123,33 @@ impl fmt::Display for Error {
             Error::ServiceAccount { path, source } => {
                 write!(f, "failed to open the service account's folder `{}`: {source:#}", path.display())
             }
-            Error::WallTime(limit) => write!(f, "the call took longer than its limit of {limit:?}"),
-            Error::CpuTime(limit) => write!(f, "the component computed for longer than its limit of {limit:?}"),
-            Error::Memory(limit) => write!(f, "the component needs more memory than its limit of {limit} bytes"),
-            Error::Table(limit) => write!(f, "the component needs more table elements than its limit of {limit}"),
+            Error::WallTime(limit) => write!(f, "the call took longer than its limit of {limit:?} (call.wallTime)"),
+            Error::CpuTime(limit) => write!(f, "the component computed for longer than its limit of {limit:?} (call.cpuTime)"),
+            Error::Memory(limit) => write!(f, "the component needs more memory than its limit of {limit} bytes (call.memory)"),
+            Error::Table(limit) => {
+                write!(f, "the component needs more table elements than its limit of {limit} (call.tableElements)")
+            }
             Error::Resources(limit) => write!(f, "the component holds more than {limit} of the host's resources: it leaks them"),
             Error::Handles(limit) => {
                 write!(
                     f,
-                    "the component holds more handles than its limit of {limit}; if it does not leak them, raise CallLimits::handles (call.handles)"
+                    "the component holds more handles than its limit of {limit}; if it does not leak them, raise call.handles"
                 )
             }
             Error::HostcallBytes(limit) => {
-                write!(f, "the component handed over more than its limit of {limit} bytes in one call")
+                write!(f, "the component handed over more than its limit of {limit} bytes in one call (call.hostcallBytes)")
             }
             Error::Instances(limit) => {
                 write!(
                     f,
-                    "the tenant has {limit} sandboxes, which is its limit; drop lists and watches, or raise TenantLimits::instances"
+                    "the tenant has {limit} sandboxes, which is its limit (tenant.instances); drop lists and watches, or raise it"
                 )
             }
             Error::ConcurrentCalls(limit) => {
-                write!(f, "the tenant has {limit} calls under way, which is its limit; try again when one has ended")
+                write!(
+                    f,
+                    "the tenant has {limit} calls under way, which is its limit (tenant.concurrentCalls); try again when one has ended, or raise it"
+                )
             }
             Error::Full(places) => write!(
                 f,
@@ -179,7 +190,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// How a guest trapped. The text has at most ten frames of the guest's stack. Names of functions come from the component, so the text is
+/// How a guest trapped. The text has at most ten frames of the guest's stack, without those of what Rust does after a panic. Names of functions come from the component, so the text is
 /// escaped and safe for a terminal and a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
@@ -192,7 +203,7 @@ impl Trap {
     pub(crate) fn new(error: &wasmtime::Error) -> Trap {
         let mut text = text::error(&error.root_cause());
         if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-            for (place, frame) in backtrace.frames().iter().take(text::MAX_NAMES).enumerate() {
+            for (place, frame) in own_frames(backtrace.frames()).iter().take(text::MAX_NAMES).enumerate() {
                 let function = frame.func_name().map(|name| text::name(&demangled(name)));
                 text += if place == 0 { ", in " } else { " < " };
                 text += &function.unwrap_or_else(|| format!("function {}", frame.func_index()));
@@ -207,6 +218,15 @@ impl Trap {
         }
         Trap { code: error.downcast_ref().copied(), text: text::error(&text) }
     }
+}
+
+/// The frames without those of what Rust does after a panic, which are many and the same each time.
+fn own_frames(frames: &[FrameInfo]) -> &[FrameInfo] {
+    let is = |frame: &FrameInfo, part| frame.func_name().is_some_and(|name| name.contains(part));
+    let Some(panicked) = frames.iter().rposition(|frame| is(frame, "rust_begin_unwind")) else { return frames };
+    let own = &frames[panicked + 1..];
+    let own = &own[own.iter().take_while(|frame| is(frame, "panicking")).count()..];
+    if own.is_empty() { frames } else { own }
 }
 
 /// A function's name as it is written in the source.

@@ -21,13 +21,14 @@ pub(crate) const PLACES: &str = "incluster_places";
 pub(crate) const PLACES_IN_USE: &str = "incluster_places_in_use";
 pub(crate) const SANDBOXES: &str = "incluster_sandboxes";
 pub(crate) const WARM: &str = "incluster_warm_sandboxes";
+pub(crate) const EVICTED: &str = "incluster_warm_sandboxes_evicted_total";
 pub(crate) const STREAMS: &str = "incluster_open_streams";
 pub(crate) const WATCHES: &str = "incluster_open_watches";
 pub(crate) const STORES: &str = "incluster_stores";
 pub(crate) const STALE_STORES: &str = "incluster_stale_stores";
 pub(crate) const COMPILING: &str = "incluster_compiling_children";
 
-const COUNTERS: [(&str, Unit, &str); 9] = [
+const COUNTERS: [(&str, Unit, &str); 10] = [
     (REQUESTS, Unit::Count, "Requests of sandboxes, by outcome"),
     (RETRIES, Unit::Count, "Requests that a call sent again"),
     (DENIED, Unit::Count, "Requests that did not leave, by reason"),
@@ -36,6 +37,7 @@ const COUNTERS: [(&str, Unit, &str); 9] = [
     (TOKEN_RENEWALS, Unit::Count, "Tokens requested for identities that are not a folder"),
     (CA_RELOADS, Unit::Count, "Times that a ca.crt was found changed, or unusable, so that its last good content stays in use"),
     (CALLS, Unit::Count, "Calls of components, by outcome"),
+    (EVICTED, Unit::Count, "Warm sandboxes that ended because a call needed their room"),
     (LIMITS_EXCEEDED, Unit::Count, "Calls and requests that exceeded a limit, by limit"),
 ];
 

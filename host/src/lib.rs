@@ -95,7 +95,7 @@ pub use figures::describe_metrics;
 pub use incluster_core::files::SERVICE_ACCOUNT_DIR;
 pub use incluster_core::server::NotAServer;
 pub use incluster_core::{ConfigError, Server};
-pub use limits::{CallLimits, Limits, RequestLimits, TenantLimits};
+pub use limits::{CallLimits, Limits, RequestLimits, SetLimits, TenantLimits};
 #[cfg(feature = "extensions")]
 pub use load_limits::{LoadLimit, LoadLimits};
 pub use sandbox::ctx::{Ctx, CtxBuilder, View, limit};
@@ -103,7 +103,8 @@ pub use sandbox::linker::add_to_linker;
 #[cfg(feature = "extensions")]
 pub use sandbox::loader::{Access, Compiler, Count, Extension, Import, Inspection, compile_child};
 pub use sandbox::pool::Pool;
-pub use sandbox::runtime::{COMMAND, PLUGIN, Permit, Runtime, RuntimeBuilder};
+pub use sandbox::room::Permit;
+pub use sandbox::runtime::{COMMAND, PLUGIN, Runtime, RuntimeBuilder};
 pub use tenant::Tenant;
 pub use tenant::identity::{Identity, TokenRequest};
 pub use tenant::lines::Lines;

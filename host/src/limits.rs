@@ -15,8 +15,7 @@ pub(crate) const MAX_FIELDS_BYTES: usize = 32 << 10;
 /// What a tenant may use: in total, in each call, and in each request of a call. Exceeding a limit ends that call with an error, and
 /// affects no other tenant.
 ///
-/// To set one group and leave the others at their defaults, convert it with `into()`:
-/// `CallLimits { memory: 32 << 20, ..CallLimits::default() }`.
+/// One group alone replaces only itself: `tenant.limits(CallLimits { memory: 32 << 20, ..CallLimits::default() })`.
 ///
 /// In a configuration file, names are in camel case, sizes in bytes or as `32Mi`, and times as text:
 /// `{call: {memory: 32Mi, wallTime: 30s}}`. Omitted fields have their defaults.
@@ -118,27 +117,44 @@ impl Default for CallLimits {
     }
 }
 
-impl From<TenantLimits> for Limits {
-    fn from(tenant: TenantLimits) -> Limits {
-        Limits { tenant, ..Limits::default() }
+/// [`Limits`], or one group of them, which leaves the others as they are.
+pub trait SetLimits {
+    /// Replaces these limits.
+    fn set(self, limits: &mut Limits);
+}
+
+impl SetLimits for Limits {
+    fn set(self, limits: &mut Limits) {
+        *limits = self;
     }
 }
 
-impl From<CallLimits> for Limits {
-    fn from(call: CallLimits) -> Limits {
-        Limits { call, ..Limits::default() }
+impl SetLimits for TenantLimits {
+    fn set(self, limits: &mut Limits) {
+        limits.tenant = self;
     }
 }
 
-impl From<RequestLimits> for Limits {
-    fn from(request: RequestLimits) -> Limits {
-        Limits { request, ..Limits::default() }
+impl SetLimits for CallLimits {
+    fn set(self, limits: &mut Limits) {
+        limits.call = self;
+    }
+}
+
+impl SetLimits for RequestLimits {
+    fn set(self, limits: &mut Limits) {
+        limits.request = self;
     }
 }
 
 impl Limits {
-    /// Checks that no limit is zero, and that tables have no more elements than the pool has room for.
-    pub(crate) fn check(&self, room_for_elements: usize) -> Result<(), Error> {
+    /// Checks that no limit is zero, and that tables have no more elements than the pool has room for ([`Pool::table_elements`](crate::Pool::table_elements)).
+    /// Making a tenant does this, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limits`] names the limit.
+    pub fn check(&self, room_for_elements: usize) -> Result<(), Error> {
         let TenantLimits { instances, concurrent_calls, open_streams, requests_per_second, request_burst } = self.tenant;
         let CallLimits { memory, table_elements, handles, hostcall_bytes, cpu_time, wall_time } = self.call;
         let RequestLimits { connect, handshake, first_byte, between_bytes, watch_pause, response_bytes } = self.request;

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import configuration
-import image
 import machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import image  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parent / "kube"
 GO_VERSION = (1, 26)

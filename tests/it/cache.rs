@@ -119,7 +119,7 @@ async fn the_binary_compiles_once() {
     lists(&["--precompiled", &code]).await;
     fs::set_permissions(&cache, Permissions::from_mode(0o770)).unwrap();
     for (args, says) in [
-        (vec!["run", "--precompiled", &wasm], "the precompiled extension cannot be used: it was not made by incluster 0.1.0"),
+        (vec!["run", "--precompiled", &wasm], "is not compiled code: run it without --precompiled"),
         (vec!["run", &code], "run it with --precompiled"),
         (vec!["run", "--cache", &cache, &wasm], "others may write to it: make it this user's own, with mode 0700"),
         (vec!["compile", &wasm], "compile takes -o OUT.cwasm"),

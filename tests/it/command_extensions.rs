@@ -37,7 +37,7 @@ async fn an_extension_runs_with_a_policy_and_not_without() {
         (
             vec!["run", "--cpu-time", "100ms", &at("program.wasm"), "spin"],
             1,
-            "computed for longer than its limit of 100ms; --cpu-time sets",
+            "computed for longer than its limit of 100ms (call.cpuTime); --cpu-time sets",
         ),
         (vec!["run", "--refuse", "wasi:sockets", &at("sockets.wasm")], 1, "wasi:sockets/"),
         (vec!["run", &at("policy.yaml")], 1, "this is not a WebAssembly component"),
@@ -87,7 +87,11 @@ async fn the_first_program_of_the_extension_librarys_readme_lists_pods() {
     let denied = in_testbed(&testbed, &["run", &at("pods.wasm")]).await;
     let text = "Error: failed to list pods in namespace shop: denied: ";
     assert!(denied.status == 1 && denied.stderr.starts_with(text), "{}", denied.stderr);
-    assert!(denied.stderr.contains("check the host's policy for this component"), "{}", denied.stderr);
+    assert!(
+        denied.stderr.contains("check the policy of this component's tenant (incluster run: --policy FILE)"),
+        "{}",
+        denied.stderr
+    );
 }
 
 #[tokio::test]
@@ -198,7 +202,10 @@ async fn the_wall_time_ends_a_program_whose_output_nobody_reads() {
     let _unread = running.stdout.take();
     let ended = timeout(Duration::from_secs(60), running.wait_with_output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s; --wall-time sets"), "{said}");
+    assert!(
+        ended.status.code() == Some(1) && said.contains("took longer than its limit of 1s (call.wallTime); --wall-time sets"),
+        "{said}"
+    );
 }
 
 /// Text from an untrusted file is escaped before it is printed.

@@ -4,34 +4,19 @@ use crate::log::Log;
 use crate::{RUNTIME, compiler, load, portable, tenant};
 use incluster::policy::Policy;
 use incluster::{
-    CallLimits, Ctx, Error, Extension, ExtensionError, Limits, Pool, RequestLimits, Reuse, Runtime, Sandboxes, Server, Tenant,
+    CallLimits, Ctx, Error, Extension, ExtensionError, Limits, Pool, RequestLimits, Runtime, Sandboxes, Server, Tenant,
     TenantLimits,
 };
-use picker::{Picker, PickerIndices};
 use std::time::Duration;
 use testbed::{Answer, PodApi, PodStore, TOKEN, Testbed};
-use tokio::sync::Barrier;
 use wasmtime::Store;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
-/// The world of `tests/extensions/wit` as it is after composition, without the client's imports.
-mod picker {
-    wasmtime::component::bindgen!({
-        inline: "package example:picker@0.1.0;
-                 world picker {
-                   export pick: func(namespace: string, selector: string, key: string) -> result<string, string>;
-                   export calls: func() -> u32;
-                   export explode: func();
-                 }",
-        exports: { default: async },
-    });
-}
-
 const PODS: &str = r#"{"rules": [{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["shop"]}]}"#;
 
-fn pods_of_shop() -> Policy {
+pub fn pods_of_shop() -> Policy {
     serde_json::from_str(PODS).unwrap()
 }
 
@@ -259,7 +244,7 @@ async fn an_extension_that_exceeds_a_limit_ends_with_its_error_and_disturbs_no_o
     assert!(matches!(ended(&limited, "print").await.0, Err(Error::CpuTime(_) | Error::Trap(_) | Error::Exit(_))));
     let (flood, written) = ended(&limited, "flood").await;
     assert!(
-        matches!(flood, Err(Error::Exit(1))) && written.contains("LimitExceeded") && written.contains("5 answers a second"),
+        matches!(flood, Err(Error::Exit(1))) && written.contains("LimitExceeded") && written.contains("5 requests a second"),
         "{written}"
     );
     assert!(hostile.server.requests().len() <= 6, "no more requests were sent than the limit permits");
@@ -306,90 +291,4 @@ async fn an_engine_of_the_embedders_own() {
     let tenant = Tenant::builder(&runtime, "own").server(server).service_account_dir(testbed.volume.path());
     let tenant = tenant.policy(pods_of_shop()).build().unwrap();
     assert_eq!(tenant.list_namespaced_pods("shop", &incluster::types::ListOptions::ALL).await.unwrap().items.len(), 7);
-}
-
-async fn pickers(tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
-    pickers_of(&load(extensions::PICKER, &[]).await, tenant)
-}
-
-fn pickers_of(extension: &Extension, tenant: &Tenant) -> Sandboxes<Ctx, Picker> {
-    Sandboxes::typed(tenant, extension, PickerIndices::new, |indices, store, instance| indices.load(store, instance)).unwrap()
-}
-
-async fn calls(pickers: &Sandboxes<Ctx, Picker>) -> u32 {
-    pickers.call(async |picker, store| picker.call_calls(store).await).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_world_of_the_embedders_own() {
-    let testbed = Testbed::start().await;
-    let pickers = pickers(&tenant(&testbed).with_policy(pods_of_shop())).await;
-    let pick = async |key: &str| {
-        let pick = async |picker: &Picker, store: &mut Store<Ctx>| picker.call_pick(store, "shop", "tier=edge", key).await;
-        pickers.call(pick).await.unwrap().unwrap()
-    };
-    let picked = pick("a").await;
-    assert_eq!(pick("a").await, picked);
-    assert!(picked.contains(" 10.1."), "{picked}");
-    assert_eq!((calls(&pickers).await, calls(&pickers).await, pickers.warm()), (1, 1, 0), "each call has a fresh instance");
-}
-
-#[tokio::test]
-async fn warm_instances_have_a_limit_of_calls_and_are_never_used_after_a_trap() {
-    let testbed = Testbed::start().await;
-    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_secs(60), ..Reuse::default() };
-    let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
-    let mut had = Vec::new();
-    for _ in 0..5 {
-        had.push(calls(&pickers).await);
-    }
-    assert_eq!(had, [1, 2, 3, 1, 2]);
-    assert_eq!(pickers.warm(), 1);
-    let exploded = pickers.call(async |picker, store| picker.call_explode(store).await).await;
-    assert!(matches!(exploded, Err(Error::Trap(_))));
-    assert_eq!((pickers.warm(), calls(&pickers).await), (0, 1));
-}
-
-#[tokio::test]
-async fn warm_instances_stay_within_their_memory_limit() {
-    let testbed = Testbed::start().await;
-    let extension = load(extensions::PICKER, &[]).await;
-    let kept = async |memory: usize| {
-        let reuse = Reuse { kept: 3, memory, ..Reuse::default() };
-        let pickers = pickers_of(&extension, &tenant(&testbed).with_reuse(reuse));
-        // The calls run at the same time, so that each has a sandbox of its own.
-        let all = Barrier::new(3);
-        let call = async || {
-            let together = async |picker: &Picker, store: &mut Store<Ctx>| {
-                all.wait().await;
-                picker.call_calls(store).await
-            };
-            pickers.call(together).await.unwrap()
-        };
-        assert_eq!(tokio::join!(call(), call(), call()), (1, 1, 1));
-        pickers.warm()
-    };
-    assert_eq!(kept(1 << 30).await, 3);
-    assert_eq!(kept(64 << 10).await, 0);
-    // All have the same size. Search for the smallest limit that keeps two.
-    let (mut too_little, mut enough) = (64 << 10, 1 << 30);
-    while enough - too_little > 64 << 10 {
-        let middle = (too_little + enough) / 2;
-        if kept(middle).await >= 2 { enough = middle } else { too_little = middle }
-    }
-    assert_eq!((kept(enough).await, kept(enough / 2 - (64 << 10)).await, kept(enough * 3 / 2 + (64 << 10)).await), (2, 0, 3));
-}
-
-#[tokio::test]
-async fn an_idle_warm_instance_ends() {
-    let testbed = Testbed::start().await;
-    let reuse = Reuse { kept: 1, calls: 3, idle_time: Duration::from_millis(1), ..Reuse::default() };
-    let pickers = pickers(&tenant(&testbed).with_reuse(reuse)).await;
-    assert_eq!(calls(&pickers).await, 1);
-    let gone = async {
-        while pickers.warm() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
 }

@@ -39,6 +39,7 @@ mod observability;
 mod paging;
 mod readme;
 mod records;
+mod reuse;
 mod rotation;
 mod secrets;
 mod stores;

@@ -103,6 +103,10 @@ async fn every_metric_is_as_documented() {
     assert!(pods(&tenant.with_policy(Policy::deny_all())).await.is_err());
     let once = tenant.with_limits(TenantLimits { requests_per_second: 1, request_burst: 1, ..TenantLimits::default() }).unwrap();
     while pods(&once.with_retry_policy(RetryPolicy::NEVER)).await.is_ok() {}
+    // A warm sandbox makes way for a store.
+    let one = tenant.with_limits(TenantLimits { instances: 1, ..TenantLimits::default() }).unwrap();
+    pods(&one).await.unwrap();
+    drop(one.store(|ctx| ctx.build()).await.unwrap());
     let account = Identity::token_request("shop", "gateway").asked_by(testbed.volume.path());
     pods(&builder.identity(account).build().unwrap()).await.unwrap();
     store.accept_token("another");
@@ -134,13 +138,15 @@ async fn every_metric_is_as_documented() {
 /// A call's span contains its requests' spans, and says how long each part took.
 #[tokio::test]
 async fn a_calls_span_is_around_its_requests() {
+    let store = PodStore::recorded();
+    let testbed = Testbed::serving(store.handler()).await;
+    let tenant = crate::tenant(&testbed);
+    // tracing may miss a subscriber that is set while another thread's call is the first to reach a span.
+    pods(&tenant).await.unwrap();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
     let subscriber = subscriber.with_span_events(FmtSpan::CLOSE).with_writer(log.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
-    let store = PodStore::recorded();
-    let testbed = Testbed::serving(store.handler()).await;
-    let tenant = crate::tenant(&testbed);
     pods(&tenant).await.unwrap();
     let mut watch = tenant.watch_namespaced_pods("shop", &WatchOptions::ALL).await.unwrap();
     let _ = watch.next().await.unwrap();

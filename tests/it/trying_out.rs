@@ -52,7 +52,7 @@ async fn pods_of_a_file_stand_in_for_a_cluster() {
     folder.write("pods.yaml", "kind: Service\nmetadata: {name: web}\n");
     for (args, status, says) in [
         // The policy applies here too.
-        (&["run", "--pods", "pods.json", "extension.wasm"][..], 1, "denied: the policy does not permit"),
+        (&["run", "--pods", "pods.json", "extension.wasm"][..], 1, "denied: the policy, which has no rules, does not permit"),
         (&["run", "--pods", "none.json", "extension.wasm"], 1, "--pods: none.json: No such file"),
         (&["run", "--pods", "pods.yaml", "extension.wasm"], 1, "--pods: pods.yaml: web is not a pod, but a \"Service\""),
         (
@@ -143,7 +143,7 @@ async fn a_new_project_builds_runs_and_says_where_it_trapped() {
         assert!(made.stdout.contains(&format!("  {command}\n")), "{}", made.stdout);
         let project = dir.path().join(language);
         let text = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
-        assert!(text("README.md").starts_with(&format!("# {language}\n")) && !text(program).is_empty());
+        assert!(text("README.md").starts_with(&format!("# {language}\n")) && text(program).contains("[NAMESPACE]"));
         for (name, text) in incluster::WIT {
             assert_eq!(std::fs::read_to_string(project.join("wit/deps/incluster-kubernetes").join(name)).unwrap(), *text);
         }
@@ -170,7 +170,7 @@ async fn a_new_project_builds_runs_and_says_where_it_trapped() {
         &main,
         text.replace(
             "fn line(pod: &Pod) -> String {\n",
-            "#[inline(never)]\nfn line(pod: &Pod) -> String {\n    if pod.metadata.labels.len() == 1 { std::process::abort() }\n",
+            "#[inline(never)]\nfn line(pod: &Pod) -> String {\n    if pod.metadata.labels.len() == 1 { panic!(\"one label\") }\n",
         ),
     )
     .unwrap();

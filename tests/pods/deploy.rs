@@ -204,7 +204,7 @@ fn the_gateway_serves_and_its_budget_and_probes_hold() {
     // An unusable extension does not end the gateway, and the status page names it.
     apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gateway-extensions", "namespace": "shop"},
         "binaryData": {"sticky.wasm": "AGFzbQ0AAQA="}}));
-    let page = || get(&pod_ip("app=gateway"), 8081, "/").filter(|(_, page)| page.contains("is not in use: "));
+    let page = || get(&pod_ip("app=gateway"), 8081, "/").filter(|(_, page)| page.contains("the version before stays in use"));
     until("the status page says what is wrong", page);
     assert_eq!(get(&service, 80, "/").unwrap().0, 200, "the version before serves");
 }

@@ -20,7 +20,7 @@ if [[ "$*" = *envoy* || "$*" = *a_minute* ]]; then
       mkdir -p "$envoy$(dirname "$library")"
       cp --dereference "$library" "$envoy$library"
     done
-    tests/cluster/image.py "$envoy.tar.new" envoyproxy/envoy:distroless-v1.40.0 "$envoy" --user 65532:65532 /envoy
+    tools/image.py "$envoy.tar.new" envoyproxy/envoy:distroless-v1.40.0 "$envoy" --user 65532:65532 /envoy
     mv "$envoy.tar.new" "$envoy.tar"
   fi
   images+=("$envoy.tar")

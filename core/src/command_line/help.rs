@@ -31,12 +31,12 @@ Options that print pods:
   -o, --output FORMAT        table, wide, json, yaml or name [default: table]
       --no-headers           No line with the names of the columns; for table and wide
       --show-labels          The labels in the last column; for table and wide
-  -w, --watch                Then print the pods that change, until interrupted, or until the server is away for longer than
-                             --timeout; for table, wide and name
+  -w, --watch                Then print the pods that change, until interrupted, or until the server is unavailable
+                             for longer than --timeout; for table, wide and name
       --watch-only           Like --watch, but do not print the pods that are there at first
 
 Options of requests:
-      --attempts N           Send a request at most N times while the server is busy or away [default: no maximum]
+      --attempts N           Send a request at most N times while the server is busy or unavailable [default: no maximum]
       --timeout SECONDS      Give up a request, with all its attempts, after this time [default: 90]
 
 Other options:

@@ -121,8 +121,12 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
             format!("is signed, or its issuer is, by an unsupported algorithm: {}. {KNOWN}", algorithm(signature))
         }
-        CertificateError::ExpiredContext { not_after, .. } => format!("expired at {}", date(*not_after)),
-        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", date(*not_before)),
+        CertificateError::ExpiredContext { not_after, time } => {
+            format!("expired at {}, and this machine's clock says {}", date(*not_after), date(*time))
+        }
+        CertificateError::NotValidYetContext { not_before, time } => {
+            format!("is not valid before {}, and this machine's clock says {}", date(*not_before), date(*time))
+        }
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
             format!("names no address, so it is not for {}", expected.to_str())
         }

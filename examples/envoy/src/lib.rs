@@ -63,10 +63,7 @@ impl EnvoyProcessor {
         let (address, incoming) = listen_at(&listen).await.map_err(|e| format!("{listen}: {e}"))?;
         let (health, health_service) = health_reporter();
         health.set_service_status("", ServingStatus::NotServing).await;
-        let server = Server::builder()
-            // If Envoy's machine fails, nothing closes the connection.
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
+        let server = server()
             .add_service(health_service)
             .add_service(ExternalProcessorServer::new(Processor(engine.clone())))
             .add_service(EndpointDiscoveryServiceServer::new(Endpoints(engine.clone())));
@@ -110,6 +107,11 @@ impl EnvoyProcessor {
     }
 }
 
+fn server() -> Server {
+    // If Envoy's machine fails, nothing closes the connection.
+    Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE))
+}
+
 async fn tell_health(mut serving: watch::Receiver<Serving>, health: HealthReporter) {
     loop {
         let is_ready = *serving.borrow_and_update() == Serving::Ready;
@@ -146,9 +148,29 @@ async fn listen_at(listen: &Listen) -> Result<(Listen, Either<TcpIncoming, UnixL
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::{Instant, timeout};
+
+    /// The connection's first bytes (RFC 9113, 3.4), with empty SETTINGS.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_envoy_has_gone_silent_is_closed() {
+        let (address, incoming) = listen_at(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let (Listen::Tcp(address), Either::Left(incoming)) = (address, incoming) else { panic!("TCP") };
+        let (_health, service) = health_reporter();
+        tokio::spawn(server().add_service(service).serve_with_incoming(incoming));
+        let mut envoy = TcpStream::connect(address).await.unwrap();
+        envoy.write_all(PREFACE).await.unwrap();
+        let begun = Instant::now();
+        // It reads, but does not answer a PING.
+        let _ = timeout(KEEPALIVE * 10, envoy.read_to_end(&mut Vec::new())).await.expect("the connection ends");
+        assert!(begun.elapsed() >= KEEPALIVE * 2, "{:?}", begun.elapsed());
+    }
 
     #[test]
-    fn the_sample_is_one() {
+    fn the_sample_configuration_is_valid_and_matches_envoys() {
         let sample = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-routes.yaml")).unwrap();
         assert_eq!(sample.listen, Listen::Unix("/run/incluster/processor.sock".into()));
         assert_eq!(sample.routes[0].cluster.as_deref(), Some("web"));

@@ -11,8 +11,9 @@ Picks pods for an Envoy, by the routes of the YAML file CONFIG, and reads the fi
 endpoints by EDS, at the address `listen`. After SIGTERM or SIGINT, it says that it is not ready, serves on for `drainTime`, lets the
 requests under way end, and ends.
 
-  --check      only say whether CONFIG is well-formed
-  -h, --help   print this
+  --check         only say whether CONFIG is well-formed; `-` is standard input
+  -h, --help      print this
+  -V, --version   print the version
 ";
 
 fn main() -> ExitCode {

@@ -60,7 +60,7 @@ async fn pods_come_and_go_without_a_failed_request() {
 }
 
 #[tokio::test]
-async fn an_extension_that_misbehaves_is_what_its_route_says() {
+async fn a_route_answers_502_or_fails_open_when_its_extension_misbehaves() {
     let scene = Scene::set(&["a"], ", extension: unruly.wasm, pickTimeout: 500ms").await;
     let ask = async |path: &str| scene.browser.get(&format!("{}/{path}", scene.envoy.url)).await;
     for misdeed in ["trap", "spin", "allocate"] {

@@ -4,7 +4,7 @@ use crate::headers;
 use http::HeaderName;
 use http::uri::Authority;
 use incluster::policy::Policy;
-use incluster::{Limits, LoadLimits, Reuse, input};
+use incluster::{Limits, LoadLimits, Pool, Reuse, input};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -220,7 +220,7 @@ impl Config {
         Config::parse(&text).map_err(|problem| ConfigError::new(file, problem))
     }
 
-    fn parse(text: &[u8]) -> Result<Config, String> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Config, String> {
         let config: Config = input::yaml(text).map_err(|e| e.to_string())?;
         for name in config.tenants.keys() {
             if !is_name(name) {
@@ -237,6 +237,7 @@ impl Config {
             }
         }
         for (name, tenant) in &config.tenants {
+            tenant.limits.check(Pool::default().table_elements).map_err(|e| format!("tenant `{name}`: {e}"))?;
             let of_tenant = config.routes.iter().filter(|route| route.tenant == *name);
             let collections = of_tenant.map(RouteConfig::pods).collect::<BTreeSet<_>>().len();
             // Each collection takes a sandbox and a stream to watch it.
@@ -252,6 +253,12 @@ impl Config {
     }
 
     fn check(&self, route: &RouteConfig) -> Result<(), String> {
+        if route.pick_timeout.is_zero() {
+            return Err("pickTimeout is zero: no extension could pick".into());
+        }
+        if route.cluster.as_deref() == Some("") {
+            return Err("the name of the cluster is empty".into());
+        }
         let tenant = self.tenants.get(&route.tenant).ok_or_else(|| format!("there is no tenant `{}`", route.tenant))?;
         let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
         if !route.path_prefix.starts_with('/') || !route.path_prefix.chars().all(is_path) || route.path_prefix.len() > MAX_PATH {
@@ -334,7 +341,7 @@ routes:
     }
 
     #[test]
-    fn the_sample_is_one() {
+    fn the_sample_configuration_is_valid() {
         let sample = Config::parse(include_bytes!("../gateway.yaml")).unwrap();
         assert_eq!(sample.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop.example/cart", "*/"]);
     }

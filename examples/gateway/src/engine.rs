@@ -1,8 +1,10 @@
 //! The engine behind each front end: the configuration's tenants and routes, kept up to date with the files, and the status page.
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Listen};
 use crate::front::{Body, accept, text, unavailable};
-use crate::routes::{Routes, relative_to};
+use crate::loading::relative_to;
+use crate::look::{Look, Mark};
+use crate::routes::Routes;
 use crate::status::{self, Reload};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -10,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use incluster::{Compiler, Pool, Runtime};
+use incluster::{Compiler, LoadLimits, Pool, Runtime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -21,15 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// How often the files are checked for changes. A check finds what a notification would miss: a volume that the kubelet swaps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The first wait before an extension is loaded again that could not be loaded because of this machine, for example for lack of
-/// memory. The longest wait is `TRY_AGAIN_AT_THE_LATEST`.
-const TRY_AGAIN: Duration = Duration::from_secs(30);
-const TRY_AGAIN_AT_THE_LATEST: Duration = Duration::from_secs(600);
 
 /// How long after the start knowing the pods of one route is enough to be ready.
 const READY_WITH_SOME: Duration = Duration::from_secs(30);
@@ -72,6 +69,33 @@ struct Shared {
     /// The files of the configuration that was read last, whether or not it was accepted.
     files: Mutex<Vec<PathBuf>>,
     metrics: PrometheusHandle,
+    fixed: Fixed,
+}
+
+/// The settings that take effect at the start alone.
+struct Fixed {
+    listen: Listen,
+    status: SocketAddr,
+    cache: Option<PathBuf>,
+    load_limits: LoadLimits,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        let Config { listen, status, cache, load_limits, .. } = config.clone();
+        Fixed { listen, status, cache, load_limits }
+    }
+
+    /// The names of those that another configuration would change.
+    fn changed_in(&self, config: &Config) -> impl Iterator<Item = &'static str> {
+        let changed = [
+            ("listen", self.listen != config.listen),
+            ("status", self.status != config.status),
+            ("cache", self.cache != config.cache),
+            ("loadLimits", self.load_limits != config.load_limits),
+        ];
+        changed.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name))
+    }
 }
 
 impl Engine {
@@ -92,7 +116,7 @@ impl Engine {
             None => runtime.build()?,
         };
         let listener = TcpListener::bind(config.status).await.map_err(|e| format!("{}: {e}", config.status))?;
-        let files = files_of(file, &config);
+        let (files, fixed) = (files_of(file, &config), Fixed::of(&config));
         let routes = Routes::without_extensions(&runtime, file, config, None)?;
         let shared = Arc::new(Shared {
             file: file.into(),
@@ -103,7 +127,9 @@ impl Engine {
             reloading: tokio::sync::Mutex::default(),
             files: Mutex::new(files),
             metrics,
+            fixed,
         });
+        metrics::gauge!("gateway_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let status_address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         let page = shared.clone();
@@ -148,7 +174,8 @@ impl Engine {
     /// Waits until the engine serves: `/readyz` then answers 200.
     ///
     /// It serves when all extensions are loaded or refused, and the pods of all routes are known. After half a minute, one route's pods
-    /// are enough, so that a tenant whose pods cannot be watched does not hold up the others.
+    /// are enough, so that a tenant whose pods cannot be watched does not hold up the others. It does not serve while no route has a usable
+    /// extension, so that a rollout of such a configuration stops.
     pub async fn until_ready(&self) {
         let _ = self.serving().wait_for(|serving| *serving != Serving::Starting).await;
     }
@@ -189,6 +216,7 @@ impl Shared {
     }
 
     fn take(&self, routes: Routes) {
+        metrics::gauge!("gateway_unusable_extensions").set(routes.unusable() as f64);
         self.routes.send_replace(Arc::new(routes));
     }
 
@@ -200,6 +228,9 @@ impl Shared {
         let _reloading = self.reloading.lock().await;
         let read = match Config::read(&self.file) {
             Ok(config) => {
+                for setting in self.fixed.changed_in(&config) {
+                    warn!("`{setting}` has changed, which takes effect when this process is started again");
+                }
                 // Another reload may have applied the policies of an older file.
                 self.routes().permit(&config);
                 *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files_of(&self.file, &config);
@@ -223,8 +254,10 @@ impl Shared {
         let error = read.as_ref().err().map(ToString::to_string);
         let done = read.map(|routes| self.take(routes));
         match &error {
-            None => info!("{}: read again", self.file.display()),
-            Some(error) => error!("the configuration stays as it was: {error}"),
+            None => info!("{}: read", self.file.display()),
+            Some(error) => {
+                error!("the configuration stays as it was, except for its tenants' policies if the file can be read: {error}")
+            }
         }
         let outcome = if error.is_some() { "error" } else { "success" };
         metrics::counter!("gateway_reloads_total", "outcome" => outcome).increment(1);
@@ -249,7 +282,12 @@ impl Shared {
             "/readyz" => match *self.serving.borrow() {
                 Serving::Ready => ("ok".into(), "text/plain"),
                 Serving::Starting if self.routes().are_loaded() => {
-                    return unavailable("the pods of the routes are not known yet");
+                    let does_any = self.routes().serves_any();
+                    return unavailable(if does_any {
+                        "the pods of the routes are not known yet"
+                    } else {
+                        "no route works: see the log"
+                    });
                 }
                 Serving::Starting => return unavailable("extensions are being loaded"),
                 Serving::Draining | Serving::Stopping => return unavailable("it is shutting down"),
@@ -282,7 +320,7 @@ async fn become_ready(shared: Arc<Shared>) {
         let mut knowing: FuturesUnordered<_> = now.routes().iter().map(|route| route.pods.until_known()).collect();
         let mut known = 0;
         loop {
-            if now.are_loaded() && are_enough(known, now.routes().len(), begun.elapsed()) {
+            if now.are_loaded() && now.serves_any() && are_enough(known, now.routes().len(), begun.elapsed()) {
                 // It may be draining already.
                 shared.serving.send_if_modified(|serving| match *serving {
                     Serving::Starting => {
@@ -343,30 +381,6 @@ fn files_of(file: &Path, config: &Config) -> Vec<PathBuf> {
     std::iter::once(file.to_path_buf()).chain(extensions.map(|path| relative_to(file, path))).collect()
 }
 
-/// What shows that a file has changed or appeared: its path, and its time and size if it exists.
-type Mark = (PathBuf, Option<(SystemTime, u64)>);
-
-/// What was seen when the files were read last.
-#[derive(Default)]
-struct Look {
-    marks: Vec<Mark>,
-    /// When to read the files again although they have not changed, and how long that wait is.
-    again: Option<(Instant, Duration)>,
-}
-
-impl Look {
-    /// The next look: the more often the same files were tried, the longer the wait.
-    fn then(&self, marks: Vec<Mark>, may_pass: bool, now: Instant) -> Look {
-        let before = self.again.filter(|_| self.marks == marks).map_or(Duration::ZERO, |(_, waited)| waited * 2);
-        let wait = before.clamp(TRY_AGAIN, TRY_AGAIN_AT_THE_LATEST);
-        Look { marks, again: may_pass.then(|| (now + wait, wait)) }
-    }
-
-    fn is_to_be_followed(&self, marks: &[Mark], now: Instant) -> bool {
-        self.marks != marks || self.again.is_some_and(|(at, _)| at <= now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,24 +390,6 @@ mod tests {
         let soon = Duration::from_secs(29);
         assert!(are_enough(2, 2, Duration::ZERO) && are_enough(0, 0, Duration::ZERO));
         assert!(!are_enough(1, 2, soon) && are_enough(1, 2, READY_WITH_SOME));
-        assert!(!are_enough(0, 2, READY_WITH_SOME * 100), "an API server that is away has nobody ready");
-    }
-
-    #[test]
-    fn files_are_read_again_when_they_change_or_when_something_may_have_passed() {
-        let (file, now) = (PathBuf::from("gateway.yaml"), Instant::now());
-        let marks = |size| vec![(file.clone(), Some((SystemTime::UNIX_EPOCH, size)))];
-        let good = Look::default().then(marks(1), false, now);
-        assert!(Look::default().is_to_be_followed(&marks(1), now));
-        assert!(!good.is_to_be_followed(&marks(1), now + TRY_AGAIN * 100));
-        assert!(good.is_to_be_followed(&marks(2), now) && good.is_to_be_followed(&[(file.clone(), None)], now));
-        let passing = good.then(marks(1), true, now);
-        assert!(!passing.is_to_be_followed(&marks(1), now) && passing.is_to_be_followed(&marks(1), now + TRY_AGAIN));
-        let again = passing.then(marks(1), true, now);
-        assert!(!again.is_to_be_followed(&marks(1), now + TRY_AGAIN) && again.is_to_be_followed(&marks(1), now + TRY_AGAIN * 2));
-        let often = (0..20).fold(again, |look, _| look.then(marks(1), true, now));
-        assert!(often.is_to_be_followed(&marks(1), now + TRY_AGAIN_AT_THE_LATEST));
-        let changed = often.then(marks(2), true, now);
-        assert!(changed.is_to_be_followed(&marks(2), now + TRY_AGAIN));
+        assert!(!are_enough(0, 2, READY_WITH_SOME * 100), "with an unavailable API server, nobody is ready");
     }
 }

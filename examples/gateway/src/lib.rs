@@ -10,6 +10,8 @@ mod engine;
 mod figures;
 mod front;
 mod headers;
+mod loading;
+mod look;
 mod picker;
 mod picking;
 mod pods;
@@ -17,6 +19,7 @@ mod program;
 mod proxy;
 mod routes;
 mod status;
+mod told;
 
 pub use config::{Config, ConfigError, Listen, RouteConfig};
 pub use engine::{Engine, Serving};

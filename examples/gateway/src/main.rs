@@ -9,8 +9,9 @@ Usage: gateway [--check] CONFIG
 Serves the routes of the YAML file CONFIG, and reads the file again when it changes. After SIGTERM or SIGINT, it says that it is not
 ready, serves on for `drainTime`, lets the requests under way end, and ends.
 
-  --check      only say whether CONFIG is well-formed
-  -h, --help   print this
+  --check         only say whether CONFIG is well-formed; `-` is standard input
+  -h, --help      print this
+  -V, --version   print the version
 ";
 
 fn main() -> ExitCode {

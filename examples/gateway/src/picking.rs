@@ -1,10 +1,12 @@
 //! Decides to which pods a request goes: by the route's extension, or in turn.
 
 use crate::config::RouteConfig;
+use crate::loading::Problem;
 use crate::picker::{Choice, Refusal, Request as Head};
 use crate::pods::{Pod, Snapshot};
-use crate::routes::{Problem, Route};
+use crate::routes::Route;
 use http::{HeaderName, HeaderValue, StatusCode};
+use incluster::input;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,7 +78,8 @@ pub async fn pick_for(route: &Route, mut head: Head, limit: Duration) -> Result<
     let (mut picked, headers) = match asked {
         // A request that a working extension refuses stays refused.
         Err(failed) if route.config.fail_open && matches!(failed.outcome, EXTENSION_FAILED | NO_EXTENSION) => {
-            warn!(route = %route.config, failed.reason, "the request goes to a pod in turn (failOpen)");
+            let labels = [("route", route.config.to_string()), ("tenant", route.config.tenant.clone())];
+            metrics::counter!("gateway_failed_open_total", &labels).increment(1);
             (Vec::new(), Vec::new())
         }
         asked => asked?,
@@ -109,22 +112,35 @@ async fn ask<'a>(route: &Route, head: &Head, pods: &'a Arc<Snapshot>, limit: Dur
                 let is_loading = *problem == Problem::Loading;
                 let text =
                     if is_loading { "the route's extension is being loaded" } else { "the route's extension cannot be used" };
+                tell(route, &text);
                 Err(Failed::new(NO_EXTENSION, StatusCode::SERVICE_UNAVAILABLE, text.into()))
             }
         };
     };
     let failed = |why: &dyn fmt::Display| {
-        warn!(route = %route.config, "the extension failed: {why}");
+        tell(route, &format_args!("the extension failed: {why}"));
         Failed::new(EXTENSION_FAILED, StatusCode::BAD_GATEWAY, "the route's extension failed".into())
     };
-    match timeout(route.config.pick_timeout.min(limit), picker.pick(head, pods)).await {
+    let limit = route.config.pick_timeout.min(limit);
+    match timeout(limit, picker.pick(head, pods)).await {
         Ok(Ok(Ok(choice))) => taken(&route.config, choice, pods).map_err(|why| failed(&why)),
         Ok(Ok(Err(Refusal { status, reason }))) => {
             let status = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
             Err(Failed::new("refused", status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason))
         }
         Ok(Err(error)) => Err(failed(&error)),
-        Err(_) => Err(failed(&"it took longer than pickTimeout")),
+        Err(_) => Err(failed(&format_args!(
+            "it took longer than {} (pickTimeout, or what was left of the time for a decision)",
+            humantime::format_duration(limit)
+        ))),
+    }
+}
+
+/// Logs what went wrong with a request: at most one line a second for each route.
+fn tell(route: &Route, what: &dyn fmt::Display) {
+    if let Some(suppressed) = route.told.tell(Instant::now()) {
+        let goes_on = if route.config.fail_open { "; the request goes to a pod in turn (failOpen)" } else { "" };
+        warn!(route = %route.config, tenant = route.config.tenant, suppressed, "{what}{goes_on}");
     }
 }
 
@@ -133,7 +149,8 @@ fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result
     if choice.pods.is_empty() {
         return Err("it picked no pod".into());
     }
-    let pod = |name: &String| pods.pod(name).ok_or("it picked a pod that is not ready");
+    let pod =
+        |name: &String| pods.pod(name).ok_or_else(|| format!("it picked a pod that is not ready: {}", input::printable(name)));
     let mut picked = choice.pods.iter().map(pod).collect::<Result<Vec<_>, _>>()?;
     // An extension may name one pod a million times.
     picked.truncate(MOST_TRIES);
@@ -142,9 +159,10 @@ fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result
     }
     let header = |(name, value): (String, Vec<u8>)| {
         let permitted = name.parse::<HeaderName>().ok().filter(|name| config.may_set(name));
-        let name = permitted.ok_or("it set a header that the route's setHeaders does not permit")?;
+        let header = permitted
+            .ok_or_else(|| format!("it set a header that the route's setHeaders does not permit: {}", input::printable(&name)))?;
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| "it set a header to a value that HTTP does not allow")?;
-        Ok((name, value))
+        Ok((header, value))
     };
     let headers = choice.set_headers.into_iter().map(header).collect::<Result<_, String>>()?;
     Ok((picked, headers))
@@ -153,6 +171,39 @@ fn taken<'a>(config: &RouteConfig, choice: Choice, pods: &'a Snapshot) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+
+    /// What is taken from a choice of these pods and of one header, among pods `a`, `b`, `c` and `d`.
+    fn take(pods: &[&str], header: (&str, &[u8])) -> Result<(Vec<String>, usize), String> {
+        let sample = Config::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.yaml"))).unwrap();
+        let config = RouteConfig { set_headers: vec!["x-model".into()], ..sample.routes[0].clone() };
+        let pod = |name: &str| Pod { name: name.into(), ip: Ipv4Addr::LOCALHOST.into(), node_name: None };
+        let ready = Snapshot { generation: 1, pods: ["a", "b", "c", "d"].map(pod).into() };
+        let set_headers = vec![(header.0.into(), header.1.into())];
+        let choice = Choice { pods: pods.iter().map(ToString::to_string).collect(), set_headers };
+        let (picked, headers) = taken(&config, choice, &ready)?;
+        Ok((picked.into_iter().map(|pod| pod.name.clone()).collect(), headers.len()))
+    }
+
+    #[test]
+    fn a_choice_has_at_most_three_ready_pods_and_permitted_headers() {
+        let header: (&str, &[u8]) = ("X-Model", b"large");
+        assert_eq!(take(&["d", "b"], header), Ok((vec!["d".into(), "b".into()], 1)));
+        assert_eq!(take(&["a"; 100_000], header), Ok((vec!["a".into(); 3], 1)));
+        let long = vec![b'x'; MOST_HEADER_BYTES];
+        for (pods, header, why) in [
+            (&[][..], header, "it picked no pod"),
+            (&["a", "e"], header, "it picked a pod that is not ready: e"),
+            (&["a"], ("x-other", b"1"), "it set a header that the route's setHeaders does not permit: x-other"),
+            (&["a"], ("not a name", b"1"), "it set a header that the route's setHeaders does not permit: not a name"),
+            (&["a"], ("x-model", b"a\r\nhost: b"), "it set a header to a value that HTTP does not allow"),
+            (&["a"], ("x-model", &long), "it set headers of more than 8192 bytes"),
+        ] {
+            assert_eq!(take(pods, header), Err(why.into()));
+        }
+    }
 
     #[test]
     fn a_host_is_without_its_port() {

@@ -1,11 +1,13 @@
 //! The command line, the log, the metrics and the compiler process, which the programs of all front ends share.
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
-use incluster::Compiler;
+use crate::loading::relative_to;
+use incluster::{Compiler, input};
 use lexopt::Arg;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::error::Error;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +23,7 @@ enum Action {
     Serve(PathBuf),
     Check(PathBuf),
     Help,
+    Version,
 }
 
 /// Runs the program of this name: `NAME [--check] CONFIG`. `serve` does what the configuration's file says, until it is told to end.
@@ -45,7 +48,11 @@ pub fn program(
             print!("{help}");
             Ok(())
         }
-        Action::Check(file) => Config::read(&file).map(drop).map_err(Into::into),
+        Action::Version => {
+            println!("{name} {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Action::Check(file) => check(&file).map(|config| println!("{}", checked(&file, &config))).map_err(Into::into),
         Action::Serve(file) => tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
             runtime.block_on(async {
                 let metrics = PrometheusBuilder::new().install_recorder()?;
@@ -70,6 +77,31 @@ pub fn program(
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads a configuration to check it: `-` is standard input.
+fn check(file: &Path) -> Result<Config, ConfigError> {
+    if file != Path::new("-") {
+        return Config::read(file);
+    }
+    let mut text = Vec::new();
+    std::io::stdin().take(input::MAX_DOCUMENT + 1).read_to_end(&mut text).map_err(|e| ConfigError::new(file, e))?;
+    Config::parse(&text).map_err(|problem| ConfigError::new(file, problem))
+}
+
+/// What `--check` prints about a file that is well-formed.
+fn checked(file: &Path, config: &Config) -> String {
+    let missing = config.routes.iter().filter_map(|route| {
+        let path = relative_to(file, route.extension.as_ref()?);
+        (!path.exists()).then(|| format!("\nroute {route}: there is no file {} here", path.display()))
+    });
+    let missing = missing.collect::<String>();
+    format!(
+        "{}: well-formed, with {} tenants and {} routes. The extensions and the API server were not asked.{missing}",
+        file.display(),
+        config.tenants.len(),
+        config.routes.len()
+    )
 }
 
 /// Waits for SIGTERM or SIGINT, and then until the engine has drained ([`Engine::drain`]). A second signal ends the draining.
@@ -100,6 +132,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Action::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Action::Version),
             Arg::Long("check") => is_check = true,
             Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
             arg => return Err(arg.unexpected()),

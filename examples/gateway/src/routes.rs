@@ -1,19 +1,18 @@
 //! Tenants and routes, as one configuration has them.
 
 use crate::config::{Config, ConfigError, RouteConfig, TenantConfig};
-use crate::picker::{ALLOWED, Picker};
+use crate::loading::{Problem, load, relative_to};
+use crate::picker::Picker;
 use crate::pods::{Generation, PodEndpoint, PodSet};
+use crate::told::Told;
 use futures_util::stream::{self, SelectAll, StreamExt};
-use incluster::{Error, Extension, Identity, Runtime, SERVICE_ACCOUNT_DIR, Server, Tenant, input};
+use incluster::{Error, Extension, Identity, Runtime, SERVICE_ACCOUNT_DIR, Server, Tenant};
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tracing::error;
 
 /// The maximum number of files in memory at once while they are loaded: more than the compiler takes at once, which queues the rest.
@@ -40,38 +39,22 @@ pub struct Route {
     pub problem: Option<Problem>,
     extension: Option<Extension>,
     turn: AtomicUsize,
-}
-
-/// Why a route's extension is not in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// The extension is being loaded.
-    Loading,
-    /// The extension cannot be used.
-    NotUsable {
-        /// What is wrong, for people.
-        text: String,
-        /// Whether the same file may be loaded later, because the cause is this machine and not the file.
-        may_pass: bool,
-    },
-}
-
-impl Problem {
-    fn may_pass(&self) -> bool {
-        matches!(self, Problem::NotUsable { may_pass: true, .. })
-    }
-}
-
-impl Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Problem::Loading => f.write_str("it is being loaded"),
-            Problem::NotUsable { text, .. } => f.write_str(text),
-        }
-    }
+    /// When something about this route was logged that may happen with each request.
+    pub(crate) told: Told,
 }
 
 impl Route {
+    /// What is wrong with the route's extension, and what that means, for people.
+    pub fn trouble(&self) -> Option<String> {
+        Some(match (self.problem.as_ref()?, &self.picker) {
+            (problem @ Problem::Loading, _) => problem.to_string(),
+            (problem, None) => format!("the extension cannot be used: {problem}"),
+            (problem, Some(_)) => {
+                format!("the extension's file cannot be used; the version before stays in use until this process ends: {problem}")
+            }
+        })
+    }
+
     /// The number of the next request that takes its turn.
     pub fn turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
@@ -171,7 +154,15 @@ impl Routes {
             let serving = before.filter(of_the_same_tenant).and_then(|before| before.serving(&config));
             let loading = || {
                 let (problem, turn) = (config.extension.as_ref().map(|_| Problem::Loading), AtomicUsize::new(0));
-                Arc::new(Route { config: config.clone(), pods, picker: None, problem, extension: None, turn })
+                Arc::new(Route {
+                    config: config.clone(),
+                    pods,
+                    picker: None,
+                    problem,
+                    extension: None,
+                    turn,
+                    told: Told::default(),
+                })
             };
             routes.routes.push(serving.unwrap_or_else(loading));
         }
@@ -186,6 +177,17 @@ impl Routes {
     /// Whether no extension is still to be loaded.
     pub fn are_loaded(&self) -> bool {
         self.are_loaded
+    }
+
+    /// How many routes have an extension that cannot be used, with or without an earlier version in its place.
+    pub fn unusable(&self) -> usize {
+        self.routes.iter().filter(|route| matches!(route.problem, Some(Problem::NotUsable { .. }))).count()
+    }
+
+    /// Whether some route sends requests somewhere, or there are no routes.
+    pub fn serves_any(&self) -> bool {
+        self.routes.is_empty()
+            || self.routes.iter().any(|route| route.problem.is_none() || route.picker.is_some() || route.config.fail_open)
     }
 
     /// Whether an extension that is not in use may be loaded later, from the same file.
@@ -217,19 +219,23 @@ impl Routes {
                     return Err(ConfigError::new(file, format_args!("route {config}: {found}")).that_may_pass(found.may_pass()));
                 }
                 Err(found) => {
-                    error!(route = %config, "the extension is not in use: {found}");
-                    problem = Some(found);
                     // The last good version stays in use.
                     extension = all_before.and_then(|before| before.extension(&config));
                     let again = extension.as_ref().map(|extension| Picker::new(tenant, extension, &config.settings));
                     picker = again.and_then(Result::ok);
+                    problem = Some(found);
                 }
             }
         }
         if let Some(route) = before.and_then(|before| before.the_same(&config, extension.as_ref(), &problem)) {
             return Ok(route);
         }
-        Ok(Arc::new(Route { config, pods: pods.clone(), picker, problem, extension, turn: AtomicUsize::new(0) }))
+        let (turn, told) = (AtomicUsize::new(0), Told::default());
+        let route = Route { config, pods: pods.clone(), picker, problem, extension, turn, told };
+        if let Some(trouble) = route.trouble() {
+            error!(route = %route.config, tenant = route.config.tenant, "{trouble}");
+        }
+        Ok(Arc::new(route))
     }
 
     /// Finds the route of a request.
@@ -316,36 +322,6 @@ fn tenant(runtime: &Runtime, name: &str, config: &TenantConfig) -> Result<Tenant
         None => builder.service_account_dir(dir),
     };
     builder.build()
-}
-
-/// Resolves a path in the file, relative to the file's folder.
-pub fn relative_to(file: &Path, path: &Path) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
-}
-
-async fn load(
-    runtime: &Runtime,
-    tenant: &Tenant,
-    path: &Path,
-    settings: &BTreeMap<String, String>,
-) -> Result<(Extension, Picker), Problem> {
-    let problem = |error: &dyn Display, may_pass| {
-        let text = input::printable(&format_args!("{}: {error}", path.display()));
-        Problem::NotUsable { text, may_pass }
-    };
-    let (file, limit) = (path.to_path_buf(), runtime.load_limits().bytes);
-    let read = spawn_blocking(move || input::read(&file, limit)).await.map_err(|e| problem(&e, true))?;
-    let bytes = read.map_err(|e| {
-        // A change of the file ends these problems, and is noticed.
-        let is_the_file = matches!(e.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge | ErrorKind::InvalidInput);
-        problem(&e, !is_the_file)
-    })?;
-    let extension = runtime.extension(tenant.name(), &bytes, &ALLOWED).await.map_err(|e| {
-        let may_pass = matches!(&e, Error::Extension(error) if !error.is_permanent());
-        problem(&e, may_pass)
-    })?;
-    let picker = Picker::new(tenant, &extension, settings).map_err(|e| problem(&e, false))?;
-    Ok((extension, picker))
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub(crate) fn page(routes: &Routes, reload: &Reload, metrics: &str) -> Markup {
                         }
                     }
                 }
-                p { a href="/metrics" { "Metrics" } " in Prometheus's format" }
+                p { a href="/metrics" { "Metrics" } " in Prometheus's format. Version " (env!("CARGO_PKG_VERSION")) }
             }
         }
     }
@@ -103,10 +103,10 @@ fn route_row(route: &Route, figures: &[Figure]) -> Markup {
             td {
                 @for figure in of(figures, "gateway_requests_total", "route", &name) {
                     @let outcome = label(figure, "outcome");
-                    span class=(if outcome == "served" { "ok" } else { "bad" }) { (outcome) " " (figure.value) " " }
+                    span class=(if matches!(outcome, "served" | "picked") { "ok" } else { "bad" }) { (outcome) " " (figure.value) " " }
                 }
                 @if let Some(problem) = route.pods.problem() { div.bad { (problem) } }
-                @if let Some(problem) = &route.problem { div.bad { "The extension is not in use: " (problem) } }
+                @if let Some(trouble) = route.trouble() { div.bad { (trouble) } }
             }
         }
     }

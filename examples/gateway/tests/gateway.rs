@@ -235,18 +235,20 @@ async fn a_hostile_extension_is_a_problem_of_its_route_alone() {
     // The route does not count as one without an extension.
     assert_eq!(statuses().await, [200, 503, 200]);
     let text = page().await;
-    assert!(text.contains("The extension is not in use: ") && text.contains(says) && !text.contains("changing.wasm:"), "{text}");
+    assert!(text.contains("the extension cannot be used: ") && text.contains(says) && !text.contains("changing.wasm:"), "{text}");
 
     std::fs::write(file.with_file_name("changing.wasm"), &bomb).unwrap();
     gateway.reload().await.unwrap();
     assert_eq!(statuses().await, [200, 503, 200]);
-    assert!(page().await.contains("changing.wasm: failed to load the extension: the component exceeds"));
+    let text = page().await;
+    assert!(text.contains("changing.wasm: failed to load the extension: the component exceeds"), "{text}");
+    assert!(text.contains("the version before stays in use"), "{text}");
 
     std::fs::write(file.with_file_name("hostile.wasm"), extensions::STICKY).unwrap();
     std::fs::write(file.with_file_name("changing.wasm"), extensions::STICKY).unwrap();
     gateway.reload().await.unwrap();
     assert_eq!(statuses().await, [200, 200, 200]);
-    assert!(!page().await.contains("not in use"));
+    assert!(!page().await.contains("cannot be used"));
 }
 
 /// No route waits for the file that takes longest to load.
@@ -264,7 +266,7 @@ async fn a_route_does_not_wait_for_the_others_extensions() {
     let page = format!("http://{}", gateway.status_address);
     until(&browser, &format!("{url}/good"), |status, _| status == 200).await;
     assert_eq!(browser.get(&format!("{page}/readyz")).await.0, 503);
-    assert!(browser.get(&page).await.1.contains("The extension is not in use: it is being loaded"));
+    assert!(browser.get(&page).await.1.contains("the extension is being loaded"));
     until(&browser, &format!("{page}/readyz"), |status, _| status == 200).await;
     assert!(browser.get(&page).await.1.contains("slow.wasm: failed to load the extension: compiling the component takes longer"));
     assert_eq!((browser.get(&format!("{url}/good")).await.0, browser.get(&format!("{url}/slow")).await.0), (200, 503));
@@ -307,7 +309,11 @@ async fn the_binary_checks_serves_and_stops() {
     cluster.add("a").await;
     let file = cluster.write("binary", &cluster.route("binary", "extension: sticky.wasm"));
     let gateway = || tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
-    assert!(gateway().arg("--check").arg(&file).status().await.unwrap().success());
+    let checked = gateway().arg("--check").arg(&file).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("well-formed, with 1 tenants and 1 routes"), "{checked:?}");
+    let input = std::fs::File::open(&file).unwrap();
+    let checked = gateway().args(["--check", "-"]).stdin(input).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("there is no file sticky.wasm here"), "{checked:?}");
     assert_eq!(gateway().output().await.unwrap().status.code(), Some(2));
     let absent = gateway().arg("--check").arg("absent.yaml").output().await.unwrap();
     assert_eq!(absent.status.code(), Some(1));
@@ -327,7 +333,7 @@ async fn the_binary_checks_serves_and_stops() {
     let body = until(&browser, &format!("{url}/hostile"), |_, body| !body.contains("being loaded")).await;
     assert!(body.contains("cannot be used"), "{body}");
     let log = std::fs::read_to_string(file.with_file_name("log")).unwrap();
-    assert!(log.contains("the extension is not in use") && log.contains("exceeds the limit nesting"), "{log}");
+    assert!(log.contains("the extension cannot be used") && log.contains("exceeds the limit nesting"), "{log}");
     let kill = format!("kill -TERM {}", running.id().unwrap());
     assert!(tokio::process::Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     assert!(timeout(Duration::from_secs(15), running.wait()).await.unwrap().unwrap().success());

@@ -149,7 +149,7 @@ mod tests {
     proptest! {
         /// Places in use never change, whatever else is allocated, freed or resized.
         #[test]
-        fn what_is_held_is_nobody_elses(steps in prop::collection::vec((0..3_u8, 1..600_usize, 0..5_u32, any::<usize>()), 1..400)) {
+        fn allocations_never_overlap(steps in prop::collection::vec((0..3_u8, 1..600_usize, 0..5_u32, any::<usize>()), 1..400)) {
             let allocator = Allocator::new();
             let mut all: Vec<Held> = Vec::new();
             for (number, (what, size, align, which)) in steps.into_iter().enumerate() {

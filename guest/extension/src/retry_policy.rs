@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How many times, and for how long, a call is tried. Only passing failures are retried: a server that is busy or away, a connection that
+/// How many times, and for how long, a call is tried. Only passing failures are retried: a server that is busy or unavailable, a connection that
 /// breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

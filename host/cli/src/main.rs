@@ -200,13 +200,16 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
                 )
                 .into());
             }
+            if run.is_precompiled && bytes.starts_with(b"\0asm") {
+                return Err(format!("{} is not compiled code: run it without --precompiled", run.file.path.display()).into());
+            }
             let stand_in = match &run.pods {
                 Some(file) => Some(StandIn::start(file).await?),
                 None => None,
             };
             let (server, dir) = match &stand_in {
                 Some(stand_in) => (stand_in.server.clone(), stand_in.service_account_dir()),
-                None => (server()?, &*options.service_account_dir),
+                None => (server().map_err(|error| without_cluster(&error, &run.file))?, &*options.service_account_dir),
             };
             let extension = match run.is_precompiled {
                 true => precompiled(runtime, &bytes).await,
@@ -221,6 +224,12 @@ async fn act(runtime: &Runtime, options: Options) -> Result<i32, Failure> {
             })
         }
     }
+}
+
+/// Adds how to try an extension without a cluster.
+fn without_cluster(error: &Failure, file: &File) -> String {
+    let file = file.path.display();
+    format!("{error}; or try {file} without a cluster: --pods FILE before {file} (what comes after it is the extension's own)")
 }
 
 /// Which option of `run` sets the limit that ended it.

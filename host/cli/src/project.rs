@@ -11,7 +11,7 @@ const CRATES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/crates.rs")
 /// The programs in other languages, and the world that they are built against.
 const PROGRAMS: &[(&str, &[(&str, &str)])] = &include!(concat!(env!("OUT_DIR"), "/languages.rs"));
 
-/// The files of a project without its program. `NAME` stands for the project's name.
+/// The files of a project without its program. [`NAME`] stands for the project's name.
 const PODS: (&str, &str) = ("pods.yaml", include_str!("../templates/pods.yaml"));
 const RUST: [(&str, &str); 7] = [
     (".cargo/config.toml", include_str!("../templates/rust/cargo/config.toml")),
@@ -23,6 +23,9 @@ const RUST: [(&str, &str); 7] = [
     ("src/main.rs", include_str!("../templates/rust/src/main.rs")),
 ];
 const POLICY: (&str, &str) = ("policy.yaml", include_str!("../templates/policy.yaml"));
+
+/// What stands for the project's name in these files.
+const NAME: &str = "{{name}}";
 
 /// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +88,7 @@ pub fn write(dir: &Path, language: Language) -> Result<String, String> {
     put(Path::new(PODS.0), PODS.1)?;
     let Some((language, readme, ignored)) = language.other() else {
         for (path, text) in RUST {
-            put(Path::new(path), &text.replace("NAME", name))?;
+            put(Path::new(path), &text.replace(NAME, name))?;
         }
         for (path, text) in CRATES {
             put(&Path::new("crates").join(path), text)?;
@@ -100,7 +103,7 @@ pub fn write(dir: &Path, language: Language) -> Result<String, String> {
     };
     let program = PROGRAMS.iter().find(|(of, _)| *of == language).map_or(&[][..], |(_, files)| files);
     for (path, text) in program.iter().chain([&POLICY, &("README.md", readme), &(".gitignore", ignored)]) {
-        put(Path::new(path), &text.replace("NAME", name))?;
+        put(Path::new(path), &text.replace(NAME, name))?;
     }
     put_contract("wit/deps/incluster-kubernetes")?;
     // The commands come from the README, so that they are written in one place.

@@ -142,7 +142,7 @@ impl Door {
         let path_and_query = uri.path_and_query().map_or("/", |p| p.as_str());
         let info = RequestInfo::parse(path_and_query).map_err(|malformed| Refusal::Policy(malformed.to_string()))?;
         if !self.permission.permits(&info) {
-            return Err(Refusal::Policy(format!("the policy does not permit {info}")));
+            return Err(Refusal::Policy(self.permission.policy().refusal(&info)));
         }
         let stream = Stream::open(self.quota.stream()?, info.verb == Verb::Watch, &self.tenant);
         let open = self.permission.open(path_and_query);
@@ -289,12 +289,12 @@ impl Refusal {
             Refusal::Header => wasi_error::denied("a header is not among those that the client sends"),
             Refusal::Credentials => wasi_error::denied("the authorization header does not contain this sandbox's bearer token"),
             Refusal::Policy(why) => wasi_error::denied(&why),
-            Refusal::Streams(limit) => {
-                wasi_error::limit_exceeded(&format!("the tenant waits for or reads {limit} answers, which is its limit"))
-            }
-            Refusal::Rate(limit) => {
-                wasi_error::limit_exceeded(&format!("the tenant asks for more than {limit} answers a second, which is its limit"))
-            }
+            Refusal::Streams(limit) => wasi_error::limit_exceeded(&format!(
+                "the tenant waits for or reads {limit} answers of the API server, which is its limit (tenant.openStreams)"
+            )),
+            Refusal::Rate(limit) => wasi_error::limit_exceeded(&format!(
+                "the tenant makes more than {limit} requests a second, which is its limit (tenant.requestsPerSecond)"
+            )),
         }
     }
 }

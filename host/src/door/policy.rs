@@ -101,7 +101,13 @@ impl Policy {
     /// The request is not permitted, or is malformed: no policy permits that.
     pub fn check(&self, path_and_query: &str) -> Result<(), Denied> {
         let request = RequestInfo::parse(path_and_query).map_err(|malformed| Denied(malformed.to_string()))?;
-        if self.permits(&request) { Ok(()) } else { Err(Denied(format!("the policy does not permit {request}"))) }
+        if self.permits(&request) { Ok(()) } else { Err(Denied(self.refusal(&request))) }
+    }
+
+    /// Says that a request is not permitted.
+    pub(crate) fn refusal(&self, request: &RequestInfo<'_>) -> String {
+        let which = if self.rules.is_empty() { ", which has no rules," } else { "" };
+        format!("the policy{which} does not permit {request}")
     }
 
     pub(crate) fn permits(&self, request: &RequestInfo<'_>) -> bool {

@@ -157,6 +157,11 @@ impl Telling {
         Arc::new(Telling { secrets, ..Telling::default() })
     }
 
+    /// If a call that exceeded this limit should be reported, returns how many were suppressed before it.
+    pub(crate) fn limit(&self, limit: &'static str) -> Option<u64> {
+        self.times.tell(&limit, Instant::now())
+    }
+
     /// Reports a token that differs from the one that was used before.
     pub(crate) fn uses(&self, token: &[u8], tenant: &Arc<str>) {
         let last = self.last_token.lock().unwrap_or_else(PoisonError::into_inner).replace(self.hashing.hash_one(token));

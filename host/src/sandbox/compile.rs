@@ -17,6 +17,6 @@ pub(crate) fn configuration() -> Config {
         .gc_support(false)
         .memory_may_move(false)
         // A trap's text has no more frames (`Trap`). Each frame has a name that the component chose.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(10));
+        .wasm_backtrace_max_frames(NonZeroUsize::new(32));
     config
 }

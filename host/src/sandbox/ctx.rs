@@ -33,6 +33,8 @@ pub struct Ctx {
     limits: CallLimits,
     /// The total size of the guest's linear memories, in bytes.
     memory: usize,
+    /// Whether the memory has grown since its size was recorded.
+    has_grown: bool,
     /// How many bytes of `memory` were permitted last. The engine may still fail to map them.
     growing: usize,
     exceeded: Option<Error>,
@@ -59,6 +61,13 @@ impl Ctx {
     /// The total size of the guest's linear memories, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// Records the memory's size in the call's span, if it grew during the call. Once, because subscribers add each recording to their lines.
+    pub(crate) fn record_growth(&mut self) {
+        if mem::take(&mut self.has_grown) {
+            Span::current().record("memory_bytes", self.memory);
+        }
     }
 
     /// The sandbox's files.
@@ -167,6 +176,7 @@ impl CtxBuilder {
             table,
             limits: *limits,
             memory: 0,
+            has_grown: false,
             growing: 0,
             exceeded: None,
         }
@@ -248,7 +258,7 @@ impl ResourceLimiter for Ctx {
             return Ok(false);
         }
         (self.growing, self.memory) = (all - self.memory, all);
-        Span::current().record("memory_bytes", all);
+        self.has_grown = true;
         Ok(true)
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod loader;
 #[cfg(feature = "extensions")]
 mod movable;
 pub(crate) mod pool;
+pub(crate) mod room;
 pub(crate) mod runtime;
 mod ticks;
 pub(crate) mod turns;

@@ -3,6 +3,7 @@
 #[cfg(feature = "extensions")]
 use super::loader::{Compiler, Folder};
 use super::pool::{self, Pool};
+use super::room::{Permit, Room};
 use super::ticks::{Computing, Ticks};
 use super::{code, compile};
 use crate::closing::Closing;
@@ -14,7 +15,6 @@ use crate::load_limits::LoadLimits;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
@@ -36,7 +36,7 @@ const ENDED_IN: Duration = Duration::from_secs(1);
 pub struct Runtime {
     engine: Engine,
     pool: Pool,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     components: Arc<Components>,
     closing: Closing,
     /// Absent if the engine is the embedder's own.
@@ -65,14 +65,6 @@ pub(super) struct Loading {
     pub(super) refused: Vec<String>,
     /// The folder for compiled extensions.
     pub(super) folder: Option<Arc<Folder>>,
-}
-
-/// Room for one sandbox in a [`Runtime`]'s pool, until this is dropped.
-#[must_use = "the room is given back when this is dropped"]
-pub struct Permit {
-    /// `None` if the semaphore were closed, which it never is.
-    _permit: Option<OwnedSemaphorePermit>,
-    _counted: Counted,
 }
 
 /// Builds a [`Runtime`].
@@ -220,7 +212,7 @@ impl RuntimeBuilder {
         Ok(Runtime {
             engine,
             pool: Pool { places, ..pool },
-            room: Arc::new(Semaphore::new(places.into())),
+            room: Arc::new(Room::new(places)),
             components: Arc::default(),
             closing: Closing::default(),
             ticks,
@@ -269,11 +261,10 @@ impl Runtime {
         self.pool.table_elements
     }
 
-    /// Waits for room in the pool. If you make a store of your own, take a permit first, and drop it after the store:
+    /// Waits for room in the pool; a warm sandbox that is idle makes way at once. If you make a store of your own, take a permit first, and drop it after the store:
     /// instantiation fails in a full pool. A [`Tenant`](crate::Tenant) and [`Sandboxes`](crate::Sandboxes) do this themselves.
     pub async fn admit(&self) -> Permit {
-        let permit = self.room.clone().acquire_owned().await.ok();
-        Permit { _permit: permit, _counted: Counted::one(metrics::gauge!(figures::PLACES_IN_USE)) }
+        self.room.admit().await
     }
 
     /// Shuts the runtime down, in order. From now on no call begins, waits for a watch's events end, and warm sandboxes end. Calls, requests
@@ -281,11 +272,16 @@ impl Runtime {
     /// [`Error::ShuttingDown`]. Returns whether all sandboxes have ended: sandboxes of lists, watches and stores that the embedder holds end
     /// when they are dropped. Call this in the tokio runtime.
     pub async fn shutdown(&self, within: Duration) -> bool {
-        let all = async || self.room.acquire_many(self.pool.places.into()).await;
+        let all = async || self.room.all_free(self.pool.places).await;
         let _ = timeout(within, async { (self.closing.begin().await, all().await) }).await;
         self.closing.end();
         // A call that is ended keeps its place until it is dropped.
         timeout(ENDED_IN, all()).await.is_ok()
+    }
+
+    /// The places of the pool.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Marks that a guest computes, until the returned value is dropped.

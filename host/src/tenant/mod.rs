@@ -16,7 +16,7 @@ pub(crate) mod stores;
 use crate::bindings::PluginPre;
 use crate::door::policy::Policy;
 use crate::error::Error;
-use crate::limits::Limits;
+use crate::limits::{Limits, SetLimits};
 use crate::sandbox::ctx::{Ctx, CtxBuilder, View};
 use crate::sandbox::runtime::Runtime;
 use crate::types::RetryPolicy;
@@ -71,14 +71,15 @@ impl Tenant {
         Tenant::of(self.state.derived(self.state.settings.clone(), Some(policy)), self.plugin.clone())
     }
 
-    /// Returns this tenant with other limits. If its [`Limits::tenant`] differ, the new tenant does not share them; if its
+    /// Returns this tenant with other limits, which may be wider: all of them, or one group, which leaves the others as they are. If its [`Limits::tenant`] differ, the new tenant does not share them; if its
     /// [`Limits::request`] differ, it has its own connections.
     ///
     /// # Errors
     ///
     /// [`Error::Limits`], if a limit has an unusable value.
-    pub fn with_limits(&self, limits: impl Into<Limits>) -> Result<Tenant, Error> {
-        let limits = limits.into();
+    pub fn with_limits(&self, change: impl SetLimits) -> Result<Tenant, Error> {
+        let mut limits = self.state.settings.limits;
+        change.set(&mut limits);
         limits.check(self.runtime().table_elements())?;
         Ok(self.derived(|settings| settings.limits = limits))
     }

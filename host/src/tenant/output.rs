@@ -1,10 +1,11 @@
 //! This process's standard output and error, for a guest that runs as a command.
 
-use std::io::{IsTerminal, stderr, stdout};
+use bytes::Bytes;
+use std::io::{self, ErrorKind, IsTerminal, stderr, stdout};
 use std::sync::Arc;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{self, AsyncStdoutStream, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 /// How many bytes of a guest's output are held while nobody reads them. Then the guest waits before it can write more.
 const HELD: usize = 64 << 10;
@@ -42,9 +43,41 @@ impl Output {
     }
 }
 
+/// An output whose reader may go at any time, as `head` does: the guest learns that the stream is closed, and not of some failure.
+struct ClosedByReader(Box<dyn OutputStream>);
+
+fn closed(error: StreamError) -> StreamError {
+    let is_broken_pipe = |e: &io::Error| e.kind() == ErrorKind::BrokenPipe;
+    match error {
+        StreamError::LastOperationFailed(why) if why.downcast_ref().is_some_and(is_broken_pipe) => StreamError::Closed,
+        other => other,
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for ClosedByReader {
+    async fn ready(&mut self) {
+        self.0.ready().await;
+    }
+}
+
+impl OutputStream for ClosedByReader {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.write(bytes).map_err(closed)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.0.flush().map_err(closed)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.0.check_write().map_err(closed)
+    }
+}
+
 impl StdoutStream for Output {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        self.stream.p2_stream()
+        Box::new(ClosedByReader(self.stream.p2_stream()))
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {

@@ -3,6 +3,7 @@
 use crate::door::RequestQuota;
 use crate::error::Error;
 use crate::limits::TenantLimits;
+use crate::sandbox::room::WarmSandboxes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -10,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Quotas {
     instances: Arc<Semaphore>,
     calls: Arc<Semaphore>,
+    /// What holds warm sandboxes that count as instances.
+    pub(crate) warm: WarmSandboxes,
     pub(crate) requests: Arc<RequestQuota>,
 }
 
@@ -18,12 +21,20 @@ impl Quotas {
         Quotas {
             instances: Arc::new(Semaphore::new(limits.instances as usize)),
             calls: Arc::new(Semaphore::new(limits.concurrent_calls as usize)),
+            warm: WarmSandboxes::default(),
             requests: Arc::new(RequestQuota::new(limits)),
         }
     }
 
+    /// Counts one more sandbox. A warm one that is idle makes way.
     pub(crate) fn begin_instance(&self, limits: &TenantLimits) -> Result<OwnedSemaphorePermit, Error> {
-        self.instances.clone().try_acquire_owned().map_err(|_| Error::Instances(limits.instances))
+        loop {
+            match self.instances.clone().try_acquire_owned() {
+                Ok(permit) => return Ok(permit),
+                Err(_) if self.warm.end_oldest() => {}
+                Err(_) => return Err(Error::Instances(limits.instances)),
+            }
+        }
     }
 
     pub(crate) fn begin_call(&self, limits: &TenantLimits) -> Result<OwnedSemaphorePermit, Error> {

@@ -9,6 +9,7 @@ use crate::closing::Closing;
 use crate::error::Error;
 use crate::figures::{self, Counted};
 use crate::sandbox::ctx::{CtxBuilder, View};
+use crate::sandbox::room::HoldsWarm;
 #[cfg(feature = "extensions")]
 use crate::sandbox::{ctx::Ctx, linker::pre_instantiate, loader::Extension};
 use incluster_core::text;
@@ -30,7 +31,9 @@ use wasmtime::component::{Instance, InstancePre};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Reuse {
-    /// How many sandboxes are kept for later calls. None by default.
+    /// How many sandboxes are kept for later calls, for each [`Sandboxes`], such as one extension of a tenant. None by default. Those of a
+    /// tenant count as its [`TenantLimits::instances`](crate::TenantLimits::instances); one that is idle makes way for a call that would find
+    /// no instance or no place in the pool left, the longest idle one first.
     pub kept: usize,
     /// The limit of the total size of the kept sandboxes' linear memories, in bytes. 1 GiB by default. A sandbox that would exceed it ends after
     /// its call. Usually less than the size is resident: a Python interpreter has 12 MiB, and writes to 0.8 MiB of it. The limit is for each
@@ -151,7 +154,11 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         let (data, instantiate) = (Box::new(data), Box::new(instantiate));
         let warm = Mutex::new(Kept { sandboxes: Vec::new(), is_swept: false });
         let extension = extension.map(|name| text::name(name).into());
-        Sandboxes(Arc::new(Inner { state: state.clone(), extension, data, instantiate, hostcall_bytes, warm }))
+        let inner = Arc::new(Inner { state: state.clone(), extension, data, instantiate, hostcall_bytes, warm });
+        let holder: Weak<dyn HoldsWarm> = Arc::downgrade(&(inner.clone() as Arc<dyn HoldsWarm>));
+        state.quotas.warm.add(holder.clone());
+        state.settings.runtime.room().warm.add(holder);
+        Sandboxes(inner)
     }
 
     /// Makes a call in one of the sandboxes, under the tenant's [`Limits`](crate::Limits).
@@ -216,6 +223,8 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
             if !mem::replace(&mut warm.is_swept, true) {
                 tokio::spawn(sweep(Arc::downgrade(&self.0), idle_time, state.settings.runtime.closing().clone()));
             }
+            drop(warm);
+            state.settings.runtime.room().make_way();
         }
     }
 }
@@ -223,6 +232,24 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 impl<T, I> Inner<T, I> {
     fn lock(&self) -> MutexGuard<'_, Kept<T, I>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send, I: Send> HoldsWarm for Inner<T, I> {
+    fn idle_since(&self) -> Option<Instant> {
+        // The longest idle one is first, as calls take the last one.
+        self.lock().sandboxes.first().map(|warm| warm.idle_since)
+    }
+
+    fn end_one(&self) -> bool {
+        let mut warm = self.lock();
+        let oldest = (!warm.sandboxes.is_empty()).then(|| warm.sandboxes.remove(0));
+        // Ending it takes a while.
+        drop(warm);
+        if oldest.is_some() {
+            metrics::counter!(figures::EVICTED, "tenant" => self.state.settings.name.clone()).increment(1);
+        }
+        oldest.is_some()
     }
 }
 

@@ -7,7 +7,7 @@ use super::state::State;
 use crate::bindings::PluginPre;
 use crate::door::policy::Policy;
 use crate::error::Error;
-use crate::limits::Limits;
+use crate::limits::{Limits, SetLimits};
 use crate::sandbox::linker::pre_instantiate;
 use crate::sandbox::runtime::Runtime;
 use crate::types::RetryPolicy;
@@ -84,9 +84,9 @@ impl TenantBuilder {
         self
     }
 
-    /// What the tenant may use.
-    pub fn limits(mut self, limits: impl Into<Limits>) -> Self {
-        self.settings.limits = limits.into();
+    /// What the tenant may use: all limits, or one group of them, which leaves the others as they are.
+    pub fn limits(mut self, limits: impl SetLimits) -> Self {
+        limits.set(&mut self.settings.limits);
         self
     }
 

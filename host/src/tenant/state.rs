@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::figures::{self, TARGET};
 use crate::limits::{CallLimits, Limits};
 use crate::sandbox::ctx::{Folder, Given};
-use crate::sandbox::runtime::{Permit, Runtime};
+use crate::sandbox::room::Permit;
+use crate::sandbox::runtime::Runtime;
 use crate::sandbox::turns::Turns;
 use crate::sandbox::volume::Volume;
 use crate::types;
@@ -205,7 +206,9 @@ impl Told<'_> {
         metrics::counter!(figures::CALLS, "tenant" => tenant.clone(), "outcome" => outcome).increment(1);
         metrics::histogram!(figures::CALL, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
         if let Some(limit) = error.and_then(Error::limit) {
-            tracing::warn!(target: TARGET, tenant = &**tenant, limit, "a call exceeded a limit");
+            if let (Some(error), Some(suppressed)) = (error, self.state.door().telling.limit(limit)) {
+                tracing::warn!(target: TARGET, tenant = &**tenant, limit, %error, suppressed, "a call exceeded a limit");
+            }
             metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => limit).increment(1);
         }
     }

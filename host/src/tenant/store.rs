@@ -4,7 +4,7 @@ use super::state::{State, Waiting};
 use crate::error::Error;
 use crate::figures::{self, Counted};
 use crate::sandbox::ctx::{CtxBuilder, View, ended, limit};
-use crate::sandbox::runtime::Permit;
+use crate::sandbox::room::Permit;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -72,7 +72,9 @@ impl<T: View + 'static> TenantStore<T> {
             return Err(Error::Over);
         }
         self.store.data_mut().incluster().begin_call();
-        let answer = call(&mut self.store).await.map_err(|trap| ended(self.store.data_mut().incluster(), trap))?;
+        let answer = call(&mut self.store).await;
+        self.store.data_mut().incluster().record_growth();
+        let answer = answer.map_err(|trap| ended(self.store.data_mut().incluster(), trap))?;
         self.is_over = false;
         Ok(answer)
     }

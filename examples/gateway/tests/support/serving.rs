@@ -28,6 +28,27 @@ async fn a_gateway_is_ready_when_its_pods_are_known_and_until_it_drains() {
     gateway.stop().await;
 }
 
+/// A rollout of a configuration none of whose routes works stops at its first pod. What works only because of `failOpen` is counted.
+#[tokio::test]
+async fn a_gateway_none_of_whose_routes_works_is_not_ready() {
+    let mut cluster = Cluster::start().await;
+    cluster.add("a").await;
+    let file = cluster.write("none", &cluster.route("none", "extension: absent.wasm"));
+    let (gateway, browser, url) = start(&file).await;
+    let ready = format!("http://{}/readyz", gateway.status_address);
+    assert_eq!(browser.get(&ready).await, (503, "no route works: see the log\n".into()));
+    assert_eq!(browser.get(&url).await, (503, "the route's extension cannot be used\n".into()));
+    gateway.stop().await;
+    let (gateway, browser, url) =
+        start(&cluster.write("none", &cluster.route("none", "extension: absent.wasm, failOpen: true"))).await;
+    gateway.engine().until_ready().await;
+    assert_eq!(browser.get(&url).await.0, 200);
+    let metrics = METRICS.render();
+    assert!(metrics.contains("gateway_failed_open_total{route=\"*/\",tenant=\"none\"} 1"), "{metrics}");
+    assert!(metrics.contains("gateway_unusable_extensions ") && metrics.contains("gateway_info{version="), "{metrics}");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn requests_do_not_wait_for_a_tenant_whose_limits_change() {
     let mut cluster = Cluster::start().await;

@@ -4,6 +4,7 @@ use super::super::Tenant;
 use super::Shared;
 use super::object::{Next, Object};
 use super::table::Full;
+use crate::closing::Closing;
 use crate::error::Error;
 use crate::figures::TARGET;
 use crate::types::{self, WatchOptions};
@@ -19,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Keeps a store up to date until its runtime ends.
 pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, over: Over<T>) {
     let shared = &over.0;
-    let mut backoff = Backoff { failures: 0, hashing: RandomState::new() };
+    let mut backoff = Backoff { failures: 0, hashing: RandomState::new(), closing: tenant.runtime().closing().clone() };
     loop {
         shared.begin();
         let ended = match T::watch(&tenant, &place, &options).await {
@@ -33,7 +34,7 @@ pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: Wa
             Ok(End::Expired) => shared.failed("the watch has expired, and begins again".into()),
             Ok(End::Full(full)) => {
                 let tenant = &*shared.tenant;
-                tracing::warn!(target: TARGET, tenant, place, %full, "a store is out of date: it may not hold so much");
+                tracing::warn!(target: TARGET, tenant, place, %full, "a store is out of date: its collection exceeds a limit");
                 shared.failed(full.to_string());
             }
         }
@@ -64,7 +65,7 @@ async fn read<T: Object>(mut watch: T::Watch, place: &str, shared: &Shared<T>, b
             Ok(Next::Other) => {}
             Ok(Next::Unreadable(why)) => {
                 let tenant = &*shared.tenant;
-                tracing::warn!(target: TARGET, tenant, place, why, "a store does not have an object, as it cannot be read");
+                tracing::warn!(target: TARGET, tenant, place, why, "a store leaves out an object that cannot be read");
                 shared.damaged(why);
             }
             Ok(Next::Ended) => return Ok(End::Expired),
@@ -106,12 +107,17 @@ fn is_denied(error: &Error) -> bool {
 struct Backoff {
     failures: u32,
     hashing: RandomState,
+    closing: Closing,
 }
 
 impl Backoff {
     async fn pause(&mut self) {
         self.failures = self.failures.saturating_add(1);
-        sleep(length(self.failures, self.hashing.hash_one(Instant::now()))).await;
+        // A watch that pauses holds a sandbox, which a shutdown waits for. Its next call says that the runtime shuts down.
+        tokio::select! {
+            () = sleep(length(self.failures, self.hashing.hash_one(Instant::now()))) => {}
+            () = self.closing.begun() => {}
+        }
     }
 }
 
