@@ -166,6 +166,7 @@ async fn a_calls_span_is_around_its_requests() {
     for field in ["warm=false", "place_seconds=", "computed_seconds=", "outcome=\"success\""] {
         assert!(call.contains(field), "{field} in {call}");
     }
+    assert_eq!(call.matches("memory_bytes=").count(), 1, "{call}");
 }
 
 /// An extension's output is logged as data: escaped, truncated, and with the names of the tenant and the extension.

@@ -60,7 +60,12 @@ impl EnvoyProcessor {
         let config = Config::read(file)?;
         let listen = config.listen.clone();
         let engine = Arc::new(Engine::start(file, config, compiler, metrics).await?);
-        let (address, incoming) = listen_at(&listen).await.map_err(|e| format!("{listen}: {e}"))?;
+        let (address, incoming) = listen_at(&listen).await.map_err(|e| match (&listen, e.kind()) {
+            (Listen::Unix(_), ErrorKind::NotFound) => {
+                format!("{listen}: its folder does not exist: create it, as this user's own")
+            }
+            _ => format!("{listen}: {e}"),
+        })?;
         let (health, health_service) = health_reporter();
         health.set_service_status("", ServingStatus::NotServing).await;
         let server = server()

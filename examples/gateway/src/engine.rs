@@ -226,8 +226,10 @@ impl Shared {
             self.routes().permit(&config);
         }
         let _reloading = self.reloading.lock().await;
+        let mut is_read = false;
         let read = match Config::read(&self.file) {
             Ok(config) => {
+                is_read = true;
                 for setting in self.fixed.changed_in(&config) {
                     warn!("`{setting}` has changed, which takes effect when this process is started again");
                 }

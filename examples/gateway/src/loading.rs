@@ -64,6 +64,8 @@ pub(crate) async fn load(
         let may_pass = matches!(&e, Error::Extension(error) if !error.is_permanent());
         problem(&e, may_pass)
     })?;
+    // Lines that it writes, and its calls, are found by this name.
+    let extension = extension.named(&path.file_name().unwrap_or_default().to_string_lossy());
     let picker = Picker::new(tenant, &extension, settings).map_err(|e| problem(&e, false))?;
     Ok((extension, picker))
 }

@@ -20,21 +20,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Keeps a store up to date until its runtime ends.
 pub(super) async fn follow<T: Object>(tenant: Tenant, place: String, options: WatchOptions, over: Over<T>) {
     let shared = &over.0;
+    // What is logged says which of several collections in a namespace it is.
+    let selectors = [("labelSelector", &options.label_selector), ("fieldSelector", &options.field_selector)];
+    let selectors = selectors.iter().filter_map(|(name, selector)| Some(format!("?{name}={}", selector.as_ref()?)));
+    let shown = std::iter::once(place.clone()).chain(selectors).collect::<String>();
     let mut backoff = Backoff { failures: 0, hashing: RandomState::new(), closing: tenant.runtime().closing().clone() };
     loop {
         shared.begin();
         let ended = match T::watch(&tenant, &place, &options).await {
-            Ok(watch) => read(watch, &place, shared, &mut backoff).await,
+            Ok(watch) => read(watch, &shown, shared, &mut backoff).await,
             Err(error) => Err(error),
         };
         match ended {
             Err(Error::ShuttingDown) => return,
-            Err(error) => failed(shared, &place, &error),
+            Err(error) => failed(shared, &shown, &error),
             // The watch begins again soon, and after a longer pause each time if it keeps expiring.
             Ok(End::Expired) => shared.failed("the watch has expired, and begins again".into()),
             Ok(End::Full(full)) => {
                 let tenant = &*shared.tenant;
-                tracing::warn!(target: TARGET, tenant, place, %full, "a store is out of date: its collection exceeds a limit");
+                tracing::warn!(target: TARGET, tenant, place = shown, %full, "a store is out of date: its collection exceeds a limit");
                 shared.failed(full.to_string());
             }
         }
