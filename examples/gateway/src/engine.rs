@@ -257,9 +257,8 @@ impl Shared {
         let done = read.map(|routes| self.take(routes));
         match &error {
             None => info!("{}: read", self.file.display()),
-            Some(error) => {
-                error!("the configuration stays as it was, except for its tenants' policies if the file can be read: {error}")
-            }
+            Some(error) if is_read => error!("the configuration stays as it was, but its tenants' policies apply: {error}"),
+            Some(error) => error!("the configuration stays as it was: {error}"),
         }
         let outcome = if error.is_some() { "error" } else { "success" };
         metrics::counter!("gateway_reloads_total", "outcome" => outcome).increment(1);
