@@ -74,12 +74,8 @@ impl Room {
     async fn wait(&self) -> Option<OwnedSemaphorePermit> {
         // First, so that a sandbox that becomes warm from now on makes way by itself.
         let _waiting = Waiting::begin(&self.waiting);
-        while self.warm.end_oldest() {
-            // Another call may have been faster.
-            if let Ok(permit) = self.places.clone().try_acquire_owned() {
-                return Some(permit);
-            }
-        }
+        // Its place goes to whoever has waited the longest; each who waits has ended one, or there was none.
+        self.warm.end_oldest();
         self.places.clone().acquire_owned().await.ok()
     }
 

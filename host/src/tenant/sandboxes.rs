@@ -19,6 +19,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::Span;
 use wasmtime::Store;
@@ -235,7 +236,7 @@ impl<T, I> Inner<T, I> {
     }
 }
 
-impl<T: Send, I: Send> HoldsWarm for Inner<T, I> {
+impl<T: View + Send, I: Send + 'static> HoldsWarm for Inner<T, I> {
     fn idle_since(&self) -> Option<Instant> {
         // The longest idle one is first, as calls take the last one.
         self.lock().sandboxes.first().map(|warm| warm.idle_since)
@@ -243,13 +244,20 @@ impl<T: Send, I: Send> HoldsWarm for Inner<T, I> {
 
     fn end_one(&self) -> bool {
         let mut warm = self.lock();
-        let oldest = (!warm.sandboxes.is_empty()).then(|| warm.sandboxes.remove(0));
-        // Ending it takes a while.
-        drop(warm);
-        if oldest.is_some() {
-            metrics::counter!(figures::EVICTED, "tenant" => self.state.settings.name.clone()).increment(1);
+        if warm.sandboxes.is_empty() {
+            return false;
         }
-        oldest.is_some()
+        let mut oldest = warm.sandboxes.remove(0);
+        // Under the lock: a call of the same tenant finds either a warm sandbox or a free instance.
+        oldest.sandbox.store.give_up_instance();
+        drop(warm);
+        metrics::counter!(figures::EVICTED, "tenant" => self.state.settings.name.clone()).increment(1);
+        // Ending it takes a while, and writes the last line of its guest to the log: neither is for the call that needs the room.
+        match Handle::try_current() {
+            Ok(tokio) => drop(tokio.spawn(async move { drop(oldest) })),
+            Err(_) => drop(oldest),
+        }
+        true
     }
 }
 

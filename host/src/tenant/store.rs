@@ -20,7 +20,7 @@ pub struct TenantStore<T: 'static> {
     _counted: Counted,
     // Dropped last: the store needs its place until then.
     _room: Permit,
-    _instance: OwnedSemaphorePermit,
+    instance: Option<OwnedSemaphorePermit>,
 }
 
 impl<T: View + 'static> TenantStore<T> {
@@ -38,7 +38,12 @@ impl<T: View + 'static> TenantStore<T> {
         limit(&mut store);
         store.set_hostcall_fuel(hostcall_bytes);
         let counted = Counted::one(metrics::gauge!(figures::SANDBOXES, "tenant" => state.settings.name.clone()));
-        Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, _instance: instance })
+        Ok(TenantStore { store, state: state.clone(), is_over: false, _counted: counted, _room: room, instance: Some(instance) })
+    }
+
+    /// Does not count as one of its tenant's instances any more, because it is about to be dropped.
+    pub(crate) fn give_up_instance(&mut self) {
+        self.instance = None;
     }
 
     /// The total size of the linear memories of the store's guests, in bytes.
