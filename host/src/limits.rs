@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn a_group_of_limits_replaces_itself_alone() {
+        let mut limits = Limits::default();
+        let (call, tenant) = (CallLimits { memory: 1, ..limits.call }, TenantLimits { instances: 2, ..limits.tenant });
+        let request = RequestLimits { response_bytes: 3, ..limits.request };
+        call.set(&mut limits);
+        tenant.set(&mut limits);
+        request.set(&mut limits);
+        assert_eq!(limits, Limits { call, tenant, request });
+        Limits::default().set(&mut limits);
+        assert_eq!(limits, Limits::default());
+    }
+
+    #[test]
     fn omitted_limits_have_their_defaults() {
         let call = json!({"memory": "32Mi", "wallTime": "1m 30s", "hostcallBytes": 4096});
         let read = read(&json!({"tenant": {"instances": 2}, "call": call, "request": {"responseBytes": "1Gi"}})).unwrap();

@@ -130,6 +130,8 @@ impl Engine {
             fixed,
         });
         metrics::gauge!("gateway_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        // Here already, so that an alert on it finds it.
+        metrics::gauge!("gateway_unusable_extensions").set(0.0);
         let status_address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         let page = shared.clone();

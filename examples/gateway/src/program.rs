@@ -93,11 +93,11 @@ fn check(file: &Path) -> Result<Config, ConfigError> {
 fn checked(file: &Path, config: &Config) -> String {
     let missing = config.routes.iter().filter_map(|route| {
         let path = relative_to(file, route.extension.as_ref()?);
-        (!path.exists()).then(|| format!("\nroute {route}: there is no file {} here", path.display()))
+        (!path.exists()).then(|| format!("\nroute {route}: there is no file {} here", input::printable(&path.display())))
     });
     let missing = missing.collect::<String>();
     format!(
-        "{}: well-formed, with {} tenants and {} routes. The extensions and the API server were not asked.{missing}",
+        "{}: well-formed, tenants: {}, routes: {}. The extensions and the API server were not checked.{missing}",
         file.display(),
         config.tenants.len(),
         config.routes.len()

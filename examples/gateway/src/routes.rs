@@ -50,7 +50,9 @@ impl Route {
             (problem @ Problem::Loading, _) => problem.to_string(),
             (problem, None) => format!("the extension cannot be used: {problem}"),
             (problem, Some(_)) => {
-                format!("the extension's file cannot be used; the version before stays in use until this process ends: {problem}")
+                format!(
+                    "the extension's file cannot be used; the version before stays in use, but not after a restart: {problem}"
+                )
             }
         })
     }

@@ -310,7 +310,7 @@ async fn the_binary_checks_serves_and_stops() {
     let file = cluster.write("binary", &cluster.route("binary", "extension: sticky.wasm"));
     let gateway = || tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway"));
     let checked = gateway().arg("--check").arg(&file).output().await.unwrap();
-    assert!(String::from_utf8_lossy(&checked.stdout).contains("well-formed, with 1 tenants and 1 routes"), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("well-formed, tenants: 1, routes: 1"), "{checked:?}");
     let input = std::fs::File::open(&file).unwrap();
     let checked = gateway().args(["--check", "-"]).stdin(input).output().await.unwrap();
     assert!(String::from_utf8_lossy(&checked.stdout).contains("there is no file sticky.wasm here"), "{checked:?}");

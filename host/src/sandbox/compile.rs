@@ -16,7 +16,7 @@ pub(crate) fn configuration() -> Config {
         .concurrency_support(false)
         .gc_support(false)
         .memory_may_move(false)
-        // A trap's text has no more frames (`Trap`). Each frame has a name that the component chose.
+        // A trap's text has at most ten frames (`Trap`), and before them come a dozen of a Rust panic's own.
         .wasm_backtrace_max_frames(NonZeroUsize::new(32));
     config
 }
