@@ -345,3 +345,14 @@ impl From<types::ConfigError> for Error {
         Error::Kubernetes(types::Error::Config(error).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_main_returns_is_printed_as_text() {
+        let error = Error::ConcurrentCalls(1);
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
+}

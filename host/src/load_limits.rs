@@ -22,12 +22,13 @@ pub(crate) const PARSERS_NESTING: u64 = 100;
 /// and componentize-py 0.25), with room to grow, and little more. Counts are conservative: the file of a component that is instantiated
 /// twice counts twice.
 ///
-/// In a configuration file, names are in camel case and sizes in bytes: `codeBytes: 16777216`. Omitted fields have their defaults.
+/// In a configuration file, names are in camel case: `codeBytes: 16Mi`. Omitted fields have their defaults.
 /// `Runtime::builder().load_limits(…).build()` checks the values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadLimits {
     /// The size of the file, in bytes. 64 MiB by default.
+    #[serde(with = "crate::limits::size")]
     pub bytes: u64,
     /// How deep components may be nested in components, and types in types. 16 by default, and at most 64.
     pub nesting: u64,
@@ -35,6 +36,7 @@ pub struct LoadLimits {
     pub types: u64,
     /// The total size of the types of all components and core modules, in bytes. 1 MiB by default. A type is read as a whole before it can
     /// be counted, and takes about 30 times its size in memory.
+    #[serde(with = "crate::limits::size")]
     pub type_bytes: u64,
     /// How many core modules the file may contain, including nested ones. 96 by default.
     pub core_modules: u64,
@@ -58,8 +60,10 @@ pub struct LoadLimits {
     /// How many functions there may be: those with code, and canonical functions, including nested ones. 30,000 by default.
     pub functions: u64,
     /// The total code size of all functions, in bytes, plus a byte for each local variable. 32 MiB by default.
+    #[serde(with = "crate::limits::size")]
     pub code_bytes: u64,
     /// The code size of the largest function, counted like [`LoadLimits::code_bytes`]. 1 MiB by default.
+    #[serde(with = "crate::limits::size")]
     pub function_bytes: u64,
     /// How deep blocks, loops and branches may be nested in a function. 4,000 by default: a compiler's cost for nested loops grows with the
     /// square of the depth.
@@ -69,9 +73,11 @@ pub struct LoadLimits {
     /// How many exports all core modules and components may have. 20,000 by default.
     pub exports: u64,
     /// The length of the longest name of an import or export, in bytes. 2 KiB by default.
+    #[serde(with = "crate::limits::size")]
     pub name_bytes: u64,
     /// How much memory the compiling process may write to for a file of [`LoadLimits::bytes`], in bytes. 1 GiB by default. For a smaller file
     /// it is less: see [`LoadLimits::memory_for`]. If the control group has less memory left, that is the limit.
+    #[serde(with = "crate::limits::size")]
     pub compile_memory: u64,
     /// The processor time of the compiling process, over all of its threads, for a file of [`LoadLimits::bytes`]. 120 s by default. For a
     /// smaller file it is less: see [`LoadLimits::cpu_time_for`].

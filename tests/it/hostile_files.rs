@@ -187,7 +187,7 @@ fn limits_that_make_no_sense_are_refused() {
         let error = building(limits).err().unwrap().to_string();
         assert!(error.contains(says), "{error}");
     }
-    let limits: LoadLimits = serde_json::from_str(r#"{"codeBytes": 5, "compileCpuTime": "3s"}"#).unwrap();
+    let limits: LoadLimits = serde_json::from_str(r#"{"codeBytes": 5, "compileMemory": "2Gi", "compileCpuTime": "3s"}"#).unwrap();
     assert_eq!((limits.code_bytes, limits.compile_cpu_time, limits.bytes), (5, Duration::from_secs(3), default().bytes));
 }
 

@@ -158,7 +158,8 @@ async fn a_warm_sandbox_makes_way_for_a_call_of_another_tenant() {
         assert!(poll_fn(|ctx| Poll::Ready(waiting.as_mut().poll(ctx).is_pending())).await);
         tokio::join!(waiting, go_on.wait()).0
     };
-    let (served, waited) = tokio::join!(another.call(run), waits);
+    let both = async { tokio::join!(another.call(run), waits) };
+    let (served, waited) = tokio::time::timeout(Duration::from_secs(30), both).await.expect("a warm sandbox makes way");
     assert_eq!((served.unwrap(), waited), (2, 1));
     assert_eq!((one.warm(), another.warm()), (1, 0));
 }

@@ -6,7 +6,8 @@ use crate::{RUNTIME, compiler, load};
 use incluster::policy::Policy;
 use incluster::types::{ListOptions, PodEvent, RetryPolicy, WatchOptions};
 use incluster::{
-    Compiler, Error, Identity, Reuse, Runtime, Sandboxes, Server, StoreOptions, Tenant, TenantLimits, describe_metrics,
+    Compiler, Ctx, Error, Extension, Identity, Reuse, Runtime, Sandboxes, Server, StoreOptions, Tenant, TenantLimits,
+    describe_metrics,
 };
 use metrics::Unit;
 use metrics_util::MetricKind;
@@ -16,6 +17,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 use testbed::{Answer, Ca, PodStore, Request, TOKEN, Testbed};
 use tracing_subscriber::fmt::format::FmtSpan;
+use wasmtime::Store;
+use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 
 /// The kind, unit and labels of each metric, by name.
 type Metrics = BTreeMap<String, (String, String, BTreeSet<String>)>;
@@ -169,6 +172,50 @@ async fn a_calls_span_is_around_its_requests() {
     assert_eq!(call.matches("memory_bytes=").count(), 1, "{call}");
 }
 
+/// What a call used is in the log even if it was cut short, and so is the limit that kept another one out.
+#[tokio::test]
+async fn calls_that_come_to_nothing_are_in_the_log() {
+    let silent = Testbed::serving_async(|_| std::future::pending()).await;
+    let extension = load(extensions::PROGRAM, &[]).await.named("program");
+    let cut_short = async |requests: usize| {
+        let limits = TenantLimits { concurrent_calls: 1, ..TenantLimits::default() };
+        let tenant = crate::tenant(&silent).with_limits(limits).unwrap();
+        let commands = commands(&tenant, &extension);
+        let another = async {
+            silent.server.until_requests(requests).await;
+            assert!(matches!(commands.call(run).await, Err(Error::ConcurrentCalls(1))));
+        };
+        tokio::select! {
+            listed = pods(&tenant) => panic!("{listed:?}"),
+            () = another => {}
+        }
+    };
+    // tracing may miss a subscriber that is set while another thread's call is the first to reach a span or an event.
+    cut_short(1).await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_span_events(FmtSpan::CLOSE);
+    let _logged = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
+    cut_short(2).await;
+    // The request's own task has the span, too, until it notices.
+    until(|| log.text().contains("outcome=\"dropped\"")).await;
+    let log = log.text();
+    let line = |part: &str| log.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part} in {log}"));
+    let dropped = line("outcome=\"dropped\"");
+    assert_eq!(dropped.matches("memory_bytes=").count(), 1, "{dropped}");
+    let exceeded = line("a call exceeded a limit");
+    for part in ["extension=\"program\"", "limit=\"concurrent_calls\"", "(tenant.concurrentCalls)"] {
+        assert!(exceeded.contains(part), "{part} in {exceeded}");
+    }
+}
+
+fn commands(tenant: &Tenant, extension: &Extension) -> Sandboxes<Ctx, Command> {
+    Sandboxes::typed(tenant, extension, CommandIndices::new, |indices, store, instance| indices.load(store, instance)).unwrap()
+}
+
+async fn run(command: &Command, store: &mut Store<Ctx>) -> wasmtime::Result<Result<(), ()>> {
+    command.wasi_cli_run().call_run(store).await
+}
+
 /// An extension's output is logged as data: escaped, truncated, and with the names of the tenant and the extension.
 #[tokio::test]
 async fn the_output_of_an_extension_is_logged_by_line() {
@@ -177,14 +224,8 @@ async fn the_output_of_an_extension_is_logged_by_line() {
     let _logged = tracing::subscriber::set_default(subscriber);
     let testbed = Testbed::start().await;
     let extension = load(extensions::PROGRAM, &[]).await.named("program");
-    let indices = wasmtime_wasi::p2::bindings::CommandIndices::new;
-    let commands =
-        Sandboxes::typed(&crate::tenant(&testbed), &extension, indices, |indices, store, instance| indices.load(store, instance));
-    let run = async |command: &wasmtime_wasi::p2::bindings::Command, store: &mut wasmtime::Store<incluster::Ctx>| {
-        command.wasi_cli_run().call_run(store).await
-    };
     // Without arguments the program panics, and so writes to stderr.
-    let _ = commands.unwrap().call(run).await;
+    let _ = commands(&crate::tenant(&testbed), &extension).call(run).await;
     let log = log.text();
     assert!(
         log.contains("an extension wrote") && log.contains("tenant=\"test\"") && log.contains("extension=\"program\""),

@@ -1,6 +1,7 @@
 //! The engine behind each front end: the configuration's tenants and routes, kept up to date with the files, and the status page.
 
-use crate::config::{Config, ConfigError, Listen};
+use crate::config::{Config, ConfigError};
+use crate::fixed::Fixed;
 use crate::front::{Body, accept, text, unavailable};
 use crate::loading::relative_to;
 use crate::look::{Look, Mark};
@@ -12,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use incluster::{Compiler, LoadLimits, Pool, Runtime};
+use incluster::{Compiler, Pool, Runtime};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -70,32 +71,6 @@ struct Shared {
     files: Mutex<Vec<PathBuf>>,
     metrics: PrometheusHandle,
     fixed: Fixed,
-}
-
-/// The settings that take effect at the start alone.
-struct Fixed {
-    listen: Listen,
-    status: SocketAddr,
-    cache: Option<PathBuf>,
-    load_limits: LoadLimits,
-}
-
-impl Fixed {
-    fn of(config: &Config) -> Fixed {
-        let Config { listen, status, cache, load_limits, .. } = config.clone();
-        Fixed { listen, status, cache, load_limits }
-    }
-
-    /// The names of those that another configuration would change.
-    fn changed_in(&self, config: &Config) -> impl Iterator<Item = &'static str> {
-        let changed = [
-            ("listen", self.listen != config.listen),
-            ("status", self.status != config.status),
-            ("cache", self.cache != config.cache),
-            ("loadLimits", self.load_limits != config.load_limits),
-        ];
-        changed.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name))
-    }
 }
 
 impl Engine {
@@ -232,7 +207,7 @@ impl Shared {
         let read = match Config::read(&self.file) {
             Ok(config) => {
                 is_read = true;
-                for setting in self.fixed.changed_in(&config) {
+                for setting in self.fixed.newly_changed(&config) {
                     warn!("`{setting}` has changed, which takes effect when this process is started again");
                 }
                 // Another reload may have applied the policies of an older file.

@@ -8,6 +8,7 @@
 mod config;
 mod engine;
 mod figures;
+mod fixed;
 mod front;
 mod headers;
 mod loading;

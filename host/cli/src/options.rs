@@ -56,7 +56,7 @@ Options of run, check, compile and compose (before EXTENSION.wasm):
       --allow NAME               Let it import this interface, in addition to the client and WASI 0.2; may be given more than once
       --refuse NAME              Do not load it if it imports this interface, or one of this package, such as wasi:sockets (which it may
                                  otherwise import, but not use); may be given more than once
-      --load-limits FILE         What its file may contain, in YAML or JSON, for example `codeBytes: 67108864`; check lists the limits
+      --load-limits FILE         What its file may contain, in YAML or JSON, for example `codeBytes: 64Mi`; check lists the limits
 
 Options of every command (before the commands above; anywhere with the others):
       --metrics ADDRESS:PORT     Serve metrics for Prometheus at this address, while the command runs
@@ -278,10 +278,10 @@ fn run(mut parser: Parser) -> Result<Action, Error> {
             Arg::Long("cpu-time") => limits.call.cpu_time = time("--cpu-time", &mut parser)?,
             Arg::Long("wall-time") => limits.call.wall_time = time("--wall-time", &mut parser)?,
             Arg::Long("requests-per-second") => {
-                limits.tenant.requests_per_second = parser.value()?.parse()?;
+                limits.tenant.requests_per_second = count("--requests-per-second", &mut parser)?;
                 limits.tenant.request_burst = limits.tenant.request_burst.max(limits.tenant.requests_per_second);
             }
-            Arg::Long("open-streams") => limits.tenant.open_streams = parser.value()?.parse()?,
+            Arg::Long("open-streams") => limits.tenant.open_streams = count("--open-streams", &mut parser)?,
             Arg::Long(name) if OF_FILE.contains(&name) => {
                 let name = name.to_owned();
                 run.file.take(&name, &mut parser)?;
@@ -371,16 +371,26 @@ fn read_yaml<T: DeserializeOwned>(option: &str, parser: &mut Parser) -> Result<T
 }
 
 fn mebibytes(option: &str, parser: &mut Parser) -> Result<usize, Error> {
-    let size: u32 = parser.value()?.parse_with(|text| match text.parse() {
-        Ok(0) | Err(_) => Err(format!("{option} takes a number of MiB, 1 or more")),
-        Ok(size) => Ok(size),
-    })?;
-    Ok((size as usize) << 20)
+    Ok((at_least_one(option, "a number of MiB", parser)? as usize) << 20)
+}
+
+fn count(option: &str, parser: &mut Parser) -> Result<u32, Error> {
+    at_least_one(option, "a number", parser)
+}
+
+fn at_least_one(option: &str, what: &str, parser: &mut Parser) -> Result<u32, Error> {
+    parser.value()?.parse_with(|text| match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{option} takes {what}, 1 or more")),
+        Ok(number) => Ok(number),
+    })
 }
 
 fn time(option: &str, parser: &mut Parser) -> Result<Duration, Error> {
     parser.value()?.parse_with(|text| match text {
         "none" => Ok(Duration::MAX),
-        text => humantime::parse_duration(text).map_err(|_| format!("{option} takes a time, for example 30s, or none")),
+        text => match humantime::parse_duration(text) {
+            Ok(Duration::ZERO) | Err(_) => Err(format!("{option} takes a time above zero, for example 30s, or none")),
+            Ok(time) => Ok(time),
+        },
     })
 }

@@ -77,6 +77,13 @@ impl Ctx {
     }
 }
 
+impl Drop for Ctx {
+    /// A call that is cut short, such as by its wall time, drops its store within its span.
+    fn drop(&mut self) {
+        self.record_growth();
+    }
+}
+
 /// What every sandbox of a tenant is given.
 pub(crate) struct Given {
     pub(crate) door: Arc<Door>,

@@ -1,8 +1,8 @@
 //! The places of a pool, and the warm sandboxes that give them up.
 
 use crate::figures::{self, Counted};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -30,13 +30,24 @@ pub(crate) struct WarmSandboxes(Mutex<Vec<Weak<dyn HoldsWarm>>>);
 impl WarmSandboxes {
     pub(crate) fn add(&self, holder: Weak<dyn HoldsWarm>) {
         let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        holders.retain(|holder| holder.strong_count() > 0);
+        // Only when the vector would grow otherwise, so that thousands of holders are not gone through for each new one.
+        if holders.len() == holders.capacity() {
+            holders.retain(|holder| holder.strong_count() > 0);
+        }
         holders.push(holder);
+    }
+
+    fn holders(&self) -> Vec<Arc<dyn HoldsWarm>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn are_any(&self) -> bool {
+        self.holders().iter().any(|holder| holder.idle_since().is_some())
     }
 
     /// Ends the sandbox that has been idle for the longest time. Returns whether there was one.
     pub(crate) fn end_oldest(&self) -> bool {
-        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        let holders = self.holders();
         loop {
             let oldest = holders.iter().filter_map(|holder| Some((holder.idle_since()?, holder))).min_by_key(|(since, _)| *since);
             match oldest {
@@ -52,14 +63,21 @@ impl WarmSandboxes {
 /// The places of a pool.
 pub(crate) struct Room {
     places: Arc<Semaphore>,
-    /// How many wait for a place.
-    waiting: AtomicUsize,
+    queue: Mutex<Queue>,
     pub(crate) warm: WarmSandboxes,
+}
+
+/// Those who wait for a place.
+#[derive(Default)]
+struct Queue {
+    waiting: usize,
+    /// For how many of them a warm sandbox has yet to make way. If one of them leaves, this may be one too many, and never too few.
+    owed: usize,
 }
 
 impl Room {
     pub(crate) fn new(places: u16) -> Room {
-        Room { places: Arc::new(Semaphore::new(places.into())), waiting: AtomicUsize::new(0), warm: WarmSandboxes::default() }
+        Room { places: Arc::new(Semaphore::new(places.into())), queue: Mutex::default(), warm: WarmSandboxes::default() }
     }
 
     /// Waits for a place. A warm sandbox that is idle gives up its own.
@@ -72,18 +90,43 @@ impl Room {
     }
 
     async fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        // First, so that a sandbox that becomes warm from now on makes way by itself.
-        let _waiting = Waiting::begin(&self.waiting);
-        // Its place goes to whoever has waited the longest; each who waits has ended one, or there was none.
-        self.warm.end_oldest();
-        self.places.clone().acquire_owned().await.ok()
+        let mut place = pin!(self.places.clone().acquire_owned());
+        // In the semaphore's queue first: otherwise, whoever comes later could take the place of the sandbox that makes way.
+        let _waiting = tokio::select! {
+            biased;
+            place = &mut place => return place.ok(),
+            waiting = async { Waiting::begin(self) } => waiting,
+        };
+        self.make_way();
+        place.await.ok()
     }
 
-    /// Ends a warm sandbox if somebody waits for a place. To be called after a sandbox has become warm.
+    /// Ends a warm sandbox if one has yet to make way for somebody who waits. To be called after a sandbox has become warm.
     pub(crate) fn make_way(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.warm.end_oldest();
+        while self.claim() {
+            if self.warm.end_oldest() {
+                return;
+            }
+            let mut queue = self.queue();
+            queue.owed = queue.waiting.min(queue.owed + 1);
+            drop(queue);
+            // One that became warm in between found nothing owed.
+            if !self.warm.are_any() {
+                return;
+            }
         }
+    }
+
+    /// Whether a warm sandbox has yet to make way, which the caller now sees to.
+    fn claim(&self) -> bool {
+        let mut queue = self.queue();
+        let is_owed = queue.owed > 0;
+        queue.owed = queue.owed.saturating_sub(1);
+        is_owed
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all places are free.
@@ -92,18 +135,160 @@ impl Room {
     }
 }
 
-/// Counts one who waits, until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One who waits, until this is dropped.
+struct Waiting<'a>(&'a Room);
 
 impl Waiting<'_> {
-    fn begin(waiting: &AtomicUsize) -> Waiting<'_> {
-        waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(waiting)
+    fn begin(room: &Room) -> Waiting<'_> {
+        let mut queue = room.queue();
+        queue.waiting += 1;
+        queue.owed += 1;
+        drop(queue);
+        Waiting(room)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        let mut queue = self.0.queue();
+        queue.waiting = queue.waiting.saturating_sub(1);
+        queue.owed = queue.owed.min(queue.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Warm sandboxes, and their places.
+    #[derive(Default)]
+    struct Shelf {
+        permits: Mutex<Vec<Permit>>,
+        /// What another thread does when the shelf is looked at next, and just after a sandbox has ended.
+        when_looked_at: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+        when_ended: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl Shelf {
+        fn put(&self, permit: Permit) {
+            self.permits.lock().unwrap().push(permit);
+        }
+
+        fn take(&self) -> Option<Permit> {
+            self.permits.lock().unwrap().pop()
+        }
+
+        fn len(&self) -> usize {
+            self.permits.lock().unwrap().len()
+        }
+    }
+
+    impl HoldsWarm for Shelf {
+        fn idle_since(&self) -> Option<Instant> {
+            let idle = (self.len() > 0).then(Instant::now);
+            let meanwhile = self.when_looked_at.lock().unwrap().take();
+            meanwhile.into_iter().for_each(|act| act());
+            idle
+        }
+
+        fn end_one(&self) -> bool {
+            let ended = self.take().is_some();
+            let meanwhile = self.when_ended.lock().unwrap().take();
+            meanwhile.into_iter().for_each(|act| act());
+            ended
+        }
+    }
+
+    fn holder(shelf: &Arc<Shelf>) -> Weak<dyn HoldsWarm> {
+        Arc::downgrade(&(shelf.clone() as Arc<dyn HoldsWarm>))
+    }
+
+    /// A pool whose places are all in use, a shelf for sandboxes that become warm, and the sandboxes.
+    fn full(places: u16) -> (Arc<Room>, Arc<Shelf>, Vec<Permit>) {
+        let (room, shelf) = (Arc::new(Room::new(places)), Arc::<Shelf>::default());
+        room.warm.add(holder(&shelf));
+        let permits = (0..places).map(|_| now(pin!(room.admit())).unwrap()).collect();
+        (room, shelf, permits)
+    }
+
+    /// Polls a future once.
+    fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => Some(ready),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn one_warm_sandbox_makes_way_for_each_who_waits_however_late_they_notice() {
+        let (room, shelf, permits) = full(3);
+        let mut slow = pin!(room.admit());
+        assert!(now(slow.as_mut()).is_none(), "nothing is warm");
+        // All become warm, one after another, before the one who waits is polled again.
+        for permit in permits {
+            shelf.put(permit);
+            room.make_way();
+        }
+        assert_eq!(shelf.len(), 2);
+        assert!(now(slow).is_some());
+    }
+
+    #[test]
+    fn who_waits_no_longer_ends_nothing() {
+        let (room, shelf, mut permits) = full(1);
+        assert!(now(pin!(room.admit())).is_none());
+        shelf.put(permits.remove(0));
+        room.make_way();
+        assert_eq!(shelf.len(), 1);
+    }
+
+    #[test]
+    fn whoever_comes_later_does_not_take_the_place() {
+        let (room, shelf, permits) = full(1);
+        permits.into_iter().for_each(|permit| shelf.put(permit));
+        let another = room.clone();
+        *shelf.when_ended.lock().unwrap() = Some(Box::new(move || assert!(now(pin!(another.admit())).is_none())));
+        let mut first = pin!(room.admit());
+        assert!(now(first.as_mut()).is_some() || now(first).is_some());
+    }
+
+    #[test]
+    fn what_becomes_warm_during_a_search_makes_way() {
+        let (room, shelf, mut permits) = full(1);
+        let (another, warm) = (room.clone(), shelf.clone());
+        let permit = permits.remove(0);
+        *shelf.when_looked_at.lock().unwrap() = Some(Box::new(move || {
+            warm.put(permit);
+            another.make_way();
+        }));
+        let mut waits = pin!(room.admit());
+        assert!(now(waits.as_mut()).is_some() || now(waits).is_some());
+    }
+
+    #[test]
+    fn each_who_waits_has_a_turn() {
+        let (room, shelf, permits) = full(1);
+        let (mut first, mut second) = (pin!(room.admit()), pin!(room.admit()));
+        assert!(now(first.as_mut()).is_none() && now(second.as_mut()).is_none());
+        permits.into_iter().for_each(|permit| shelf.put(permit));
+        room.make_way();
+        assert!(now(second.as_mut()).is_none());
+        // What the first one held becomes warm in turn.
+        shelf.put(now(first).unwrap());
+        room.make_way();
+        assert!(now(second).is_some());
+    }
+
+    #[test]
+    fn holders_that_have_gone_are_forgotten() {
+        let (warm, stays) = (WarmSandboxes::default(), Arc::<Shelf>::default());
+        warm.add(holder(&stays));
+        for _ in 0..1000 {
+            warm.add(holder(&Arc::default()));
+            assert!(warm.0.lock().unwrap().len() < 10);
+        }
+        assert_eq!(Arc::weak_count(&stays), 1);
     }
 }

@@ -71,8 +71,8 @@ impl Tenant {
         Tenant::of(self.state.derived(self.state.settings.clone(), Some(policy)), self.plugin.clone())
     }
 
-    /// Returns this tenant with other limits, which may be wider: all of them, or one group, which leaves the others as they are. If its [`Limits::tenant`] differ, the new tenant does not share them; if its
-    /// [`Limits::request`] differ, it has its own connections.
+    /// Returns this tenant with other limits, which may be wider: all of them, or one group, which leaves the others as they are. If its
+    /// [`Limits::tenant`] differ, the new tenant does not share them; if its [`Limits::request`] differ, it has its own connections.
     ///
     /// # Errors
     ///

@@ -90,3 +90,41 @@ impl cli::IsTerminal for Output {
         self.is_terminal
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// Fails each write in this way.
+    struct Fails(ErrorKind);
+
+    impl AsyncWrite for Fails {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(self.0.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn written(kind: ErrorKind) -> StreamError {
+        let mut stream = Output::new(Fails(kind), false).p2_stream();
+        stream.write(Bytes::from_static(b"pods")).unwrap();
+        stream.flush().unwrap();
+        stream.ready().await;
+        stream.check_write().unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_goes_closes_the_stream_and_other_failures_stay_what_they_are() {
+        assert!(matches!(written(ErrorKind::BrokenPipe).await, StreamError::Closed));
+        assert!(matches!(written(ErrorKind::StorageFull).await, StreamError::LastOperationFailed(_)));
+    }
+}

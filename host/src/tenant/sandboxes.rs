@@ -156,9 +156,11 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
         let warm = Mutex::new(Kept { sandboxes: Vec::new(), is_swept: false });
         let extension = extension.map(|name| text::name(name).into());
         let inner = Arc::new(Inner { state: state.clone(), extension, data, instantiate, hostcall_bytes, warm });
-        let holder: Weak<dyn HoldsWarm> = Arc::downgrade(&(inner.clone() as Arc<dyn HoldsWarm>));
-        state.quotas.warm.add(holder.clone());
-        state.settings.runtime.room().warm.add(holder);
+        if state.settings.reuse.kept > 0 {
+            let holder: Weak<dyn HoldsWarm> = Arc::downgrade(&(inner.clone() as Arc<dyn HoldsWarm>));
+            state.quotas.warm.add(holder.clone());
+            state.settings.runtime.room().warm.add(holder);
+        }
         Sandboxes(inner)
     }
 
@@ -187,7 +189,12 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     /// Opens a sandbox that lasts until it is dropped, for something with a state, such as a list or a watch.
     pub async fn open(&self) -> Result<Sandbox<T, I>, Error> {
-        self.told(self.try_open()).await
+        let open = async {
+            let mut sandbox = self.try_open().await?;
+            sandbox.store.record_growth();
+            Ok(sandbox)
+        };
+        self.told(open).await
     }
 
     /// Like [`Sandboxes::open`], but leaves metrics and spans to the caller.
@@ -214,6 +221,7 @@ impl<T: View + Send + 'static, I: Send + 'static> Sandboxes<T, I> {
 
     fn keep(&self, mut sandbox: Sandbox<T, I>) {
         let Reuse { kept, memory: most, calls, idle_time } = self.0.state.settings.reuse;
+        sandbox.store.record_growth();
         let memory = sandbox.store.memory();
         let mut warm = self.0.lock();
         let all = warm.sandboxes.iter().fold(memory, |all, warm| all.saturating_add(warm.memory));
@@ -274,18 +282,20 @@ async fn sweep<T, I>(inner: Weak<Inner<T, I>>, idle_time: Duration, closing: Clo
             () = closing.begun() => true,
         };
         let Some(inner) = inner.upgrade() else { return };
-        let mut warm = inner.lock();
-        if is_closing {
-            warm.sandboxes.clear();
-        }
         let now = Instant::now();
-        warm.sandboxes.retain(|warm| now.duration_since(warm.idle_since) < idle_time);
-        match warm.sandboxes.iter().map(|warm| warm.idle_since).min() {
+        let (ended, oldest) = {
+            let mut warm = inner.lock();
+            let is_over = |warm: &mut Warm<T, I>| is_closing || now.duration_since(warm.idle_since) >= idle_time;
+            let ended = warm.sandboxes.extract_if(.., is_over).collect::<Vec<_>>();
+            let oldest = warm.sandboxes.iter().map(|warm| warm.idle_since).min();
+            warm.is_swept = oldest.is_some();
+            (ended, oldest)
+        };
+        // Not under the lock: ending sandboxes takes a while.
+        drop(ended);
+        match oldest {
             Some(oldest) => wake = after(oldest),
-            None => {
-                warm.is_swept = false;
-                return;
-            }
+            None => return,
         }
     }
 }

@@ -162,7 +162,8 @@ impl State {
         waits: bool,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let mut told = Told { state: self, span: self.span(extension), begun: Instant::now(), is_told: waits };
+        let span = self.span(extension);
+        let mut told = Told { state: self, extension, span, begun: Instant::now(), is_told: waits };
         let answer = Box::pin(call).instrument(told.span.clone()).await;
         match &answer {
             Ok(_) if waits => {}
@@ -193,6 +194,7 @@ impl State {
 /// A call that is under way.
 struct Told<'a> {
     state: &'a State,
+    extension: Option<&'a str>,
     span: Span,
     begun: Instant,
     is_told: bool,
@@ -207,7 +209,8 @@ impl Told<'_> {
         metrics::histogram!(figures::CALL, "tenant" => tenant.clone(), "outcome" => outcome).record(seconds);
         if let Some(limit) = error.and_then(Error::limit) {
             if let (Some(error), Some(suppressed)) = (error, self.state.door().telling.limit(limit)) {
-                tracing::warn!(target: TARGET, tenant = &**tenant, limit, %error, suppressed, "a call exceeded a limit");
+                let (tenant, extension) = (&**tenant, self.extension);
+                tracing::warn!(target: TARGET, tenant, extension, limit, %error, suppressed, "a call exceeded a limit");
             }
             metrics::counter!(figures::LIMITS_EXCEEDED, "tenant" => tenant.clone(), "limit" => limit).increment(1);
         }

@@ -51,6 +51,11 @@ impl<T: View + 'static> TenantStore<T> {
         self.store.data_mut().incluster().memory()
     }
 
+    /// Records the size of the memories in the call's span, if they grew. A store that is dropped does so by itself.
+    pub(crate) fn record_growth(&mut self) {
+        self.store.data_mut().incluster().record_growth();
+    }
+
     /// Runs a call in the store, or makes an instance. A call that computes for too long, takes too long, or asks for too much is ended.
     ///
     /// After an error, or if the call was dropped before its end, the store is over: every further call fails with [`Error::Over`].
@@ -62,13 +67,15 @@ impl<T: View + 'static> TenantStore<T> {
     /// Like [`TenantStore::run`], but leaves metrics and spans to the caller.
     pub(crate) async fn try_run<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
-        state.run(Box::pin(self.call(call))).await?
+        let recorded = Recorded(self);
+        state.run(Box::pin(recorded.0.call(call))).await?
     }
 
     /// Like [`TenantStore::try_run`], but the call may wait for as long as it takes.
     pub(crate) async fn wait<R>(&mut self, call: impl AsyncFnOnce(&mut Store<T>) -> wasmtime::Result<R>) -> Result<R, Error> {
         let state = self.state.clone();
-        state.wait(Box::pin(self.call(call))).await?
+        let recorded = Recorded(self);
+        state.wait(Box::pin(recorded.0.call(call))).await?
     }
 
     /// Like [`TenantStore::try_run`], but under the time limits that the caller applies.
@@ -77,9 +84,7 @@ impl<T: View + 'static> TenantStore<T> {
             return Err(Error::Over);
         }
         self.store.data_mut().incluster().begin_call();
-        let answer = call(&mut self.store).await;
-        self.store.data_mut().incluster().record_growth();
-        let answer = answer.map_err(|trap| ended(self.store.data_mut().incluster(), trap))?;
+        let answer = call(&mut self.store).await.map_err(|trap| ended(self.store.data_mut().incluster(), trap))?;
         self.is_over = false;
         Ok(answer)
     }
@@ -96,6 +101,15 @@ impl<T: View + 'static> TenantStore<T> {
     /// The store's data, to change it.
     pub fn data_mut(&mut self) -> &mut T {
         self.store.data_mut()
+    }
+}
+
+/// Records the growth of a store that outlives its call, even if the call is dropped.
+struct Recorded<'a, T: View + 'static>(&'a mut TenantStore<T>);
+
+impl<T: View> Drop for Recorded<'_, T> {
+    fn drop(&mut self) {
+        self.0.record_growth();
     }
 }
 

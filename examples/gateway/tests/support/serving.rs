@@ -38,6 +38,7 @@ async fn a_gateway_none_of_whose_routes_works_is_not_ready() {
     let ready = format!("http://{}/readyz", gateway.status_address);
     assert_eq!(browser.get(&ready).await, (503, "no route works: see the log\n".into()));
     assert_eq!(browser.get(&url).await, (503, "the route's extension cannot be used\n".into()));
+    assert_eq!(gateway.engine().routes().unusable(), 1);
     gateway.stop().await;
     let (gateway, browser, url) =
         start(&cluster.write("none", &cluster.route("none", "extension: absent.wasm, failOpen: true"))).await;

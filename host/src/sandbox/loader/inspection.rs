@@ -126,7 +126,8 @@ impl fmt::Display for Inspection {
             writeln!(f, "export    {}", text::name(export))?;
         }
         more(f, "export", self.exports.len())?;
-        for Count { limit, value, found } in &self.counts {
+        // A file that is refused may not have been read to its end: a zero would say that it has none.
+        for Count { limit, value, found } in self.counts.iter().filter(|count| count.found > 0 || self.problem.is_none()) {
             writeln!(f, "count     {:<13} {found:>10} of {value}", limit.name())?;
         }
         for producer in &self.producers {
