@@ -221,12 +221,13 @@ async fn the_readmes_commands_work() {
     for line in commands {
         let mut command = Command::new(variable("WASMTIME"));
         command.env_clear().env("HOME", FILES.path("")).current_dir(FILES.path(""));
-        command
-            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-            .env("KUBERNETES_SERVICE_PORT", testbed.server.address().port().to_string());
+        let (folder, port) = (testbed.volume.path().display(), testbed.server.address().port().to_string());
+        command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", &port);
         for word in line.split_whitespace() {
             match word {
-                SERVICE_ACCOUNT_DIR => command.arg(format!("{}::{word}", testbed.volume.path().display())),
+                SERVICE_ACCOUNT_DIR => command.arg(format!("{folder}::{word}")),
+                "KUBERNETES_SERVICE_PORT=PORT" => command.arg(format!("KUBERNETES_SERVICE_PORT={port}")),
+                word if word.starts_with("FOLDER::") => command.arg(word.replacen("FOLDER", &folder.to_string(), 1)),
                 "default" => command.arg("shop"),
                 // The sample program needs arguments, and imports types of wasi:http.
                 "out.wasm" => command.args(["-S", "http", word, "list", "shop"]),
