@@ -235,7 +235,7 @@ semver:
     tools/semver.sh
 
 # Run all checks before a release: what CI runs, what is slow and seldom fails, and what only a release has
-release-check: ci licences semver book gateway-page fuzz-corpus fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow image-arm64 test-packages test-cluster demo-cluster (soak "600") dist-twice dist dist-check advisories
+release-check: ci licences semver book gateway-page fuzz-corpus fuzz-smoke test-waiting test-languages-go loader-generated mutations test-real-oldest test-pods-slow test-packages test-cluster demo envoy-demo gateway-demo demo-cluster (soak "600") dist-twice dist image-arm64 dist-check advisories
 
 # Run what CI runs
 ci: lint test bench-check test-real test-pods test-wasmtime-cli test-languages test-envoy

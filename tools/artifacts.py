@@ -3,7 +3,7 @@
 
 Each component gets metadata (name, description, version, licence, source, revision), and an OCI archive with the layout that the CNCF's
 working group for WebAssembly describes: one layer, which is the component. A bill of materials in CycloneDX's format says which crates are
-in the binary and in each component. The same commit always makes the same bytes.
+in the binary and in each component of the client. The same commit always makes the same bytes.
 """
 
 import json

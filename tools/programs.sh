@@ -9,6 +9,8 @@ profile=$1
 # Another compiler would make other bytes. Its minor version is the oldest that the crates build with.
 rust=1.95.0
 mkdir -p dist
+# They are of another build.
+rm -rf dist/SHA256SUMS dist/components dist/*.cdx.json
 case $profile in
   release)
     # `--example` turns on the features of the whole workspace, as in `just test`, so that wasmtime is not compiled again.

@@ -43,11 +43,15 @@ class Terminal:
                 self.is_line_open = not data.endswith(b"\n")
 
     def say(self, text: str) -> None:
-        """Writes a line, unless the command is in the middle of one or has just printed something."""
+        """Writes a line, unless the command has just printed something, or is in the middle of a line, which it gets more time for."""
         with self.lock:
-            if self.is_line_open or time.monotonic() - self.heard < PATIENCE:
+            silence = time.monotonic() - self.heard
+            if silence < (2 * PATIENCE if self.is_line_open else PATIENCE):
                 return
             self.erase()
+            if self.is_line_open:
+                write(2, b"\n")
+                self.is_line_open = False
             if self.is_terminal:
                 # The next one follows in a second, so that the time can be seen to pass.
                 write(2, shortened(text).encode())

@@ -195,6 +195,10 @@ impl Given {
         if self.words.is_empty() && !["pods", "get", "config", "completion", "help", "version"].contains(&&*word) {
             return Err(kubectl::command(&word));
         }
+        // At once, too: what follows are its options.
+        if self.words == ["config"] {
+            return Err(kubectl::config(&word));
+        }
         self.words.push(word);
         Ok(())
     }
@@ -232,9 +236,11 @@ impl Given {
         match words[..] {
             [] => Err("no command given".into()),
             ["help"] | ["help", _] => Ok(Command::Help),
-            ["version"] => self.alone("version", Command::Version),
+            ["version"] => match self.options.iter().find(|option| matches!(&***option, "-o" | "--output")) {
+                Some(option) => Err(kubectl::version(option)),
+                None => self.alone("version", Command::Version),
+            },
             ["config"] => self.alone("config", Command::Config),
-            ["config", word] => Err(kubectl::config(word)),
             ["completion", shell] => self.alone("completion", Command::Completion(shell_named(shell)?)),
             ["completion"] => Err("completion takes the name of a shell: bash, zsh or fish".into()),
             ["pods"] => self.pods(None),

@@ -59,6 +59,11 @@ fn the_contract_is_documented() {
                 let before = lines[..place].iter().rev().find(|line| !line.starts_with("@since("));
                 assert!(before.is_some_and(|line| line.starts_with("///")), "{name}:{}: {line} has no doc comment", place + 1);
             }
+            // Fields and cases are as old as their type.
+            let is_part = line.ends_with(',') || line.starts_with("package ");
+            if declares && !is_part && name.starts_with("wit/") {
+                assert!(place > 0 && lines[place - 1].starts_with("@since("), "{name}:{}: {line} has no @since", place + 1);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use incluster::bindings::Plugin;
 use incluster::bindings::exports::incluster::kubernetes::client::Watch;
-use incluster::types::{ChangeKind, JsonEvent, PodEvent, WatchOptions};
+use incluster::types::{ChangeKind, JsonEvent, ListOptions, PagingOptions, PodEvent, WatchOptions};
 use std::collections::BTreeSet;
 use testbed::PodStore;
 use wasmtime::Store;
@@ -23,8 +23,12 @@ pub async fn watches_are_waited_for<T: Send>(
     let typed = client.call_watch_namespaced_pods(&mut *store, config, "shop", &from).await?.unwrap();
     let json = client.call_watch_json(&mut *store, config, PODS, &from).await?.unwrap();
     let brief = client.call_watch_namespaced_pods(&mut *store, config, "*", &brief).await?.unwrap();
-    // The watches outlive their configuration.
+    let pages =
+        client.call_page_namespaced_pods(&mut *store, config, "shop", &ListOptions::ALL, PagingOptions::DEFAULT).await?.unwrap();
+    // Pages and watches outlive their configuration.
     config.resource_drop_async(&mut *store).await?;
+    assert!(client.pod_pages().call_next(&mut *store, pages).await?.unwrap().is_some());
+    assert!(client.pod_pages().call_next(&mut *store, pages).await?.unwrap().is_none());
 
     let both = [Watch::Pods(typed), Watch::Json(json)];
     let none = Vec::<u32>::new();

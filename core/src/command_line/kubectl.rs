@@ -142,6 +142,11 @@ pub fn config(word: &str) -> Error {
         .into()
 }
 
+/// Returns the error for an option of `version`.
+pub fn version(option: &str) -> Error {
+    format!("kubectl has version {option}, and incluster does not: version prints one line").into()
+}
+
 /// Returns the error for a command that is not one of the component's.
 pub fn command(word: &str) -> Error {
     let has = format!("kubectl has the command {word:?}, and incluster does not");
